@@ -1,0 +1,5 @@
+"""``python -m streamtag``."""
+
+from streamtag.cli.main import main
+
+main()

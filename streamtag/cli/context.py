@@ -1,0 +1,100 @@
+"""What every command shares: settings from the global options, output format, exit on error."""
+
+import getpass
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streamtag.errors import SettingsError
+from streamtag.settings import Loaded, load_settings
+
+
+class OutputFormat(StrEnum):
+    """``table`` for people, ``json`` for machines (one document on stdout, nothing else there)."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="table for people, json for machines.")]
+Author = Annotated[
+    str | None, typer.Option("--author", help="Who makes this change; default: the operating system's user.")
+]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept with the change for ever.")]
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+@dataclass
+class Globals:
+    """Options given before the command."""
+
+    config: Path | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+    debug: bool = False
+
+
+# One process runs one command; the root callback fills this before the command runs.
+GLOBALS = Globals()
+
+
+def settings(**overrides: object) -> Loaded:
+    """Settings from all sources; ``overrides`` (dotted names with ``__`` for the dot) are a command's own options."""
+    extra = {name.replace("__", "."): str(value) for name, value in overrides.items() if value is not None}
+    return load_settings(config=GLOBALS.config, overrides={**GLOBALS.overrides, **extra})
+
+
+def parse_assignments(pairs: Sequence[str], what: str) -> dict[str, str]:
+    """``["a=1", "b=2"]`` as a dict; refuses a pair without ``=``."""
+    found = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise SettingsError(f"{what} {pair!r} must have the form name=value")
+        found[name] = value
+    return found
+
+
+def author_or_user(author: str | None) -> str:
+    """The author to record: the one given, else the OS user (the one behind sudo, where there is one)."""
+    return author or os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table for people; cells are shown with ``str``, empty for None. Markup in cells is not interpreted."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    stdout.print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Name-value lines for people."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, "" if value is None else _plain(value))
+    stdout.print(table)
+
+
+def _plain(cell: object) -> str:
+    return str(cell).replace("[", r"\[")

@@ -1,0 +1,1 @@
+"""Redis: releases, threshold revisions, audit, fleet; the watcher in the workers."""

@@ -1,0 +1,1 @@
+"""Kafka and Redis for a developer, the tests and the demo."""

@@ -1,0 +1,187 @@
+"""Threshold sets: what they may say, how two differ, and how they are compiled for deciding.
+
+A set gives one cut-off per label, and *segment overrides*: other cut-offs for some labels where an event's
+language, channel or tenant matches. Overrides apply in the order they stand in; a later one wins.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIMENSIONS = ("lang", "channel", "tenant")
+
+Segment = tuple[str | None, str | None, str | None]
+"""(lang, channel, tenant) of an event; None where the event has none."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other cut-offs for events that match every dimension named in ``when``."""
+
+    when: Mapping[str, str]
+    labels: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ThresholdSet:
+    """One cut-off per label: an event is tagged with a label when ``score >= threshold``."""
+
+    labels: Mapping[str, float]
+    segments: Sequence[Override] = field(default=())
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any]) -> "ThresholdSet":
+        """Reads ``{"labels": {…}, "segments": [{"when": {…}, "labels": {…}}]}``; values are checked by `problems`."""
+        segments = [Override(dict(s.get("when", {})), dict(s.get("labels", {}))) for s in raw.get("segments") or ()]
+        return ThresholdSet(dict(raw.get("labels", {})), tuple(segments))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`, with plain dicts and lists."""
+        out: dict[str, Any] = {"labels": dict(self.labels)}
+        if self.segments:
+            out["segments"] = [{"when": dict(s.when), "labels": dict(s.labels)} for s in self.segments]
+        return out
+
+    def effective(self, segment: Segment) -> dict[str, float]:
+        """The cut-offs that decide an event of ``segment``."""
+        found = dict(zip(DIMENSIONS, segment, strict=True))
+        result = dict(self.labels)
+        for override in self.segments:
+            if all(found[dimension] == value for dimension, value in override.when.items()):
+                result.update(override.labels)
+        return result
+
+
+def problems(candidate: ThresholdSet, labels: Iterable[str]) -> list[str]:
+    """Everything that keeps ``candidate`` from deciding for a bundle with these ``labels``; empty when it is valid."""
+    known = list(labels)
+    found = [f"labels.{name}: missing; the bundle scores it" for name in known if name not in candidate.labels]
+    found += _bad_values("labels", candidate.labels, known)
+    for i, override in enumerate(candidate.segments):
+        where = f"segments[{i}]"
+        if not override.when:
+            found.append(f"{where}.when: empty; name at least one of {', '.join(DIMENSIONS)}")
+        found += [f"{where}.when.{d}: unknown dimension" for d in override.when if d not in DIMENSIONS]
+        found += [f"{where}.when.{d}: must be text" for d, v in override.when.items() if not isinstance(v, str)]
+        if not override.labels:
+            found.append(f"{where}.labels: empty")
+        found += _bad_values(f"{where}.labels", override.labels, known)
+    return found
+
+
+def _bad_values(where: str, values: Mapping[str, float], known: Sequence[str]) -> list[str]:
+    found = []
+    for name, value in values.items():
+        if name not in known:
+            found.append(f"{where}.{name}: the bundle does not score this label")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            found.append(f"{where}.{name}: must be a number, not {type(value).__name__}")
+        elif math.isnan(value) or not 0 <= value <= 1:
+            found.append(f"{where}.{name}: {value} is outside 0 … 1")
+        elif round(value, 6) != value:
+            found.append(f"{where}.{name}: {value!r} has more than 6 decimals; scores are compared in millionths")
+    return found
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cut-off that differs between two sets; ``None`` where one side has none."""
+
+    where: str
+    label: str
+    before: float | None
+    after: float | None
+
+    @property
+    def step(self) -> float:
+        """Size of the change; 0 where a label came or went."""
+        return 0.0 if self.before is None or self.after is None else abs(self.after - self.before)
+
+
+def diff(before: ThresholdSet, after: ThresholdSet) -> list[Change]:
+    """All cut-offs that differ, base set first, then overrides by their condition."""
+    changes = _diff_labels("", before.labels, after.labels)
+    old, new = ({_name(s.when): s.labels for s in t.segments} for t in (before, after))
+    for name in [*old, *(n for n in new if n not in old)]:
+        changes += _diff_labels(name, old.get(name, {}), new.get(name, {}))
+    return changes
+
+
+def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> list[str]:
+    """Guard rail: every *effective* change larger than ``max_step``, in words.
+
+    An override that comes or goes is measured against the base value it replaces, so it cannot slip past.
+    """
+    found = []
+    conditions: list[Mapping[str, str]] = [{}, *(s.when for t in (before, after) for s in t.segments)]
+    for when in dict.fromkeys(tuple(sorted(c.items())) for c in conditions):
+        place = dict(when)
+        segment = (place.get("lang"), place.get("channel"), place.get("tenant"))
+        old, new = before.effective(segment), after.effective(segment)
+        for label in old:
+            if label in new and abs(new[label] - old[label]) > max_step + 1e-9:
+                text = f"{label}: {old[label]:g} -> {new[label]:g} is a step of {abs(new[label] - old[label]):g}"
+                found.append(f"{_name(place) + ' ' if place else ''}{text}, above the guard rail of {max_step:g}")
+    return found
+
+
+def _name(when: Mapping[str, str]) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(when.items()))
+
+
+def _diff_labels(where: str, old: Mapping[str, float], new: Mapping[str, float]) -> list[Change]:
+    names = [*old, *(n for n in new if n not in old)]
+    return [Change(where, n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
+
+
+class Compiled:
+    """A threshold set as a matrix, one row per combination of overrides met so far.
+
+    Not thread-safe: one decider owns it. Rows are bounded by the values the overrides name, not by traffic.
+    """
+
+    def __init__(self, thresholds: ThresholdSet, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self._set = thresholds
+        self._named = tuple({s.when[d] for s in thresholds.segments if d in s.when} for d in DIMENSIONS)
+        self._rows: dict[Segment, int] = {}
+        self.matrix = np.empty((0, len(self.labels)), dtype=np.float64)
+        """Cut-offs, float64 [rows, labels]."""
+        self.row((None, None, None))
+
+    @property
+    def uniform(self) -> bool:
+        """True when no override exists: row 0 decides everything."""
+        return not self._set.segments
+
+    def row(self, segment: Segment) -> int:
+        """Index into `matrix` of the cut-offs for ``segment``."""
+        key = tuple(value if value in named else None for value, named in zip(segment, self._named, strict=True))
+        found = self._rows.get(key)  # type: ignore[arg-type]
+        if found is None:
+            effective = self._set.effective(key)  # type: ignore[arg-type]
+            cutoffs = np.array([[effective[label] for label in self.labels]], dtype=np.float64)
+            self.matrix = np.concatenate([self.matrix, cutoffs])
+            found = self._rows[key] = len(self.matrix) - 1  # type: ignore[index]
+        return found
+
+    def rows(self, segments: Sequence[Segment]) -> NDArray[np.intp]:
+        """`row` for each of ``segments``, intp [n]."""
+        return np.fromiter((self.row(s) for s in segments), dtype=np.intp, count=len(segments))
+
+
+def decide(scores: NDArray[np.float64], cutoffs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which labels each event gets.
+
+    Args:
+        scores: float64 [n, labels], on the grid of `streamtag.domain.scores`.
+        cutoffs: float64 [n, labels] or [labels].
+
+    Returns:
+        bool [n, labels]: ``scores >= cutoffs``.
+    """
+    return scores >= cutoffs

@@ -1,0 +1,110 @@
+"""Commit summaries: the integer counts of one (source partition, transaction). A contract, see `topics/stats.yaml`.
+
+Published on the stats topic in the same transaction as the tag events they count, keyed by
+``<topic>/<partition>`` of the source, so one partition's summaries keep their order. Ranges ``[from, to)`` of
+consecutive summaries touch; offsets inside a range that hold no record (transaction markers, compaction) count
+nowhere. ``in = tagged + clean + dead + skipped``. Every number can be added; a reader never needs the tags.
+"""
+
+import msgspec
+
+VERSION = 1
+
+
+class LabelCounts(msgspec.Struct, gc=False):
+    """One label in one pane.
+
+    Attributes:
+        alerts: events tagged with it.
+        sum_micro: sum of its scores, in millionths.
+        bins: histogram bins (0 … 1023) that are not empty, ascending; see `streamtag.domain.scores.bin_of`.
+        counts: events in each of ``bins``.
+    """
+
+    alerts: int
+    sum_micro: int
+    bins: list[int]
+    counts: list[int]
+
+
+class SegmentCounts(msgspec.Struct, gc=False):
+    """Events and alerts of one declared segment value (or ``other``: every other value, and none)."""
+
+    events: int
+    alerts: dict[str, int]
+
+
+class PaneCounts(msgspec.Struct, gc=False):
+    """Counts of one pane under one release and arm.
+
+    Attributes:
+        start_ms: start of the pane, Unix milliseconds of record timestamp.
+        release: release number; ``release_sha256`` makes it an identity.
+        bundle: ``name@version`` and its hash.
+        revision: threshold revision and its hash.
+        arm: control or candidate.
+        events: events scored in it.
+        by_arrival: of these, how many were placed by arrival (timestamp not believed).
+        labels: per label id.
+        segments: dimension to value to counts.
+    """
+
+    start_ms: int
+    release: int
+    release_sha256: str
+    bundle: str
+    bundle_sha256: str
+    revision: int
+    revision_sha256: str
+    arm: str
+    events: int
+    by_arrival: int
+    labels: dict[str, LabelCounts]
+    segments: dict[str, dict[str, SegmentCounts]] = {}
+
+
+class CommitSummary(msgspec.Struct, gc=False, rename={"from_offset": "from", "to_offset": "to", "in_": "in"}):
+    """All counts of one source partition in one transaction.
+
+    Attributes:
+        version: of this schema.
+        topic, partition: the source.
+        from_offset, to_offset: half-open range of positions covered (JSON: ``from``, ``to``).
+        in_: records read in the range (JSON: ``in``) = tagged + clean + dead + skipped.
+        tagged: events with at least one tag.
+        clean: events without one.
+        dead: dead letters.
+        skipped: tombstones (null payload).
+        pane_ms: width of the panes.
+        writer: slot of the worker (its transactional.id).
+        seq: number of this summary by its writer since it started, for readers that must notice skipped input.
+        delivery: exactly_once or at_least_once; ranges of the latter can overlap.
+        committed_at_ms: when the transaction was closed, Unix milliseconds.
+        panes: counts per pane, release and arm.
+    """
+
+    version: int
+    topic: str
+    partition: int
+    from_offset: int
+    to_offset: int
+    in_: int
+    tagged: int
+    clean: int
+    dead: int
+    skipped: int
+    pane_ms: int
+    writer: str
+    seq: int
+    delivery: str
+    committed_at_ms: int
+    panes: list[PaneCounts]
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(CommitSummary).decode
+
+
+def key(topic: str, partition: int) -> bytes:
+    """Key of the summaries of one source partition."""
+    return f"{topic}/{partition}".encode()

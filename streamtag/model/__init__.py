@@ -1,0 +1,1 @@
+"""Bundles, preprocessing and scoring."""

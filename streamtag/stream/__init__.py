@@ -1,0 +1,1 @@
+"""The one consume-process-produce runner. Knows nothing of tagging."""

@@ -1,0 +1,1 @@
+"""The hot path: decode, infer, decide, emit; one stage a file."""
