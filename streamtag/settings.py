@@ -139,11 +139,13 @@ class TaggerSettings(Section):
             )
         if self.session_timeout_ms > self.max_poll_interval_ms:
             raise ValueError(
-                f"session_timeout_ms ({self.session_timeout_ms}) must not exceed max_poll_interval_ms ({self.max_poll_interval_ms})"
+                f"session_timeout_ms ({self.session_timeout_ms}) must not exceed "
+                f"max_poll_interval_ms ({self.max_poll_interval_ms})"
             )
         if self.revoke_budget_ms * 2 > self.max_poll_interval_ms:
             raise ValueError(
-                f"revoke_budget_ms ({self.revoke_budget_ms}) must be at most half of max_poll_interval_ms ({self.max_poll_interval_ms})"
+                f"revoke_budget_ms ({self.revoke_budget_ms}) must be at most half of "
+                f"max_poll_interval_ms ({self.max_poll_interval_ms})"
             )
         if self.start not in ("earliest", "latest"):
             from datetime import datetime  # noqa: PLC0415 - only for this rare form
