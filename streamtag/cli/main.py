@@ -2,11 +2,11 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from streamtag import __version__
@@ -26,6 +26,12 @@ GROUPS = ("thresholds", "release", "model", "dlq", "topics", "config", "dev")
 COMMANDS = ("tagger", "fleet", "score", "doctor", "demo")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamtag {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML).")] = None,
@@ -33,12 +39,11 @@ def root(
         list[str] | None, typer.Option("--set", help="Override one setting, e.g. --set tagger.group=moderation.")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Fills `context.GLOBALS` before any command runs."""
-    if version:
-        typer.echo(f"streamtag {__version__}")
-        raise typer.Exit
     context.GLOBALS.config = config
     context.GLOBALS.overrides = context.parse_assignments(assignments or [], "--set")
     context.GLOBALS.debug = debug
@@ -59,22 +64,16 @@ def main() -> None:
     """Entry point: runs a command; errors become one clear message on stderr and a documented exit code."""
     _register()
     try:
-        app(standalone_mode=False)
+        app()
     except StreamtagError as error:
         if context.GLOBALS.debug:
             raise
         _complain(error)
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader (head, less) has gone; silence the interpreter's own flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _complain(error: StreamtagError) -> None:
