@@ -1,0 +1,323 @@
+"""Every metric: name, kind, unit, attributes, what it means, and what to do about it.
+
+Names are OpenTelemetry's (dotted, no unit); Prometheus sees them translated (`prometheus_name`). ``docs/metrics.md``
+is generated from this table. Attribute values come from closed sets or from configuration (labels, topics,
+partitions), never from content: the SDK folds whatever exceeds its limit of attribute sets into one overflow point.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["counter", "histogram", "gauge"]
+
+# Seconds, from a quick local commit to the longest transaction timeout in use.
+_DURATION = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Seconds, from one commit interval to an hour of backlog.
+_LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+_SIZE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table."""
+
+    name: str
+    kind: Kind
+    unit: str
+    """UCUM; ``{…}`` and the empty unit are left out of the Prometheus name."""
+    meaning: str
+    action: str
+    """What a person does when it looks wrong."""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name to its known values; an empty tuple where configuration decides them."""
+    buckets: tuple[float, ...] = ()
+    """Upper bounds, histograms only."""
+
+    @property
+    def prometheus_name(self) -> str:
+        """The name a Prometheus query uses (of a histogram, without ``_bucket``, ``_sum`` and ``_count``)."""
+        name = self.name.replace(".", "_")
+        name += {"s": "_seconds", "By": "_bytes"}.get(self.unit, "")
+        return name + ("_total" if self.kind == "counter" else "")
+
+
+METRICS = (
+    Metric(
+        "streamtag.build.info",
+        "gauge",
+        "{build}",
+        "Always 1; the running versions are its attributes.",
+        "Compare across workers after a rollout.",
+        {"version": (), "role": (), "python": (), "onnxruntime": (), "librdkafka": ()},
+    ),
+    Metric(
+        "streamtag.process.start_time",
+        "gauge",
+        "s",
+        "Start of the process, Unix time.",
+        "Changes often: the process restarts; read the last lines of its log.",
+    ),
+    Metric(
+        "streamtag.records.consumed",
+        "counter",
+        "{record}",
+        "Records taken from a source topic, tombstones included; redone batches count again.",
+        "Zero with lag: see streamtag.loop.time and streamtag.held.",
+        {"topic": ()},
+    ),
+    Metric(
+        "streamtag.events.tagged",
+        "counter",
+        "{event}",
+        "Events committed with at least one label.",
+        "A step up or down without a release change: the traffic has changed; look at streamtag.label.alerts.",
+    ),
+    Metric(
+        "streamtag.events.clean",
+        "counter",
+        "{event}",
+        "Events committed without a label.",
+        "As streamtag.events.tagged.",
+    ),
+    Metric(
+        "streamtag.events.dead",
+        "counter",
+        "{event}",
+        "Records committed as dead letters.",
+        "`streamtag dlq group` shows what they have in common; fix the producer or the mapping, then `dlq replay`.",
+        {"error_class": (), "stage": ("decode", "infer", "decide", "emit")},
+    ),
+    Metric(
+        "streamtag.events.skipped",
+        "counter",
+        "{record}",
+        "Tombstones (null values), passed over.",
+        "None; unexpected on a topic that is not compacted.",
+    ),
+    Metric(
+        "streamtag.label.alerts",
+        "counter",
+        "{event}",
+        "Events committed with this label; over the events, its alert rate.",
+        "A step after a release: `streamtag thresholds history`, `thresholds restore` to go back.",
+        {"label": ()},
+    ),
+    Metric(
+        "streamtag.timestamps.by_arrival",
+        "counter",
+        "{record}",
+        "Records whose timestamp lies too far ahead or back and that were placed by arrival.",
+        "Check the producers' clocks, or stats.max_age_s while a backlog is replayed.",
+    ),
+    Metric(
+        "streamtag.batch.size",
+        "histogram",
+        "{record}",
+        "Records handed to one run of decode, infer, decide and emit.",
+        "Always 1 under load: raise tagger.batch_wait_ms.",
+        buckets=_SIZE,
+    ),
+    Metric(
+        "streamtag.batch.bisections",
+        "counter",
+        "{split}",
+        "Batches cut in two because a stage failed on the whole.",
+        "Rises with dead letters of stage infer: a text makes the model fail; `streamtag dlq list --stage infer`.",
+    ),
+    Metric(
+        "streamtag.loop.time",
+        "counter",
+        "s",
+        "Wall time by phase, summed; its rate is the share of one thread.",
+        "The largest phase but wait is what to scale or tune; commit: broker latency; infer: more processes.",
+        {"phase": ("poll", "decode", "infer", "decide", "emit", "commit", "wait")},
+    ),
+    Metric(
+        "streamtag.transactions",
+        "counter",
+        "{transaction}",
+        "Commit cycles by how they ended; in at_least_once mode, offset commits.",
+        "aborted: see streamtag.rewinds; fenced twice in a row: two workers share a slot (tagger.slot).",
+        {"outcome": ("committed", "aborted", "fenced")},
+    ),
+    Metric(
+        "streamtag.commit.duration",
+        "histogram",
+        "s",
+        "From the flush to the committed transaction (or offset commit).",
+        "Above tagger.commit_interval_ms: look at broker load, replication and the network.",
+        buckets=_DURATION,
+    ),
+    Metric(
+        "streamtag.commit.time",
+        "gauge",
+        "s",
+        "Last successful commit, Unix time.",
+        "Old while there is lag: the worker makes no progress; see streamtag.stuck and its log.",
+    ),
+    Metric(
+        "streamtag.rewinds",
+        "counter",
+        "{rewind}",
+        "Returns to the last committed positions after an abort; the records are done again.",
+        "The log line with the same cause says what failed.",
+        {"cause": ()},
+    ),
+    Metric(
+        "streamtag.rebalances",
+        "counter",
+        "{rebalance}",
+        "Partition assignments, revocations and losses seen by this member.",
+        "lost: the member was out of the group; raise max_poll_interval_ms or find the stall.",
+        {"kind": ("assigned", "revoked", "lost")},
+    ),
+    Metric(
+        "streamtag.partitions.assigned",
+        "gauge",
+        "{partition}",
+        "Source partitions this worker owns.",
+        "Zero: more workers than partitions, or not in the group.",
+    ),
+    Metric(
+        "streamtag.lag",
+        "gauge",
+        "{record}",
+        "Records between the committed position and the end of the partition.",
+        "Grows: add workers up to the number of partitions; see streamtag.loop.time first.",
+        {"topic": (), "partition": ()},
+    ),
+    Metric(
+        "streamtag.queue.batches",
+        "gauge",
+        "{batch}",
+        "Batches between the polling and the processing thread.",
+        "At tagger.queue_batches: processing is the bottleneck.",
+    ),
+    Metric(
+        "streamtag.backpressure.pauses",
+        "counter",
+        "{pause}",
+        "Times partitions were paused because the queue stayed full.",
+        "Frequent: add workers, or raise tagger.queue_batches for bursts.",
+    ),
+    Metric(
+        "streamtag.revoke.duration",
+        "histogram",
+        "s",
+        "Work inside a revoke until the transaction was ended or aborted.",
+        "Near tagger.revoke_budget_ms: rebalances stall the group.",
+        buckets=_DURATION,
+    ),
+    Metric(
+        "streamtag.revoke.overruns",
+        "counter",
+        "{revoke}",
+        "Revokes whose budget ran out, so that the transaction was aborted.",
+        "Lower tagger.batch_size or commit_interval_ms, or raise tagger.revoke_budget_ms.",
+    ),
+    Metric(
+        "streamtag.kafka.errors",
+        "counter",
+        "{error}",
+        "Errors that librdkafka reported, by its code.",
+        "_TRANSPORT, _ALL_BROKERS_DOWN: the way to the brokers; *_AUTHORIZATION_FAILED: ACLs; `streamtag doctor`.",
+        {"code": ()},
+    ),
+    Metric(
+        "streamtag.input.expired",
+        "counter",
+        "{record}",
+        "Offsets skipped because retention deleted them before they were read.",
+        "Data is lost to the tagger: raise the topic's retention or the number of workers.",
+        {"topic": ()},
+    ),
+    Metric(
+        "streamtag.stuck",
+        "gauge",
+        "{flag}",
+        "1 while work is at hand and nothing has moved for tagger.stuck_after_s; /livez fails too.",
+        "The log has the stacks of all threads; restart the worker and report them.",
+    ),
+    Metric(
+        "streamtag.held",
+        "gauge",
+        "{flag}",
+        "1 while processing is held by a stop mark or for want of a release.",
+        "/readyz says which; `streamtag dlq group` for a stop, `streamtag release show` for a release.",
+    ),
+    Metric(
+        "streamtag.release.number",
+        "gauge",
+        "{release}",
+        "Number of the release that decides here.",
+        "Differs between workers for longer than seconds: `streamtag fleet`.",
+    ),
+    Metric(
+        "streamtag.release.applied",
+        "counter",
+        "{release}",
+        "Releases that arrived, by what became of them.",
+        "refused or failed: the last good one keeps deciding; the log and `streamtag fleet` have the reason.",
+        {"outcome": ("applied", "refused", "failed")},
+    ),
+    Metric(
+        "streamtag.release.propagation",
+        "histogram",
+        "s",
+        "From the commit of a release in Redis to its first batch here (two clocks).",
+        "p99 above 0.25 s: Redis latency, long batches, or clocks apart (`streamtag doctor`).",
+        buckets=_DURATION,
+    ),
+    Metric(
+        "streamtag.redis.up",
+        "gauge",
+        "{flag}",
+        "1 when the last call to Redis was answered.",
+        "0: the last good release keeps deciding; changes do not arrive until Redis is back.",
+    ),
+    Metric(
+        "streamtag.redis.errors",
+        "counter",
+        "{error}",
+        "Calls to Redis that failed or took too long.",
+        "`streamtag doctor`; check the network and Redis' slow log.",
+        {"operation": ()},
+    ),
+    Metric(
+        "streamtag.snapshot.errors",
+        "counter",
+        "{error}",
+        "Failures to write or read the local copy of the last good release.",
+        "Free space on state_dir, or fix its permissions; without it a restart needs Redis.",
+    ),
+    Metric(
+        "streamtag.dead_letters.stop",
+        "gauge",
+        "{flag}",
+        "1 while the dead-letter limit holds this group stopped.",
+        "`streamtag dlq group`, fix the cause, then `streamtag dlq resume`.",
+    ),
+    Metric(
+        "streamtag.dead_letters.truncated",
+        "counter",
+        "{event}",
+        "Dead letters too large to keep whole: head, hash and source position were kept.",
+        "Raise dead_letters.max_bytes and the topic's max.message.bytes.",
+    ),
+    Metric(
+        "streamtag.end_to_end.latency",
+        "histogram",
+        "s",
+        "Record timestamp to commit, of the oldest record in each transaction: an upper bound for its events.",
+        "High with lag: backlog; high without: commit interval, batch wait, or the producers' clocks.",
+        buckets=_LATENCY,
+    ),
+    Metric(
+        "streamtag.trace.invalid",
+        "counter",
+        "{record}",
+        "Records whose traceparent header does not follow W3C Trace Context; it was ignored.",
+        "Fix the producer's instrumentation; tagging is not affected.",
+    ),
+)
