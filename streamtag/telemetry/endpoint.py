@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer_json(HTTPStatus.NOT_FOUND, {"error": "try /metrics, /livez or /readyz"})
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class finds handlers by these names
 
     def _answer_check(self, question: str, ok: bool, reasons: list[str]) -> None:
         status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
