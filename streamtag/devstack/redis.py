@@ -1,0 +1,161 @@
+"""A real redis-server for tests and local use."""
+
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import redis
+
+from streamtag.devstack import docker
+from streamtag.devstack.process import spawn
+from streamtag.devstack.server import HOST, Server, listens
+from streamtag.errors import UnavailableError
+
+IMAGE = "redis:7.4"
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+class RedisServer(Server):
+    """redis-server on loopback; a context manager.
+
+    Args:
+        data_dir: where it keeps its data and log; default a temporary directory, removed by `close`.
+        port: TCP port; 0 = a free one, kept over restarts.
+        appendonly: keep an append-only file, so that a restart (or `kill`) loses nothing that was acknowledged.
+        backend: ``server`` (the program on the PATH) or ``docker``.
+        dies_with_parent: see `Server`.
+    """
+
+    name: ClassVar[str] = "redis"
+    ready_within_s: ClassVar[float] = 20.0
+    grace_s: ClassVar[float] = 5.0
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        port: int = 0,
+        *,
+        appendonly: bool = True,
+        backend: Literal["server", "docker"] = "server",
+        dies_with_parent: bool = True,
+    ) -> None:
+        super().__init__(data_dir=data_dir, port=port, dies_with_parent=dies_with_parent)
+        self._appendonly = appendonly
+        self._backend = backend
+        self.container = f"streamtag-redis-{uuid.uuid4().hex[:12]}" if backend == "docker" else None
+        """Name of its container, if it runs in one."""
+
+    @property
+    def url(self) -> str:
+        """URL for clients."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def _prepare(self) -> Sequence[str]:
+        options = ["--port", str(self.port), "--save", "", "--appendonly", "yes" if self._appendonly else "no"]
+        if self.container is None:
+            program = shutil.which("redis-server")
+            if program is None:
+                raise UnavailableError("redis-server is not on the PATH", hint="Install it (Debian: redis-server).")
+            return [program, *options, "--bind", HOST, "--dir", str(self.data_dir)]
+        inside = ["redis-server", *options, "--bind", "0.0.0.0", "--protected-mode", "no"]  # noqa: S104
+        mounts = {str(self.data_dir): "/data"}
+        return docker.run_command(
+            container=self.container, image=IMAGE, publish=self.port, mounts=mounts, command=inside
+        )
+
+    def _answers(self) -> bool:
+        return listens(self.port) and redis_answers(self.url, timeout_s=2.0)
+
+    def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        if self.container is None:
+            return super()._spawn(argv)
+        death = signal.SIGTERM  # the client forwards it to the container
+        return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent, death_signal=death)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.container is None:
+            super()._signal(number)
+        else:
+            verbs = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "unpause"}
+            docker.control(verbs[number], self.container)
+
+
+def redis_answers(url: str, timeout_s: float) -> bool:
+    """True when PING is answered within ``timeout_s`` (not while it still loads its data)."""
+    client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+@dataclass(frozen=True)
+class RedisSource:
+    """Where a Redis comes from.
+
+    Attributes:
+        kind: ``external`` (somebody else runs it), ``server`` or ``docker``.
+        url: its address, if external.
+    """
+
+    kind: Literal["external", "server", "docker"]
+    url: str | None = None
+
+    def server(
+        self, *, data_dir: Path | None = None, port: int = 0, appendonly: bool = True, dies_with_parent: bool = True
+    ) -> RedisServer:
+        """A server of this kind, not started; an external one cannot be made."""
+        if self.kind == "external":
+            raise ValueError("an external Redis is not ours to start")
+        return RedisServer(data_dir, port, appendonly=appendonly, backend=self.kind, dies_with_parent=dies_with_parent)
+
+
+def find_redis(environ: Mapping[str, str] | None = None) -> RedisSource:
+    """The first that is there: ``STREAMTAG_REDIS``, redis-server, Debian's package (when root), Docker.
+
+    Raises:
+        UnavailableError: none of them; says what to install.
+    """
+    url = (os.environ if environ is None else environ).get("STREAMTAG_REDIS")
+    if url:
+        return RedisSource("external", url)
+    if shutil.which("redis-server") or _install_on_debian():
+        return RedisSource("server")
+    if docker.daemon_answers():
+        return RedisSource("docker")
+    raise UnavailableError(
+        "no Redis: STREAMTAG_REDIS is not set, redis-server is not on the PATH, and no Docker daemon answers",
+        hint="Install redis-server (Debian: apt-get install redis-server), or start Docker, "
+        "or set STREAMTAG_REDIS=redis://host:port/0 to a Redis >= 7 of your own.",
+    )
+
+
+def _install_on_debian() -> bool:
+    """Installs Debian's package without starting its service; False where that is not ours to do or fails."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or not Path("/etc/debian_version").exists():
+        return False
+    # Debian asks this file before it starts a service of a fresh package; 101 says no
+    ours = not _POLICY.exists()
+    if ours:
+        _POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+        _POLICY.chmod(0o755)
+    try:
+        for arguments in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "redis-server"]):
+            environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            command = ["apt-get", *arguments]
+            if subprocess.run(command, env=environ, capture_output=True, timeout=300, check=False).returncode != 0:
+                return False
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    finally:
+        if ours:
+            _POLICY.unlink()
+    return shutil.which("redis-server") is not None

@@ -1,0 +1,97 @@
+"""Real Kafka and Redis for tests: one of each per session, more where a test kills or freezes them.
+
+`STREAMTAG_KAFKA` and `STREAMTAG_REDIS` name services to use instead. A service that cannot be had is an error, not a
+skip.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import redis
+from services import MIB, Kafka, MakeTopics, Redis, Topics, create_topics, delete_topics
+
+from streamtag.devstack.kafka import KafkaServer, find_kafka
+from streamtag.devstack.redis import RedisServer, find_redis
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A real Apache Kafka for the whole session."""
+    source = find_kafka()
+    if source.bootstrap is not None:
+        yield Kafka(source.bootstrap)
+        return
+    with source.server() as server:
+        yield Kafka(server.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A real Redis for the whole session."""
+    source = find_redis()
+    if source.url is not None:
+        yield Redis(source.url)
+        return
+    with source.server() as server:
+        yield Redis(server.url)
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """A broker for this test alone, to kill, freeze and restart."""
+    with find_kafka(environ={}).server(heap_mb=512) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis (append-only file on) for this test alone, to kill, freeze and restart."""
+    with find_redis(environ={}).server() as server:
+        yield server
+
+
+@pytest.fixture
+def make_topics(request: pytest.FixtureRequest) -> Iterator[MakeTopics]:
+    """Makes uniquely named topics: ``max_bytes`` limits the input's records, ``bootstrap`` names another broker.
+
+    Those on the session's broker are deleted after the test.
+    """
+    made: list[Topics] = []
+
+    def make(*, partitions: int = 4, max_bytes: int = MIB, bootstrap: str | None = None) -> Topics:
+        shared = bootstrap is None
+        address = bootstrap or str(request.getfixturevalue("kafka").bootstrap)
+        run = uuid.uuid4().hex[:10]
+        topics = Topics(address, f"content-{run}", f"tags-{run}", f"stats-{run}", f"dead-{run}", partitions)
+        limits = {
+            topics.input: max_bytes,
+            topics.tags: 2 * MIB,
+            topics.stats: 4 * MIB,
+            # above the input's, and above the default of the setting dead_letters.max_bytes
+            topics.dead_letters: max(5 * MIB, max_bytes + MIB),
+        }
+        create_topics(address, [(name, partitions, {"max.message.bytes": str(limits[name])}) for name in topics.names])
+        if shared:
+            made.append(topics)
+        return topics
+
+    yield make
+    for topics in made:
+        delete_topics(topics.bootstrap, topics.names)
+
+
+@pytest.fixture
+def topics(make_topics: MakeTopics) -> Topics:
+    """Input, tags, stats and dead-letters topics of 4 partitions for this test alone."""
+    return make_topics()
+
+
+@pytest.fixture
+def namespace(redis_server: Redis) -> Iterator[str]:
+    """A Redis namespace for this test alone; its keys are removed after the test."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    with redis.Redis.from_url(redis_server.url) as client:
+        for key in client.scan_iter(match=f"*{name}*", count=1_000):
+            client.delete(key)
