@@ -1,0 +1,293 @@
+"""A bundle: one directory, one release unit, verified by hash, never unpickled.
+
+::
+
+    <name>/<version>/manifest.json   labels, contracts, hash of every other file; its own hash names the bundle
+                     model.onnx      the graph: weighted n-gram ids in, calibrated probabilities out
+                     buckets.npy     uint32, the hash buckets the model knows, ascending
+                     parity.json     texts with the scores they must get
+
+A bundle is read once, into memory: what was verified is what runs.
+"""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.errors import BundleError
+from streamtag.model.manifest import SCHEMA_VERSION, FileEntry, Manifest, Parity, dump
+from streamtag.model.ngrams import KIND
+
+MANIFEST, MODEL, BUCKETS, PARITY = "manifest.json", "model.onnx", "buckets.npy", "parity.json"
+REQUIRED = (MODEL, BUCKETS, PARITY)
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: where it was read from.
+        ref: name, version and hash of the manifest.
+        manifest: the decoded manifest.
+        buckets: uint32 [buckets], ascending.
+        parity: the decoded fixtures.
+        model: bytes of ``model.onnx``.
+    """
+
+    path: Path
+    ref: BundleRef
+    manifest: Manifest
+    buckets: NDArray[np.uint32] = field(repr=False)
+    parity: Parity = field(repr=False)
+    model: bytes = field(repr=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label ids in the order of the score columns."""
+        return tuple(label.id for label in self.manifest.labels)
+
+    @property
+    def default_thresholds(self) -> ThresholdSet:
+        """The cut-offs the bundle was released with."""
+        return ThresholdSet({label.id: label.threshold for label in self.manifest.labels})
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads and verifies a bundle directory.
+
+    Raises:
+        BundleError: names every file that is missing, changed, too much or outside, and every contradiction.
+    """
+    raw = _read_manifest_bytes(path)
+    manifest = _decode_manifest(path, raw)
+    found = _manifest_problems(manifest)
+    contents: dict[str, bytes] = {}
+    for name, entry in manifest.files.items():
+        problem = _read_into(contents, path, name, entry)
+        if problem:
+            found.append(problem)
+    found += [f"{name}: not named in the manifest" for name in _unlisted(path, manifest)]
+    if found:
+        raise _refused(path, found)
+    buckets = _decode_buckets(contents[BUCKETS], manifest.preprocessing.bits, found)
+    parity = _decode_parity(contents[PARITY], len(manifest.labels), found)
+    if found or buckets is None or parity is None:
+        raise _refused(path, found)
+    ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
+    return Bundle(path, ref, manifest, buckets, parity, contents[MODEL])
+
+
+def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+    """Writes ``<directory>/<name>/<version>/`` at one stroke and returns that path.
+
+    Args:
+        directory: root of the bundles.
+        manifest: its ``files`` are filled in here.
+        files: name to content, without the manifest.
+
+    Raises:
+        BundleError: when this version exists with other content, or the result does not verify.
+    """
+    entries = {name: FileEntry(_sha256(content), len(content)) for name, content in sorted(files.items())}
+    document = dump(msgspec.structs.replace(manifest, files=entries))
+    target = directory / manifest.name / manifest.version
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{manifest.version}.", dir=target.parent))
+    try:
+        for name, content in {**files, MANIFEST: document}.items():
+            _write_synced(temporary / name, content)
+        written = read_bundle(temporary)
+        temporary.chmod(0o755)
+        if target.exists():
+            _refuse_change(target, written.ref)
+        else:
+            temporary.rename(target)
+            _sync_directory(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def peek_ref(path: Path) -> BundleRef:
+    """Identity of the bundle at ``path`` from its manifest alone; nothing else is verified."""
+    raw = _read_manifest_bytes(path)
+    manifest = _decode_manifest(path, raw)
+    return BundleRef(manifest.name, manifest.version, _sha256(raw))
+
+
+def array_bytes(array: NDArray[Any]) -> bytes:
+    """``array`` as the bytes of an ``.npy`` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _read_manifest_bytes(path: Path) -> bytes:
+    if not path.is_dir():
+        raise BundleError(
+            f"bundle {path} is not a directory", hint="`streamtag model list` shows the bundles that can be found."
+        )
+    file = path / MANIFEST
+    try:
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise _refused(path, [f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes"])
+        return file.read_bytes()
+    except OSError as error:
+        raise _refused(path, [f"{MANIFEST}: {error.strerror}"]) from None
+
+
+class _Versions(msgspec.Struct):
+    schema_version: int
+    preprocessing: dict[str, Any]
+
+
+def _decode_manifest(path: Path, raw: bytes) -> Manifest:
+    try:
+        versions = msgspec.json.decode(raw, type=_Versions)
+        if versions.schema_version != SCHEMA_VERSION:
+            text = f"{MANIFEST}: schema_version {versions.schema_version}; this streamtag reads {SCHEMA_VERSION}"
+            raise _refused(path, [text])
+        kind = versions.preprocessing.get("kind")
+        if kind != KIND:
+            raise _refused(path, [f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {KIND!r}"])
+        return msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise _refused(path, [f"{MANIFEST}: {error}"]) from None
+
+
+def _manifest_problems(manifest: Manifest) -> list[str]:
+    found = [f"{MANIFEST}: {name} missing from files" for name in REQUIRED if name not in manifest.files]
+    for what, value in (("name", manifest.name), ("version", manifest.version)):
+        if not _PLAIN_NAME.fullmatch(value):
+            found.append(f"{MANIFEST}: {what} {value!r} must be letters, digits, dot, dash or underscore")
+    ids = [label.id for label in manifest.labels]
+    if not ids:
+        found.append(f"{MANIFEST}: labels is empty")
+    found += [f"{MANIFEST}: label {name!r} stands twice" for name in sorted({n for n in ids if ids.count(n) > 1})]
+    thresholds = ThresholdSet({label.id: label.threshold for label in manifest.labels})
+    found += [f"{MANIFEST}: default thresholds: {problem}" for problem in problems(thresholds, ids)]
+    if [entry.label for entry in manifest.calibration] != ids:
+        found.append(f"{MANIFEST}: calibration must have one entry per label, in the order of the labels")
+    return found + _contract_problems(manifest)
+
+
+def _contract_problems(manifest: Manifest) -> list[str]:
+    contract = manifest.preprocessing
+    found = []
+    if not 8 <= contract.bits <= 24:
+        found.append(f"{MANIFEST}: preprocessing.bits {contract.bits} is outside 8 … 24")
+    if contract.head_chars < 1 or contract.tail_chars < 0:
+        found.append(f"{MANIFEST}: preprocessing must read at least one character of the head")
+    if contract.head_chars + contract.tail_chars > 100_000:
+        found.append(f"{MANIFEST}: preprocessing reads more than 100000 characters of a text")
+    return found
+
+
+def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEntry) -> str | None:
+    """Reads one file of the bundle if it is what the manifest says; else returns the problem."""
+    if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+        return f"{MANIFEST}: file name {name!r} must be a plain name inside the bundle"
+    file = path / name
+    try:
+        if not file.resolve(strict=True).is_relative_to(path.resolve()):
+            return f"{name}: a link that leads outside of the bundle"
+        size = file.stat().st_size
+        content = file.read_bytes() if size == entry.size else b""
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    digest = _sha256(content)
+    if size != entry.size:
+        return f"{name}: {size} bytes, the manifest says {entry.size}"
+    if digest != entry.sha256:
+        return f"{name}: sha256 {digest[:12]}…, the manifest says {entry.sha256[:12]}…"
+    contents[name] = content
+    return None
+
+
+def _unlisted(path: Path, manifest: Manifest) -> list[str]:
+    # Hidden files are the file manager's and the editor's; no part of streamtag reads one.
+    names = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+    return [name for name in names if name != MANIFEST and name not in manifest.files]
+
+
+def _decode_buckets(content: bytes, bits: int, found: list[str]) -> NDArray[np.uint32] | None:
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        found.append(f"{BUCKETS}: not a plain array: {error}")
+        return None
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint32 or array.ndim != 1 or not len(array):
+        found.append(f"{BUCKETS}: must be a non-empty vector of uint32")
+        return None
+    if np.any(array[1:] <= array[:-1]) or int(array[-1]) >= 1 << bits:
+        found.append(f"{BUCKETS}: must be ascending, without repetition, and below 2**{bits}")
+        return None
+    return array
+
+
+def _decode_parity(content: bytes, n_labels: int, found: list[str]) -> Parity | None:
+    try:
+        parity = msgspec.json.decode(content, type=Parity)
+    except msgspec.DecodeError as error:
+        found.append(f"{PARITY}: {error}")
+        return None
+    if not parity.fixtures:
+        found.append(f"{PARITY}: no fixtures")
+    if not 0 <= parity.tolerance <= 0.01:
+        found.append(f"{PARITY}: tolerance {parity.tolerance} is outside 0 … 0.01")
+    for i, fixture in enumerate(parity.fixtures):
+        if len(fixture.scores) != n_labels:
+            found.append(f"{PARITY}: fixture {i} has {len(fixture.scores)} scores for {n_labels} labels")
+    return parity
+
+
+def _refuse_change(target: Path, ref: BundleRef) -> None:
+    existing = peek_ref(target)
+    if existing.sha256 != ref.sha256:
+        raise BundleError(
+            f"bundle {existing} exists at {target} with other content (sha256 {existing.sha256[:12]}…, new one "
+            f"{ref.sha256[:12]}…)",
+            hint="A version is never changed: give the new one another --version.",
+        )
+
+
+def _refused(path: Path, found: list[str]) -> BundleError:
+    return BundleError(
+        f"bundle {path} is refused", problems=found, hint="Fetch the bundle again, or train it anew; do not edit it."
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,117 @@
+"""``manifest.json`` of a bundle: what the model says, how it is fed, and the hash of every other file."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from streamtag.model.ngrams import NgramContract
+
+SCHEMA_VERSION = 1
+
+
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One label; its place in the list is its column in the scores.
+
+    Attributes:
+        id: stable name, never reused for another meaning.
+        description: what it means, for people.
+        threshold: default cut-off, at most six decimals.
+        critical: whether a miss of it is worse than a false alarm.
+    """
+
+    id: str
+    description: str
+    threshold: float
+    critical: bool = False
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Identity of one file of the bundle; ``sha256`` in lower-case hex, ``size`` in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one label's margin z becomes a probability: ``sigmoid(a * z + b)``. The graph does it; this says so.
+
+    Attributes:
+        label: its id.
+        method: ``platt``.
+        a, b: slope and intercept.
+        rows, positives: what they were fitted on.
+    """
+
+    label: str
+    method: Literal["platt"]
+    a: float
+    b: float
+    rows: int
+    positives: int
+
+
+class OrtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of the onnxruntime session.
+
+    One thread and no spinning: workers scale by processes. Arena and memory pattern keep the memory of the largest
+    batch for each shape met; with batches of any length that only grows.
+    """
+
+    intra_op_num_threads: int = 1
+    inter_op_num_threads: int = 1
+    allow_spinning: bool = False
+    cpu_mem_arena: bool = False
+    mem_pattern: bool = False
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of ``manifest.json``. Its own hash is the identity of the bundle.
+
+    Attributes:
+        schema_version: of this document.
+        name, version: of the bundle; a version is never changed once released.
+        description: for people.
+        labels: in the order of the score columns.
+        preprocessing: contract between texts and model inputs.
+        calibration: one entry per label, in the same order.
+        ort: session options.
+        files: file name to identity, for every file but this one.
+        training: record of how it was made: data files and their hashes, seeds, configuration, library versions.
+        evaluation: figures on the split it never saw.
+    """
+
+    schema_version: int
+    name: str
+    version: str
+    description: str
+    labels: list[Label]
+    preprocessing: NgramContract
+    calibration: list[Calibration]
+    ort: OrtOptions
+    files: dict[str, FileEntry]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+
+
+class Fixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text and the scores it must get, one per label."""
+
+    text: str
+    scores: list[float]
+
+
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``parity.json``: what the bundle scored where it was made.
+
+    Attributes:
+        tolerance: largest absolute difference allowed elsewhere; processors round differently, models do not.
+        fixtures: harmless texts, covering scripts, lengths and emptiness.
+    """
+
+    tolerance: float
+    fixtures: list[Fixture]
+
+
+def dump(document: Manifest | Parity) -> bytes:
+    """The one way these documents are written, so that equal content has equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

@@ -1,0 +1,182 @@
+"""``hashed-ngrams/1``: texts to weighted byte n-grams, the second half of the preprocessing contract.
+
+Training and serving call the same code. All texts of a batch are hashed at once, as one array of bytes; everything
+that reaches the model is exact integer arithmetic followed by one rounding per value, so a text gets the same bits
+alone and in any batch. The arithmetic is specified in ``docs/models.md``; a change to it is a new contract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.model.normalise import Normalisation, byte_table, normalise
+
+KIND: Literal["hashed-ngrams/1"] = "hashed-ngrams/1"
+SIZES = (2, 3, 4, 5)
+# FNV's prime rolls the hash on by a byte; the other two and the shift mix its bits (golden ratio; murmur3's finaliser).
+ROLL, MIX_1, MIX_2, MIX_SHIFT = 0x01000193, 0x9E3779B1, 0x85EBCA77, 15
+MAX_COUNT = 1_023
+"""Repetitions of one n-gram above this count as this."""
+PAD_TO = 8
+"""Widths are multiples of this: with them, onnxruntime's MatMul gives the same bits whatever the padding."""
+
+_LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, MAX_COUNT + 1))])
+_LOG_TF_32 = _LOG_TF.astype(np.float32)
+# Squares in units of 2**-24: sums of integers do not depend on their order.
+_SQUARE_UNIT = 1 << 24
+_LOG_TF_SQUARED = np.rint(np.square(_LOG_TF) * _SQUARE_UNIT).astype(np.int64)
+
+
+class NgramContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bundle promises its texts are turned into.
+
+    Attributes:
+        kind: name of the contract.
+        normalisation: steps before hashing.
+        head_chars, tail_chars: a longer text is read at its first and last characters only, so that what one event
+            can cost is bounded.
+        bits: the hash has ``2**bits`` buckets.
+    """
+
+    kind: Literal["hashed-ngrams/1"] = KIND
+    normalisation: Normalisation = Normalisation()
+    head_chars: int = 1_500
+    tail_chars: int = 500
+    bits: int = 18
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Distinct n-grams of a batch, text by text, ids ascending within a text.
+
+    Attributes:
+        row_at: intp [n + 1]; text i owns entries ``row_at[i]:row_at[i + 1]``.
+        ids: int32 [entries], index of the bucket among those of the featuriser.
+        weights: float32 [entries], log-TF over the text's L2 norm.
+    """
+
+    row_at: NDArray[np.intp]
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The same as rectangles for the model graph; a text's entries first, then padding.
+
+    Attributes:
+        ids: int32 [n, width]; padding points at the row of zeros behind the table.
+        weights: float32 [n, 1, width]; zero in the padding.
+    """
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+class Featuriser:
+    """Turns texts into weighted ids, by the contract and for the buckets of one model.
+
+    Args:
+        contract: what to do.
+        buckets: buckets the model knows, ascending, unique; n-grams of others are dropped.
+    """
+
+    def __init__(self, contract: NgramContract, buckets: NDArray[np.uint32]) -> None:
+        self.contract = contract
+        self.n_buckets = len(buckets)
+        self._id_bits = max(1, (self.n_buckets - 1).bit_length())
+        self._id_of = np.full(1 << contract.bits, -1, dtype=np.int32)
+        self._id_of[buckets] = np.arange(self.n_buckets, dtype=np.int32)
+        self._byte_table = byte_table(contract.normalisation)
+        self.max_rows = 1 << (31 - self._id_bits)
+        """Texts per call: text and bucket share the 31 bits of a sort key."""
+
+    def encode(self, text: str) -> bytes:
+        """UTF-8 of the text after cutting and normalising; lone surrogates become ``?``."""
+        text = self._cut(text)
+        if text.isascii():
+            return text.encode()
+        # NFKC can lengthen a text by a factor of 18: cut again.
+        return self._cut(normalise(text, self.contract.normalisation)).encode("utf-8", "replace")
+
+    def counts(self, texts: Sequence[str]) -> Counts:
+        """Distinct n-grams per text with their weights; at most `max_rows` texts."""
+        if len(texts) > self.max_rows:
+            raise ValueError(f"{len(texts)} texts at once; at most {self.max_rows}")
+        encoded = [self.encode(text) for text in texts]
+        lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded))
+        keys = self._sorted_keys(encoded, lengths)
+        is_first = np.ones(len(keys) + 1, dtype=np.bool_)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
+        first_at = np.flatnonzero(is_first)
+        times = np.minimum(np.diff(first_at), MAX_COUNT)
+        distinct = keys[first_at[:-1]]
+        rows = np.arange(len(texts) + 1, dtype=np.int64) << self._id_bits
+        row_at = np.searchsorted(distinct, rows)
+        squares = np.zeros(len(distinct) + 1, dtype=np.int64)
+        np.cumsum(_LOG_TF_SQUARED[times], out=squares[1:])
+        squared_norm = np.maximum(np.diff(squares[row_at]), 1) / _SQUARE_UNIT
+        inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
+        weights = _LOG_TF_32[times] * np.repeat(inverse_norm, np.diff(row_at))
+        return Counts(row_at, distinct & np.int32((1 << self._id_bits) - 1), weights)
+
+    def features(self, texts: Sequence[str]) -> Features:
+        """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
+        counts = self.counts(texts)
+        per_text = np.diff(counts.row_at)
+        widest = int(per_text.max(initial=0))
+        width = max(1, -(-widest // PAD_TO)) * PAD_TO
+        ids = np.full((len(texts), width), self.n_buckets, dtype=np.int32)
+        weights = np.zeros((len(texts), 1, width), dtype=np.float32)
+        shift = np.arange(len(texts)) * width - counts.row_at[:-1]
+        place = np.arange(len(counts.ids)) + np.repeat(shift, per_text)
+        ids.reshape(-1)[place] = counts.ids
+        weights.reshape(-1)[place] = counts.weights
+        return Features(ids, weights)
+
+    def _cut(self, text: str) -> str:
+        head, tail = self.contract.head_chars, self.contract.tail_chars
+        if len(text) <= head + tail:
+            return text
+        return f"{text[:head]} {text[len(text) - tail :]}" if tail else text[:head]
+
+    def _sorted_keys(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
+        """One key ``text << id_bits | id`` per known n-gram, int32, ascending."""
+        if not encoded:
+            return np.empty(0, dtype=np.int32)
+        # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
+        # one: the text at `start` (its leading space) owns the n-grams that begin there or at any of its bytes.
+        joined = (b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)).translate(self._byte_table)
+        starts = np.zeros(len(lengths), dtype=np.intp)
+        np.cumsum(lengths[:-1] + 1, out=starts[1:])
+        ids = self._id_of.take(self._hash(joined), mode="clip")
+        for row, size in zip(ids, SIZES, strict=True):
+            # Those that would reach beyond the trailing space. An empty text has none at all: not even its two spaces.
+            trailing = starts + lengths + 1
+            for back in range(1, size - 1):
+                row[np.maximum(trailing - back, starts)] = -1
+        ids[0, starts[lengths == 0]] = -1
+        text = np.repeat(np.arange(len(lengths), dtype=np.int32) << self._id_bits, lengths + 1)
+        keys: NDArray[np.int32] = np.bitwise_or(ids, text)[ids >= 0]
+        keys.sort()
+        return keys
+
+    def _hash(self, joined: bytes) -> NDArray[np.int32]:
+        """Bucket of the n-gram of each size that begins at each byte, [sizes, bytes]."""
+        data = np.frombuffer(joined, dtype=np.uint8).astype(np.uint32)
+        n = len(data) - max(SIZES)  # none begins at the padding, nor at the last trailing space
+        rolled = np.empty((len(SIZES), n), dtype=np.uint32)
+        previous = data[:n]
+        for row, size in zip(rolled, SIZES, strict=True):
+            np.multiply(previous, np.uint32(ROLL), out=row)
+            np.add(row, data[size - 1 : size - 1 + n], out=row)
+            previous = row
+        rolled *= np.uint32(MIX_1)
+        rolled ^= rolled >> np.uint32(MIX_SHIFT)
+        rolled *= np.uint32(MIX_2)
+        rolled >>= np.uint32(32 - self.contract.bits)
+        return rolled.view(np.int32)

@@ -1,0 +1,1 @@
+"""Making bundles from labelled data. Needs the extra ``train``."""

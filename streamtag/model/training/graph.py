@@ -1,0 +1,77 @@
+"""The ONNX graph of a linear model over weighted n-gram ids.
+
+``Gather → MatMul → Add bias → Mul, Add (Platt) → Sigmoid``. MatMul, not Mul and ReduceSum: the latter adds in an order
+that depends on the padding, so a text would change its last bits with its neighbours.
+"""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from streamtag.model.session import IDS, SCORES, WEIGHTS
+
+OPSET = 17
+IR_VERSION = 8  # that of opset 17: the oldest that will do
+LANES = 8
+"""The table's rows are padded to a multiple of this many floats: one vector register."""
+
+
+def build_graph(
+    coefficients: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    slope: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+) -> bytes:
+    """The serialised graph.
+
+    Args:
+        coefficients: float32 [buckets, labels].
+        bias: float32 [labels].
+        slope: Platt's a per label, float64 [labels].
+        intercept: Platt's b per label, float64 [labels].
+    """
+    buckets, labels = coefficients.shape
+    lanes = -(-labels // LANES) * LANES
+    table = np.zeros((buckets + 1, lanes), dtype=np.float32)  # the last row is the padding's
+    table[:buckets, :labels] = coefficients
+    constants = {
+        "table": table,
+        "bias": _widen(bias, lanes),
+        "slope": _widen(slope, lanes),
+        "intercept": _widen(intercept, lanes),
+        "rank_axis": np.array([1], dtype=np.int64),
+        "first": np.array([0], dtype=np.int64),
+        "labels": np.array([labels], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", IDS], ["rows"]),
+        helper.make_node("MatMul", [WEIGHTS, "rows"], ["sums"]),
+        helper.make_node("Squeeze", ["sums", "rank_axis"], ["sum"]),
+        helper.make_node("Add", ["sum", "bias"], ["margin"]),
+        helper.make_node("Mul", ["margin", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "intercept"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["lanes"]),
+        helper.make_node("Slice", ["lanes", "first", "labels", "rank_axis"], [SCORES]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "hashed_ngrams",
+        inputs=[
+            helper.make_tensor_value_info(IDS, TensorProto.INT32, ["texts", "width"]),
+            helper.make_tensor_value_info(WEIGHTS, TensorProto.FLOAT, ["texts", 1, "width"]),
+        ],
+        outputs=[helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["texts", labels])],
+        initializer=[numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="streamtag"
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _widen(values: NDArray[np.floating], lanes: int) -> NDArray[np.float32]:
+    wide = np.zeros(lanes, dtype=np.float32)
+    wide[: len(values)] = values
+    return wide
