@@ -1,8 +1,9 @@
 """Content events: what comes in."""
 
-from typing import Any
-
 import msgspec
+
+# Checked by the decoder: a nested value is refused, and JSON has no NaN.
+FeatureValue = str | int | float | bool | None
 
 
 class ContentEvent(msgspec.Struct, frozen=True, gc=False):
@@ -22,7 +23,7 @@ class ContentEvent(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     text: str | None = None
-    features: dict[str, Any] | None = None
+    features: dict[str, FeatureValue] | None = None
     time: str | None = None
     lang: str | None = None
     author: str | None = None
