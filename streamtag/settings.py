@@ -8,12 +8,14 @@ An unknown or contradictory setting is refused with its full name before anythin
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
-from streamtag.errors import SettingsError
+from streamtag.kafka_options import refusals
+from streamtag.settings_sources import Sources, explain, read_yaml
 
 ENV_PREFIX = "STREAMTAG_"
 # Short names that people and containers use; both mean the long one.
@@ -22,12 +24,14 @@ ENV_SHORTHANDS = {"STREAMTAG_KAFKA": "kafka.bootstrap_servers", "STREAMTAG_REDIS
 ENV_OTHER = {"STREAMTAG_CONFIG"}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Section(BaseModel):
     """A group of settings; refuses names it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A bare number is a fine name: slot 0, group 42.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class KafkaSettings(Section):
@@ -45,6 +49,14 @@ class KafkaSettings(Section):
         default_factory=dict, description="librdkafka settings of producers only"
     )
 
+    @model_validator(mode="after")
+    def _guarantees_stand(self) -> Self:
+        mappings = {"client": self.client, "consumer": self.consumer, "producer": self.producer}
+        found = [refusal for name, options in mappings.items() for refusal in refusals(name, options)]
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
 
 class TopicsSettings(Section):
     """The topics the tagger reads and writes."""
@@ -58,7 +70,7 @@ class TopicsSettings(Section):
 class EventsSettings(Section):
     """How a record becomes a content event, and what one record may cost."""
 
-    mapping: Path | None = Field(
+    mapping: HomePath | None = Field(
         None, description="YAML mapping of foreign records; a shipped name (osprey, ecs, ocsf, raw) or a path"
     )
     max_bytes: int = Field(1_048_576, ge=1, description="Largest record value, bytes")
@@ -184,12 +196,20 @@ class RedisSettings(Section):
         1.0, gt=0, le=60, description="A worker reports to the fleet this often; stale after 5 x"
     )
 
+    @model_validator(mode="after")
+    def _url_is_redis(self) -> Self:
+        if not self.url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("url must start with redis://, rediss:// (TLS) or unix:// (socket)")
+        return self
+
 
 class ModelSettings(Section):
     """Where bundles are found, and which one seeds an empty Redis."""
 
     bundle: str = Field("moderation", description="Bundle of the very first release: name, name@version or a path")
-    directories: list[Path] = Field(default_factory=list, description="Searched for bundles before the shipped ones")
+    directories: list[HomePath] = Field(
+        default_factory=list, description="Searched for bundles before the shipped ones"
+    )
     batch: int = Field(64, ge=1, le=4_096, description="Texts per model run, cut from a batch by length")
 
 
@@ -206,8 +226,15 @@ class TelemetrySettings(Section):
     port: int | None = Field(None, ge=0, le=65_535, description="Their port: 0 = any free one, none = no endpoint")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector, e.g. http://127.0.0.1:4318")
     trace_ratio: float = Field(0.01, ge=0, le=1, description="Share of batches traced when no sampled parent says so")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, JSON elsewhere")
+
+    @model_validator(mode="after")
+    def _endpoint_is_http(self) -> Self:
+        parts = urlsplit(self.otlp_endpoint or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("otlp_endpoint must be an http:// or https:// URL, without /v1/…")
+        return self
 
 
 class Settings(Section):
@@ -223,35 +250,32 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]
-    state_dir: Path = Field(
+    state_dir: HomePath = Field(
         default_factory=lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "streamtag",
         description="Local state of this host: slots, last good release, stop marks",
     )
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
-        names = [*self.topics.input, self.topics.tags, self.topics.stats, self.topics.dead_letters]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"topics: {', '.join(twice)} stands for more than one topic")
+        named = [("topics.input", name) for name in self.topics.input]
+        named += [(f"topics.{role}", getattr(self.topics, role)) for role in ("tags", "stats", "dead_letters")]
+        for topic in sorted({name for _, name in named}):
+            settings = [setting for setting, name in named if name == topic]
+            if len(settings) > 1:
+                raise ValueError(f"{' and '.join(settings)} name the same topic {topic}")
         return self
 
 
 class Loaded:
     """Validated settings plus, per dotted name, where the value came from."""
 
-    def __init__(self, settings: Settings, origins: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, sources: Sources) -> None:
         self.settings = settings
-        self.origins = dict(origins)
+        self._sources = sources
 
     def origin(self, name: str) -> str:
-        """``default``, or the file, variable or option that set ``name`` (or the section around it)."""
-        parts = name.split(".")
-        for end in range(len(parts), 0, -1):
-            found = self.origins.get(".".join(parts[:end]))
-            if found:
-                return found
-        return "default"
+        """``default``, or the file, variable or option that set ``name`` (or the mapping around it)."""
+        return self._sources.origin(name)
 
 
 def load_settings(
@@ -271,28 +295,26 @@ def load_settings(
         SettingsError: names every unknown, ill-typed or contradictory setting and its source.
     """
     env = os.environ if environ is None else environ
-    tree: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+    sources = Sources(Settings)
     path = config or (Path(env["STREAMTAG_CONFIG"]) if env.get("STREAMTAG_CONFIG") else None)
     if path is not None:
-        for name, value in _flatten(_read_yaml(path)):
-            _put(tree, origins, name, value, f"file {path}")
+        for name, value in read_yaml(path).items():
+            sources.put(str(name), value, f"file {path}")
     for variable, raw in sorted(env.items()):
-        if variable in ENV_SHORTHANDS:
-            if raw:
-                _put(tree, origins, ENV_SHORTHANDS[variable], raw, f"environment {variable}")
-        elif variable.startswith(ENV_PREFIX) and variable not in ENV_OTHER:
-            name = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
-            _put(tree, origins, name, _scalar(raw, name), f"environment {variable}")
+        # Compose and Helm write an empty variable where nobody gave a value.
+        if raw == "" or variable in ENV_OTHER or not variable.startswith(ENV_PREFIX):
+            continue
+        name = ENV_SHORTHANDS.get(variable) or variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+        sources.put_text(name, raw, f"environment {variable}")
     for name, raw in (overrides or {}).items():
-        _put(tree, origins, name, _scalar(raw, name), f"option --set {name}")
+        sources.put_text(name, raw, f"option --set {name}")
     try:
-        return Loaded(Settings.model_validate(tree), origins)
+        return Loaded(Settings.model_validate(sources.tree), sources)
     except ValidationError as error:
-        raise _explain(error, origins) from None
+        raise explain(error, sources, [name for name, _ in describe()]) from None
 
 
-def describe() -> Iterator[tuple[str, Any]]:
+def describe() -> Iterator[tuple[str, FieldInfo]]:
     """All settings as (dotted name, pydantic field), in the order of the tree; for docs and ``config show``."""
     for section, field in Settings.model_fields.items():
         annotation = field.annotation
@@ -301,56 +323,3 @@ def describe() -> Iterator[tuple[str, Any]]:
                 yield f"{section}.{name}", inner
         else:
             yield section, field
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read settings file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file {path} is not YAML: {' '.join(str(error).split())}") from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise SettingsError(f"settings file {path} must hold a mapping of sections")
-    return loaded
-
-
-def _flatten(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Top-level sections one level down; deeper values (pass-through mappings) stay whole."""
-    for section, content in tree.items():
-        if isinstance(content, dict) and str(section) in Settings.model_fields:
-            for name, value in content.items():
-                yield f"{section}.{name}", value
-        else:
-            yield str(section), content
-
-
-def _scalar(raw: str, name: str) -> Any:
-    try:
-        return yaml.safe_load(raw) if raw != "" else ""
-    except yaml.YAMLError:
-        raise SettingsError(f"setting {name}: cannot read value {raw!r} (YAML syntax)") from None
-
-
-def _put(tree: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str) -> None:
-    *sections, last = name.split(".")
-    node = tree
-    for part in sections:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
-            raise SettingsError(f"setting {name} ({origin}): {part} is a value, not a section")
-        node = child
-    node[last] = value
-    origins[name] = origin
-
-
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
-    lines = []
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"]) or "settings"
-        origin = next((o for n, o in origins.items() if n == name or n.startswith(name + ".")), "")
-        reason = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"{name}: {reason.removeprefix('Value error, ')}" + (f" ({origin})" if origin else ""))
-    return SettingsError("; ".join(lines), hint="`streamtag config show` lists every setting with its default.")
