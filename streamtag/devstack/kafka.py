@@ -185,7 +185,14 @@ class KafkaServer(Server):
             raise UnavailableError(f"kafka.tools.StorageTool could not format {self.data_dir}", hint=f"See {self.log}.")
 
     def _answers(self) -> bool:
-        return listens(self.port) and broker_answers(self.bootstrap, timeout_s=2.0)
+        if not listens(self.port):
+            return False
+        found = cluster_id(self.bootstrap, timeout_s=2.0)
+        return found is not None and (self.container is not None or found == self._formatted_as())
+
+    def _formatted_as(self) -> str:
+        properties = (self.data_dir / "logs" / "meta.properties").read_text(encoding="ascii").splitlines()
+        return next(line.removeprefix("cluster.id=") for line in properties if line.startswith("cluster.id="))
 
     def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         if self.container is None:
@@ -202,14 +209,20 @@ class KafkaServer(Server):
             docker.control(verbs[number], self.container)
 
 
-def broker_answers(bootstrap: str, timeout_s: float) -> bool:
-    """True when a broker of the cluster names itself within ``timeout_s``."""
+def cluster_id(bootstrap: str, timeout_s: float) -> str | None:
+    """Identity of the cluster, once one of its brokers serves clients; None when none answers within ``timeout_s``."""
     # 0: the refused connections of a broker that is not up yet are expected, and not for anybody's terminal
     client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
-        return bool(client.list_topics(timeout=timeout_s).brokers)
+        metadata = client.list_topics(timeout=timeout_s)
     except KafkaException:
-        return False
+        return None
+    return metadata.cluster_id if metadata.brokers else None
+
+
+def broker_answers(bootstrap: str, timeout_s: float) -> bool:
+    """True when a broker of the cluster answers within ``timeout_s``."""
+    return cluster_id(bootstrap, timeout_s) is not None
 
 
 @dataclass(frozen=True)

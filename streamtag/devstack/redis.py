@@ -70,7 +70,10 @@ class RedisServer(Server):
         )
 
     def _answers(self) -> bool:
-        return listens(self.port) and redis_answers(self.url, timeout_s=2.0)
+        if not (listens(self.port) and redis_answers(self.url, timeout_s=2.0)):
+            return False
+        with redis.Redis.from_url(self.url) as client:
+            return self.container is not None or client.info("server")["process_id"] == self.pid
 
     def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         if self.container is None:

@@ -19,6 +19,7 @@ from streamtag.errors import UnavailableError
 HOST = "127.0.0.1"
 _PORT_ATTEMPTS = 5
 _POLL_S = 0.05
+_PORT_TAKEN = "Address already in use"  # as the C library, and so every server, says it
 
 
 class Server(ABC):
@@ -38,7 +39,7 @@ class Server(ABC):
         self._temporary = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix=f"streamtag-{self.name}-"))
         self.port = port
-        self._port_given = port != 0
+        self._port_fixed = port != 0
         self._dies_with_parent = dies_with_parent
         self._process: subprocess.Popen[bytes] | None = None
         self.started_in_s = 0.0
@@ -52,7 +53,7 @@ class Server(ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """True when a client gets an answer."""
+        """True when a client gets an answer, and from this server: a stranger may have been faster to the port."""
 
     @property
     def log(self) -> Path:
@@ -82,19 +83,14 @@ class Server(ABC):
         if self.ref is not None:
             raise RuntimeError(f"{self.name} runs already")
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        for attempt in range(_PORT_ATTEMPTS):
+        for _ in range(1 if self._port_fixed else _PORT_ATTEMPTS):
             self._choose_ports()
-            offset = self.log.stat().st_size if self.log.exists() else 0
-            begun = time.monotonic()
-            self._process = self._spawn(self._prepare())
-            if self._becomes_ready(begun + self.ready_within_s):
-                self.started_in_s = time.monotonic() - begun
+            tail = self._try_start()
+            if self._process is not None:
+                self._port_fixed = True  # clients know it from now on
                 return self
-            tail = self.log.read_bytes()[offset:].decode("utf-8", "replace") if self.log.exists() else ""
-            self._end_process()
-            if "Address already in use" not in tail or self._port_given or attempt == _PORT_ATTEMPTS - 1:
+            if _PORT_TAKEN not in tail:
                 break
-            self._forget_ports()
         raise UnavailableError(
             f"{self.name} on {HOST}:{self.port} does not answer: {' | '.join(tail.strip().splitlines()[-5:])}",
             hint=f"Its log is {self.log}." if not self._temporary else "",
@@ -147,12 +143,22 @@ class Server(ABC):
     def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent)
 
-    def _choose_ports(self) -> None:
-        if self.port == 0:
-            self.port = free_port()
+    def _try_start(self) -> str:
+        """Leaves it running, or returns the end of its log."""
+        if listens(self.port):
+            return _PORT_TAKEN  # a stranger would answer in its place
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        begun = time.monotonic()
+        self._process = self._spawn(self._prepare())
+        if self._becomes_ready(begun + self.ready_within_s):
+            self.started_in_s = time.monotonic() - begun
+            return ""
+        self._end_process()
+        return self.log.read_bytes()[offset:].decode("utf-8", "replace")
 
-    def _forget_ports(self) -> None:
-        self.port = 0
+    def _choose_ports(self) -> None:
+        if not self._port_fixed:
+            self.port = free_port()
 
     def _becomes_ready(self, deadline: float) -> bool:
         while time.monotonic() < deadline:
