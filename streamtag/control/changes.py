@@ -1,0 +1,256 @@
+"""Changing what decides: every change is a new release, committed by compare-and-set, with author and reason."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from streamtag.control.documents import Bundle, Cutoffs, Stored, ThresholdRevision
+from streamtag.control.fleet import Heartbeat, read_fleet
+from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
+from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import Override, ThresholdSet, problems, too_large
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
+
+__all__ = ["FIRST_AUTHOR", "Outcome", "ReleaseChanges", "Who"]
+
+FIRST_AUTHOR = "streamtag (first start)"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The release that decides now, the one before, and whether this call made it (else nothing differed)."""
+
+    current: Current
+    before: Current | None
+    committed: bool
+
+
+class ReleaseChanges:
+    """The changes an operator (or the first worker) can make to one namespace.
+
+    All raise `UnavailableError` when Redis does not answer, `RefusedError` with every problem, and `ConflictError`
+    when somebody else was first. Nothing was written then, except that a time-out while committing leaves it
+    unknown, and the message says so.
+
+    Args:
+        store: the control plane.
+        max_step: guard rail, the largest change of one cut-off without ``force``.
+        now: the clock that dates documents.
+    """
+
+    def __init__(
+        self, store: ControlStore, *, max_step: float, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._store = store
+        self._max_step = max_step
+        self._now = now
+
+    def seed(self, bundle: BundleRef, labels: Sequence[str], thresholds: ThresholdSet) -> Outcome:
+        """Release 1 of a Redis that never held one; a conflict anywhere else."""
+        heads = self._store.heads()
+        if not heads.blank:
+            raise ConflictError("Redis holds releases of this namespace already: not a first start")
+        ahead = [beat for beat in read_fleet(self._store).heartbeats if beat.release is not None]
+        _refuse(_by_worker(ahead), "Redis is empty, but workers decide by releases it has lost", hint=RESTORE_HINT)
+        _refuse(problems(thresholds, labels), f"the default thresholds of bundle {bundle} are not valid")
+        who = Who(FIRST_AUTHOR, f"defaults of bundle {bundle}")
+        return self._commit(None, heads, Proposal("seed", _wire(bundle), thresholds, who, note="first start"))
+
+    def set_thresholds(
+        self, changes: Mapping[str, float], who: Who, *, when: Mapping[str, str] | None = None, force: bool = False
+    ) -> Outcome:
+        """Moves some cut-offs: the base ones, or those of the segment ``when``."""
+        base, heads = self._base()
+        return self._change(base, heads, _with_changes(base.thresholds, changes, when or {}), who, force=force)
+
+    def apply(self, thresholds: ThresholdSet, who: Who, *, expected: int | None = None, force: bool = False) -> Outcome:
+        """Replaces the whole set; a conflict where ``expected`` is not the current revision."""
+        base, heads = self._base()
+        if expected is not None and expected != base.revision.document.revision:
+            raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
+        return self._change(base, heads, thresholds, who, force=force)
+
+    def restore(self, revision: int, who: Who) -> Outcome:
+        """A new revision with the content of an earlier one. The way back is free of the guard rail."""
+        base, heads = self._base()
+        wanted = self.revision(revision).document.thresholds.to_set()
+        found = [*who.problems(), *problems(wanted, _labels(base))]
+        _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
+        note = f"restore of revision {revision}"
+        return self._unless_same(base, heads, Proposal("restore", _wire(base.ref.bundle), wanted, who, note=note))
+
+    def promote(
+        self,
+        bundle: BundleRef,
+        labels: Sequence[str],
+        who: Who,
+        *,
+        thresholds: ThresholdSet | None = None,
+        force: bool = False,
+    ) -> Outcome:
+        """Makes ``bundle`` decide, with ``thresholds`` or, when None, the current ones.
+
+        The guard rail counts only where the bundle stays: cut-offs of two bundles are not steps of one another.
+        """
+        base, heads = self._base()
+        wanted = base.thresholds if thresholds is None else thresholds
+        _refuse(
+            [*who.problems(), *problems(wanted, labels)],
+            f"bundle {bundle} and these thresholds cannot decide together",
+            hint="`--thresholds defaults` takes the bundle's own; a file can name every label.",
+        )
+        if bundle == base.ref.bundle and not force:
+            self._guard(base.thresholds, wanted)
+        kept = None if _same(base.thresholds, wanted) else wanted
+        proposal = Proposal("promote", _wire(bundle), kept, who, note=f"promotion of {bundle}")
+        return self._unless_same(base, heads, proposal)
+
+    def restore_snapshot(self, snapshot: Current, who: Who) -> Outcome:
+        """Brings a worker's last good release back into a Redis that was emptied or restored from an older state.
+
+        Its numbers lie above all that Redis, the snapshot and the running workers know: every worker takes it for
+        newer, and no number is given twice.
+        """
+        _refuse(who.problems(), "a change needs an author and a reason")
+        heads = self._store.heads(damaged=True)
+        release, revision = snapshot.release.document, snapshot.revision.document
+        beats = read_fleet(self._store).heartbeats
+        proposal = Proposal(
+            "restore-snapshot",
+            release.bundle,
+            snapshot.thresholds,
+            who,
+            note=f"restore of release {release.number}, revision {revision.revision}, from a worker's snapshot",
+            least_release=max([release.number, *(beat.release or 0 for beat in beats)]),
+            least_revision=max([revision.revision, *(beat.revision or 0 for beat in beats)]),
+        )
+        return self._commit(self._readable(heads), heads, proposal)
+
+    def revision(self, number: int) -> Stored[ThresholdRevision]:
+        """A revision of the champion's history.
+
+        Raises:
+            NotFoundError: there is none of this number.
+        """
+        for found in self._store.revisions():
+            if found.document.revision <= number:
+                if found.document.revision == number:
+                    return found
+                break
+        raise NotFoundError(
+            f"there is no threshold revision {number} in the champion's history",
+            hint="`streamtag thresholds history` lists them.",
+        )
+
+    def _base(self) -> tuple[Current, Heads]:
+        heads = self._store.heads()
+        if heads.champion is None:
+            raise NotFoundError(
+                "Redis holds no release: nothing to change yet",
+                hint=f"The first worker to start seeds it. After a loss: {RESTORE_HINT}",
+            )
+        base = self._store.load(heads.champion)
+        self._refuse_behind_fleet(base)
+        return base, heads
+
+    def _refuse_behind_fleet(self, base: Current) -> None:
+        """Workers ahead of Redis mean that it lost releases: a change from here would undo them without a word."""
+        number, sha256 = base.id.number, base.id.sha256
+        ahead = [
+            beat
+            for beat in read_fleet(self._store).heartbeats
+            if beat.release is not None
+            and (beat.release > number or (beat.release == number and beat.release_sha256 != sha256))
+        ]
+        # A worker may simply have been faster than we: then the champion has moved on, and the commit will conflict.
+        if ahead and self._store.champion() == base.id:
+            what = f"Redis was restored from an older state: its champion is release {number}"
+            _refuse(_by_worker(ahead), f"{what}, which workers are ahead of", hint=RESTORE_HINT)
+
+    def _change(self, base: Current, heads: Heads, wanted: ThresholdSet, who: Who, *, force: bool) -> Outcome:
+        # The active pair was validated, so the labels of its bundle are exactly those of its thresholds: an operator
+        # needs no copy of the bundle to change a cut-off.
+        _refuse([*who.problems(), *problems(wanted, _labels(base))], "the change is not valid")
+        if not force:
+            self._guard(base.thresholds, wanted)
+        return self._unless_same(base, heads, Proposal("thresholds", _wire(base.ref.bundle), wanted, who))
+
+    def _guard(self, before: ThresholdSet, after: ThresholdSet) -> None:
+        _refuse(
+            too_large(before, after, self._max_step),
+            "too large a step",
+            hint="If it is meant, repeat it with --force; the setting thresholds.max_step is the guard rail.",
+        )
+
+    def _unless_same(self, base: Current, heads: Heads, proposal: Proposal) -> Outcome:
+        thresholds_stay = proposal.thresholds is None or _same(base.thresholds, proposal.thresholds)
+        if thresholds_stay and proposal.bundle == base.release.document.bundle:
+            return Outcome(base, base, committed=False)
+        return self._commit(base, heads, proposal)
+
+    def _commit(self, base: Current | None, heads: Heads, proposal: Proposal) -> Outcome:
+        new = compose(proposal, base, heads, self._now())
+        result = self._store.commit(
+            expected=heads.alias,
+            release=new.release,
+            revision=None if proposal.thresholds is None else new.revision,
+            audit=audit_fields(proposal, new, heads.champion),
+        )
+        if result.outcome == "conflict":
+            based_on = "an empty Redis" if heads.champion is None else f"release {heads.champion.number}"
+            raise conflict(self._readable(self._store.heads(damaged=True)), based_on=based_on, before=base)
+        if result.outcome == "taken":
+            raise RefusedError(
+                f"{result.detail} exists in Redis already, and documents are never overwritten",
+                hint="The counters in Redis are damaged; `streamtag release restore-snapshot` numbers above them.",
+            )
+        return Outcome(new, base, committed=True)
+
+    def _readable(self, heads: Heads) -> Current | None:
+        """The champion with its documents; None where they are missing or damaged, and history cannot go on."""
+        try:
+            return None if heads.champion is None else self._store.load(heads.champion)
+        except (NotFoundError, RefusedError):
+            return None
+
+    def _release_of(self, revision: int) -> Current | None:
+        """The latest release with this revision, to say what has changed since; None where history lacks it."""
+        try:
+            for release in self._store.releases():
+                if release.document.thresholds.revision == revision:
+                    return Current(release, self._store.revision(release.document.thresholds))
+        except (NotFoundError, RefusedError):
+            return None
+        return None
+
+
+def _with_changes(base: ThresholdSet, changes: Mapping[str, float], when: Mapping[str, str]) -> ThresholdSet:
+    if not when:
+        return ThresholdSet({**base.labels, **changes}, base.segments)
+    if all(dict(segment.when) != dict(when) for segment in base.segments):
+        return ThresholdSet(base.labels, (*base.segments, Override(dict(when), dict(changes))))
+    segments = (Override(s.when, {**s.labels, **changes}) if dict(s.when) == dict(when) else s for s in base.segments)
+    return ThresholdSet(base.labels, tuple(segments))
+
+
+def _same(one: ThresholdSet, other: ThresholdSet) -> bool:
+    """Equal cut-offs, overrides in the same order: a later one wins, so order has a meaning."""
+    return Cutoffs.of(one) == Cutoffs.of(other)
+
+
+def _by_worker(beats: Sequence[Heartbeat]) -> list[str]:
+    return [f"worker {beat.worker} decides by release {beat.release}" for beat in beats]
+
+
+def _refuse(found: Sequence[str], what: str, *, hint: str = "") -> None:
+    if found:
+        raise RefusedError(what, problems=found, hint=hint)
+
+
+def _labels(base: Current) -> list[str]:
+    return list(base.revision.document.thresholds.labels)
+
+
+def _wire(bundle: BundleRef) -> Bundle:
+    return Bundle(bundle.name, bundle.version, bundle.sha256)

@@ -1,0 +1,51 @@
+"""The very first release: what a worker writes into a Redis that never held one."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from streamtag.control.changes import ReleaseChanges
+from streamtag.control.store import ControlStore
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import ConflictError
+from streamtag.settings import Settings
+
+__all__ = ["FirstBundle", "configured_bundle", "seed"]
+
+log = logging.getLogger(__name__)
+
+
+class FirstBundle(Protocol):
+    """What of a bundle seeds an empty Redis; `streamtag.model.bundle.Bundle` is one."""
+
+    @property
+    def ref(self) -> BundleRef:
+        """Its identity."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it scores."""
+
+    @property
+    def default_thresholds(self) -> ThresholdSet:
+        """Its own cut-offs."""
+
+
+def configured_bundle(settings: Settings) -> FirstBundle:
+    """The bundle that the setting ``model.bundle`` names."""
+    from streamtag.model.bundle import read_bundle  # noqa: PLC0415 - only for a first start
+    from streamtag.model.registry import find_bundle  # noqa: PLC0415
+
+    return read_bundle(find_bundle(settings.model.bundle, settings.model.directories))
+
+
+def seed(store: ControlStore, first_bundle: Callable[[], FirstBundle], max_step: float) -> None:
+    """Makes release 1 of the bundle's defaults; another worker may be first, and that is as good."""
+    bundle = first_bundle()
+    try:
+        ReleaseChanges(store, max_step=max_step).seed(bundle.ref, bundle.labels, bundle.default_thresholds)
+    except ConflictError:
+        log.info("another worker seeded Redis first")
+    else:
+        log.info("Redis was empty: seeded release 1 with the defaults of bundle %s", bundle.ref)

@@ -1,0 +1,42 @@
+-- Makes a release the champion, all or nothing: compare-and-set, documents, alias, audit, publish.
+--
+-- KEYS  1 champion  2 heads  3 release document  4 revision document  5 audit stream
+-- ARGV  1 expected champion ("" = none)  2 new champion  3 release number  4 release document
+--       5 revision number  6 revision document ("" = an existing one is kept)  7 channel
+--       8… audit entry: field, value, …
+--
+-- Returns {"committed"}, {"conflict", present champion}, or {"taken", what}.
+-- Documents are opaque: cjson would cut floats and lose empty lists.
+
+local present = redis.call('GET', KEYS[1]) or ''
+
+-- The reply of an earlier try was lost on its way: the change is in, say so instead of a conflict with ourselves.
+if redis.call('GET', KEYS[3]) == ARGV[4] then
+  return {'committed'}
+end
+if present ~= ARGV[1] then
+  return {'conflict', present}
+end
+
+-- Documents are immutable and numbers are never reused.
+local new_revision = ARGV[6] ~= ''
+if redis.call('EXISTS', KEYS[3]) == 1
+    or tonumber(ARGV[3]) <= (tonumber(redis.call('HGET', KEYS[2], 'release') or '0') or 0) then
+  return {'taken', 'release ' .. ARGV[3]}
+end
+if new_revision and (redis.call('EXISTS', KEYS[4]) == 1
+    or tonumber(ARGV[5]) <= (tonumber(redis.call('HGET', KEYS[2], 'revision') or '0') or 0)) then
+  return {'taken', 'threshold revision ' .. ARGV[5]}
+end
+
+-- The audit entry comes first: were the stream damaged, the script would fail before anything else is written.
+redis.call('XADD', KEYS[5], '*', unpack(ARGV, 8))
+if new_revision then
+  redis.call('SET', KEYS[4], ARGV[6])
+  redis.call('HSET', KEYS[2], 'revision', ARGV[5])
+end
+redis.call('SET', KEYS[3], ARGV[4])
+redis.call('HSET', KEYS[2], 'release', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('PUBLISH', ARGV[7], ARGV[2])
+return {'committed'}

@@ -1,0 +1,101 @@
+"""The last good release on this host's disk: what a worker decides by when it starts and Redis is away or empty."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from streamtag.control.documents import ReleaseId, decode_release, decode_revision
+from streamtag.control.store import Current
+from streamtag.errors import RefusedError
+
+__all__ = ["SnapshotFile", "SnapshotRead", "write_atomically"]
+
+_FORMAT = 1
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    namespace: str
+    champion: ReleaseId
+    release: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class SnapshotRead:
+    """A release from disk, or why there is none (``""`` when the file simply is not there)."""
+
+    current: Current | None
+    reason: str = ""
+
+
+class SnapshotFile:
+    """One file per namespace; several workers of a host share it."""
+
+    def __init__(self, state_dir: Path, namespace: str) -> None:
+        self.path = state_dir / "releases" / f"{namespace}.json"
+        self._namespace = namespace
+
+    def read(self) -> SnapshotRead:
+        """The snapshot, proven by its hashes. Never raises: a damaged or foreign file is as good as none."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return SnapshotRead(None)
+        except OSError as error:
+            return SnapshotRead(None, f"snapshot {self.path} cannot be read: {error.strerror}")
+        try:
+            found = msgspec.json.decode(raw, type=_Snapshot)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return SnapshotRead(None, f"snapshot {self.path} is damaged: {error}")
+        if (found.format, found.namespace) != (_FORMAT, self._namespace):
+            where = f"format {found.format} of namespace {found.namespace!r}"
+            return SnapshotRead(None, f"snapshot {self.path} is not ours: {where}")
+        try:
+            release = decode_release(found.release.encode(), found.champion)
+            revision = decode_revision(found.revision.encode(), release.document.thresholds)
+        except RefusedError as error:
+            return SnapshotRead(None, f"snapshot {self.path} is damaged: {error.message}")
+        return SnapshotRead(Current(release, revision))
+
+    def write(self, current: Current) -> None:
+        """Replaces the snapshot, durably and all at once.
+
+        Raises:
+            OSError: disk full, no permission …; the old snapshot still stands.
+        """
+        document = _Snapshot(
+            format=_FORMAT,
+            namespace=self._namespace,
+            champion=current.id,
+            release=current.release.raw.decode(),
+            revision=current.revision.raw.decode(),
+        )
+        write_atomically(self.path, msgspec.json.encode(document))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Temporary file, fsync, rename, fsync of the directory: after a crash the old or the new file, never half of one.
+
+    Raises:
+        OSError: nothing has changed, and the temporary file is gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

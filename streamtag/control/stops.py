@@ -1,0 +1,138 @@
+"""Stop marks: a worker that met too many dead letters stays stopped, over restarts, until a person lifts the mark.
+
+A mark stands in Redis, for the whole group, and in the state directory of the host that set it, so that a restart
+while Redis is away does not forget it. Lifting happens in Redis and remembers the mark's id, which voids the copy on
+the disk at the next look.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamtag.control.connection import guarded, run_script
+from streamtag.control.documents import sha256_of
+from streamtag.control.snapshot import write_atomically
+from streamtag.control.store import ControlStore
+from streamtag.errors import NotFoundError, RefusedError, UnavailableError
+from streamtag.settings import Settings
+
+__all__ = ["StopMark", "StopStore"]
+
+log = logging.getLogger(__name__)
+
+
+class StopMark(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a group's workers stopped: who saw it, when, and the counts that led to it."""
+
+    group: str
+    reason: str
+    at: datetime
+    worker: str
+    counts: Mapping[str, int] = {}
+
+    @property
+    def id(self) -> str:
+        """Hash of the mark's content."""
+        return sha256_of(msgspec.json.encode(self))
+
+
+class StopStore:
+    """The stop marks of one namespace."""
+
+    def __init__(self, settings: Settings, *, store: ControlStore | None = None) -> None:
+        self._store = store or ControlStore(settings.redis)
+        self._directory = settings.state_dir / "stops" / settings.redis.namespace
+
+    def set(self, mark: StopMark) -> None:
+        """Stops the group, here and in Redis; one of the two is enough to hold over a restart of this host.
+
+        Raises:
+            UnavailableError: neither could be written.
+        """
+        on_disk = True
+        try:
+            write_atomically(self._path(mark.group), msgspec.json.encode(mark))
+        except OSError as error:
+            on_disk = False
+            log.error("stop mark of group %s is not on disk: %s", mark.group, error)  # noqa: TRY400 - no traceback
+        try:
+            self._publish(mark)
+        except UnavailableError as error:
+            if not on_disk:
+                raise
+            log.warning("stop mark of group %s is on this host only: %s", mark.group, error.message)
+
+    def get(self, group: str) -> StopMark | None:
+        """The mark that stops ``group``, the latest where several do; None where none does.
+
+        Without Redis only what this host has seen is known.
+        """
+        local = self._read(group)
+        keys = self._store.keys
+        try:
+            with guarded(self._store.where, "read the stop marks"):
+                marks: Any = self._store.client.hvals(keys.stops(group))
+                lifted = local and self._store.client.zscore(keys.lifted_stops(group), local.id) is not None
+            if local and lifted:
+                self._path(group).unlink(missing_ok=True)
+                local = None
+            elif local:
+                # Redis was away when it was set, or has been emptied since: a person must be able to see and lift it.
+                self._publish(local)
+        except UnavailableError as error:
+            log.warning("stop marks: only those of this host are known: %s", error.message)
+            marks = []
+        standing = [msgspec.json.decode(raw, type=StopMark) for raw in marks] + ([local] if local else [])
+        return max(standing, key=lambda mark: mark.at, default=None)
+
+    def lift(self, group: str, author: str, reason: str) -> list[StopMark]:
+        """Lets the group go on, on every host; audited.
+
+        Returns:
+            The marks that stood.
+
+        Raises:
+            RefusedError: author or reason is blank.
+            NotFoundError: the group is not stopped.
+            UnavailableError: Redis does not answer, and nothing was lifted.
+        """
+        if not author.strip() or not reason.strip():
+            raise RefusedError("lifting a stop needs an author and a reason")
+        local = self._read(group)
+        keys, now = self._store.keys, datetime.now(UTC)
+        with guarded(self._store.where, "lift the stop"):
+            if local is not None and self._store.client.zscore(keys.lifted_stops(group), local.id) is None:
+                self._publish(local)
+            audit = {"action": "lift-stop", "author": author, "reason": reason, "at": now.isoformat(), "group": group}
+            raws = run_script(
+                self._store.client,
+                "lift",
+                [keys.stops(group), keys.lifted_stops(group), keys.audit],
+                [int(now.timestamp() * 1000), *(part for field in audit.items() for part in field)],
+            )
+        self._path(group).unlink(missing_ok=True)
+        if not raws:
+            raise NotFoundError(f"group {group} is not stopped")
+        return [msgspec.json.decode(raw, type=StopMark) for raw in raws]
+
+    def _publish(self, mark: StopMark) -> None:
+        with guarded(self._store.where, "write the stop mark"):
+            self._store.client.hset(self._store.keys.stops(mark.group), mark.id, msgspec.json.encode(mark))
+
+    def _path(self, group: str) -> Path:
+        return self._directory / f"{group}.json"
+
+    def _read(self, group: str) -> StopMark | None:
+        path = self._path(group)
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=StopMark)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            # Somebody meant to stop: a mark that cannot be read still stops.
+            at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            return StopMark(group=group, reason=f"stop mark {path} cannot be read: {error}", at=at, worker="")

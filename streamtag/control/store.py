@@ -1,0 +1,254 @@
+"""Reading and writing the control plane in Redis: releases, revisions, audit.
+
+Everything that decides hangs on one alias, ``champion``. It holds number and hash of a release document, which holds
+number and hash of a threshold revision: whatever is read from the champion on is proven, byte for byte.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import redis
+
+from streamtag.control.connection import Keys, address, connect, guarded, run_script
+from streamtag.control.documents import (
+    ReleaseDocument,
+    ReleaseId,
+    RevisionId,
+    Stored,
+    ThresholdRevision,
+    decode_release,
+    decode_revision,
+    reference,
+)
+from streamtag.domain.release import ReleaseRef
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import NotFoundError, RefusedError
+from streamtag.settings import RedisSettings
+
+__all__ = ["RESTORE_HINT", "AuditEntry", "CommitResult", "ControlStore", "Current", "Heads"]
+
+RESTORE_HINT = "`streamtag release restore-snapshot` on a worker's host brings its last good release back."
+
+
+@dataclass(frozen=True)
+class Current:
+    """A release with the threshold revision it names, both proven by their hashes."""
+
+    release: Stored[ReleaseDocument]
+    revision: Stored[ThresholdRevision]
+
+    @property
+    def id(self) -> ReleaseId:
+        """Number and hash of the release."""
+        return ReleaseId(self.release.document.number, self.release.sha256)
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """The identity that workers stamp on what they decide."""
+        return reference(self.release)
+
+    @property
+    def thresholds(self) -> ThresholdSet:
+        """The set that decides."""
+        return self.revision.document.thresholds.to_set()
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The champion, and the highest numbers ever given here (0 = none)."""
+
+    champion: ReleaseId | None
+    release: int
+    revision: int
+    alias: bytes = b""
+    """The champion's value as it stands in Redis: what a commit compares with."""
+
+    @property
+    def blank(self) -> bool:
+        """True in a Redis that never held a release of this namespace."""
+        return not self.alias and self.release == 0 and self.revision == 0
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the audit stream: who did what, when and why."""
+
+    id: str
+    """Of the Redis stream: milliseconds of the server's clock and a sequence number."""
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CommitResult:
+    """What became of a commit; ``detail`` is the champion's value or what was taken."""
+
+    outcome: Literal["committed", "conflict", "taken"]
+    detail: str = ""
+
+
+class ControlStore:
+    """The control plane of one namespace.
+
+    Every method raises `UnavailableError` when Redis does not answer in time. Safe to use from several threads.
+    """
+
+    def __init__(self, settings: RedisSettings, *, client: redis.Redis | None = None) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        self.client = client if client is not None else connect(settings)
+        self.where = address(settings.url)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.client.close()
+
+    def heads(self, *, damaged: bool = False) -> Heads:
+        """The champion's identity and the highest numbers given; one round trip.
+
+        Args:
+            damaged: read a damaged alias or counter as none, for who is about to replace it.
+
+        Raises:
+            RefusedError: the alias or a counter is damaged.
+        """
+        with guarded(self.where, "read the champion"):
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.get(self.keys.champion)
+            pipeline.hmget(self.keys.heads, ["release", "revision"])
+            alias, numbers = pipeline.execute()
+        try:
+            champion = None if alias is None else _parse_alias(alias)
+            release, revision = (_parse_count(number) for number in numbers)
+        except RefusedError:
+            if not damaged:
+                raise
+            champion, release, revision = None, 0, 0
+        return Heads(champion, max(release, champion.number if champion else 0), revision, alias or b"")
+
+    def champion(self) -> ReleaseId | None:
+        """Identity of the release that shall decide, or None."""
+        return self.heads().champion
+
+    def load(self, champion: ReleaseId) -> Current:
+        """The release and its revision.
+
+        Raises:
+            NotFoundError: a document is missing.
+            RefusedError: a document is not what was published.
+        """
+        release = self.release(champion)
+        return Current(release, self.revision(release.document.thresholds))
+
+    def current(self) -> Current | None:
+        """The champion with its documents, or None where there is none; raises as `load`."""
+        champion = self.champion()
+        return None if champion is None else self.load(champion)
+
+    def release(self, wanted: ReleaseId) -> Stored[ReleaseDocument]:
+        """One release document; raises as `load`."""
+        raw = self._get(self.keys.release(wanted.number), f"release {wanted.number}")
+        return decode_release(raw, wanted)
+
+    def revision(self, wanted: RevisionId) -> Stored[ThresholdRevision]:
+        """One threshold revision; raises as `load`."""
+        raw = self._get(self.keys.revision(wanted.revision), f"threshold revision {wanted.revision}")
+        return decode_revision(raw, wanted)
+
+    def releases(self) -> Iterator[Stored[ReleaseDocument]]:
+        """From the champion back to the first release, each proven by the one after it; raises as `load`."""
+        wanted = self.champion()
+        while wanted is not None:
+            release = self.release(wanted)
+            yield release
+            wanted = release.document.parent
+
+    def revisions(self) -> Iterator[Stored[ThresholdRevision]]:
+        """From the champion's threshold revision back to the first, likewise."""
+        current = self.current()
+        revision = current.revision if current else None
+        while revision is not None:
+            yield revision
+            parent = revision.document.parent
+            revision = None if parent is None else self.revision(parent)
+
+    def commit(
+        self,
+        *,
+        expected: bytes,
+        release: Stored[ReleaseDocument],
+        revision: Stored[ThresholdRevision] | None,
+        audit: Mapping[str, str],
+    ) -> CommitResult:
+        """Makes ``release`` the champion if ``expected`` still is: one atomic script, safe to repeat.
+
+        Args:
+            expected: `Heads.alias` that the change was made from.
+            release: the new release document.
+            revision: its threshold revision, or None where an existing one is kept.
+            audit: fields of the audit entry.
+        """
+        number = release.document.number
+        revision_number = release.document.thresholds.revision
+        keys = self.keys
+        arguments: list[str | bytes | int] = [
+            expected,
+            msgspec.json.encode(ReleaseId(number, release.sha256)),
+            number,
+            release.raw,
+            revision_number,
+            b"" if revision is None else revision.raw,
+            keys.channel,
+        ]
+        with guarded(self.where, f"commit release {number}; whether it was committed is unknown"):
+            reply = run_script(
+                self.client,
+                "commit",
+                [keys.champion, keys.heads, keys.release(number), keys.revision(revision_number), keys.audit],
+                arguments + [part for field in audit.items() for part in field],
+            )
+        outcome, *detail = (part.decode() for part in reply)
+        return CommitResult(outcome, detail[0] if detail else "")
+
+    def audit(self, limit: int = 50) -> list[AuditEntry]:
+        """The latest entries of the audit stream, newest first."""
+        with guarded(self.where, "read the audit stream"):
+            entries: Any = self.client.xrevrange(self.keys.audit, count=limit)
+        return [_entry(*entry) for entry in entries]
+
+    def follow_audit(self, after: str, wait_s: float) -> list[AuditEntry]:
+        """Entries later than the id ``after``, waiting up to ``wait_s`` (or half the time-out) for the first."""
+        block_ms = max(1, int(min(wait_s, self.settings.timeout_s / 2) * 1000))
+        with guarded(self.where, "follow the audit stream"):
+            streams: Any = self.client.xread({self.keys.audit: after}, block=block_ms)
+        return [_entry(*entry) for _, entries in streams or () for entry in entries]
+
+    def _get(self, key: str, what: str) -> bytes:
+        with guarded(self.where, f"read {what}"):
+            raw: Any = self.client.get(key)
+        if raw is None:
+            raise NotFoundError(
+                f"{what} is missing in Redis (key {key})",
+                hint=RESTORE_HINT,
+            )
+        return bytes(raw)
+
+
+def _parse_alias(raw: bytes) -> ReleaseId:
+    try:
+        return msgspec.json.decode(raw, type=ReleaseId)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(f"the champion in Redis cannot be read: {error}", hint=RESTORE_HINT) from None
+
+
+def _parse_count(raw: bytes | None) -> int:
+    if raw is None:
+        return 0
+    if not raw.isdigit():
+        raise RefusedError("the numbers of the latest documents in Redis cannot be read", hint=RESTORE_HINT)
+    return int(raw)
+
+
+def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> AuditEntry:
+    return AuditEntry(entry_id.decode(), {k.decode(): v.decode(errors="replace") for k, v in fields.items()})
