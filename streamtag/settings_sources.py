@@ -146,7 +146,8 @@ def _words(problem: ErrorDetails, sources: Sources, known: Sequence[str]) -> str
     origins = [
         origin
         for setting, origin in sources.origins.items()
-        if setting.startswith(name) and (len(path) > 1 or setting == name or setting.rpartition(".")[2] in reason)
+        if f"{setting}.".startswith(f"{name}." if name else "")
+        and (len(path) > 1 or setting == name or setting.rpartition(".")[2] in reason)
     ]
     found = ", ".join(dict.fromkeys(origins or [sources.origin(name)]))
     return (f"{name}: " if name else "") + reason + (f" ({found})" if found != "default" else "")
