@@ -5,8 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from streamtag import strict_yaml
 from streamtag.errors import SettingsError
 from streamtag.events.content import ContentEvent
 from streamtag.events.json_pointer import JsonPointer
@@ -54,9 +53,9 @@ def parse_mapping(text: str, name: str) -> RecordMapping:
         SettingsError: as `load_mapping`.
     """
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"mapping file {name} is not YAML: {' '.join(str(error).split())}") from None
+        tree = strict_yaml.load(text)
+    except ValueError as error:
+        raise SettingsError(f"mapping file {name} cannot be read as YAML: {error}") from None
     if not isinstance(tree, dict):
         raise SettingsError(f"mapping file {name} must hold a mapping with the keys format, fields, features")
     faults = [f"{key}: unknown key" for key in tree if key not in ("format", "fields", "features")]

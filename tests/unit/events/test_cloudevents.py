@@ -18,7 +18,7 @@ STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 
 
 def decode(value: bytes, headers: Any, **settings: Any) -> ContentEvent:
-    decoder = Decoder(EventsSettings(**settings))
+    decoder = Decoder(EventsSettings.model_validate(settings))
     return decoder.decode(value, key=None, headers=headers, position=POSITION)
 
 

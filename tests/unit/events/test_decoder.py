@@ -14,7 +14,7 @@ SECRET = "zq0secret"
 
 
 def make(**settings: Any) -> Callable[[bytes], ContentEvent]:
-    decoder = Decoder(EventsSettings(**settings))
+    decoder = Decoder(EventsSettings.model_validate(settings))
     return lambda value: decoder.decode(value, key=None, headers=None, position=POSITION)
 
 

@@ -18,7 +18,7 @@ POSITION = ("logs", 2, 17)
 
 
 def decode(mapping: str | Path, document: Any) -> ContentEvent:
-    decoder = Decoder(EventsSettings(mapping=mapping))  # type: ignore[arg-type]
+    decoder = Decoder(EventsSettings.model_validate({"mapping": mapping}))
     value = document if isinstance(document, bytes) else json.dumps(document).encode()
     return decoder.decode(value, key=b"k", headers=[], position=POSITION)
 
@@ -189,7 +189,8 @@ def test_features_can_be_an_object_of_the_record(write: Any) -> None:
     path = write("{fields: {id: /id}, features: /f}")
     assert decode(path, {"id": "a", "f": {"x": 1, "y": None}}).features == {"x": 1, "y": None}
     assert refusal(path, {"id": "a"}).field == "/f"
-    for wrong in ([1], 7, {"x": {}}, {"x": [1]}):
+    wrongs: list[Any] = [[1], 7, {"x": {}}, {"x": [1]}]
+    for wrong in wrongs:
         rejected = refusal(path, {"id": "a", "f": wrong})
         assert (rejected.error_class, rejected.field) == (ErrorClass.MAPPING, "/f")
 
@@ -237,7 +238,8 @@ def test_shipped_mappings_are_valid(name: str) -> None:
 
 BAD_FILES = {
     "[1]": "must hold a mapping",
-    "a: [": "not YAML",
+    "a: [": "cannot be read as YAML: line 1",
+    "{fields: {text: /t, text: /u}}": "stands twice",
     "{}": "fields.text or features must be declared",
     "{feilds: {text: /t}}": "feilds: unknown key",
     "{format: xml, fields: {text: /t}}": "format: must be json or text, not 'xml'",
@@ -280,7 +282,7 @@ def test_all_faults_of_a_mapping_file_are_named_at_once() -> None:
 
 def test_a_missing_mapping_file_is_refused_before_anything_starts() -> None:
     with pytest.raises(SettingsError, match=r"cannot read mapping file no/such\.yaml"):
-        Decoder(EventsSettings(mapping=Path("no/such.yaml")))
+        Decoder(EventsSettings.model_validate({"mapping": "no/such.yaml"}))
 
 
 # RFC 6901, section 5.

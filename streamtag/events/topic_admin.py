@@ -1,0 +1,115 @@
+"""Topics on a cluster: read, created, brought in line. Nothing here deletes, and nothing shrinks."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from streamtag.errors import RefusedError, UnavailableError
+from streamtag.events.topics import Difference, ExistingTopic, Remedy, TopicDeclaration, differences
+from streamtag.settings import KafkaSettings
+
+_TIMEOUT_S = 10.0
+
+
+class TopicAdmin:
+    """Admin client for topics.
+
+    Every method raises `UnavailableError` when no broker answers in time, and `RefusedError` when one says no.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> None:
+        self._bootstrap = settings.bootstrap_servers
+        self._timeout_s = timeout_s
+        # log_level 0: a refused connection becomes an error with a message, not lines on the terminal
+        self._client = AdminClient({"log_level": 0, **settings.client, "bootstrap.servers": self._bootstrap})
+
+    def existing(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
+        """Those of ``names`` that exist."""
+        try:
+            topics = self._client.list_topics(timeout=self._timeout_s).topics
+        except KafkaException as error:
+            raise self._explain(error, "list topics") from error
+        found = {name: topics[name] for name in names if name in topics}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+        config = (
+            self._results(self._client.describe_configs(resources, request_timeout=self._timeout_s)) if found else {}
+        )
+        return {
+            resource.name: ExistingTopic(
+                partitions=len(found[resource.name].partitions),
+                replication=min(len(p.replicas) for p in found[resource.name].partitions.values()),
+                config={name: entry.value for name, entry in entries.items()},
+            )
+            for resource, entries in config.items()
+        }
+
+    def compare(self, declared: Mapping[str, TopicDeclaration]) -> list[Difference]:
+        """How the cluster differs from ``declared`` (topic name to declaration)."""
+        existing = self.existing(declared)
+        return [found for name, topic in declared.items() for found in differences(topic, existing.get(name))]
+
+    def apply(
+        self, declared: Mapping[str, TopicDeclaration], found: Iterable[Difference], *, add_partitions: bool
+    ) -> list[Difference]:
+        """Mends what can be mended of ``found``; returns what it mended.
+
+        Args:
+            declared: topic name to declaration.
+            found: as `compare` returned it.
+            add_partitions: also where keys move by that.
+        """
+        done = []
+        for difference in found:
+            topic = declared[difference.topic]
+            if difference.remedy is Remedy.CREATE:
+                self._create(topic)
+            elif difference.remedy is Remedy.ADD_PARTITIONS and add_partitions:
+                wanted = [NewPartitions(topic.name, topic.partitions)]
+                self._results(self._client.create_partitions(wanted, operation_timeout=self._timeout_s))
+            elif difference.remedy is Remedy.SET:
+                self._set(topic.name, difference.what, difference.declared)
+            else:
+                continue
+            done.append(difference)
+        return done
+
+    def _create(self, topic: TopicDeclaration) -> None:
+        wanted = NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.config))
+        futures = self._client.create_topics([wanted], operation_timeout=self._timeout_s)
+        try:
+            futures[topic.name].result(self._timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
+                raise self._explain(error, f"create topic {topic.name}") from error
+
+    def _set(self, topic: str, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        self._results(self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s))
+
+    def _results(self, futures: Mapping[Any, Any]) -> dict[Any, Any]:
+        found = {}
+        for subject, future in futures.items():
+            try:
+                found[subject] = future.result(self._timeout_s)
+            except KafkaException as error:
+                raise self._explain(error, str(subject)) from error
+        return found
+
+    def _explain(self, error: KafkaException, what: str) -> UnavailableError | RefusedError:
+        reason: KafkaError = error.args[0]
+        if reason.code() < 0 or reason.retriable():  # negative: the client's own, no broker said it
+            return UnavailableError(
+                f"Kafka at {self._bootstrap} does not answer ({what}): {reason.str()}",
+                hint="Look at kafka.bootstrap_servers and kafka.client; `streamtag dev up` starts a local one.",
+            )
+        return RefusedError(f"Kafka at {self._bootstrap} refuses ({what}): {reason.str()}")
