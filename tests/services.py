@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 T = TypeVar("T")
 Headers = Sequence[tuple[str, bytes | None]]

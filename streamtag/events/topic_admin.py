@@ -9,9 +9,10 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
+    NewTopic,
     ResourceType,
 )
-from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from streamtag.errors import RefusedError, UnavailableError
 from streamtag.events.topics import Difference, ExistingTopic, Remedy, TopicDeclaration, differences
@@ -40,9 +41,9 @@ class TopicAdmin:
             raise self._explain(error, "list topics") from error
         found = {name: topics[name] for name in names if name in topics}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
-        config = (
-            self._results(self._client.describe_configs(resources, request_timeout=self._timeout_s)) if found else {}
-        )
+        if not resources:
+            return {}  # the client refuses to describe nothing
+        config = self._results(self._client.describe_configs(resources, request_timeout=self._timeout_s))
         return {
             resource.name: ExistingTopic(
                 partitions=len(found[resource.name].partitions),
