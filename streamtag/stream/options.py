@@ -1,0 +1,88 @@
+"""What the runner needs to know, without knowing whose settings they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+ClientOptions = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """Options of one consume-process-produce loop. Times in milliseconds (``_ms``) or seconds (``_s``)."""
+
+    bootstrap_servers: str
+    group: str
+    topics: tuple[str, ...]
+    transactional_id: str
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    start: str = "earliest"
+    commit_interval_ms: int = 100
+    batch_size: int = 512
+    batch_wait_ms: int = 5
+    queue_batches: int = 4
+    pause_after_ms: int = 1_000
+    transaction_timeout_ms: int = 10_000
+    session_timeout_ms: int = 10_000
+    max_poll_interval_ms: int = 300_000
+    revoke_budget_ms: int = 5_000
+    drain_timeout_s: float = 20.0
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    group_instance_id: str | None = None
+    max_message_bytes: int = 8_388_608
+    """Largest record the producer accepts; brokers and topics have limits of their own."""
+    client: ClientOptions = field(default_factory=dict)
+    consumer: ClientOptions = field(default_factory=dict)
+    producer: ClientOptions = field(default_factory=dict)
+
+    def consumer_config(self) -> dict[str, object]:
+        """librdkafka configuration of the consumer."""
+        config: dict[str, object] = {
+            "fetch.wait.max.ms": 100,
+            # Prefetch holds a few batches, not the default 64 MiB of every worker.
+            "queued.max.messages.kbytes": 16_384,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "fetch.message.max.bytes": 4_194_304,
+            **self.client,
+            **self.consumer,
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.transactional_id,
+            "group.id": self.group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            # Positions are resolved by `streamtag.stream.start`; an invalid one must be an event, not a jump.
+            "auto.offset.reset": "error",
+            "max.poll.interval.ms": self.max_poll_interval_ms,
+        }
+        if self.group_protocol == "consumer":
+            config["group.protocol"] = "consumer"  # refuses session timeout and assignor: the broker decides
+        else:
+            config["session.timeout.ms"] = self.session_timeout_ms
+            config["heartbeat.interval.ms"] = max(200, self.session_timeout_ms // 5)
+            config["partition.assignment.strategy"] = "cooperative-sticky"
+        if self.group_instance_id is not None:
+            config["group.instance.id"] = self.group_instance_id
+        return config
+
+    def producer_config(self) -> dict[str, object]:
+        """librdkafka configuration of the producer."""
+        config: dict[str, object] = {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 262_144,
+            # The partitioner of the Java clients: a key lands where other producers put it.
+            "partitioner": "murmur2_random",
+            **self.client,
+            **self.producer,
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.transactional_id,
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.max.bytes": self.max_message_bytes,
+        }
+        if self.delivery == "exactly_once":
+            config["transactional.id"] = self.transactional_id
+            config["transaction.timeout.ms"] = self.transaction_timeout_ms
+        return config

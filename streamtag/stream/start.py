@@ -1,0 +1,106 @@
+"""From which position an assigned partition is read, decided explicitly and never by a client's default.
+
+Every commit carries how many partitions the topic had when the group first started (``p=4;``). That tells a
+partition that was added later (read from its beginning) from one that was there at the first start but has no
+commit yet (read from the configured start), also when several members start at the same moment.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streamtag.stream.processor import Partition
+
+NO_COMMIT = -1  # any negative offset of `Consumer.committed`
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to read one partition from.
+
+    Attributes:
+        position: first position to read.
+        expired: positions between the last commit and the start of the log: retention removed them unread.
+        rewound: the last commit lies beyond the end of the log: the topic was truncated or created anew.
+        first: no commit yet: commit this start, so that an idle partition keeps it.
+        metadata: what the last commit remembered for its processor.
+        partitions: partitions of the topic at the group's first start.
+    """
+
+    position: int
+    expired: int = 0
+    rewound: bool = False
+    first: bool = False
+    metadata: str = ""
+    partitions: int = 0
+
+
+def pack(partitions: int, metadata: str) -> str:
+    """Metadata of a commit."""
+    return f"p={partitions};{metadata}"
+
+
+def unpack(metadata: str | None) -> tuple[int | None, str]:
+    """The inverse of `pack`; (None, …) for a commit that somebody else made."""
+    found = re.match(r"p=(\d{1,9});", metadata or "")
+    return (int(found[1]), (metadata or "")[found.end() :]) if found else (None, metadata or "")
+
+
+def resume(committed: int, metadata: str, partitions: int, low: int, high: int) -> Start:
+    """Start of a partition that has a commit; ``[low, high)`` is what the log holds."""
+    if committed < low:
+        return Start(low, expired=low - committed, metadata=metadata, partitions=partitions)
+    if committed > high:
+        return Start(low, rewound=True, metadata=metadata, partitions=partitions)
+    return Start(committed, metadata=metadata, partitions=partitions)
+
+
+class StartResolver:
+    """Asks the broker; every call is bounded by ``timeout_s`` and raises KafkaException when it is not answered."""
+
+    def __init__(self, consumer: Consumer, start: str, *, timeout_s: float) -> None:
+        self._consumer = consumer
+        self._start = start
+        self._timeout_s = timeout_s
+
+    def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
+        """Start of each of ``partitions``."""
+        counts = {topic: self._partition_count(topic) for topic in {t for t, _ in partitions}}
+        everywhere = [TopicPartition(t, p) for t, n in counts.items() for p in range(n)]
+        commits = {(c.topic, c.partition): c for c in self._consumer.committed(everywhere, timeout=self._timeout_s)}
+        return {partition: self._one(partition, commits, counts) for partition in partitions}
+
+    def _one(
+        self, partition: Partition, commits: Mapping[Partition, TopicPartition], counts: Mapping[str, int]
+    ) -> Start:
+        topic, index = partition
+        commit = commits.get(partition)
+        if commit is not None and commit.error is not None:
+            raise KafkaException(commit.error)
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=self._timeout_s)
+        remembered = [unpack(c.metadata)[0] for (t, _), c in commits.items() if t == topic and c.offset >= 0]
+        known = [n for n in remembered if n is not None]
+        if commit is not None and commit.offset >= 0:
+            count, metadata = unpack(commit.metadata)
+            return resume(commit.offset, metadata, count if count is not None else counts[topic], low, high)
+        if remembered and (not known or index >= known[0]):  # added after the group's first start
+            return Start(low, first=True, partitions=known[0] if known else counts[topic])
+        return Start(self._configured(topic, index, low, high), first=True, partitions=counts[topic])
+
+    def _configured(self, topic: str, index: int, low: int, high: int) -> int:
+        if self._start == "earliest":
+            return low
+        if self._start == "latest":
+            return high
+        at_ms = int(datetime.fromisoformat(self._start).timestamp() * 1000)
+        [found] = self._consumer.offsets_for_times([TopicPartition(topic, index, at_ms)], timeout=self._timeout_s)
+        return int(found.offset) if found.offset >= 0 else high
+
+    def _partition_count(self, topic: str) -> int:
+        metadata = self._consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
+        if metadata.error is not None:
+            raise KafkaException(metadata.error)
+        return len(metadata.partitions)
