@@ -265,8 +265,8 @@ METRICS = (
         "streamtag.release.propagation",
         "histogram",
         "s",
-        "From the commit of a release in Redis to its first batch here (two clocks).",
-        "p99 above 0.25 s: Redis latency, long batches, or clocks apart (`streamtag doctor`).",
+        "From the commit of a release in Redis until it was ready to decide here (two clocks).",
+        "p99 above 0.25 s: Redis latency, a bundle being loaded, or clocks apart (`streamtag doctor`).",
         buckets=_DURATION,
     ),
     Metric(

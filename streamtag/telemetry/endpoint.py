@@ -15,6 +15,8 @@ from streamtag.telemetry.health import Health
 
 # A client that opens a connection and says nothing must not hold a thread for ever.
 _REQUEST_TIMEOUT_S = 10.0
+# How soon the listening thread notices that it should end.
+_CLOSE_POLL_S = 0.1
 
 
 class _Server(ThreadingHTTPServer):
@@ -56,7 +58,9 @@ class Endpoint:
                 f"telemetry.port: cannot listen on {host}:{port}: {error.strerror}",
                 hint="Set another telemetry.port (0 takes any free one), or correct telemetry.host.",
             ) from None
-        self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry-endpoint", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_CLOSE_POLL_S,), name="telemetry-endpoint", daemon=True
+        )
         self._thread.start()
 
     @property

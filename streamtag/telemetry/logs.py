@@ -72,7 +72,7 @@ class JsonFormatter(logging.Formatter):
             document.setdefault(name, value)
         if record.exc_info and record.exc_info[1]:
             document["exception"] = exception_lines(record.exc_info[1])
-        return json.dumps(document, default=str, ensure_ascii=False)
+        return json.dumps(document, default=str)
 
 
 class TextFormatter(logging.Formatter):
@@ -226,7 +226,11 @@ def _printable(text: str) -> str:
 
 def _word(value: object) -> str:
     text = str(value)
-    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if text and text.isprintable() and not set(text) & set(' "=')
+        else _printable(json.dumps(text, ensure_ascii=False))
+    )
 
 
 def _severity(level: int) -> SeverityNumber:

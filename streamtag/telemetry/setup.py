@@ -12,10 +12,9 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import ObservableGauge
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, ObservableGauge
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -34,7 +33,7 @@ from streamtag.telemetry.tracing import BatchTracer
 # One attempt to reach the collector; exporters run in threads of their own with bounded queues.
 _EXPORT_TIMEOUT_S = 5.0
 # All last exports together, whatever the collector does: shutdown must fit the drain of a worker.
-_CLOSE_BUDGET_S = 3.0
+_CLOSE_BUDGET_S = 2.0
 # Lag has a series per partition of a worker. The SDK's default of 2,000 attribute sets counts every partition the
 # process has *ever* owned, so long-lived workers of a large group would run into it.
 _SERIES_LIMITS: dict[type, int] = {ObservableGauge: 20_000}
@@ -63,7 +62,7 @@ class Telemetry:
         return self._endpoint.address if self._endpoint else None
 
     def close(self) -> None:
-        """Exports what is left, for at most three seconds, and closes the endpoint. Harmless when called twice."""
+        """Exports what is left, for at most two seconds, and closes the endpoint. Harmless when called twice."""
         closers, self._closers = self._closers, []
         threads = [threading.Thread(target=closer, name="telemetry-close", daemon=True) for closer in closers]
         for thread in threads:

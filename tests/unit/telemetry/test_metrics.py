@@ -52,7 +52,7 @@ def test_a_metric_takes_only_the_verb_of_its_kind() -> None:
 @pytest.mark.parametrize("attributes", [{}, {"topic": "a"}, {"outcome": "committed", "topic": "a"}])
 def test_attributes_other_than_the_declared_ones_are_refused(attributes: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"streamtag\.transactions has the attributes outcome"):
-        Metrics.in_memory().add("streamtag.transactions", **attributes)
+        Metrics.in_memory().add("streamtag.transactions", 1, **attributes)
 
 
 def test_counters_add_up_per_attribute_set() -> None:
@@ -99,8 +99,13 @@ def test_concurrent_additions_are_all_counted() -> None:
 def _use_every_metric(metrics: Metrics) -> None:
     for metric in METRICS:
         attributes = {name: values[0] if values else "x" for name, values in metric.attributes.items()}
-        verb = {"counter": metrics.add, "histogram": metrics.record, "gauge": metrics.set}[metric.kind]
-        verb(metric.name, 1, **attributes)
+        match metric.kind:
+            case "counter":
+                metrics.add(metric.name, 1, **attributes)
+            case "histogram":
+                metrics.record(metric.name, 1, **attributes)
+            case "gauge":
+                metrics.set(metric.name, 1, **attributes)
 
 
 def test_prometheus_sees_every_metric_under_the_documented_name() -> None:
