@@ -72,21 +72,17 @@ class StopStore:
         Without Redis only what this host has seen is known.
         """
         local = self._read(group)
-        keys = self._store.keys
         try:
-            with guarded(self._store.where, "read the stop marks"):
-                marks: Any = self._store.client.hvals(keys.stops(group))
-                lifted = local and self._store.client.zscore(keys.lifted_stops(group), local.id) is not None
-            if local and lifted:
+            # Redis may have been away when it was set, or emptied since: a person must be able to see and lift it.
+            if local is not None and not self._publish(local):
                 self._path(group).unlink(missing_ok=True)
                 local = None
-            elif local:
-                # Redis was away when it was set, or has been emptied since: a person must be able to see and lift it.
-                self._publish(local)
+            with guarded(self._store.where, "read the stop marks"):
+                raws: Any = self._store.client.hvals(self._store.keys.stops(group))
         except UnavailableError as error:
             log.warning("stop marks: only those of this host are known: %s", error.message)
-            marks = []
-        standing = [msgspec.json.decode(raw, type=StopMark) for raw in marks] + ([local] if local else [])
+            raws = []
+        standing = [self._decode(raw, group) for raw in raws] + ([local] if local else [])
         return max(standing, key=lambda mark: mark.at, default=None)
 
     def lift(self, group: str, author: str, reason: str) -> list[StopMark]:
@@ -104,9 +100,9 @@ class StopStore:
             raise RefusedError("lifting a stop needs an author and a reason")
         local = self._read(group)
         keys, now = self._store.keys, datetime.now(UTC)
+        if local is not None:
+            self._publish(local)
         with guarded(self._store.where, "lift the stop"):
-            if local is not None and self._store.client.zscore(keys.lifted_stops(group), local.id) is None:
-                self._publish(local)
             audit = {"action": "lift-stop", "author": author, "reason": reason, "at": now.isoformat(), "group": group}
             raws = run_script(
                 self._store.client,
@@ -117,11 +113,14 @@ class StopStore:
         self._path(group).unlink(missing_ok=True)
         if not raws:
             raise NotFoundError(f"group {group} is not stopped")
-        return [msgspec.json.decode(raw, type=StopMark) for raw in raws]
+        return [self._decode(raw, group) for raw in raws]
 
-    def _publish(self, mark: StopMark) -> None:
+    def _publish(self, mark: StopMark) -> bool:
+        """Puts the mark into Redis; False where a person has lifted it already."""
+        keys = self._store.keys
         with guarded(self._store.where, "write the stop mark"):
-            self._store.client.hset(self._store.keys.stops(mark.group), mark.id, msgspec.json.encode(mark))
+            marks = [keys.stops(mark.group), keys.lifted_stops(mark.group)]
+            return bool(run_script(self._store.client, "mark", marks, [mark.id, msgspec.json.encode(mark)]))
 
     def _path(self, group: str) -> Path:
         return self._directory / f"{group}.json"
@@ -129,10 +128,15 @@ class StopStore:
     def _read(self, group: str) -> StopMark | None:
         path = self._path(group)
         try:
-            return msgspec.json.decode(path.read_bytes(), type=StopMark)
+            return self._decode(path.read_bytes(), group)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
-            # Somebody meant to stop: a mark that cannot be read still stops.
-            at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            return StopMark(group=group, reason=f"stop mark {path} cannot be read: {error}", at=at, worker="")
+
+    @staticmethod
+    def _decode(raw: bytes, group: str) -> StopMark:
+        """Somebody meant to stop: a mark that cannot be read still stops."""
+        try:
+            return msgspec.json.decode(raw, type=StopMark)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            reason = f"a stop mark that cannot be read: {error}"
+            return StopMark(group=group, reason=reason, at=datetime.fromtimestamp(0, UTC), worker="")

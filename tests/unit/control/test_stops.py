@@ -1,0 +1,116 @@
+"""Stop marks: they hold over restarts and outages, and only a person lifts them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fakeredis
+import pytest
+from control_plane import new_store
+
+from streamtag.control.stops import StopMark, StopStore
+from streamtag.errors import NotFoundError, RefusedError, UnavailableError
+from streamtag.settings import Settings
+
+AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
+MARK = StopMark(group="g", reason="500 dead letters in a row", at=AT, worker="w1", counts={"dead": 500})
+
+
+def stops_of(host: Path, server: fakeredis.FakeServer) -> StopStore:
+    """The stop store as a (re)started process on ``host`` sees it."""
+    return StopStore(Settings.model_validate({"state_dir": host}), store=new_store(server))
+
+
+@pytest.fixture
+def server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+def test_a_stop_holds_over_restarts_and_on_other_hosts(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops_of(tmp_path / "a", server).set(MARK)
+    assert stops_of(tmp_path / "a", server).get("g") == MARK
+    assert stops_of(tmp_path / "b", server).get("g") == MARK
+    assert stops_of(tmp_path / "b", server).get("other") is None
+
+
+def test_a_stop_set_without_redis_holds_here_and_shows_up_later(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    server.connected = False
+    stops_of(tmp_path / "a", server).set(MARK)
+    assert stops_of(tmp_path / "a", server).get("g") == MARK
+    server.connected = True
+    assert stops_of(tmp_path / "b", server).get("g") is None
+    assert stops_of(tmp_path / "a", server).get("g") == MARK
+    assert stops_of(tmp_path / "b", server).get("g") == MARK
+
+
+def test_an_emptied_redis_lifts_nothing(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops_of(tmp_path, server).set(MARK)
+    new_store(server).client.flushall()
+    assert stops_of(tmp_path, server).get("g") == MARK
+
+
+def test_lifting_elsewhere_voids_the_mark_on_the_workers_disk(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops_of(tmp_path / "worker", server).set(MARK)
+    assert stops_of(tmp_path / "laptop", server).lift("g", "anna", "mapping repaired") == [MARK]
+    assert stops_of(tmp_path / "worker", server).get("g") is None
+    server.connected = False
+    assert stops_of(tmp_path / "worker", server).get("g") is None
+
+
+def test_a_later_stop_stands_after_an_earlier_one_was_lifted(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops_of(tmp_path, server).set(MARK)
+    stops_of(tmp_path, server).lift("g", "anna", "repaired")
+    again = StopMark(group="g", reason="again", at=AT + timedelta(minutes=1), worker="w1")
+    stops_of(tmp_path, server).set(again)
+    assert stops_of(tmp_path, server).get("g") == again
+
+
+def test_lifting_lifts_the_marks_of_all_workers(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    other = StopMark(group="g", reason="20 % dead letters", at=AT + timedelta(seconds=1), worker="w2")
+    stops_of(tmp_path / "a", server).set(MARK)
+    stops_of(tmp_path / "b", server).set(other)
+    assert stops_of(tmp_path / "a", server).get("g") == other
+    lifted = stops_of(tmp_path / "c", server).lift("g", "anna", "repaired")
+    assert sorted(mark.worker for mark in lifted) == ["w1", "w2"]
+    assert stops_of(tmp_path / "a", server).get("g") is None
+    assert stops_of(tmp_path / "b", server).get("g") is None
+
+
+def test_lifting_is_audited_and_needs_a_stop_and_a_reason(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops = stops_of(tmp_path, server)
+    with pytest.raises(NotFoundError, match="group g is not stopped"):
+        stops.lift("g", "anna", "repaired")
+    stops.set(MARK)
+    with pytest.raises(RefusedError):
+        stops.lift("g", "anna", "")
+    stops.lift("g", "anna", "repaired")
+    (entry,) = new_store(server).audit()
+    assert (entry.fields["action"], entry.fields["author"], entry.fields["group"]) == ("lift-stop", "anna", "g")
+
+
+def test_nothing_is_lifted_without_redis(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops = stops_of(tmp_path, server)
+    stops.set(MARK)
+    server.connected = False
+    with pytest.raises(UnavailableError):
+        stops.lift("g", "anna", "repaired")
+    assert stops.get("g") == MARK
+
+
+def test_a_mark_that_cannot_be_read_still_stops(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops = stops_of(tmp_path, server)
+    stops.set(MARK)
+    (file,) = (tmp_path / "stops").rglob("*.json")
+    file.write_bytes(b'{"group": ')
+    new_store(server).client.flushall()
+    found = stops.get("g")
+    assert found is not None
+    assert "cannot be read" in found.reason
+    stops.lift("g", "anna", "looked into it")
+    assert stops.get("g") is None
+
+
+def test_a_stop_that_can_be_kept_nowhere_is_an_error(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    (tmp_path / "stops").write_text("in the way")
+    server.connected = False
+    with pytest.raises(UnavailableError):
+        stops_of(tmp_path, server).set(MARK)
