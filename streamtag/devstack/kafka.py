@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
@@ -15,7 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamtag.devstack import docker, kafka_jars
-from streamtag.devstack.process import spawn
+from streamtag.devstack.docker import Container
 from streamtag.devstack.server import HOST, Server, free_port, listens
 from streamtag.errors import UnavailableError
 
@@ -111,13 +110,11 @@ class KafkaServer(Server):
         backend: Literal["jars", "docker"] = "jars",
         dies_with_parent: bool = True,
     ) -> None:
-        super().__init__(data_dir=data_dir, port=port, dies_with_parent=dies_with_parent)
+        image = f"{IMAGE}:{kafka_jars.kafka_version()}" if backend == "docker" else None
+        super().__init__(data_dir=data_dir, port=port, dies_with_parent=dies_with_parent, image=image)
         self._jars = jars
         self._heap_mb = heap_mb
-        self._backend = backend
         self._controller_port = 0
-        self.container = f"streamtag-kafka-{uuid.uuid4().hex[:12]}" if backend == "docker" else None
-        """Name of its container, if it runs in one."""
 
     @property
     def bootstrap(self) -> str:
@@ -130,22 +127,21 @@ class KafkaServer(Server):
         self._controller_port = free_port()
 
     def _prepare(self) -> Sequence[str]:
-        if self._backend == "docker":
-            return self._prepare_container()
+        if self.container is not None:
+            return self._prepare_container(self.container)
         config = self._write_config(bind=HOST, logs=str(self.data_dir / "logs"))
         if not (self.data_dir / "logs" / "meta.properties").exists():
             self._format(config)
         return [*self._java(), f"-Xmx{self._heap_mb}m", "kafka.Kafka", str(config)]
 
-    def _prepare_container(self) -> Sequence[str]:
+    def _prepare_container(self, container: Container) -> Sequence[str]:
         # the image formats its storage by itself, from the properties it finds here
         config = self._write_config(bind="0.0.0.0", logs="/var/lib/kafka/data")  # noqa: S104 - inside the container
-        return docker.run_command(
-            container=str(self.container),
-            image=f"{IMAGE}:{kafka_jars.kafka_version()}",
-            publish=self.port,
+        return container.run_command(
+            port=self.port,
+            data="/var/lib/kafka/data",
             mounts={str(config.parent): "/mnt/shared/config"},
-            command=[],
+            environ={"KAFKA_HEAP_OPTS": f"-Xmx{self._heap_mb}m"},
         )
 
     def _write_config(self, *, bind: str, logs: str) -> Path:
@@ -156,20 +152,21 @@ class KafkaServer(Server):
             _PROPERTIES.format(host=HOST, bind=bind, port=self.port, controller_port=self._controller_port, logs=logs),
             encoding="utf-8",
         )
-        (directory / "log4j2.yaml").write_text(_LOG4J, encoding="utf-8")
         return properties
 
     def _java(self) -> list[str]:
         program = kafka_jars.java()
         if program is None:
             raise UnavailableError(f"no Java of at least version {kafka_jars.MIN_JAVA}", hint="Install a JRE.")
+        logging = self.data_dir / "log4j2.yaml"
+        logging.write_text(_LOG4J, encoding="utf-8")
         return [
             program,
             # the server lives for minutes: the time to compile well never comes back
             "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             "-Xshare:auto",
-            f"-Dlog4j2.configurationFile={self.data_dir / 'config' / 'log4j2.yaml'}",
+            f"-Dlog4j2.configurationFile={logging}",
             "-cp",
             f"{self._jars or kafka_jars.jars()}/*",
         ]
@@ -178,7 +175,8 @@ class KafkaServer(Server):
         # one that was interrupted half-way leaves a directory that the tool refuses
         shutil.rmtree(self.data_dir / "logs", ignore_errors=True)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        # with the sign: an id can begin with a dash
+        command = [*self._java(), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", f"--config={config}"]
         with self.log.open("ab") as sink:
             done = subprocess.run(command, stdout=sink, stderr=subprocess.STDOUT, timeout=60, check=False)
         if done.returncode != 0:
@@ -193,20 +191,6 @@ class KafkaServer(Server):
     def _formatted_as(self) -> str:
         properties = (self.data_dir / "logs" / "meta.properties").read_text(encoding="ascii").splitlines()
         return next(line.removeprefix("cluster.id=") for line in properties if line.startswith("cluster.id="))
-
-    def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        if self.container is None:
-            return super()._spawn(argv)
-        # SIGTERM: the client forwards it to the container, which SIGKILL would leave behind
-        death = signal.SIGTERM
-        return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent, death_signal=death)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.container is None:
-            super()._signal(number)
-        else:
-            verbs = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "unpause"}
-            docker.control(verbs[number], self.container)
 
 
 def cluster_id(bootstrap: str, timeout_s: float) -> str | None:

@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import signal
 import subprocess
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import ClassVar, Literal
 import redis
 
 from streamtag.devstack import docker
-from streamtag.devstack.process import spawn
 from streamtag.devstack.server import HOST, Server, listens
 from streamtag.errors import UnavailableError
 
@@ -45,11 +42,9 @@ class RedisServer(Server):
         backend: Literal["server", "docker"] = "server",
         dies_with_parent: bool = True,
     ) -> None:
-        super().__init__(data_dir=data_dir, port=port, dies_with_parent=dies_with_parent)
+        image = IMAGE if backend == "docker" else None
+        super().__init__(data_dir=data_dir, port=port, dies_with_parent=dies_with_parent, image=image)
         self._appendonly = appendonly
-        self._backend = backend
-        self.container = f"streamtag-redis-{uuid.uuid4().hex[:12]}" if backend == "docker" else None
-        """Name of its container, if it runs in one."""
 
     @property
     def url(self) -> str:
@@ -64,29 +59,13 @@ class RedisServer(Server):
                 raise UnavailableError("redis-server is not on the PATH", hint="Install it (Debian: redis-server).")
             return [program, *options, "--bind", HOST, "--dir", str(self.data_dir)]
         inside = ["redis-server", *options, "--bind", "0.0.0.0", "--protected-mode", "no"]  # noqa: S104
-        mounts = {str(self.data_dir): "/data"}
-        return docker.run_command(
-            container=self.container, image=IMAGE, publish=self.port, mounts=mounts, command=inside
-        )
+        return self.container.run_command(port=self.port, data="/data", command=inside)
 
     def _answers(self) -> bool:
         if not (listens(self.port) and redis_answers(self.url, timeout_s=2.0)):
             return False
         with redis.Redis.from_url(self.url) as client:
             return self.container is not None or client.info("server")["process_id"] == self.pid
-
-    def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        if self.container is None:
-            return super()._spawn(argv)
-        death = signal.SIGTERM  # the client forwards it to the container
-        return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent, death_signal=death)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.container is None:
-            super()._signal(number)
-        else:
-            verbs = {signal.SIGKILL: "kill", signal.SIGSTOP: "pause", signal.SIGCONT: "unpause"}
-            docker.control(verbs[number], self.container)
 
 
 def redis_answers(url: str, timeout_s: float) -> bool:

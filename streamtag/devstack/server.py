@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from streamtag.devstack.docker import Container
 from streamtag.devstack.process import ProcessRef, spawn
 from streamtag.errors import UnavailableError
 
@@ -29,18 +30,27 @@ class Server(ABC):
         data_dir: where it keeps its data and log; default a temporary directory, removed by `close`.
         port: TCP port; 0 = a free one, kept over restarts.
         dies_with_parent: the server does not outlive this process, however that ends; see `process.spawn`.
+        image: run this Docker image instead of a program of this host.
     """
 
     name: ClassVar[str]
     ready_within_s: ClassVar[float]
     grace_s: ClassVar[float]
 
-    def __init__(self, *, data_dir: Path | None = None, port: int = 0, dies_with_parent: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        data_dir: Path | None = None,
+        port: int = 0,
+        dies_with_parent: bool = True,
+        image: str | None = None,
+    ) -> None:
         self._temporary = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix=f"streamtag-{self.name}-"))
         self.port = port
         self._port_fixed = port != 0
         self._dies_with_parent = dies_with_parent
+        self.container = None if image is None else Container(self.name, self.data_dir, image)
         self._process: subprocess.Popen[bytes] | None = None
         self.started_in_s = 0.0
         """Seconds from `start` to ready, of the last start."""
@@ -123,6 +133,8 @@ class Server(ABC):
     def close(self) -> None:
         """Stops it and removes its data if the directory was a temporary one."""
         self.stop()
+        if self._temporary and self.container is not None:
+            self.container.remove_data()
         if self._temporary:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
@@ -141,7 +153,11 @@ class Server(ABC):
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent)
+        death = signal.SIGKILL
+        if self.container is not None:
+            self.container.prepare()
+            death = signal.SIGTERM  # the client forwards it to the container, which SIGKILL would leave behind
+        return spawn(argv, log=self.log, dies_with_parent=self._dies_with_parent, death_signal=death)
 
     def _try_start(self) -> str:
         """Leaves it running, or returns the end of its log."""
@@ -150,7 +166,13 @@ class Server(ABC):
         offset = self.log.stat().st_size if self.log.exists() else 0
         begun = time.monotonic()
         self._process = self._spawn(self._prepare())
-        if self._becomes_ready(begun + self.ready_within_s):
+        try:
+            # from here: what comes before may have to download the server
+            ready = self._becomes_ready(time.monotonic() + self.ready_within_s)
+        except BaseException:  # Ctrl-C, too: what nobody waits for is not left behind
+            self._end_process()
+            raise
+        if ready:
             self.started_in_s = time.monotonic() - begun
             return ""
         self._end_process()
@@ -170,6 +192,9 @@ class Server(ABC):
         return False
 
     def _signal(self, number: signal.Signals) -> None:
+        if self.container is not None:
+            self.container.signal(number)
+            return
         ref = self.ref
         if ref is None or not ref.signal(number):
             raise RuntimeError(f"{self.name} does not run")
@@ -177,6 +202,8 @@ class Server(ABC):
     def _end_process(self) -> None:
         if (ref := self.ref) is not None:
             ref.signal(signal.SIGKILL)
+        if self.container is not None:
+            self.container.remove()
         self._reap()
 
     def _reap(self) -> None:

@@ -1,5 +1,6 @@
 """Where Kafka and Redis come from, in order; checked with stand-ins for the programs."""
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -83,24 +84,30 @@ def test_redis_server_comes_before_docker(programs: Path) -> None:
     assert find_redis({}).kind == "server"
 
 
-def test_containers_publish_on_loopback_only_and_are_controlled_by_name(programs: Path, tmp_path: Path) -> None:
+def test_containers_publish_on_loopback_only_and_keep_their_data_over_a_restart(programs: Path, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     program(programs, "docker", f'echo "$@" >> {calls}')
-    for server in (
-        KafkaServer(tmp_path / "k", port=12_345, backend="docker"),
-        RedisServer(tmp_path / "r", port=12_345, backend="docker"),
-    ):
-        server.data_dir.mkdir()
+    for make in (KafkaServer, RedisServer):
+        data_dir = tmp_path / make.name
+        data_dir.mkdir()
+        server = make(data_dir, port=12_345, backend="docker")
         command = server._prepare()
+        assert server.container is not None
+        name = server.container.name
         assert command[:2] == ["docker", "run"]
         assert "--publish=127.0.0.1:12345:12345" in command
-        assert f"--name={server.container}" in command
+        assert any(part.startswith(f"--volume={name}:/") for part in command)
+        assert command == make(data_dir, port=12_345, backend="docker")._prepare()
         server.pause()
         server.resume()
         server.kill()
-        names = [f"{verb} {server.container}" for verb in ("pause", "unpause", "kill")]
-        assert calls.read_text().splitlines() == names
+        assert calls.read_text().splitlines() == [f"{verb} {name}" for verb in ("pause", "unpause", "kill")]
         calls.unlink()
+        server.close()
+        assert not calls.exists(), "a directory that was given is kept, and so is the volume"
+    with contextlib.closing(RedisServer(backend="docker")) as server:
+        assert server.container is not None
+    assert calls.read_text().splitlines() == [f"volume rm --force {server.container.name}"]
 
 
 def test_jars_are_downloaded_once_by_several_at_the_same_time_and_appear_complete(
