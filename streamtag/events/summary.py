@@ -77,7 +77,6 @@ class CommitSummary(msgspec.Struct, gc=False, rename={"from_offset": "from", "to
         skipped: tombstones (null payload).
         pane_ms: width of the panes.
         writer: slot of the worker (its transactional.id).
-        seq: number of this summary by its writer since it started, for readers that must notice skipped input.
         delivery: exactly_once or at_least_once; ranges of the latter can overlap.
         committed_at_ms: when the transaction was closed, Unix milliseconds.
         panes: counts per pane, release and arm.
@@ -95,7 +94,6 @@ class CommitSummary(msgspec.Struct, gc=False, rename={"from_offset": "from", "to
     skipped: int
     pane_ms: int
     writer: str
-    seq: int
     delivery: str
     committed_at_ms: int
     panes: list[PaneCounts]

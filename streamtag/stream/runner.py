@@ -86,11 +86,11 @@ class Runner:
         self._sink: Sink
         if options.delivery == "exactly_once":
             self._sink = TransactionSink(
-                options, metrics, group_metadata=self._membership, stopping=self._abandon.is_set, clock=clock
+                options, metrics, group_metadata=self._membership, stopping=self._giving_up, clock=clock
             )
         else:
             self._sink = DeliverySink(
-                options, metrics, commit_positions=self._source.commit_positions, stopping=self._abandon.is_set
+                options, metrics, commit_positions=self._source.commit_positions, stopping=self._giving_up
             )
         self._thread = threading.Thread(target=self._process_until_stopped, name="processing", daemon=True)
 
@@ -182,6 +182,10 @@ class Runner:
             self._metrics.set("streamtag.lag", records, topic=topic, partition=index)
         self._lag = lag
         self._metrics.set("streamtag.queue.batches", self._source.batches.qsize())
+
+    def _giving_up(self) -> bool:
+        self._steps += 1  # waiting for the broker is not being stuck: a restart would not help
+        return self._abandon.is_set()
 
     def _ending(self) -> bool:
         return self._stop.is_set() or self._failure is not None

@@ -1,0 +1,67 @@
+"""Stage 3: scores and one release to decisions, over the whole batch at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.control.watcher import ActiveRelease
+from streamtag.domain.scores import from_micro
+from streamtag.domain.thresholds import Compiled, Segment, decide
+from streamtag.events.content import ContentEvent
+
+
+class Deciding:
+    """One release, prepared: compiled cut-offs, and the parts of tag events that do not change under it."""
+
+    def __init__(self, active: ActiveRelease) -> None:
+        self.active = active
+        self.labels = active.scorer.labels
+        self.compiled = Compiled(active.thresholds, self.labels)
+        ref = active.ref
+        self.release_json = msgspec.Raw(
+            msgspec.json.encode(
+                {
+                    "number": ref.number,
+                    "sha256": ref.sha256,
+                    "bundle": {"name": ref.bundle.name, "version": ref.bundle.version, "sha256": ref.bundle.sha256},
+                    "thresholds": {"revision": ref.revision, "sha256": ref.revision_sha256},
+                }
+            )
+        )
+        self._cutoffs_json: list[msgspec.Raw] = []
+
+    def cutoffs_json(self, row: int) -> msgspec.Raw:
+        """Label to cut-off of one row of `Compiled.matrix`, encoded once."""
+        for missing in range(len(self._cutoffs_json), row + 1):
+            cutoffs = dict(zip(self.labels, self.compiled.matrix[missing].tolist(), strict=True))
+            self._cutoffs_json.append(msgspec.Raw(msgspec.json.encode(cutoffs)))
+        return self._cutoffs_json[row]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Of one batch under one release; rows are events.
+
+    Attributes:
+        scores: float64 [n, labels], the decimals that were compared and are published.
+        tagged: bool [n, labels].
+        rows: row of the cut-offs that decided each event, intp [n].
+        segments: (lang, channel, tenant) of each event.
+    """
+
+    scores: NDArray[np.float64]
+    tagged: NDArray[np.bool_]
+    rows: NDArray[np.intp]
+    segments: Sequence[Segment]
+
+
+def decide_batch(events: Sequence[ContentEvent], micro: NDArray[np.int64], deciding: Deciding) -> Decisions:
+    """Compares every score with the cut-off of its event's segment."""
+    segments: list[Segment] = [(event.lang, event.channel, event.tenant) for event in events]
+    compiled = deciding.compiled
+    rows = np.zeros(len(events), dtype=np.intp) if compiled.uniform else compiled.rows(segments)
+    scores = from_micro(micro)
+    return Decisions(scores, decide(scores, compiled.matrix[rows]), rows, segments)

@@ -1,0 +1,48 @@
+"""Stage 1: records to content events; what cannot be read becomes a dead letter, a null payload is skipped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from streamtag.events.content import ContentEvent
+from streamtag.events.decoder import Decoder
+from streamtag.events.rejection import Rejected
+from streamtag.telemetry.tracing import Headers
+
+
+@dataclass
+class Decoded:
+    """A batch after decoding. ``records[i]``, ``events[i]`` and ``headers[i]`` belong together."""
+
+    records: list[Message] = field(default_factory=list)
+    events: list[ContentEvent] = field(default_factory=list)
+    headers: list[Headers] = field(default_factory=list)
+    dead: list[tuple[Message, Rejected]] = field(default_factory=list)
+    skipped: list[Message] = field(default_factory=list)
+
+
+def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
+    """Decodes each record on its own; one that is refused leaves its neighbours alone."""
+    out = Decoded()
+    decode_one, keep, event_of, headers_of = decoder.decode, out.records.append, out.events.append, out.headers.append
+    for record in records:
+        value = record.value()
+        if value is None:
+            out.skipped.append(record)
+            continue
+        headers: Headers = record.headers()  # type: ignore[assignment] # a consumed record has a list of them, or none
+        try:
+            event = decode_one(
+                value,
+                key=record.key(),
+                headers=headers,  # type: ignore[arg-type]
+                position=(record.topic(), record.partition(), record.offset()),  # type: ignore[arg-type]
+            )
+        except Rejected as rejected:
+            out.dead.append((record, rejected))
+            continue
+        keep(record)
+        event_of(event)
+        headers_of(headers)
+    return out

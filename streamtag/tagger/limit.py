@@ -1,0 +1,87 @@
+"""When dead letters are no longer single accidents: stop, rather than drain a topic into the dead-letter topic."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from streamtag.settings import DeadLetterSettings
+from streamtag.stream.processor import Partition
+
+
+class DeadLetterLimit:
+    """Watches outcomes; what an undone transaction reported is forgotten, like its records.
+
+    Example:
+        >>> limit = DeadLetterLimit(DeadLetterSettings(max_consecutive=2))
+        >>> limit.report([(("content", 0), True), (("content", 0), True)])
+        >>> limit.exceeded() is None
+        True
+        >>> limit.report([(("content", 0), True)])
+        >>> limit.exceeded()
+        '3 dead letters in a row on content/0 (dead_letters.max_consecutive is 2)'
+    """
+
+    def __init__(self, settings: DeadLetterSettings) -> None:
+        self._settings = settings
+        self._window: deque[tuple[int, int]] = deque()  # (records, dead) per batch, committed
+        self._in_row: dict[Partition, int] = {}
+        self._open: list[tuple[int, int]] = []
+        self._open_in_row: dict[Partition, int] = {}
+        self._pardoned = False
+
+    def report(self, outcomes: Sequence[tuple[Partition, bool]]) -> None:
+        """Outcomes of a batch, true = dead letter, in position order per partition."""
+        in_row = self._open_in_row
+        dead = 0
+        for partition, is_dead in outcomes:
+            if is_dead:
+                dead += 1
+                in_row[partition] = in_row.get(partition, self._in_row.get(partition, 0)) + 1
+            else:
+                in_row[partition] = 0
+        self._open.append((len(outcomes), dead))
+
+    def report_clean(self, partitions: Iterable[Partition], records: int) -> None:
+        """A batch without any dead letter: the usual case, cheap."""
+        for partition in partitions:
+            self._open_in_row[partition] = 0
+        self._open.append((records, 0))
+
+    def exceeded(self) -> str | None:
+        """Why to stop, or None."""
+        if self._pardoned:
+            return None
+        for (topic, index), n in self._open_in_row.items():
+            if n > self._settings.max_consecutive:
+                limit = self._settings.max_consecutive
+                return f"{n} dead letters in a row on {topic}/{index} (dead_letters.max_consecutive is {limit})"
+        records = dead = 0
+        for batch_records, batch_dead in (*reversed(self._open), *reversed(self._window)):
+            records, dead = records + batch_records, dead + batch_dead
+            if records >= self._settings.window:
+                break
+        if records >= self._settings.min_records and dead > self._settings.max_ratio * records:
+            ratio = self._settings.max_ratio
+            return f"{dead} of the last {records} records are dead letters (dead_letters.max_ratio is {ratio:g})"
+        return None
+
+    def committed(self) -> None:
+        """What was reported stands."""
+        self._pardoned = False
+        self._window.extend(self._open)
+        self._in_row.update(self._open_in_row)
+        self.undo()
+        total = sum(records for records, _ in self._window)
+        while self._window and total - self._window[0][0] >= self._settings.window:
+            total -= self._window.popleft()[0]
+
+    def undo(self) -> None:
+        """What was reported since the last commit comes again."""
+        self._open.clear()
+        self._open_in_row.clear()
+
+    def reset(self) -> None:
+        """A person has lifted the stop: count anew, and let one transaction pass, or lifting would achieve nothing."""
+        self._pardoned = True
+        self.undo()
+        self._window.clear()
+        self._in_row.clear()

@@ -1,0 +1,271 @@
+"""The processor: decode → infer → decide → emit, for one batch under one release."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from confluent_kafka import Message
+
+from streamtag.control.watcher import ActiveRelease
+from streamtag.domain.panes import place
+from streamtag.events import summary
+from streamtag.events.decoder import Decoder
+from streamtag.events.rejection import Rejected
+from streamtag.settings import Settings
+from streamtag.stream.processor import Commit, Hold, Output, Partition, Range
+from streamtag.tagger.counts import Counts, ScoredBatch
+from streamtag.tagger.decide import Deciding, Decisions, decide_batch
+from streamtag.tagger.decode import Decoded, decode
+from streamtag.tagger.emit import Emitter
+from streamtag.tagger.infer import Refusals, infer
+from streamtag.tagger.limit import DeadLetterLimit
+from streamtag.tagger.stop import Stop
+from streamtag.telemetry.metrics import Metrics
+from streamtag.telemetry.tracing import BatchTracer, TraceContext, read_contexts
+
+_HOLD_NO_RELEASE = "no release to decide by yet"
+
+
+class Tagger:
+    """A `streamtag.stream.processor.Processor`; see there for who calls what.
+
+    Args:
+        settings: the whole tree.
+        worker: transactional.id, names this worker in summaries and dead letters.
+        release: the release to decide by, None while there is none; asked between batches only.
+        stop: the persisted stop of the group.
+        metrics: where outcomes are counted, when their transaction has committed.
+        tracer: one span per batch.
+        clock_ms: Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        worker: str,
+        release: Callable[[], ActiveRelease | None],
+        stop: Stop,
+        metrics: Metrics,
+        tracer: BatchTracer,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._settings = settings
+        self._release = release
+        self._stop = stop
+        self._metrics = metrics
+        self._tracer = tracer
+        self._clock_ms = clock_ms
+        self._decoder = Decoder(settings.events)
+        self._emitter = Emitter(
+            tags_topic=settings.topics.tags,
+            dead_letters_topic=settings.topics.dead_letters,
+            only_tagged=settings.tagger.emit == "tagged",
+            with_scores=settings.tagger.scores,
+            max_dead_letter_bytes=settings.dead_letters.max_bytes,
+            worker=worker,
+        )
+        self._counts = Counts(
+            pane_ms=settings.stats.pane_s * 1000,
+            segments=settings.stats.segments,
+            writer=worker,
+            delivery=settings.tagger.delivery,
+        )
+        self._limit = DeadLetterLimit(settings.dead_letters)
+        self._deciding: Deciding | None = None
+        self._applied_at_ms: int | None = None
+        self._decided_from: dict[Partition, int] = {}
+        self._decided_open: dict[Partition, int] = {}
+        self._refused_open: list[Rejected] = []
+        self._oldest_ms: int | None = None
+
+    # -- what other threads may ask ----------------------------------------------------------------------------------
+
+    def applied(self) -> tuple[ActiveRelease | None, int | None, Mapping[str, int]]:
+        """Release that decides, since when (Unix ms), and from which committed position of each partition."""
+        deciding = self._deciding
+        since = {f"{t}/{p}": position for (t, p), position in tuple(self._decided_from.items())}
+        return (deciding.active if deciding else None), self._applied_at_ms, since
+
+    # -- Processor ---------------------------------------------------------------------------------------------------
+
+    def held(self) -> str | None:
+        """The group's stop, or want of a release. Adopts a new release, so that an idle worker follows, too."""
+        if self._stop.lifted():
+            self._limit.reset()
+        reason = self._stop.reason()
+        if reason is not None:
+            return reason
+        return None if self._adopt() else _HOLD_NO_RELEASE
+
+    def process(self, records: Sequence[Message]) -> Iterator[Output]:
+        """One batch under the release that is active as it begins."""
+        deciding = self._adopt()
+        if deciding is None:
+            raise Hold(_HOLD_NO_RELEASE)
+        now_ms = self._clock_ms()
+        self._metrics.record("streamtag.batch.size", len(records))
+        with self._phase("decode"):
+            decoded = decode(records, self._decoder)
+        contexts, _ = read_contexts(decoded.headers)
+        with self._tracer.batch(records[0].topic() or "", len(records), contexts) as span:
+            yield from self._scored(decoded, deciding, contexts, now_ms)
+            span.set("streamtag.release.number", deciding.active.ref.number)
+        yield from self._refused(decoded, deciding, now_ms)
+        self._watch_limit(records, decoded)
+
+    def close(self, covered: Mapping[Partition, Range]) -> Iterator[Output]:
+        """The commit summaries of the covered ranges."""
+        for one in self._counts.summaries(covered, self._clock_ms()):
+            key = summary.key(one.topic, one.partition)
+            yield Output(self._settings.topics.stats, key, summary.encode(one))
+
+    def commits(self, covered: Mapping[Partition, Range]) -> Mapping[Partition, Commit]:
+        """The end of each range."""
+        return {partition: Commit(span.end) for partition, span in covered.items()}
+
+    def committed(self) -> None:
+        """Counts outcomes, now that they stand."""
+        add, totals = self._metrics.add, self._counts.all_totals()
+        for name in ("tagged", "clean", "skipped"):
+            if n := getattr(totals, name):
+                add(f"streamtag.events.{name}", n)
+        for label, alerts in self._counts.alerts().items():
+            if alerts:
+                add("streamtag.label.alerts", alerts, label=label)
+        for rejected in self._refused_open:
+            add("streamtag.events.dead", error_class=rejected.error_class.value, stage=rejected.stage)
+        if by_arrival := self._counts.by_arrival():
+            add("streamtag.timestamps.by_arrival", by_arrival)
+        if self._oldest_ms is not None:
+            latency_s = max(0, self._clock_ms() - self._oldest_ms) / 1000
+            self._metrics.record("streamtag.end_to_end.latency", latency_s)
+        for partition, position in self._decided_open.items():
+            self._decided_from.setdefault(partition, position)
+        self._limit.committed()
+        self._forget()
+
+    def undo(self) -> None:
+        """Forgets what the open transaction counted."""
+        self._limit.undo()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._decided_open.clear()
+        self._refused_open.clear()
+        self._oldest_ms = None
+
+    # -- one batch ---------------------------------------------------------------------------------------------------
+
+    def _adopt(self) -> Deciding | None:
+        active = self._release()
+        if active is not None and (self._deciding is None or active.ref != self._deciding.active.ref):
+            self._deciding = Deciding(active)
+            self._applied_at_ms = self._clock_ms()
+            self._decided_from = {}
+            self._decided_open = {}
+        return self._deciding
+
+    def _scored(
+        self, decoded: Decoded, deciding: Deciding, contexts: Sequence[TraceContext | None], now_ms: int
+    ) -> Iterator[Output]:
+        if not decoded.events:
+            return
+        with self._phase("infer"):
+            micro, refusals = infer(decoded.events, deciding.active.scorer)
+        if refusals:
+            keep = [i for i in range(len(decoded.events)) if i not in refusals]
+            self._set_aside(decoded, refusals, keep)
+            micro, contexts = micro[keep], [contexts[i] for i in keep]
+            if not keep:
+                return
+        with self._phase("decide"):
+            decisions = decide_batch(decoded.events, micro, deciding)
+            batch = self._count(decoded, decisions, deciding, micro, now_ms)
+        with self._phase("emit"):
+            yield from self._emitter.tag_events(
+                decoded,
+                decisions,
+                deciding,
+                contexts=contexts,
+                by_arrival=batch.by_arrival.tolist(),
+                now_ms=now_ms,
+            )
+
+    def _set_aside(self, decoded: Decoded, refusals: Refusals, keep: Sequence[int]) -> None:
+        decoded.dead += [(decoded.records[i], rejected) for i, rejected in sorted(refusals.items())]
+        decoded.records = [decoded.records[i] for i in keep]
+        decoded.events = [decoded.events[i] for i in keep]
+
+    def _count(
+        self, decoded: Decoded, decisions: Decisions, deciding: Deciding, micro: np.ndarray, now_ms: int
+    ) -> ScoredBatch:
+        stats = self._settings.stats
+        partitions = [_source(record) for record in decoded.records]
+        stamps = np.fromiter((_timestamp(r) for r in decoded.records), dtype=np.int64, count=len(partitions))
+        panes, by_arrival = place(
+            stamps,
+            now_ms,
+            pane_ms=stats.pane_s * 1000,
+            max_future_ms=stats.max_future_s * 1000,
+            max_age_ms=stats.max_age_s * 1000,
+        )
+        active = deciding.active
+        batch = ScoredBatch(
+            active.ref, deciding.labels, partitions, panes, by_arrival, micro, decisions.tagged, decisions.segments
+        )
+        self._counts.add(batch)
+        if len(self._decided_open) + len(self._decided_from) < len(set(partitions)) or not self._decided_from:
+            self._note_first(decoded.records, partitions)
+        believed = stamps[~by_arrival]
+        if believed.size:
+            oldest = int(believed.min())
+            self._oldest_ms = oldest if self._oldest_ms is None else min(oldest, self._oldest_ms)
+        return batch
+
+    def _note_first(self, records: Sequence[Message], partitions: Sequence[Partition]) -> None:
+        for record, partition in zip(records, partitions, strict=True):
+            if partition not in self._decided_from:
+                self._decided_open.setdefault(partition, record.offset() or 0)
+
+    def _refused(self, decoded: Decoded, deciding: Deciding, now_ms: int) -> Iterator[Output]:
+        for record in decoded.skipped:
+            self._counts.totals(_source(record)).skipped += 1
+        release = str(deciding.active.ref.number)
+        for record, rejected in decoded.dead:
+            self._counts.totals(_source(record)).dead += 1
+            self._refused_open.append(rejected)
+            yield self._emitter.dead_letter(record, rejected, release=release, now_ms=now_ms)
+
+    def _watch_limit(self, records: Sequence[Message], decoded: Decoded) -> None:
+        if decoded.dead:
+            dead = {(_source(record), record.offset()) for record, _ in decoded.dead}
+            sources = [(_source(record), record.offset()) for record in records]
+            self._limit.report([(source[0], source in dead) for source in sources])
+            reason = self._limit.exceeded()
+            if reason is not None:
+                last = decoded.dead[-1][1]
+                detail = f"{reason}; the last is {last.error_class.value} at {last.stage}"
+                self._stop.set(detail, dead=len(decoded.dead), records=len(records))
+                raise Hold(detail)
+        else:
+            self._limit.report_clean({_source(record) for record in records}, len(records))
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._metrics.add("streamtag.loop.time", time.perf_counter() - started, phase=name)
+
+
+def _source(record: Message) -> Partition:
+    return record.topic(), record.partition()  # type: ignore[return-value] # a consumed record has both
+
+
+def _timestamp(record: Message) -> int:
+    kind, stamp = record.timestamp()
+    return stamp if kind else -1

@@ -1,0 +1,187 @@
+"""One tagger process: puts the parts together, reports health and heartbeats, ends cleanly on SIGTERM."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from streamtag.control.fleet import Heartbeat, HeartbeatSender
+from streamtag.control.stops import StopStore
+from streamtag.control.store import ControlStore
+from streamtag.control.watcher import ReleaseWatcher
+from streamtag.domain.release import BundleRef
+from streamtag.model.loading import load_scorer
+from streamtag.model.registry import find_exact
+from streamtag.model.scorer import Scorer
+from streamtag.settings import Settings
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.runner import Runner
+from streamtag.stream.slots import take_slot
+from streamtag.tagger.stop import Stop
+from streamtag.tagger.tagger import Tagger
+from streamtag.telemetry.setup import Telemetry, start_telemetry
+from streamtag.telemetry.stuck import StuckDetector
+
+log = logging.getLogger(__name__)
+
+_HEALTH_INTERVAL_S = 0.5
+
+
+def stream_options(settings: Settings, transactional_id: str) -> StreamOptions:
+    """The runner's options from the settings tree."""
+    tagger = settings.tagger
+    return StreamOptions(
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        group=tagger.group,
+        topics=tuple(settings.topics.input),
+        transactional_id=transactional_id,
+        delivery=tagger.delivery,
+        start=tagger.start,
+        commit_interval_ms=tagger.commit_interval_ms,
+        batch_size=tagger.batch_size,
+        batch_wait_ms=tagger.batch_wait_ms,
+        queue_batches=tagger.queue_batches,
+        pause_after_ms=tagger.pause_after_ms,
+        transaction_timeout_ms=tagger.transaction_timeout_ms,
+        session_timeout_ms=tagger.session_timeout_ms,
+        max_poll_interval_ms=tagger.max_poll_interval_ms,
+        revoke_budget_ms=tagger.revoke_budget_ms,
+        drain_timeout_s=tagger.drain_timeout_s,
+        group_protocol=tagger.group_protocol,
+        group_instance_id=tagger.group_instance_id,
+        max_message_bytes=max(settings.dead_letters.max_bytes, settings.events.max_bytes) + 65_536,
+        client=settings.kafka.client,
+        consumer=settings.kafka.consumer,
+        producer=settings.kafka.producer,
+    )
+
+
+def run_worker(settings: Settings, *, on_ready: Callable[[Telemetry], None] | None = None) -> None:
+    """Runs one tagger until SIGTERM or SIGINT, then drains.
+
+    Args:
+        settings: validated settings.
+        on_ready: called once the endpoint serves (not: once the worker is ready).
+
+    Raises:
+        StreamtagError: what a person must see; its exit code becomes the process's.
+    """
+    with ExitStack() as stack:
+        slot = stack.enter_context(take_slot(settings.tagger.group, settings.state_dir, settings.tagger.slot))
+        telemetry = start_telemetry(settings.telemetry, role="tagger", instance=slot.name, group=settings.tagger.group)
+        stack.callback(telemetry.close)
+        worker = _Worker(settings, slot.name, telemetry)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.runner.stop())
+        if on_ready is not None:
+            on_ready(telemetry)
+        worker.run(stack)
+
+
+class _Worker:
+    def __init__(self, settings: Settings, slot: str, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._telemetry = telemetry
+        self._started_at = datetime.now(UTC)
+        metrics = telemetry.metrics
+        self._store = ControlStore(settings.redis)
+        self._stop = Stop(
+            StopStore(settings),
+            group=settings.tagger.group,
+            worker=slot,
+            metrics=metrics,
+            poll_interval_s=settings.redis.poll_interval_s,
+        )
+        self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
+        self._tagger = Tagger(
+            settings,
+            worker=slot,
+            release=self._watcher.current,
+            stop=self._stop,
+            metrics=metrics,
+            tracer=telemetry.tracer,
+        )
+        self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
+        self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
+        self._closing = threading.Event()
+
+    def run(self, stack: ExitStack) -> None:
+        """Starts the helpers' threads, runs the loop, stops them in reverse."""
+        stack.callback(self._store.close)
+        self._stop.start()
+        stack.callback(self._stop.close)
+        self._watcher.start()
+        stack.callback(self._watcher.close)
+        stuck = StuckDetector(
+            self.runner.progress,
+            stuck_after_s=self._settings.tagger.stuck_after_s,
+            metrics=self._telemetry.metrics,
+            health=self._telemetry.health,
+        )
+        stuck.start()
+        stack.callback(stuck.close)
+        self._heartbeats.start()
+        stack.callback(self._heartbeats.close)
+        health = threading.Thread(target=self._report_health, name="health", daemon=True)
+        health.start()
+        stack.callback(self._closing.set)
+        log.info("tagger starts", extra={"worker": self._slot, "group": self._settings.tagger.group})
+        self.runner.run()
+        log.info("tagger has drained and stops")
+
+    def _load(self, ref: BundleRef) -> Scorer:
+        model = self._settings.model
+        return load_scorer(find_exact(ref, model.directories), batch=model.batch)
+
+    def _report_health(self) -> None:
+        applied = None
+        while not self._closing.wait(_HEALTH_INTERVAL_S if applied else 0.05):
+            for check, (ok, reason) in self._checks().items():
+                self._telemetry.health.set_ready(check, ok, reason)
+            active, _, _ = self._tagger.applied()
+            if active is not None and active.ref != applied:
+                applied = active.ref
+                self._heartbeats.wake()
+
+    def _checks(self) -> dict[str, tuple[bool, str]]:
+        status, release, stop = self.runner.status(), self._watcher.status(), self._stop.reason()
+        joined = bool(self.runner.member_id) and not status.waiting
+        waiting = f"waiting for the positions of {status.waiting} partitions" if status.waiting else "joining the group"
+        return {
+            "release": (release.ready, "; ".join(release.reasons)),
+            "kafka": (status.error is None and joined, status.error or waiting),
+            "dead_letters": (stop is None, stop or ""),
+        }
+
+    def _heartbeat(self) -> Heartbeat:
+        active, applied_at_ms, decided_from = self._tagger.applied()
+        positions = self.runner.positions()
+        ready, reasons = self._telemetry.health.ready()
+        status = self._watcher.status()
+        return Heartbeat(
+            worker=self._slot,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            group=self._settings.tagger.group,
+            member_id=self.runner.member_id,
+            slot=self._slot,
+            started_at=self._started_at,
+            beat_at=datetime.fromtimestamp(time.time(), UTC),
+            release=active.ref.number if active else None,
+            release_sha256=active.ref.sha256 if active else None,
+            revision=active.ref.revision if active else None,
+            applied_at_ms=applied_at_ms,
+            # Of a partition that has not been decided by this release yet: from its next position on.
+            effective_from={name: decided_from.get(name, position) for name, position in positions.items()},
+            positions=positions,
+            lag=sum(self.runner.lag().values()) if positions else None,
+            last_error=status.last_error,
+            ready=ready,
+            reasons=tuple(reasons),
+        )
