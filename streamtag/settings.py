@@ -200,6 +200,11 @@ class RedisSettings(Section):
     def _url_is_redis(self) -> Self:
         if not self.url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("url must start with redis://, rediss:// (TLS) or unix:// (socket)")
+        try:
+            _ = urlsplit(self.url).port
+        except ValueError:
+            # Its own message could quote a password.
+            raise ValueError("url is malformed; in a password, write / as %2F, # as %23, @ as %40") from None
         return self
 
 
