@@ -64,10 +64,19 @@ class ReleaseChanges:
         base, heads = self._base()
         return self._change(base, heads, _with_changes(base.thresholds, changes, when or {}), who, force=force)
 
-    def apply(self, thresholds: ThresholdSet, who: Who, *, expected: int | None = None, force: bool = False) -> Outcome:
-        """Replaces the whole set; a conflict where ``expected`` is not the current revision."""
+    def apply(
+        self,
+        thresholds: ThresholdSet,
+        who: Who,
+        *,
+        expected: int | None = None,
+        expected_sha256: str | None = None,
+        force: bool = False,
+    ) -> Outcome:
+        """Replaces the whole set; a conflict where ``expected`` (and its hash, if given) is not the current one."""
         base, heads = self._base()
-        if expected is not None and expected != base.revision.document.revision:
+        present = base.release.document.thresholds
+        if expected is not None and (expected, expected_sha256 or present.sha256) != (present.revision, present.sha256):
             raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
         return self._change(base, heads, thresholds, who, force=force)
 
@@ -106,16 +115,23 @@ class ReleaseChanges:
         proposal = Proposal("promote", _wire(bundle), kept, who, note=f"promotion of {bundle}")
         return self._unless_same(base, heads, proposal)
 
-    def restore_snapshot(self, snapshot: Current, who: Who) -> Outcome:
+    def restore_snapshot(self, snapshot: Current, who: Who, *, force: bool = False) -> Outcome:
         """Brings a worker's last good release back into a Redis that was emptied or restored from an older state.
 
         Its numbers lie above all that Redis, the snapshot and the running workers know: every worker takes it for
-        newer, and no number is given twice.
+        newer, and no number is given twice. Refused without ``force`` where Redis or a worker knows a later release.
         """
         _refuse(who.problems(), "a change needs an author and a reason")
         heads = self._store.heads(damaged=True)
+        present = self._readable(heads)
         release, revision = snapshot.release.document, snapshot.revision.document
         beats = read_fleet(self._store).heartbeats
+        if not force:
+            _refuse(
+                _later_than(snapshot, present, beats),
+                f"the snapshot of release {release.number} is not the last good state",
+                hint="Take the snapshot of the host that has the latest; --force restores this one all the same.",
+            )
         proposal = Proposal(
             "restore-snapshot",
             release.bundle,
@@ -125,7 +141,7 @@ class ReleaseChanges:
             least_release=max([release.number, *(beat.release or 0 for beat in beats)]),
             least_revision=max([revision.revision, *(beat.revision or 0 for beat in beats)]),
         )
-        return self._commit(self._readable(heads), heads, proposal)
+        return self._commit(present, heads, proposal)
 
     def revision(self, number: int) -> Stored[ThresholdRevision]:
         """A revision of the champion's history.
@@ -237,6 +253,14 @@ def _with_changes(base: ThresholdSet, changes: Mapping[str, float], when: Mappin
 def _same(one: ThresholdSet, other: ThresholdSet) -> bool:
     """Equal cut-offs, overrides in the same order: a later one wins, so order has a meaning."""
     return Cutoffs.of(one) == Cutoffs.of(other)
+
+
+def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat]) -> list[str]:
+    number = snapshot.id.number
+    found = _by_worker([beat for beat in beats if (beat.release or 0) > number])
+    if present is not None and (present.id == snapshot.id or present.id.number > number):
+        found.append(f"Redis has lost nothing: its champion is release {present.id.number}")
+    return found
 
 
 def _by_worker(beats: Sequence[Heartbeat]) -> list[str]:

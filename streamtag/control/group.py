@@ -1,43 +1,43 @@
 """The members of a Kafka consumer group: who is expected to decide."""
 
-from collections.abc import Mapping
-
 from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamtag.errors import UnavailableError
+from streamtag.settings import KafkaSettings
 
-__all__ = ["group_members"]
+__all__ = ["GroupReader"]
 
 
-def group_members(client: Mapping[str, str | int | float | bool], group: str, *, timeout_s: float) -> frozenset[str]:
-    """Member ids of ``group``; none where it has no members or does not exist.
+class GroupReader:
+    """Asks Kafka who is in a consumer group; keeps its connection."""
 
-    Works for the classic and the KIP-848 protocol. A member is in it from its joining on, partitions or none.
+    def __init__(self, settings: KafkaSettings, group: str) -> None:
+        self._group = group
+        # librdkafka would write connection errors to stderr on its own; what fails is raised by `members`.
+        self._admin = AdminClient({**settings.client, "bootstrap.servers": settings.bootstrap_servers, "log_level": 0})
 
-    Args:
-        client: librdkafka settings of an admin client, ``bootstrap.servers`` among them.
-        group: consumer group.
-        timeout_s: longest wait for the answer.
+    def members(self, timeout_s: float) -> frozenset[str]:
+        """Member ids; none where the group has no members or does not exist.
 
-    Raises:
-        UnavailableError: Kafka does not answer in time, or cannot tell (the demo's mock broker cannot).
-    """
-    # librdkafka would write connection errors to stderr; what fails is raised below.
-    admin = AdminClient({**client, "log_level": 0})
-    try:
-        asked = admin.describe_consumer_groups([group], request_timeout=timeout_s)
-        described = asked[group].result(timeout=timeout_s + 1)
-    except KafkaException as error:
-        reason = error.args[0]
-        if reason.name() == "GROUP_ID_NOT_FOUND":
+        Works for the classic and the KIP-848 protocol. A member is in it from its joining on, partitions or none.
+
+        Raises:
+            UnavailableError: Kafka does not answer in time, or cannot tell (the demo's mock broker cannot).
+        """
+        try:
+            asked = self._admin.describe_consumer_groups([self._group], request_timeout=timeout_s)
+            described = asked[self._group].result(timeout=timeout_s + 1)
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.name() == "GROUP_ID_NOT_FOUND":
+                return frozenset()
+            raise UnavailableError(
+                f"Kafka cannot tell the members of group {self._group}: {reason.str()}",
+                hint="Check kafka.bootstrap_servers and that this user may describe groups.",
+            ) from None
+        except TimeoutError:
+            raise UnavailableError(f"Kafka did not tell the members of group {self._group} in time") from None
+        if described.state == ConsumerGroupState.DEAD:
             return frozenset()
-        raise UnavailableError(
-            f"Kafka cannot tell the members of group {group}: {reason.str()}",
-            hint="Check kafka.bootstrap_servers and that this user may describe groups.",
-        ) from None
-    except TimeoutError:
-        raise UnavailableError(f"Kafka did not tell the members of group {group} in time") from None
-    if described.state == ConsumerGroupState.DEAD:
-        return frozenset()
-    return frozenset(member.member_id for member in described.members)
+        return frozenset(member.member_id for member in described.members)

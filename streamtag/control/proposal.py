@@ -86,7 +86,7 @@ def audit_fields(proposal: Proposal, new: Current, expected: ReleaseId | None) -
         "action": proposal.action,
         "author": proposal.who.author,
         "reason": proposal.who.reason,
-        "at": new.release.document.at.isoformat(),
+        "at": f"{new.release.document.at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "release": str(new.id.number),
         "release_sha256": new.id.sha256,
         "revision": str(new.revision.document.revision),

@@ -35,8 +35,8 @@ class SnapshotRead:
 class SnapshotFile:
     """One file per namespace; several workers of a host share it."""
 
-    def __init__(self, state_dir: Path, namespace: str) -> None:
-        self.path = state_dir / "releases" / f"{namespace}.json"
+    def __init__(self, state_dir: Path, namespace: str, *, path: Path | None = None) -> None:
+        self.path = path or state_dir / "releases" / f"{namespace}.json"
         self._namespace = namespace
 
     def read(self) -> SnapshotRead:

@@ -58,7 +58,7 @@ class StopStore:
             write_atomically(self._path(mark.group), msgspec.json.encode(mark))
         except OSError as error:
             on_disk = False
-            log.error("stop mark of group %s is not on disk: %s", mark.group, error)  # noqa: TRY400 - no traceback
+            log.error("stop mark of group %s is not on disk: %s", mark.group, error)
         try:
             self._publish(mark)
         except UnavailableError as error:
@@ -103,7 +103,8 @@ class StopStore:
         if local is not None:
             self._publish(local)
         with guarded(self._store.where, "lift the stop"):
-            audit = {"action": "lift-stop", "author": author, "reason": reason, "at": now.isoformat(), "group": group}
+            at = f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"
+            audit = {"action": "lift-stop", "author": author, "reason": reason, "at": at, "group": group}
             raws = run_script(
                 self._store.client,
                 "lift",

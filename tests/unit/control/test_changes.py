@@ -268,13 +268,28 @@ def test_a_restored_snapshot_is_numbered_above_all_that_was(
     else:
         store.client.set(store.keys.release(4), b"{}")
     send(store, beat_of_release(6, revision=6), 1.0)
-    outcome = seeded.restore_snapshot(lost, BORIS)
+    outcome = seeded.restore_snapshot(lost, BORIS, force=True)
     found = current(store)
     assert outcome.current == found
     assert (found.id.number, found.ref.revision) == (7, 7)
     assert found.thresholds == lost.thresholds
     assert found.release.document.note.startswith("restore of release 4, revision 4")
     assert next(release.document.number for release in store.releases()) == 7
+
+
+def test_a_snapshot_older_than_what_redis_or_a_worker_knows_is_refused(
+    store: ControlStore, seeded: ReleaseChanges
+) -> None:
+    seeded.set_thresholds({"spam": 0.6}, ANNA)
+    old = current(store)
+    with pytest.raises(RefusedError, match="not the last good state") as refused:
+        seeded.restore_snapshot(old, BORIS)
+    assert refused.value.problems == ("Redis has lost nothing: its champion is release 2",)
+    store.client.flushall()
+    send(store, beat_of_release(3), 1.0)
+    with pytest.raises(RefusedError) as refused:
+        seeded.restore_snapshot(old, BORIS)
+    assert refused.value.problems == ("worker w1 decides by release 3",)
 
 
 steps = st.lists(

@@ -1,0 +1,89 @@
+"""What a committed change looks like to whoever made it: what changed, and whether it is live everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamtag.cli.context import OutputFormat, print_json, stdout
+from streamtag.control.changes import Outcome
+from streamtag.control.fleet import Liveness
+from streamtag.control.liveness import LivenessProbe
+from streamtag.control.proposal import describe
+from streamtag.control.store import ControlStore
+from streamtag.domain.thresholds import Change, diff
+from streamtag.errors import RefusedError
+from streamtag.settings import Settings
+
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait until the change is live everywhere; 0 = look once.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Pass the guard rail on the size of a step.")]
+
+
+def report(outcome: Outcome, store: ControlStore, settings: Settings, output: OutputFormat, wait_s: float) -> None:
+    """Says what was committed at once, then whether it is live; JSON comes as one document at the end."""
+    changes = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
+    if output is OutputFormat.TABLE:
+        _print_outcome(outcome, changes)
+    found, waited_s = LivenessProbe(store, settings).wait(outcome.current.ref, wait_s)
+    if output is OutputFormat.TABLE:
+        stdout.print(liveness_text(found, waited_s), highlight=False, markup=False, soft_wrap=True)
+        return
+    document = outcome.current.release.document
+    print_json(
+        {
+            "committed": outcome.committed,
+            "release": document.number,
+            "sha256": outcome.current.release.sha256,
+            "revision": document.thresholds.revision,
+            "bundle": str(outcome.current.ref.bundle),
+            "author": document.author,
+            "reason": document.reason,
+            "at": document.at,
+            "changes": change_rows(changes),
+            "live": found.answer,
+            "live_ms": round(waited_s * 1000) if found.answer == "yes" else None,
+            "live_since": found.since,
+            "live_reasons": found.reasons,
+        }
+    )
+
+
+def change_rows(changes: list[Change]) -> list[dict[str, object]]:
+    """Changes as JSON; ``segment`` is empty for base cut-offs."""
+    return [{"segment": c.where, "label": c.label, "before": c.before, "after": c.after} for c in changes]
+
+
+def liveness_text(found: Liveness, waited_s: float | None = None) -> str:
+    """One line for people, and one for each reason."""
+    if found.answer == "yes":
+        since = f"{found.since:%Y-%m-%d %H:%M:%S} UTC" if found.since else "?"
+        return f"live everywhere since {since}" + (f" (seen after {waited_s:.2f} s)" if waited_s is not None else "")
+    head = "not live everywhere" if found.answer == "no" else "unknown whether it is live everywhere"
+    return "\n".join([head, *(f"  - {reason}" for reason in found.reasons)])
+
+
+def read_text(path: Path) -> str:
+    """A file given on the command line; ``-`` is stdin.
+
+    Raises:
+        RefusedError: it cannot be read.
+    """
+    try:
+        return typer.get_text_stream("stdin").read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _print_outcome(outcome: Outcome, changes: list[Change]) -> None:
+    ref = outcome.current.ref
+    what = f"release {ref.number}: bundle {ref.bundle}, threshold revision {ref.revision}"
+    stdout.print(
+        f"committed {what}" if outcome.committed else f"nothing to change: {what} says so already", soft_wrap=True
+    )
+    before = outcome.before
+    if before is not None and before.ref.bundle != ref.bundle:
+        stdout.print(f"  bundle: {before.ref.bundle} -> {ref.bundle}", highlight=False, markup=False, soft_wrap=True)
+    for change in changes:
+        stdout.print(f"  {describe(change)}", highlight=False, markup=False, soft_wrap=True)
