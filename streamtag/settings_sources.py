@@ -124,19 +124,32 @@ def explain(error: ValidationError, sources: Sources, known: Sequence[str]) -> S
         sources: what it was given.
         known: all settings, to suggest the one that was meant.
     """
-    problems = error.errors(include_url=False, include_input=False)
-    return SettingsError("; ".join(dict.fromkeys(_words(p, sources, known) for p in problems)), hint=_HINT)
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        if problem["type"] == "extra_forbidden":
+            lines += _unknown(".".join(str(part) for part in problem["loc"]), sources, known)
+        else:
+            lines.append(_words(problem, sources))
+    return SettingsError("; ".join(dict.fromkeys(lines)), hint=_HINT)
 
 
-def _words(problem: ErrorDetails, sources: Sources, known: Sequence[str]) -> str:
+def _unknown(name: str, sources: Sources, known: Sequence[str]) -> list[str]:
+    """One line for each setting that stands at or below ``name``."""
+    lines = []
+    for setting, origin in sources.origins.items():
+        if f"{setting}.".startswith(f"{name}."):
+            close = difflib.get_close_matches(setting, known, n=1, cutoff=0.75)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            lines.append(f"{setting}: unknown setting{meant} ({origin})")
+    return lines
+
+
+def _words(problem: ErrorDetails, sources: Sources) -> str:
     path = [str(part) for part in problem["loc"]]
     if path[-1:] and path[-1] in _UNION_MEMBERS:
         # pydantic names every type of the union that it tried.
         path.pop()
         reason = "must be text, a number or a boolean"
-    elif problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.75)
-        reason = "unknown setting" + (f"; did you mean {close[0]}?" if close else "")
     elif problem["type"] == "string_pattern_mismatch":
         reason = f"must match {problem['ctx']['pattern']}"
     else:

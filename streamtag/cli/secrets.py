@@ -1,7 +1,7 @@
 """What of a setting may be shown: never a password, a token or a key."""
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 MASK = "********"
 
@@ -30,5 +30,7 @@ def shown_url(url: str) -> str:
     credentials, at, host = parts.netloc.rpartition("@")
     if ":" in credentials:
         user = credentials.partition(":")[0]
-        parts = parts._replace(netloc=f"{user}:{MASK}{at}{host}")
-    return urlunsplit(parts._replace(query=_SECRET_PARAMETER.sub(rf"\g<1>{MASK}", parts.query)))
+        url = url.replace(parts.netloc, f"{user}:{MASK}{at}{host}", 1)
+    if parts.query:
+        url = url.replace(parts.query, _SECRET_PARAMETER.sub(rf"\g<1>{MASK}", parts.query), 1)
+    return url
