@@ -6,10 +6,14 @@ skip.
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
+from pipeline import Ledger
 from services import MIB, Kafka, MakeTopics, Redis, Topics, create_topics, delete_topics
+from tiny_bundle import build_tiny_bundle
+from workers import Fleet
 
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
@@ -95,3 +99,26 @@ def namespace(redis_server: Redis) -> Iterator[str]:
     with redis.Redis.from_url(redis_server.url) as client:
         for key in client.scan_iter(match=f"*{name}*", count=1_000):
             client.delete(key)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two versions of a tiny bundle, which score differently."""
+    directory = tmp_path_factory.mktemp("bundles")
+    for version in ("1", "2"):
+        build_tiny_bundle(directory, version=version, weights_seed=int(version))
+    return directory
+
+
+@pytest.fixture
+def fleet(topics: Topics, redis_server: Redis, namespace: str, tmp_path: Path, bundles: Path) -> Iterator[Fleet]:
+    """Tagger processes on fresh topics and a fresh namespace; none outlives the test."""
+    with Fleet(topics, redis_server.url, namespace, tmp_path / "state", bundles) as found:
+        found.overrides["stats.segments"] = "{lang: [de, en]}"
+        yield found
+
+
+@pytest.fixture
+def ledger(topics: Topics) -> Ledger:
+    """What is written to the input topic."""
+    return Ledger(topics)

@@ -1,0 +1,190 @@
+"""Recounts a pipeline's outputs from what was read committed: pure, so that it can be tested with planted faults."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.events.summary import CommitSummary
+
+Position = tuple[int, int]
+"""(partition, offset) in the input topic."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What was written, and what must come of it."""
+
+    kind: Literal["event", "bad", "tombstone"]
+    id: str
+    key: bytes | None
+
+
+@dataclass(frozen=True)
+class TagRecord:
+    """A tag event as read, with its place in the tags topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    event: dict[str, Any]
+
+    @property
+    def source(self) -> Position:
+        return self.event["source"]["partition"], self.event["source"]["offset"]
+
+
+def check(
+    inputs: Mapping[Position, Input],
+    tags: Sequence[TagRecord],
+    dead: Sequence[Position],
+    summaries: Sequence[CommitSummary],
+    revisions: Mapping[str, ThresholdSet],
+) -> list[str]:
+    """Everything that is wrong; empty when each input has exactly one, right outcome and every count adds up.
+
+    Args:
+        inputs: all records of the input topic.
+        tags: all tag events, in order per partition of the tags topic.
+        dead: source positions of all dead letters.
+        summaries: all commit summaries, in order per source partition.
+        revisions: sha256 of every threshold revision that was ever active, and its content.
+    """
+    problems = _outcomes(inputs, tags, dead)
+    problems += _order(tags)
+    for tag in tags:
+        problems += _decision(tag, revisions)
+    problems += _ranges(inputs, summaries)
+    problems += _recount(tags, summaries)
+    return problems
+
+
+def _outcomes(inputs: Mapping[Position, Input], tags: Sequence[TagRecord], dead: Sequence[Position]) -> list[str]:
+    tagged, died = Counter(tag.source for tag in tags), Counter(dead)
+    problems = []
+    for position, given in inputs.items():
+        want = (given.kind == "event", given.kind == "bad")
+        got = (tagged[position], died[position])
+        if got != (int(want[0]), int(want[1])):
+            word = "lost" if sum(got) < sum(want) else "doubled" if sum(got) > 1 else "wrong outcome"
+            problems.append(f"{word}: {given.kind} at {position} has {got[0]} tag events and {got[1]} dead letters")
+    for position in (tagged.keys() | died.keys()) - inputs.keys():
+        problems.append(f"invented: outcome for {position}, which was never written")
+    for tag in tags:
+        given = inputs.get(tag.source)
+        if given is not None and (given.id, given.key) != (tag.event["id"], tag.key):
+            problems.append(f"changed: id or key of {tag.source}")
+    return problems
+
+
+def _order(tags: Sequence[TagRecord]) -> list[str]:
+    last: dict[tuple[int, bytes | None, int], int] = {}
+    problems = []
+    for tag in sorted(tags, key=lambda t: (t.partition, t.offset)):
+        partition, offset = tag.source
+        entity = (tag.partition, tag.key, partition)
+        if tag.key is not None and last.get(entity, -1) >= offset:
+            problems.append(f"order: {tag.source} comes after {last[entity]} of the same key")
+        last[entity] = offset
+    return problems
+
+
+def _decision(tag: TagRecord, revisions: Mapping[str, ThresholdSet]) -> list[str]:
+    event = tag.event
+    scores, cutoffs = event["scores"], event["thresholds"]
+    tagged = {t["label"]: (t["score"], t["threshold"]) for t in event["tags"]}
+    wanted = {label: (score, cutoffs[label]) for label, score in scores.items() if score >= cutoffs[label]}
+    problems = []
+    if tagged != wanted:
+        problems.append(f"decision: {tag.source} is tagged {sorted(tagged)}, its evidence says {sorted(wanted)}")
+    revision = event["release"]["thresholds"]
+    active = revisions.get(revision["sha256"])
+    segment = event.get("segment") or {}
+    place = (segment.get("lang"), segment.get("channel"), segment.get("tenant"))
+    if active is None:
+        problems.append(f"release: {tag.source} was decided by revision {revision}, which was never active")
+    elif active.effective(place) != cutoffs:
+        problems.append(f"threshold: {tag.source} was not decided by the cut-offs of revision {revision['revision']}")
+    return problems
+
+
+def _ranges(inputs: Mapping[Position, Input], summaries: Sequence[CommitSummary]) -> list[str]:
+    kinds = {"event": 0, "bad": 1, "tombstone": 2}
+    at: dict[int, int] = {}
+    problems = []
+    for one in summaries:
+        start = at.get(one.partition)
+        if start is not None and start != one.from_offset:
+            word = "gap" if one.from_offset > start else "overlap"
+            problems.append(f"{word}: partition {one.partition} goes from {start} to {one.from_offset}")
+        at[one.partition] = one.to_offset
+        if one.in_ != one.tagged + one.clean + one.dead + one.skipped:
+            problems.append(f"balance: {one.partition}[{one.from_offset}, {one.to_offset}) does not add up")
+        given = [0, 0, 0]
+        for offset in range(one.from_offset, one.to_offset):
+            found = inputs.get((one.partition, offset))
+            if found is not None:
+                given[kinds[found.kind]] += 1
+        if given != [one.tagged + one.clean, one.dead, one.skipped]:
+            problems.append(
+                f"counts: {one.partition}[{one.from_offset}, {one.to_offset}) holds {given}, not what it says"
+            )
+    for partition, offset in inputs:
+        if offset >= at.get(partition, 0):
+            problems.append(f"uncovered: no summary covers {(partition, offset)}")
+    return problems
+
+
+Cell = tuple[int, int, str]
+"""(source partition, pane, release sha256)."""
+
+
+def _recount(tags: Sequence[TagRecord], summaries: Sequence[CommitSummary]) -> list[str]:
+    """Adds up the summaries per partition, pane, release and label, and the tag events the same way."""
+    pane_ms = summaries[0].pane_ms if summaries else 10_000
+    problems = []
+    said, seen = _said(summaries), _seen(tags, pane_ms)
+    for cell in said.keys() | seen.keys():
+        if said.get(cell) != seen.get(cell):
+            problems.append(f"recount: {cell}: summaries say {_short(said.get(cell))}, tags {_short(seen.get(cell))}")
+    return problems
+
+
+def _said(summaries: Iterable[CommitSummary]) -> dict[Cell, Counter[Any]]:
+    cells: dict[Cell, Counter[Any]] = defaultdict(Counter)
+    for one in summaries:
+        for pane in one.panes:
+            cell = cells[one.partition, pane.start_ms, pane.release_sha256]
+            cell["events"] += pane.events
+            for label, counts in pane.labels.items():
+                cell[label, "alerts"] += counts.alerts
+                cell[label, "sum"] += counts.sum_micro
+                for index, n in zip(counts.bins, counts.counts, strict=True):
+                    cell[label, index] += n
+            for dimension, values in pane.segments.items():
+                for value, segment in values.items():
+                    cell[dimension, value] += segment.events
+    return {cell: +counts for cell, counts in cells.items()}
+
+
+def _seen(tags: Iterable[TagRecord], pane_ms: int) -> dict[Cell, Counter[Any]]:
+    cells: dict[Cell, Counter[Any]] = defaultdict(Counter)
+    for tag in tags:
+        event = tag.event
+        start = event["source"]["timestamp_ms"] // pane_ms * pane_ms
+        cell = cells[tag.source[0], start, event["release"]["sha256"]]
+        cell["events"] += 1
+        tagged = {t["label"] for t in event["tags"]}
+        for label, score in event["scores"].items():
+            micro = round(score * 1_000_000)
+            cell[label, "alerts"] += label in tagged
+            cell[label, "sum"] += micro
+            cell[label, min(micro * 1024 // 1_000_000, 1023)] += 1
+        lang = (event.get("segment") or {}).get("lang")
+        cell["lang", lang if lang in ("de", "en") else "other"] += 1
+    return {cell: +counts for cell, counts in cells.items()}
+
+
+def _short(counts: Counter[Any] | None) -> str:
+    return "nothing" if counts is None else f"{counts['events']} events, {sum(counts.values())} in all"
