@@ -1,0 +1,111 @@
+"""The checker finds what it is there to find: each planted fault, and nothing in a sound log."""
+
+import copy
+
+import pytest
+from checker import Input, TagRecord, check
+
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.events.summary import CommitSummary, LabelCounts, PaneCounts
+
+SET = ThresholdSet({"spam": 0.5})
+RELEASE = {"number": 1, "sha256": "r1", "bundle": {}, "thresholds": {"revision": 1, "sha256": "t1"}}
+
+
+def tag(offset: int, score: float) -> TagRecord:
+    tags = [{"label": "spam", "score": score, "threshold": 0.5}] if score >= 0.5 else []
+    event = {
+        "id": str(offset),
+        "source": {"topic": "content", "partition": 0, "offset": offset, "timestamp_ms": 1_000},
+        "tags": tags,
+        "scores": {"spam": score},
+        "thresholds": {"spam": 0.5},
+        "release": RELEASE,
+    }
+    return TagRecord(0, offset, b"k", event)
+
+
+def summary(start: int, end: int, tagged: int, clean: int, dead: int, label: LabelCounts) -> CommitSummary:
+    pane = PaneCounts(
+        start_ms=0,
+        release=1,
+        release_sha256="r1",
+        bundle="tiny@1",
+        bundle_sha256="b1",
+        revision=1,
+        revision_sha256="t1",
+        arm="control",
+        events=tagged + clean,
+        by_arrival=0,
+        labels={"spam": label},
+        segments={},
+    )
+    return CommitSummary(
+        version=1,
+        topic="content",
+        partition=0,
+        from_offset=start,
+        to_offset=end,
+        in_=tagged + clean + dead,
+        tagged=tagged,
+        clean=clean,
+        dead=dead,
+        skipped=0,
+        pane_ms=10_000,
+        writer="w",
+        delivery="exactly_once",
+        committed_at_ms=2_000,
+        panes=[pane],
+    )
+
+
+class Log:
+    """Three events and one bad record, in two transactions."""
+
+    def __init__(self) -> None:
+        self.inputs = {(0, i): Input("event", str(i), b"k") for i in range(3)}
+        self.inputs[0, 3] = Input("bad", "3", b"k")
+        self.tags = [tag(0, 0.25), tag(1, 0.75), tag(2, 0.5)]
+        self.dead = [(0, 3)]
+        self.summaries = [
+            summary(0, 2, 1, 1, 0, LabelCounts(1, 1_000_000, [256, 768], [1, 1])),
+            summary(2, 4, 1, 0, 1, LabelCounts(1, 500_000, [512], [1])),
+        ]
+
+    def problems(self) -> list[str]:
+        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET})
+
+
+def test_a_sound_log_has_no_problems() -> None:
+    assert Log().problems() == []
+
+
+@pytest.mark.parametrize(
+    ("plant", "finds"),
+    [
+        (lambda log: log.tags.pop(), "lost"),
+        (lambda log: log.dead.pop(), "lost"),
+        (lambda log: log.tags.append(TagRecord(0, 9, b"k", log.tags[0].event)), "doubled"),
+        (lambda log: log.dead.append((0, 3)), "doubled"),
+        (lambda log: log.dead.append((0, 1)), "doubled"),
+        (lambda log: log.tags.append(tag(77, 0.25)), "invented"),
+        (lambda log: log.tags[0].event["thresholds"].update(spam=0.2), "decision"),
+        (lambda log: (log.tags[1].event["thresholds"].update(spam=0.7), log.tags[1].event["tags"][0].update(threshold=0.7)), "threshold"),
+        (lambda log: log.tags[1].event["tags"].clear(), "decision"),
+        (lambda log: log.tags[1].event.update(release={**RELEASE, "thresholds": {"revision": 1, "sha256": "t0"}}), "release"),
+        (lambda log: log.tags.reverse() or log.tags.__setitem__(slice(None), [TagRecord(0, i, t.key, t.event) for i, t in enumerate(log.tags)]), "order"),
+        (lambda log: log.summaries.pop(), "uncovered"),
+        (lambda log: setattr(log.summaries[1], "from_offset", 3), "gap"),
+        (lambda log: setattr(log.summaries[1], "from_offset", 1), "overlap"),
+        (lambda log: setattr(log.summaries[1], "tagged", 2), "balance"),
+        (lambda log: (setattr(log.summaries[1], "clean", 1), setattr(log.summaries[1], "dead", 0)), "counts"),
+        (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "alerts", 2), "recount"),
+        (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "sum_micro", 1), "recount"),
+        (lambda log: log.summaries.append(copy.deepcopy(log.summaries[1])), "overlap"),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_is_found(plant: object, finds: str) -> None:
+    log = Log()
+    log.tags = copy.deepcopy(log.tags)
+    plant(log)  # type: ignore[operator]
+    assert any(problem.startswith(finds) for problem in log.problems()), log.problems()
