@@ -15,6 +15,7 @@ from streamtag.devstack.server import HOST, Server, listens
 from streamtag.errors import UnavailableError
 
 IMAGE = "redis:7.4"
+_DEBIAN = Path("/etc/debian_version")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -122,7 +123,7 @@ def find_redis(environ: Mapping[str, str] | None = None) -> RedisSource:
 
 def _install_on_debian() -> bool:
     """Installs Debian's package without starting its service; False where that is not ours to do or fails."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None or not Path("/etc/debian_version").exists():
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or not _DEBIAN.exists():
         return False
     # Debian asks this file before it starts a service of a fresh package; 101 says no
     ours = not _POLICY.exists()

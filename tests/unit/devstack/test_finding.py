@@ -12,6 +12,8 @@ from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
 from streamtag.errors import UnavailableError
 
+INSTALL_ON_DEBIAN = redis._install_on_debian
+
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -82,6 +84,25 @@ def test_redis_server_comes_before_docker(programs: Path) -> None:
     assert find_redis({}).kind == "docker"
     program(programs, "redis-server")
     assert find_redis({}).kind == "server"
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_debians_package_is_installed_by_root_without_starting_its_service(
+    works: bool, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(redis, "_install_on_debian", INSTALL_ON_DEBIAN)
+    monkeypatch.setattr(redis, "_POLICY", policy)
+    monkeypatch.setattr(redis, "_DEBIAN", programs)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    install = f"/bin/echo > {programs}/redis-server; /bin/chmod +x {programs}/redis-server" if works else "exit 100"
+    program(programs, "apt-get", f'{policy}; [ $? = 101 ] || exit 1\n[ "$1" = update ] || {{ {install}; }}')
+    if works:
+        assert find_redis({}).kind == "server"
+    else:
+        with pytest.raises(UnavailableError):
+            find_redis({})
+    assert not policy.exists()
 
 
 def test_containers_publish_on_loopback_only_and_keep_their_data_over_a_restart(programs: Path, tmp_path: Path) -> None:
