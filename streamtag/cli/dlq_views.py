@@ -1,0 +1,128 @@
+"""How dead letters, groups and replays look on a screen and in JSON."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamtag.cli import context
+from streamtag.cli.context import OutputFormat
+from streamtag.control.stops import StopMark
+from streamtag.dead_letters.letter import DeadLetter
+from streamtag.dead_letters.plan import Step
+from streamtag.dead_letters.replay import ReplayResult
+
+_WHY = {
+    Step.TRUNCATED: "not whole: take the original from its source position",
+    Step.EXHAUSTED: "replayed too often: --force --min-replays N takes them",
+    Step.NO_TOPIC: "their topic does not exist: --to names another",
+    Step.TOO_LARGE: "refused by their topic as too large",
+}
+
+
+class Counts:
+    """Counts letters while they pass."""
+
+    def __init__(self) -> None:
+        self.letters = 0
+        self.foreign = 0
+
+    def over(self, found: Iterable[DeadLetter | None]) -> Iterator[DeadLetter]:
+        """Passes letters on; None stands for a record that is no dead letter."""
+        for letter in found:
+            if letter is None:
+                self.foreign += 1
+            else:
+                self.letters += 1
+                yield letter
+
+    def foreign_note(self) -> str:
+        """What to add about records that are no dead letters; empty where there are none."""
+        return f"; {self.foreign} records are no dead letters of streamtag" if self.foreign else ""
+
+
+def row(letter: DeadLetter) -> tuple[Any, ...]:
+    """One line of ``dlq list``."""
+    size = f"{letter.size}{' (truncated)' if letter.truncated else ''}"
+    named = (letter.error_class, letter.stage, letter.field, letter.message, letter.source)
+    return (letter.position, time_of(letter.at_ms), *map(printable, named), size, letter.replay_count or None)
+
+
+def time_of(at_ms: int) -> str:
+    """Unix milliseconds as RFC 3339, UTC."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_ms} ms"
+
+
+def printable(content: bytes | str | None) -> str | None:
+    """Text that cannot steer a terminal: whatever is not printable is escaped."""
+    text = content.decode("utf-8", "backslashreplace") if isinstance(content, bytes) else content
+    if text is None or text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def encoded(field: str, content: bytes | None, **more: Any) -> dict[str, Any]:
+    """Bytes for JSON: as text where they are UTF-8, else under ``<field>_base64``."""
+    try:
+        return more | {field: None if content is None else content.decode()}
+    except UnicodeDecodeError:
+        return more | {f"{field}_base64": base64.b64encode(content or b"").decode()}
+
+
+def stop_facts(mark: StopMark) -> dict[str, Any]:
+    """A stop mark for JSON."""
+    facts: dict[str, Any] = msgspec.to_builtins(mark)
+    return facts
+
+
+def progress_bar() -> Progress:
+    """On stderr, only on a terminal, gone when done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=context.stderr,
+        transient=True,
+        disable=not context.stderr.is_terminal,
+    )
+
+
+def print_result(result: ReplayResult, *, dry_run: bool, output: OutputFormat) -> None:
+    """The summary of a replay."""
+    tally = result.tally
+    left = {step.value: {"count": tally.counts[step], "positions": found} for step, found in tally.left.items()}
+    if output is OutputFormat.JSON:
+        context.print_json(
+            {
+                "id": result.id,
+                "spec": msgspec.to_builtins(result.spec),
+                "dry_run": dry_run,
+                "resumed": result.resumed,
+                "limited": result.limited,
+                "replayed": tally.replayed,
+                "not_selected": tally.counts[Step.OTHER],
+                "foreign": tally.foreign,
+                "left": left,
+            }
+        )
+        return
+    facts: dict[str, Any] = {
+        "replay": f"{result.id} ({'resumed' if result.resumed else 'new'})",
+        "would replay" if dry_run else "replayed": tally.replayed,
+        "not selected": tally.counts[Step.OTHER],
+    }
+    for step, positions in tally.left.items():
+        more = ", …" if tally.counts[step] > len(positions) else ""
+        facts[step.value.replace("_", " ")] = f"{tally.counts[step]} ({_WHY[step]}): {', '.join(positions)}{more}"
+    if tally.foreign:
+        facts["no dead letters"] = tally.foreign
+    context.print_facts(facts)
+    if result.limited:
+        context.stdout.print("Stopped at the limit; the same command goes on.", highlight=False, markup=False)

@@ -1,0 +1,173 @@
+"""Records and read positions in one Kafka transaction, for a reader outside of any group membership."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from streamtag.errors import ConflictError, StreamtagError, UnavailableError
+from streamtag.events.dead_letters import Headers
+from streamtag.stream.options import StreamOptions
+
+__all__ = ["Outgoing", "TransactionWriter"]
+
+log = logging.getLogger(__name__)
+
+_CALL_S = 10.0
+_PATIENCE_S = 60.0  # for one call that may be repeated
+_ATTEMPTS = 5  # of one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to write; partition -1: by its key."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class _Aborted(Exception):  # noqa: N818 - an outcome: the transaction is to be done again
+    pass
+
+
+class TransactionWriter:
+    """Writes under one ``transactional.id`` and commits positions of one group.
+
+    Making one aborts whatever an earlier process with the same id left open.
+
+    Args:
+        options: whose ``transactional_id`` and producer settings are used.
+        group: metadata of the consumer that reads.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+
+    def __init__(self, options: StreamOptions, group: object) -> None:
+        self._name = options.transactional_id
+        self._producer = Producer(options.producer_config(), logger=log)
+        self._group = group
+        self._failed: dict[int, KafkaError] = {}
+        self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")
+
+    def write(self, records: Sequence[Outgoing], positions: list[TopicPartition]) -> set[int]:
+        """One transaction, done again when it fails.
+
+        Args:
+            records: what to write; may be empty.
+            positions: next offsets to read, with metadata.
+
+        Returns:
+            Indices of the records that their topic refuses as too large, and which were left out.
+
+        Raises:
+            ConflictError: another process has taken over this id; nothing of this transaction was written.
+            UnavailableError: it kept failing; nothing of it was written.
+        """
+        refused: set[int] = set()
+        attempts = 0
+        one_by_one = False
+        while True:
+            kept = [(index, record) for index, record in enumerate(records) if index not in refused]
+            try:
+                self._attempt(kept, positions, one_by_one)
+            except _Aborted as aborted:
+                too_large = {i for i, error in self._failed.items() if error.code() == KafkaError.MSG_SIZE_TOO_LARGE}
+                if too_large and one_by_one:
+                    refused |= too_large
+                elif too_large:
+                    # A topic refuses whole batches: to know which record it is, each goes alone.
+                    one_by_one = True
+                else:
+                    attempts += 1
+                    if attempts >= _ATTEMPTS:
+                        raise UnavailableError(f"the transaction failed {attempts} times: {aborted}") from None
+            else:
+                return refused
+
+    def close(self) -> None:
+        """Aborts what is open, if the broker answers; it would by itself after the transaction timeout."""
+        try:
+            self._producer.abort_transaction(_CALL_S)
+        except KafkaException as exception:
+            # No open transaction is the normal case here.
+            if exception.args[0].code() != KafkaError._STATE:
+                log.warning("the transaction could not be aborted: %s", exception.args[0].str())
+        self._producer.purge()
+
+    def _attempt(
+        self, records: Sequence[tuple[int, Outgoing]], positions: list[TopicPartition], one_by_one: bool
+    ) -> None:
+        self._failed.clear()
+        self._call(self._producer.begin_transaction, "begin a transaction")
+        for index, record in records:
+            self._produce(index, record)
+            if one_by_one:
+                self._producer.flush(_PATIENCE_S)
+            if self._failed:
+                self._abort(next(iter(self._failed.values())))
+        self._call(
+            lambda: self._producer.send_offsets_to_transaction(positions, self._group, _CALL_S), "commit positions"
+        )
+        self._call(lambda: self._producer.commit_transaction(_CALL_S), "commit the transaction")
+
+    def _produce(self, index: int, record: Outgoing) -> None:
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                self._failed.setdefault(index, error)
+
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                    on_delivery=delivered,
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as exception:
+                self._failed[index] = exception.args[0]
+                return
+            else:
+                self._producer.poll(0)
+                return
+
+    def _abort(self, error: KafkaError) -> None:
+        self._call(lambda: self._producer.abort_transaction(_CALL_S), "abort the transaction")
+        raise _Aborted(error.str())
+
+    def _call(self, call: Callable[[], object], doing: str) -> None:
+        """Repeats a call that may be repeated; aborts where the client asks for that; else gives up."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                call()
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                if error.fatal():
+                    raise self._lost(error) from None
+                if error.txn_requires_abort():
+                    self._abort(error)
+                if not error.retriable() or time.monotonic() > deadline:
+                    raise UnavailableError(
+                        f"cannot {doing}: {error.str()}",
+                        hint="What was committed stays; run the same command again to go on.",
+                    ) from None
+            else:
+                return
+
+    def _lost(self, error: KafkaError) -> StreamtagError:
+        if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+            return ConflictError(
+                f"{self._name}: another run of it has taken over, or Kafka took this one for dead ({error.str()})",
+                hint="Let the other run finish, or run the same command again: nothing is replayed twice.",
+            )
+        return UnavailableError(f"the producer is lost: {error.str()}", hint="Run the same command again to go on.")
