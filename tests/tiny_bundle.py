@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from streamtag.model.manifest import Calibration, Label
-from streamtag.model.ngrams import NgramContract
+from streamtag.model.ngrams import IDF_UNIT, NgramContract
 from streamtag.model.training.assemble import Fitted, Records, write_model
 
 
@@ -32,6 +32,7 @@ def build_tiny_bundle(
         labels=[Label(label, f"made-up label {label}", threshold, label in critical) for label in labels],
         contract=contract,
         buckets=np.sort(random.choice(1 << contract.bits, size=buckets, replace=False)).astype(np.uint32),
+        idf=np.full(buckets, IDF_UNIT, dtype=np.uint16),
         coefficients=(random.normal(size=(buckets, len(labels))) * 4).astype(np.float32),
         bias=np.zeros(len(labels), dtype=np.float32),
         calibration=[Calibration(label, "platt", 1.0, 0.0, rows=0, positives=0) for label in labels],

@@ -4,7 +4,8 @@
 
     <name>/<version>/manifest.json   labels, contracts, hash of every other file; its own hash names the bundle
                      model.onnx      the graph: weighted n-gram ids in, calibrated probabilities out
-                     buckets.npy     uint32, the hash buckets the model knows, ascending
+                     buckets.npy     uint32 [n], the hash buckets the model knows, ascending
+                     idf.npy         uint16 [n], their inverse document frequencies, in units of 1/256
                      parity.json     texts with the scores they must get
 
 A bundle is read once, into memory: what was verified is what runs.
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,12 +30,13 @@ from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.errors import BundleError
 from streamtag.model.manifest import SCHEMA_VERSION, FileEntry, Manifest, Parity, dump
-from streamtag.model.ngrams import KIND
+from streamtag.model.ngrams import KIND, MAX_IDF
 
-MANIFEST, MODEL, BUCKETS, PARITY = "manifest.json", "model.onnx", "buckets.npy", "parity.json"
-REQUIRED = (MODEL, BUCKETS, PARITY)
+MANIFEST, MODEL, BUCKETS, IDF, PARITY = "manifest.json", "model.onnx", "buckets.npy", "idf.npy", "parity.json"
+REQUIRED = (MODEL, BUCKETS, IDF, PARITY)
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
+_Int = TypeVar("_Int", bound=np.unsignedinteger[Any])
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -46,7 +48,8 @@ class Bundle:
         path: where it was read from.
         ref: name, version and hash of the manifest.
         manifest: the decoded manifest.
-        buckets: uint32 [buckets], ascending.
+        buckets: uint32 [n], ascending.
+        idf: uint16 [n], in units of 1/256.
         parity: the decoded fixtures.
         model: bytes of ``model.onnx``.
     """
@@ -55,6 +58,7 @@ class Bundle:
     ref: BundleRef
     manifest: Manifest
     buckets: NDArray[np.uint32] = field(repr=False)
+    idf: NDArray[np.uint16] = field(repr=False)
     parity: Parity = field(repr=False)
     model: bytes = field(repr=False)
 
@@ -86,12 +90,14 @@ def read_bundle(path: Path) -> Bundle:
     found += [f"{name}: not named in the manifest" for name in _unlisted(path, manifest)]
     if found:
         raise _refused(path, found)
-    buckets = _decode_buckets(contents[BUCKETS], manifest.preprocessing.bits, found)
+    buckets = _decode_vector(BUCKETS, contents[BUCKETS], np.uint32, found)
+    idf = _decode_vector(IDF, contents[IDF], np.uint16, found)
     parity = _decode_parity(contents[PARITY], len(manifest.labels), found)
-    if found or buckets is None or parity is None:
+    found += _vector_problems(buckets, idf, manifest.preprocessing.bits)
+    if found or parity is None:
         raise _refused(path, found)
     ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
-    return Bundle(path, ref, manifest, buckets, parity, contents[MODEL])
+    return Bundle(path, ref, manifest, buckets, idf, parity, contents[MODEL])
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
@@ -227,19 +233,28 @@ def _unlisted(path: Path, manifest: Manifest) -> list[str]:
     return [name for name in names if name != MANIFEST and name not in manifest.files]
 
 
-def _decode_buckets(content: bytes, bits: int, found: list[str]) -> NDArray[np.uint32] | None:
+def _decode_vector(name: str, content: bytes, dtype: type[_Int], found: list[str]) -> NDArray[_Int]:
+    """The vector in an ``.npy`` file; an empty one, and a problem in ``found``, when it is something else."""
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        found.append(f"{BUCKETS}: not a plain array: {error}")
-        return None
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint32 or array.ndim != 1 or not len(array):
-        found.append(f"{BUCKETS}: must be a non-empty vector of uint32")
-        return None
-    if np.any(array[1:] <= array[:-1]) or int(array[-1]) >= 1 << bits:
-        found.append(f"{BUCKETS}: must be ascending, without repetition, and below 2**{bits}")
-        return None
+        found.append(f"{name}: not a plain array: {error}")
+        return np.empty(0, dtype=dtype)
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 or not len(array):
+        found.append(f"{name}: must be a non-empty vector of {np.dtype(dtype)}")
+        return np.empty(0, dtype=dtype)
     return array
+
+
+def _vector_problems(buckets: NDArray[np.uint32], idf: NDArray[np.uint16], bits: int) -> list[str]:
+    found = []
+    if np.any(buckets[1:] <= buckets[:-1]) or int(buckets.max(initial=0)) >= 1 << bits:
+        found.append(f"{BUCKETS}: must be ascending, without repetition, and below 2**{bits}")
+    if len(idf) != len(buckets):
+        found.append(f"{IDF}: {len(idf)} values for {len(buckets)} buckets")
+    if not 1 <= int(idf.min(initial=1)) <= int(idf.max(initial=1)) <= MAX_IDF:
+        found.append(f"{IDF}: values must lie in 1 … {MAX_IDF}")
+    return found
 
 
 def _decode_parity(content: bytes, n_labels: int, found: list[str]) -> Parity | None:

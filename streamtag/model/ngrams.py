@@ -26,9 +26,13 @@ PAD_TO = 8
 
 _LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, MAX_COUNT + 1))])
 _LOG_TF_32 = _LOG_TF.astype(np.float32)
-# Squares in units of 2**-24: sums of integers do not depend on their order.
-_SQUARE_UNIT = 1 << 24
-_LOG_TF_SQUARED = np.rint(np.square(_LOG_TF) * _SQUARE_UNIT).astype(np.int64)
+# Fixed point, so that a norm does not depend on the order of its sum: 2**16 (log-TF**2) times 2**24 (IDF**2) of a
+# text's n-grams, fewer than 2**22, add up within 63 bits.
+_TF_SQUARED_UNIT = 1 << 10
+_LOG_TF_SQUARED = np.rint(np.square(_LOG_TF) * _TF_SQUARED_UNIT).astype(np.int64)
+IDF_UNIT = 1 << 8
+"""IDF is kept in units of 1/256, uint16; above 16 it is cut, which takes a corpus of millions."""
+MAX_IDF = 16 * IDF_UNIT - 1
 
 
 class NgramContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +60,8 @@ class Counts:
     Attributes:
         row_at: intp [n + 1]; text i owns entries ``row_at[i]:row_at[i + 1]``.
         ids: int32 [entries], index of the bucket among those of the featuriser.
-        weights: float32 [entries], log-TF over the text's L2 norm.
+        weights: float32 [entries], log-TF over the text's norm: the L2 norm of its log-TF x IDF. The IDF above the
+            line is a constant per bucket, so the model's table has it in its coefficients.
     """
 
     row_at: NDArray[np.intp]
@@ -82,11 +87,13 @@ class Featuriser:
 
     Args:
         contract: what to do.
-        buckets: buckets the model knows, ascending, unique; n-grams of others are dropped.
+        buckets: uint32 [n], those the model knows, ascending, unique; n-grams of others are dropped.
+        idf: uint16 [n], in units of 1/256, at most `MAX_IDF`.
     """
 
-    def __init__(self, contract: NgramContract, buckets: NDArray[np.uint32]) -> None:
+    def __init__(self, contract: NgramContract, buckets: NDArray[np.uint32], idf: NDArray[np.uint16]) -> None:
         self.contract = contract
+        self._idf_squared = np.square(idf.astype(np.int64))
         self.n_buckets = len(buckets)
         self._id_bits = max(1, (self.n_buckets - 1).bit_length())
         self._id_of = np.full(1 << contract.bits, -1, dtype=np.int32)
@@ -117,12 +124,13 @@ class Featuriser:
         distinct = keys[first_at[:-1]]
         rows = np.arange(len(texts) + 1, dtype=np.int64) << self._id_bits
         row_at = np.searchsorted(distinct, rows)
+        ids = distinct & np.int32((1 << self._id_bits) - 1)
         squares = np.zeros(len(distinct) + 1, dtype=np.int64)
-        np.cumsum(_LOG_TF_SQUARED[times], out=squares[1:])
-        squared_norm = np.maximum(np.diff(squares[row_at]), 1) / _SQUARE_UNIT
+        np.cumsum(_LOG_TF_SQUARED[times] * self._idf_squared[ids], out=squares[1:])
+        squared_norm = np.maximum(np.diff(squares[row_at]), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
         weights = _LOG_TF_32[times] * np.repeat(inverse_norm, np.diff(row_at))
-        return Counts(row_at, distinct & np.int32((1 << self._id_bits) - 1), weights)
+        return Counts(row_at, ids, weights)
 
     def features(self, texts: Sequence[str]) -> Features:
         """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""

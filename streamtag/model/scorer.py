@@ -21,7 +21,7 @@ class Scorer:
     def __init__(self, bundle: Bundle, *, batch: int) -> None:
         self.bundle = bundle
         self.labels = bundle.labels
-        self.featuriser = Featuriser(bundle.manifest.preprocessing, bundle.buckets)
+        self.featuriser = Featuriser(bundle.manifest.preprocessing, bundle.buckets, bundle.idf)
         self.batch = min(batch, self.featuriser.max_rows)
         self.session = GraphSession(bundle)
 

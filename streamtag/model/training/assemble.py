@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.release import BundleRef
-from streamtag.model.bundle import BUCKETS, MODEL, PARITY, Bundle, array_bytes, write_bundle
+from streamtag.model.bundle import BUCKETS, IDF, MODEL, PARITY, Bundle, array_bytes, write_bundle
 from streamtag.model.manifest import SCHEMA_VERSION, Calibration, Fixture, Label, Manifest, OrtOptions, Parity, dump
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.scorer import Scorer
@@ -48,8 +48,9 @@ class Fitted:
     Attributes:
         labels: in column order, with default thresholds.
         contract: preprocessing it was fitted under.
-        buckets: uint32 [buckets], ascending.
-        coefficients: float32 [buckets, labels].
+        buckets: uint32 [n], ascending.
+        idf: uint16 [n], in units of 1/256.
+        coefficients: float32 [n, labels], IDF multiplied in.
         bias: float32 [labels].
         calibration: per label.
     """
@@ -57,6 +58,7 @@ class Fitted:
     labels: Sequence[Label]
     contract: NgramContract
     buckets: NDArray[np.uint32]
+    idf: NDArray[np.uint16]
     coefficients: NDArray[np.float32]
     bias: NDArray[np.float32]
     calibration: Sequence[Calibration]
@@ -78,7 +80,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
     model = _graph(fitted)
-    return Scorer(Bundle(Path(), ref, manifest, fitted.buckets, Parity(TOLERANCE, []), model), batch=batch)
+    return Scorer(Bundle(Path(), ref, manifest, fitted.buckets, fitted.idf, Parity(TOLERANCE, []), model), batch=batch)
 
 
 def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
@@ -94,6 +96,7 @@ def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
     files = {
         MODEL: _graph(fitted),
         BUCKETS: array_bytes(fitted.buckets),
+        IDF: array_bytes(fitted.idf),
         PARITY: dump(Parity(TOLERANCE, fixtures)),
     }
     return write_bundle(directory, _manifest(fitted, records), files)
