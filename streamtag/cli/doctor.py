@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -12,7 +13,12 @@ from streamtag.doctor.findings import Finding, examine
 from streamtag.settings import Loaded, describe
 
 
-def doctor(output: Output = OutputFormat.TABLE) -> None:
+def doctor(
+    output: Output = OutputFormat.TABLE,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for one answer of Kafka.")
+    ] = 5.0,
+) -> None:
     """Check settings, Kafka, topics, Redis, bundle, clock and versions; exit code 1 when something fails.
 
     Only looks: creates no topic, changes no release. Ends within a minute even when nothing answers.
@@ -23,7 +29,7 @@ def doctor(output: Output = OutputFormat.TABLE) -> None:
     found += examine(
         [
             *local.examinations(settings),
-            *kafka_cluster.examinations(settings),
+            *kafka_cluster.examinations(settings, timeout),
             *redis_server.examinations(settings),
         ]
     )

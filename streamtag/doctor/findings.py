@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streamtag.errors import StreamtagError
+from streamtag.errors import RefusedError, StreamtagError
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -49,6 +49,11 @@ def examine(examinations: Sequence[Examination], clock: Callable[[], float] = ti
     return [finding for one in running for finding in one.result()]
 
 
+def words(error: StreamtagError) -> str:
+    """What the error says, every single problem included."""
+    return "; ".join([error.message, *(error.problems if isinstance(error, RefusedError) else ())])
+
+
 @dataclass
 class _Running:
     examination: Examination
@@ -69,7 +74,7 @@ class _Running:
                 self.blocked_by = name
                 return
             except StreamtagError as error:
-                self.found.append(Finding(name, "fail", error.message, error.hint))
+                self.found.append(Finding(name, "fail", words(error), error.hint))
             except Exception as error:  # noqa: BLE001 - whatever a check meets is a finding; the others go on
                 self.found.append(
                     Finding(name, "fail", f"the check itself failed: {type(error).__name__}: {error}", "Report this.")

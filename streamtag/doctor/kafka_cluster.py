@@ -13,17 +13,17 @@ from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import ExistingTopic, Remedy, declared_topics, differences, read_declarations
 from streamtag.settings import Settings
 
-_TIMEOUT_S = 5.0
 # A first transactional id makes the broker create its transaction log: give it time.
-_TRANSACTION_TIMEOUT_S = 15.0
-_DEADLINE_S = 45.0
+_TRANSACTION_PATIENCE = 3
+# Calls in a row, that one counted by its patience.
+_CALLS = 10
 # What a dead letter adds to its record: error headers, position, release, framing.
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
 
 
-def examinations(settings: Settings) -> list[Examination]:
-    """One examination: what follows needs an answer to the first."""
-    doctor = _KafkaDoctor(settings)
+def examinations(settings: Settings, timeout_s: float) -> list[Examination]:
+    """One examination: what follows needs an answer to the first. ``timeout_s`` is the wait for one answer."""
+    doctor = _KafkaDoctor(settings, timeout_s)
     checks = [
         ("kafka.broker", doctor.broker),
         ("kafka.features", doctor.features),
@@ -31,12 +31,13 @@ def examinations(settings: Settings) -> list[Examination]:
         ("kafka.transactions", doctor.transactions),
         ("kafka.group", doctor.group),
     ]
-    return [Examination(checks, _DEADLINE_S)]
+    return [Examination(checks, _CALLS * timeout_s)]
 
 
 class _KafkaDoctor:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._where = settings.kafka.bootstrap_servers
         self._complaint = ""
         self._admin: AdminClient | None = None
@@ -59,7 +60,7 @@ class _KafkaDoctor:
     def broker(self) -> Iterator[Finding]:
         try:
             client = self._client()
-            found = client.list_topics(timeout=_TIMEOUT_S)
+            found = client.list_topics(timeout=self._timeout_s)
         except KafkaException as error:
             if self._admin is not None:
                 self._admin.poll(0.1)
@@ -74,8 +75,8 @@ class _KafkaDoctor:
     def features(self) -> Iterator[Finding]:
         resource = ConfigResource(ResourceType.BROKER, str(self._broker_id))
         try:
-            entries = self._client().describe_configs([resource], request_timeout=_TIMEOUT_S)[resource]
-            config = {name: entry.value for name, entry in entries.result(_TIMEOUT_S + 1).items()}
+            entries = self._client().describe_configs([resource], request_timeout=self._timeout_s)[resource]
+            config = {name: entry.value for name, entry in entries.result(self._timeout_s + 1).items()}
         except KafkaException as error:
             text = f"the broker does not tell its configuration: {error.args[0].str()}"
             yield Finding("kafka.features", "warn", text, "Allow DescribeConfigs on the cluster to have this checked.")
@@ -84,8 +85,8 @@ class _KafkaDoctor:
 
     def topics(self) -> Iterator[Finding]:
         declared = declared_topics(self._settings.topics, read_declarations())
-        existing = TopicAdmin(self._settings.kafka, timeout_s=_TIMEOUT_S).existing(declared)
-        metadata = self._client().list_topics(timeout=_TIMEOUT_S).topics
+        existing = TopicAdmin(self._settings.kafka, timeout_s=self._timeout_s).existing(declared)
+        metadata = self._client().list_topics(timeout=self._timeout_s).topics
         for name, declaration in declared.items():
             check = f"kafka.topic.{name}"
             topic = existing.get(name)
@@ -112,7 +113,7 @@ class _KafkaDoctor:
         name = f"{self._settings.tagger.group}-doctor-{socket.gethostname()}"
         producer = Producer(self._options() | dict(self._settings.kafka.producer) | {"transactional.id": name})
         try:
-            producer.init_transactions(_TRANSACTION_TIMEOUT_S)
+            producer.init_transactions(_TRANSACTION_PATIENCE * self._timeout_s)
         except KafkaException as error:
             text = f"cannot start: {error.args[0].str()}"
             action = (
@@ -126,8 +127,8 @@ class _KafkaDoctor:
     def group(self) -> Iterator[Finding]:
         group = self._settings.tagger.group
         try:
-            asked = self._client().describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-            found = asked.result(_TIMEOUT_S + 1)
+            asked = self._client().describe_consumer_groups([group], request_timeout=self._timeout_s)[group]
+            found = asked.result(self._timeout_s + 1)
         except KafkaException as error:
             if error.args[0].name() == "GROUP_ID_NOT_FOUND":
                 yield Finding(
@@ -138,7 +139,7 @@ class _KafkaDoctor:
             yield Finding("kafka.group", "warn", text, "Allow DescribeGroups; `streamtag fleet` needs it, too.")
             return
         except TimeoutError:
-            raise UnavailableError(f"no answer about group {group} in {_TIMEOUT_S:g} s") from None
+            raise UnavailableError(f"no answer about group {group} in {self._timeout_s:g} s") from None
         yield group_state(found, self._settings)
 
 

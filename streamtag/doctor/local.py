@@ -6,7 +6,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import confluent_kafka
 
 from streamtag.control.snapshot import SnapshotFile, write_atomically
-from streamtag.doctor.findings import Examination, Finding
+from streamtag.doctor.findings import Examination, Finding, words
+from streamtag.errors import StreamtagError
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_bundle, find_exact
 from streamtag.settings import Settings
@@ -113,16 +114,20 @@ def snapshot(settings: Settings) -> Iterator[Finding]:
 def bundle(settings: Settings) -> Iterator[Finding]:
     """The bundle that seeds an empty Redis, and the one of the last good release, through every gate."""
     directories = settings.model.directories
-    yield _loaded("bundle.first", find_bundle(settings.model.bundle, directories), settings)
+    yield _loaded("bundle.first", lambda: find_bundle(settings.model.bundle, directories), settings)
     current = SnapshotFile(settings.state_dir, settings.redis.namespace).read().current
     if current is not None:
-        path = find_exact(current.ref.bundle, directories)
-        yield _loaded("bundle.snapshot", path, settings)
+        ref = current.ref.bundle
+        yield _loaded("bundle.snapshot", lambda: find_exact(ref, directories), settings)
 
 
-def _loaded(check: str, path: Path, settings: Settings) -> Finding:
+def _loaded(check: str, find: Callable[[], Path], settings: Settings) -> Finding:
     start = time.monotonic()
-    scorer = load_scorer(path, batch=settings.model.batch)
+    try:
+        scorer = load_scorer(find(), batch=settings.model.batch)
+    except StreamtagError as error:
+        action = error.hint or "Correct model.bundle or model.directories; `streamtag model list` shows what is there."
+        return Finding(check, "fail", words(error), action)
     took_s = time.monotonic() - start
     text = f"{scorer.bundle.ref}: hashes, parity and batch invariance hold, {len(scorer.labels)} labels, {took_s:.1f} s"
     return Finding(check, "ok", text)
