@@ -1,0 +1,92 @@
+# `make` lists the targets. Each installs what it needs into .venv, from pinned requirements with hashes.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# Stamps of what is installed; dev holds all that run holds.
+DEV := $(VENV)/installed-dev
+RUN := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/installed-run)
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test unit integration services lint format bench faults docs constraints dist compose-check clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Options go in ARGS: make demo ARGS="--seconds 30", make unit ARGS="-k threshold".'
+
+# -- for users -----------------------------------------------------------------------------------------------------
+
+demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
+	@$(BIN)/streamtag demo $(ARGS)
+
+# -- for developers ------------------------------------------------------------------------------------------------
+
+test: lint services ## Lint, unit tests, then integration tests on a real Kafka and Redis
+	$(PY) -m pytest --doctest-modules streamtag tests/unit tests/integration $(ARGS)
+
+unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
+	$(PY) -m pytest --doctest-modules streamtag tests/unit $(ARGS)
+
+integration: services ## Integration tests on a real Kafka and Redis
+	$(PY) -m pytest tests/integration $(ARGS)
+
+services: $(DEV) ## Say where the tests take Kafka and Redis from, or what to install
+	@$(PY) tests/find_services.py
+
+lint: $(DEV) ## ruff (rules and format) and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(DEV) ## Let ruff format, and mend what it can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: services ## Compare plain loop, worker and Faust on a real Kafka; writes reports/bench.json
+	$(PY) -m bench $(ARGS)
+
+faults: services ## Kill, freeze and rebalance workers and services under load
+	$(PY) -m pytest tests/faults $(ARGS)
+
+docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
+	$(PY) -m streamtag.telemetry.docs
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --custom-compile-command "make constraints" pyproject.toml requirements/build.in
+
+constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
+	$(PIP_INSTALL) uv
+	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt
+	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt
+
+dist: $(DEV) ## Build the wheel into dist/
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+compose-check: ## Validate docker-compose.yml (needs no Docker daemon)
+	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; else docker-compose config --quiet; fi
+	@echo "docker-compose.yml is valid."
+
+clean: ## Remove what make has made: .venv, caches, reports, builds
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist reports
+	find streamtag tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# -- installing ----------------------------------------------------------------------------------------------------
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "streamtag needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "'$(PYTHON)' lacks the modules ensurepip and venv (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-%: requirements/%.txt pyproject.toml | $(PY)
+	@echo "Installing requirements/$*.txt into $(VENV) (a minute or less the first time) …"
+	@$(PIP_INSTALL) --require-hashes -r $<
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
