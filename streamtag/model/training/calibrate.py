@@ -28,8 +28,9 @@ def fit_platt(margin: NDArray[np.float64], target: NDArray[np.int8]) -> tuple[fl
         return loss, np.array([off @ margin, off.sum()])
 
     start = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
-    found = minimize(loss_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-6, "maxiter": 500}).x
-    return float(found[0]), float(found[1])
+    options = {"gtol": 1e-6, "maxiter": 500}
+    found = minimize(loss_and_gradient, start, jac=True, method="BFGS", options=options)  # type: ignore[no-untyped-call]
+    return float(found.x[0]), float(found.x[1])
 
 
 def log_loss(probability: NDArray[np.float64], target: NDArray[np.int8]) -> float:

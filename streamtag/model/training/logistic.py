@@ -41,7 +41,7 @@ def fit_logistic(rows: csr_matrix, target: NDArray[np.int8], *, strength: float,
         loss = strength * np.logaddexp(0.0, -signed).sum() + 0.5 * float(weights @ weights)
         return loss, gradient
 
-    found = minimize(
+    found = minimize(  # type: ignore[no-untyped-call]
         loss_and_gradient,
         np.zeros(rows.shape[1] + 1),
         jac=True,

@@ -42,7 +42,8 @@ def count_matrix(
     columns = np.concatenate(ids) if ids else np.empty(0, dtype=np.int32)
     values = np.concatenate(weights) if weights else np.empty(0, dtype=np.float32)
     values *= (idf / np.float32(IDF_UNIT)).astype(np.float32)[columns]
-    return csr_matrix((values, columns, np.concatenate(ends)), shape=(len(texts), len(buckets)))
+    shape = (len(texts), len(buckets))
+    return csr_matrix((values, columns, np.concatenate(ends)), shape=shape)  # type: ignore[no-untyped-call]
 
 
 def inverse_document_frequency(present: csr_matrix) -> NDArray[np.uint16]:
@@ -53,4 +54,5 @@ def inverse_document_frequency(present: csr_matrix) -> NDArray[np.uint16]:
     """
     frequency = np.bincount(present.indices, minlength=present.shape[1])
     idf = np.log((1 + present.shape[0]) / (1 + frequency)) + 1
-    return np.minimum(np.rint(idf * IDF_UNIT), MAX_IDF).astype(np.uint16)
+    units: NDArray[np.uint16] = np.minimum(np.rint(idf * IDF_UNIT), MAX_IDF).astype(np.uint16)
+    return units

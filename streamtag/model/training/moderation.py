@@ -1,11 +1,13 @@
 """The bundle ``moderation``: what its labels mean, how it is trained, how it is measured."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from streamtag.errors import StreamtagError
 from streamtag.model.manifest import Label
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Records, as_scorer, write_model
@@ -16,6 +18,7 @@ from streamtag.model.training.train import Recipe, Report, environment, split_da
 
 NAME = "moderation"
 DESCRIPTION = "English comments: toxicity and its kinds, as annotated in the Jigsaw Toxic Comment Classification data."
+HELD_OUT = "natural-rate rows, held out by group hash before training"
 _MEANINGS = {
     "toxic": "Rude, disrespectful or unreasonable: likely to make people leave a discussion.",
     "severe_toxic": "Very hateful, aggressive or disrespectful.",
@@ -34,20 +37,47 @@ def train_moderation(data: Dataset, directory: Path, *, version: str, recipe: Re
     record = _training_record(data, split, recipe)
     draft = Records(NAME, version, DESCRIPTION, training=record)
     report(f"measure on {split.test.sum()} held-out rows")
-    figures = measure(as_scorer(fitted, draft), data, split)
+    figures = measure(as_scorer(fitted, draft), data, split.test)
     finished = Records(NAME, version, DESCRIPTION, training=record, evaluation=_evaluation_record(figures))
     return write_model(directory, fitted, finished)
 
 
-def measure(scorer: Scorer, data: Dataset, split: Split) -> Figures:
-    """Figures on the rows held out by ``split``."""
-    rows = split.test.nonzero()[0].tolist()
+class Evaluation(msgspec.Struct, frozen=True):
+    """Figures of a bundle on data of the same form.
+
+    Attributes:
+        split: which rows.
+        as_recorded: equal to the manifest's; None on data the manifest says nothing about.
+        figures: the figures.
+    """
+
+    split: str
+    as_recorded: bool | None
+    figures: Figures
+
+
+def evaluate_bundle(scorer: Scorer, data: Dataset, report: Report) -> Evaluation:
+    """Measures on rows the bundle never saw: those held out of its training file, or all of another file's.
+
+    Raises:
+        StreamtagError: the bundle's labels are not those of the data.
+    """
+    manifest = scorer.bundle.manifest
+    if scorer.labels != LABELS:
+        raise StreamtagError(f"bundle {scorer.bundle.ref} has the labels {scorer.labels}, the data {LABELS}")
+    if any(source.get("sha256") == data.sha256 for source in manifest.training.get("data", ())):
+        recipe = msgspec.convert(manifest.training["recipe"], Recipe)
+        figures = measure(scorer, data, split_dataset(data, recipe, report).test)
+        recorded = {name: manifest.evaluation.get(name) for name in msgspec.to_builtins(figures)}
+        return Evaluation(HELD_OUT, recorded == msgspec.to_builtins(figures), figures)
+    report(f"{data.file} is not what {scorer.bundle.ref} was trained from: all natural-rate rows are taken")
+    return Evaluation("all natural-rate rows of another file", None, measure(scorer, data, data.natural))
+
+
+def measure(scorer: Scorer, data: Dataset, use: NDArray[np.bool_]) -> Figures:
+    """Figures on the rows marked in ``use``, bool [rows]."""
+    rows = np.flatnonzero(use).tolist()
     return evaluate(scorer.labels, scorer.score([data.texts[i] for i in rows]), data.targets[rows])
-
-
-def split_of(training: Mapping[str, Any], data: Dataset, report: Report) -> Split:
-    """The split that a bundle's training record describes, found anew from the data."""
-    return split_dataset(data, msgspec.convert(training["recipe"], Recipe), report)
 
 
 def _training_record(data: Dataset, split: Split, recipe: Recipe) -> dict[str, Any]:
@@ -66,6 +96,6 @@ def _training_record(data: Dataset, split: Split, recipe: Recipe) -> dict[str, A
 
 def _evaluation_record(figures: Figures) -> dict[str, Any]:
     return {
-        "split": "natural-rate rows, held out by group hash before training",
+        "split": HELD_OUT,
         **msgspec.to_builtins(figures),
     }

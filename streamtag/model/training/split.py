@@ -27,7 +27,7 @@ def duplicate_groups(present: csr_matrix) -> NDArray[np.int32]:
         int32 [texts].
     """
     signature = _signatures(present)
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for band in range(BANDS):
         # Neighbours among those that met are enough: what they miss in one band, another order in the next ones joins.
         _, met = np.unique(signature[:, band * ROWS : (band + 1) * ROWS], axis=0, return_inverse=True)
@@ -37,7 +37,8 @@ def duplicate_groups(present: csr_matrix) -> NDArray[np.int32]:
     similar = [pair for pair in sorted(pairs) if _jaccard(present, *pair) >= SIMILAR]
     a, b = np.array(similar, dtype=np.intp).reshape(-1, 2).T
     n = present.shape[0]
-    graph = coo_matrix((np.ones(len(a), dtype=np.bool_), (a, b)), shape=(n, n))
+    edges = (np.ones(len(a), dtype=np.bool_), (a, b))
+    graph = coo_matrix(edges, shape=(n, n))  # type: ignore[no-untyped-call]
     groups: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return groups
 

@@ -1,0 +1,226 @@
+"""`streamtag score`: lines of text, or events, to scores and tags by the stream's own code, without Kafka."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+
+from streamtag.cli.context import settings, stderr
+from streamtag.cli.outcome import read_text
+from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.domain.scores import from_micro
+from streamtag.domain.thresholds import Compiled, ThresholdSet, decide, problems
+from streamtag.errors import NotFoundError, RefusedError
+from streamtag.events.content import ContentEvent
+from streamtag.events.decoder import Decoder
+from streamtag.events.rejection import ErrorClass, Rejected
+from streamtag.events.tags import Tag
+from streamtag.model.loading import load_scorer
+from streamtag.model.registry import find_bundle
+from streamtag.model.scorer import Scorer
+from streamtag.settings import EventsSettings
+from streamtag.tagger.infer import infer
+
+# What one read may bring: many short lines at once from a file, what there is from a pipe, so that `tail -f` flows.
+READ_BYTES = 256 * 1024
+
+
+class LineFormat(StrEnum):
+    """What a line holds."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ScoredLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of output. ``id`` is the event's, or ``<file>:<line>`` of a text."""
+
+    line: int
+    id: str
+    tags: list[Tag]
+    scores: dict[str, float]
+    segment: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of input, without its end; ``content`` is None where it was longer than allowed."""
+
+    number: int
+    content: bytes | None
+
+
+@dataclass
+class Tally:
+    """Lines so far."""
+
+    scored: int = 0
+    refused: int = 0
+
+
+class LineScorer:
+    """Decodes, scores and decides lines, a batch at a time."""
+
+    def __init__(
+        self, scorer: Scorer, thresholds: ThresholdSet, line_format: LineFormat, events: EventsSettings
+    ) -> None:
+        self._scorer = scorer
+        self._compiled = Compiled(thresholds, scorer.labels)
+        self._format = line_format
+        self._limits = events
+        self._decode = Decoder(events).decode
+
+    def score(self, source: str, lines: Sequence[Line]) -> tuple[list[ScoredLine], list[tuple[int, Rejected]]]:
+        """Output for the good lines, in their order, and (line number, why) for the others."""
+        numbers: list[int] = []
+        events: list[ContentEvent] = []
+        refused: list[tuple[int, Rejected]] = []
+        for line in lines:
+            try:
+                event = self._event(source, line)
+            except Rejected as rejected:
+                refused.append((line.number, rejected))
+                continue
+            if event is not None:
+                numbers.append(line.number)
+                events.append(event)
+        micro, unscored = infer(events, self._scorer)
+        refused += [(numbers[i], rejected) for i, rejected in unscored.items()]
+        cutoffs = self._compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
+        scores = from_micro(micro)
+        limits = self._compiled.matrix[cutoffs]
+        tagged = decide(scores, limits)
+        labels = self._scorer.labels
+        good = [
+            ScoredLine(
+                numbers[i],
+                event.id,
+                [Tag(labels[j], float(scores[i, j]), float(limits[i, j])) for j in tagged[i].nonzero()[0]],
+                dict(zip(labels, scores[i].tolist(), strict=True)),
+                _segment(event),
+            )
+            for i, event in enumerate(events)
+            if i not in unscored
+        ]
+        return good, sorted(refused, key=lambda entry: entry[0])
+
+    def _event(self, source: str, line: Line) -> ContentEvent | None:
+        """The event of a line; None for a blank line between events."""
+        if line.content is None:
+            message = f"longer than {self._limits.max_bytes} bytes (events.max_bytes)"
+            raise Rejected(ErrorClass.TOO_LARGE, stage="decode", message=message)
+        if self._format is LineFormat.JSON:
+            if not line.content.strip():
+                return None
+            return self._decode(line.content, key=None, headers=None, position=(source, 0, line.number))
+        try:
+            text = line.content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"not UTF-8 at byte {error.start}"
+            raise Rejected(ErrorClass.INVALID_UTF8, stage="decode", message=message) from None
+        if len(text) > self._limits.max_text_chars:
+            message = f"{len(text)} characters, the limit is {self._limits.max_text_chars} (events.max_text_chars)"
+            raise Rejected(ErrorClass.TEXT_TOO_LONG, stage="decode", message=message)
+        return ContentEvent(id=f"{source}:{line.number}", text=text)
+
+
+def score(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files to read; none, or -: stdin.")] = None,
+    *,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", "-b", help="name, name@version or a path; default: model.bundle.")
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option("--thresholds", "-t", help="Cut-offs (YAML or JSON, as `thresholds apply` reads)."),
+    ] = None,
+    line_format: Annotated[
+        LineFormat, typer.Option("--format", "-f", help="text: a line is a text; json: a line is a content event.")
+    ] = LineFormat.TEXT,
+) -> None:
+    """Score lines of text, or content events, and write scores and tags as JSON lines.
+
+    The same decoding, model and decision as in the stream. Refused lines are named on stderr, never shown; exit
+    code 1 when there was any.
+    """
+    loaded = settings().settings
+    scorer = load_scorer(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), batch=loaded.model.batch)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else _read_thresholds(thresholds, scorer)
+    line_scorer = LineScorer(scorer, cutoffs, line_format, loaded.events)
+    tally = Tally()
+    for path in files or [Path("-")]:
+        name = "stdin" if str(path) == "-" else str(path)
+        with _open(path) as stream:
+            for lines in read_lines(stream, loaded.events.max_bytes):
+                _write(name, *line_scorer.score(name, lines), tally)
+    if tally.refused:
+        stderr.print(f"{tally.refused} of {tally.refused + tally.scored} lines refused", style="red", highlight=False)
+        raise typer.Exit(1)
+
+
+def read_lines(stream: BinaryIO, max_bytes: int) -> Iterator[list[Line]]:
+    """The lines of ``stream``, in lists of what one read completed; memory stays bounded whatever a line's length.
+
+    Args:
+        stream: buffered, binary.
+        max_bytes: a longer line is passed over and comes without content.
+    """
+    rest, number, too_long = b"", 0, False
+    while chunk := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
+        *complete, rest = (rest + chunk).split(b"\n")
+        lines = []
+        for content in complete:
+            number += 1
+            lines.append(_line(number, content, max_bytes, too_long))
+            too_long = False
+        if len(rest) > max_bytes + 1:  # + 1: a carriage return may follow
+            rest, too_long = b"", True
+        if lines:
+            yield lines
+    if rest or too_long:
+        yield [_line(number + 1, rest, max_bytes, too_long)]
+
+
+def _line(number: int, content: bytes, max_bytes: int, too_long: bool) -> Line:
+    content = content.removesuffix(b"\r")
+    if number == 1:
+        content = content.removeprefix(b"\xef\xbb\xbf")
+    return Line(number, None if too_long or len(content) > max_bytes else content)
+
+
+def _write(name: str, good: list[ScoredLine], refused: list[tuple[int, Rejected]], tally: Tally) -> None:
+    sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(good))
+    sys.stdout.buffer.flush()
+    for number, rejected in refused:
+        where = f" at {rejected.field}" if rejected.field else ""
+        message = f"{name}:{number}: {rejected.error_class}{where}: {rejected.message}"
+        stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+    tally.scored += len(good)
+    tally.refused += len(refused)
+
+
+def _open(path: Path) -> BinaryIO:
+    if str(path) == "-":
+        return sys.stdin.buffer
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise NotFoundError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
+    found = parse_threshold_file(read_text(path), str(path)).thresholds
+    wrong = problems(found, scorer.labels)
+    if wrong:
+        raise RefusedError(f"{path} does not fit bundle {scorer.bundle.ref}", problems=wrong)
+    return found
+
+
+def _segment(event: ContentEvent) -> dict[str, str] | None:
+    found = {"lang": event.lang, "channel": event.channel, "tenant": event.tenant}
+    return {name: value for name, value in found.items() if value is not None} or None
