@@ -26,6 +26,7 @@ from services import wait_until
 
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.snapshot import SnapshotFile
+from streamtag.control.store import ControlStore, Heads
 from streamtag.control.watch_status import Outage, WatchState
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef
@@ -183,7 +184,7 @@ def test_a_refused_release_is_tried_again_and_can_become_good(host: Host) -> Non
 
 
 def test_the_next_release_does_not_wait_for_a_refused_one(host: Host) -> None:
-    watcher = host.watcher()
+    watcher = host.watcher(poll_interval_s=60)
     assert watcher.wait_first(5)
     host.broken[NEXT] = BundleError("broken")
     host.changes.promote(NEXT, LABELS, ANNA)
@@ -191,6 +192,25 @@ def test_the_next_release_does_not_wait_for_a_refused_one(host: Host) -> None:
     host.changes.promote(BUNDLE, LABELS, BORIS)
     wait_until(decides_by(watcher, 3), 5, "release 3")
     wait_until(lambda: watcher.status().ready, 5, "ready")
+
+
+def test_a_refused_release_is_tried_ever_more_rarely(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    heads = ControlStore.heads
+
+    def counted(store: ControlStore) -> Heads:
+        nonlocal looks
+        looks += 1
+        return heads(store)
+
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    host.broken[NEXT] = BundleError("broken")
+    host.changes.promote(NEXT, LABELS, ANNA)
+    wait_until(says(watcher, "broken"), 5, "refused")
+    monkeypatch.setattr(ControlStore, "heads", counted)
+    wait_until(lambda: looks >= 20, 10, "twenty looks")
+    assert host.loaded.count(NEXT) <= 8, "doubling delays leave five tries in twenty polls"
 
 
 def test_a_bundle_whose_labels_do_not_match_is_refused(host: Host) -> None:
