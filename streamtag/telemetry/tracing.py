@@ -9,8 +9,8 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, TraceState
 
@@ -22,13 +22,13 @@ _MAX_STATE_BYTES = 512
 _MAX_STATE_MEMBERS = 32
 
 # Fixed lengths, no repetition that could backtrack. Versions above 00 may append fields after another dash.
-_PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]{0,200})?")
+# Version ff and ids of nothing but zeros are invalid.
+_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[ -~]{0,200})?")
 _STATE_KEY = re.compile(rb"[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}")
 _STATE_VALUE = re.compile(rb"[ -+\--<>-~]{0,255}[!-+\--<>-~]")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(msgspec.Struct, frozen=True, gc=False):
     """A valid ``traceparent``, and the ``tracestate`` that came with it, as they stood in the headers."""
 
     parent: bytes
@@ -84,19 +84,23 @@ def parse(headers: Headers) -> tuple[TraceContext | None, bool]:
 
     Strict on ``traceparent``. A faulty ``tracestate`` is dropped alone, as the specification asks.
     """
-    parents = [value for name, value in headers or () if name == "traceparent"]
+    parent: bytes | str | None = None
+    parents = 0
+    states: list[bytes | str | None] = []
+    for name, value in headers or ():
+        if name == "traceparent":
+            parent, parents = value, parents + 1
+        elif name == "tracestate":
+            states.append(value)
     if not parents:
         return None, True
-    parent = _bytes(parents[0])
-    if len(parents) > 1 or parent is None or not _parent_valid(parent):
+    found = parent.encode("utf-8", "replace") if isinstance(parent, str) else parent
+    if parents > 1 or found is None or not _parent_valid(found):
         return None, False
-    states = [_bytes(value) for name, value in headers or () if name == "tracestate"]
     if not states:
-        return TraceContext(parent), True
-    state = b",".join(value for value in states if value is not None)
-    if None in states or not _state_valid(state):
-        return TraceContext(parent), False
-    return TraceContext(parent, state or None), True
+        return TraceContext(found), True
+    state = _joined(states)
+    return TraceContext(found, state or None), state is not None
 
 
 class BatchSpan:
@@ -217,16 +221,19 @@ def _first_sampled(contexts: Sequence[TraceContext | None]) -> Iterator[TraceCon
                 return
 
 
-def _bytes(value: bytes | str | None) -> bytes | None:
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value
-
-
 def _parent_valid(value: bytes) -> bool:
     match = _PARENT.fullmatch(value)
-    if match is None:
-        return False
-    version, trace_id, span_id, _flags, rest = match.groups()
-    return version != b"ff" and (rest is None or version != b"00") and trace_id != b"0" * 32 and span_id != b"0" * 16
+    # Version 00 has nothing after the flags.
+    return match is not None and (match[1] is None or not value.startswith(b"00"))
+
+
+def _joined(states: Sequence[bytes | str | None]) -> bytes | None:
+    """Several ``tracestate`` headers as one list; None when it is faulty."""
+    parts = [part.encode("utf-8", "replace") if isinstance(part, str) else part for part in states]
+    if any(part is None for part in parts):
+        return None
+    whole = b",".join(part for part in parts if part is not None)
+    return whole if _state_valid(whole) else None
 
 
 def _state_valid(value: bytes) -> bool:
