@@ -10,6 +10,8 @@ from streamtag.errors import RefusedError, StreamtagError
 
 Status = Literal["ok", "warn", "fail"]
 
+_NO_ANSWER = "Look for a network that drops packets, or a frozen server."
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -75,6 +77,8 @@ class _Running:
                 return
             except StreamtagError as error:
                 self.found.append(Finding(name, "fail", words(error), error.hint))
+            except TimeoutError:
+                self.found.append(Finding(name, "fail", "no answer in time", _NO_ANSWER))
             except Exception as error:  # noqa: BLE001 - whatever a check meets is a finding; the others go on
                 self.found.append(
                     Finding(name, "fail", f"the check itself failed: {type(error).__name__}: {error}", "Report this.")
@@ -90,5 +94,5 @@ class _Running:
                 found.append(Finding(name, "warn", f"not checked: needs {blocked_by}", f"Mend {blocked_by} first."))
             else:
                 text = f"no answer within {self.examination.deadline_s:g} s"
-                found.append(Finding(name, "fail", text, "Look for a network that drops packets, or a frozen server."))
+                found.append(Finding(name, "fail", text, _NO_ANSWER))
         return found

@@ -68,6 +68,12 @@ class _KafkaDoctor:
             action = "Start Kafka, or correct kafka.bootstrap_servers (STREAMTAG_KAFKA) and kafka.client (TLS, SASL)."
             yield Finding("kafka.broker", "fail", f"{self._where}: {reason}", action)
             raise Blocked from None
+        if str(found.cluster_id).startswith("mockCluster"):
+            text = f"{self._where} is librdkafka's mock broker"
+            yield Finding(
+                "kafka.broker", "warn", text, "Good for the demo only: it keeps no promise. Use a real Kafka."
+            )
+            raise Blocked
         self._broker_id = min(found.brokers)
         addresses = ", ".join(f"{b.host}:{b.port}" for b in found.brokers.values())
         yield Finding("kafka.broker", "ok", f"cluster {found.cluster_id}, {len(found.brokers)} broker(s): {addresses}")

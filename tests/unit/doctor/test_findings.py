@@ -67,7 +67,13 @@ def test_errors_become_findings_and_the_others_go_on() -> None:
         raise ZeroDivisionError("one by nought")
         yield
 
-    found = examine([Examination([("a", refuses), ("b", breaks), ("c", lambda: _ok("c"))], 5)])
-    assert _statuses(found) == [("a", "fail"), ("b", "fail"), ("c", "ok")]
+    def silent() -> Iterator[Finding]:
+        raise TimeoutError
+        yield
+
+    checks = [("a", refuses), ("b", breaks), ("c", silent), ("d", lambda: _ok("d"))]
+    found = examine([Examination(checks, 5)])
+    assert _statuses(found) == [("a", "fail"), ("b", "fail"), ("c", "fail"), ("d", "ok")]
+    assert found[2].finding == "no answer in time"
     assert (found[0].finding, found[0].action) == ("Redis is away", "Start Redis.")
     assert "ZeroDivisionError" in found[1].finding
