@@ -8,7 +8,7 @@ from streamtag.control.changes import ReleaseChanges
 from streamtag.control.store import ControlStore
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import ConflictError
+from streamtag.errors import ConflictError, RefusedError
 from streamtag.settings import Settings
 
 __all__ = ["FirstBundle", "configured_bundle", "seed"]
@@ -40,8 +40,23 @@ def configured_bundle(settings: Settings) -> FirstBundle:
     return read_bundle(find_bundle(settings.model.bundle, settings.model.directories))
 
 
-def seed(store: ControlStore, first_bundle: Callable[[], FirstBundle], max_step: float) -> None:
-    """Makes release 1 of the bundle's defaults; another worker may be first, and that is as good."""
+def seed(store: ControlStore, first_bundle: Callable[[], FirstBundle], max_step: float, *, trace: str = "") -> None:
+    """Makes release 1 of the bundle's defaults; another worker may be first, and that is as good.
+
+    Args:
+        store: a control plane that holds nothing.
+        first_bundle: where the defaults come from.
+        max_step: guard rail of later changes.
+        trace: a sign that a release was good here once, e.g. a damaged snapshot: then it is no first start.
+
+    Raises:
+        RefusedError: nothing may be seeded, or the defaults do not fit.
+    """
+    if trace:
+        raise RefusedError(
+            f"Redis is empty, but this is no first start: {trace}. Bring the release back with another host's "
+            "snapshot, or remove that file to begin with the bundle's defaults"
+        )
     bundle = first_bundle()
     try:
         ReleaseChanges(store, max_step=max_step).seed(bundle.ref, bundle.labels, bundle.default_thresholds)

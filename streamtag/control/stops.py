@@ -46,6 +46,7 @@ class StopStore:
     def __init__(self, settings: Settings, *, store: ControlStore | None = None) -> None:
         self._store = store or ControlStore(settings.redis)
         self._directory = settings.state_dir / "stops" / settings.redis.namespace
+        self._away = False
 
     def set(self, mark: StopMark) -> None:
         """Stops the group, here and in Redis; one of the two is enough to hold over a restart of this host.
@@ -75,12 +76,16 @@ class StopStore:
         try:
             # Redis may have been away when it was set, or emptied since: a person must be able to see and lift it.
             if local is not None and not self._publish(local):
-                self._path(group).unlink(missing_ok=True)
+                self._forget(group)
                 local = None
             with guarded(self._store.where, "read the stop marks"):
                 raws: Any = self._store.client.hvals(self._store.keys.stops(group))
+            self._away = False
         except UnavailableError as error:
-            log.warning("stop marks: only those of this host are known: %s", error.message)
+            # Asked again every few seconds: said once per outage.
+            if not self._away:
+                log.warning("stop marks: only those of this host are known: %s", error.message)
+            self._away = True
             raws = []
         standing = [self._decode(raw, group) for raw in raws] + ([local] if local else [])
         return max(standing, key=lambda mark: mark.at, default=None)
@@ -111,7 +116,7 @@ class StopStore:
                 [keys.stops(group), keys.lifted_stops(group), keys.audit],
                 [int(now.timestamp() * 1000), *(part for field in audit.items() for part in field)],
             )
-        self._path(group).unlink(missing_ok=True)
+        self._forget(group)
         if not raws:
             raise NotFoundError(f"group {group} is not stopped")
         return [self._decode(raw, group) for raw in raws]
@@ -132,12 +137,25 @@ class StopStore:
             return self._decode(path.read_bytes(), group)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            return _unreadable(group, error)
+
+    def _forget(self, group: str) -> None:
+        try:
+            self._path(group).unlink(missing_ok=True)
+        except OSError as error:
+            # It is void already, and is found void again at every look.
+            log.warning("lifted stop mark of group %s stays on disk: %s", group, error)
 
     @staticmethod
     def _decode(raw: bytes, group: str) -> StopMark:
-        """Somebody meant to stop: a mark that cannot be read still stops."""
         try:
             return msgspec.json.decode(raw, type=StopMark)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            reason = f"a stop mark that cannot be read: {error}"
-            return StopMark(group=group, reason=reason, at=datetime.fromtimestamp(0, UTC), worker="")
+            return _unreadable(group, error)
+
+
+def _unreadable(group: str, error: Exception) -> StopMark:
+    """Somebody meant to stop: a mark that cannot be read still stops."""
+    reason = f"a stop mark that cannot be read: {error}"
+    return StopMark(group=group, reason=reason, at=datetime.fromtimestamp(0, UTC), worker="")

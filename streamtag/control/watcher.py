@@ -146,7 +146,8 @@ class ReleaseWatcher:
     def _follow(self, heads: Heads) -> None:
         champion, last_good = heads.champion, self._last_good
         if champion is None and last_good is None and heads.blank:
-            seed(self._store, self._first_bundle, self._settings.thresholds.max_step)
+            max_step, trace = self._settings.thresholds.max_step, self._state.snapshot_problem
+            seed(self._store, self._first_bundle, max_step, trace=trace)
             heads = self._store.heads()
             champion = heads.champion
         if champion is None:

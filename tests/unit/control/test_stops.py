@@ -114,3 +114,20 @@ def test_a_stop_that_can_be_kept_nowhere_is_an_error(tmp_path: Path, server: fak
     server.connected = False
     with pytest.raises(UnavailableError):
         stops_of(tmp_path, server).set(MARK)
+
+
+def test_a_mark_that_may_not_be_read_still_stops(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    (tmp_path / "stops" / "default" / "g.json").mkdir(parents=True)
+    found = stops_of(tmp_path, server).get("g")
+    assert found is not None
+    assert "cannot be read" in found.reason
+
+
+def test_an_outage_is_logged_once(
+    tmp_path: Path, server: fakeredis.FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    stops = stops_of(tmp_path, server)
+    server.connected = False
+    for _ in range(3):
+        assert stops.get("g") is None
+    assert len(caplog.records) == 1

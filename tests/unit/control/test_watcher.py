@@ -393,6 +393,15 @@ def test_a_damaged_snapshot_is_named_and_redis_followed(host: Host) -> None:
     assert "damaged" in (watcher.status().last_error or "")
 
 
+def test_a_damaged_snapshot_and_an_empty_redis_are_no_first_start(host: Host) -> None:
+    host.leave_snapshot(3)
+    SnapshotFile(host.state_dir, "default").path.write_bytes(b"{")
+    watcher = host.watcher()
+    wait_until(says(watcher, "this is no first start"), 5, "a reason")
+    assert watcher.current() is None
+    assert host.store.heads().blank
+
+
 def test_a_snapshot_that_cannot_decide_is_named(host: Host) -> None:
     host.leave_snapshot(3)
     host.server.connected = False
