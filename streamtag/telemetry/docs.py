@@ -53,8 +53,8 @@ def configuration_page() -> str:
 
 One tree of settings. Sources, strongest first:
 
-1. `--set section.name=value` on the command line (the value is YAML),
-2. the environment: `STREAMTAG_SECTION__NAME=value` (the value is YAML); short: `STREAMTAG_KAFKA` for
+1. `--set section.name=value` on the command line,
+2. the environment: `STREAMTAG_SECTION__NAME=value` (values other than text are YAML); short: `STREAMTAG_KAFKA` for
    `kafka.bootstrap_servers`, `STREAMTAG_REDIS` for `redis.url`,
 3. the YAML file named by `--config` or `STREAMTAG_CONFIG`,
 4. the defaults below.
@@ -63,9 +63,12 @@ An unknown, ill-typed or contradictory setting ends the command with exit code 2
 setting, its source and the cure. `streamtag config show` prints every setting with its value and where it came from,
 `streamtag config validate FILE` checks a file.
 
-A key of a pass-through mapping (`kafka.client`, `kafka.consumer`, `kafka.producer`) contains dots itself, so it is set
-in the file or as a whole: `--set 'kafka.client={security.protocol: SSL}'`. Keys that would break the delivery
-guarantee, or that have a setting of their own, are refused.
+Where text is wanted, the command line and the environment give it as it stands (a slot `0`, a password `0123`); `null`
+switches an optional setting off, and an empty variable counts as not set. YAML is read as version 1.2: `no` is text.
+
+Options of a pass-through mapping (`kafka.client`, `kafka.consumer`, `kafka.producer`) merge key by key over the
+sources: `--set kafka.client.security.protocol=SSL`, `STREAMTAG_KAFKA__CLIENT__SASL__PASSWORD=…`. Those that would break
+the delivery guarantee, or that have a setting of their own, are refused.
 """,
     ]
     section = None
