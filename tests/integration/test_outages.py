@@ -1,0 +1,221 @@
+"""Redis and Kafka away, frozen, emptied, set back or lying: the worker keeps its last good release, and lives."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from pipeline import Ledger, check_all, events, wait_covered
+from services import MakeTopics, wait_until
+from test_bad_input import streamtag
+from workers import Fleet
+
+from streamtag.control.changes import ReleaseChanges, Who
+from streamtag.control.connection import Keys
+from streamtag.control.store import ControlStore
+from streamtag.devstack.kafka import KafkaServer
+from streamtag.devstack.redis import RedisServer
+from streamtag.domain.release import BundleRef
+from streamtag.model.bundle import read_bundle
+from streamtag.settings import RedisSettings
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+
+WHO = Who("test", "outage")
+
+
+@pytest.fixture
+def own_fleet(fleet: Fleet, own_redis: RedisServer) -> Fleet:
+    """A fleet on a Redis of its own, to be hurt."""
+    fleet.redis_url = own_redis.url
+    return fleet
+
+
+def store_of(fleet: Fleet) -> ControlStore:
+    return ControlStore(RedisSettings(url=fleet.redis_url, namespace=fleet.namespace))  # type: ignore[call-arg]
+
+
+def changes_of(fleet: Fleet) -> ReleaseChanges:
+    return ReleaseChanges(store_of(fleet), max_step=1.0)
+
+
+def test_redis_away_or_frozen_never_stops_tagging_and_says_so(
+    own_fleet: Fleet, ledger: Ledger, own_redis: RedisServer
+) -> None:
+    worker = own_fleet.start().wait_ready()
+    changes_of(own_fleet).set_thresholds({"spam": 0.6}, WHO)
+    own_redis.pause()
+    ledger.write(list(events(500, seed=21)))
+    wait_covered(ledger, 30)
+    worker.wait_unready("Redis")
+    own_redis.resume()
+    worker.wait_ready()
+    own_redis.kill()
+    ledger.write(list(events(500, seed=22)))
+    wait_covered(ledger, 30)
+    worker.wait_unready("Redis")
+    second = own_fleet.start()  # starts from the snapshot of this host
+    wait_until(lambda: "snapshot" in second.log.read_text(), 30, "deciding by the snapshot")
+    assert worker.stop() == 0
+    ledger.write(list(events(500, seed=23)))
+    wait_covered(ledger, 60)
+    assert second.alive
+    own_redis.restart()
+    second.wait_ready()
+    _, problems = check_all(ledger, own_fleet.redis_url, own_fleet.namespace)
+    assert not problems, problems[:5]
+
+
+def test_a_redis_that_comes_back_empty_is_not_seeded_over_the_snapshot_and_can_be_restored(
+    own_fleet: Fleet, ledger: Ledger, own_redis: RedisServer
+) -> None:
+    worker = own_fleet.start().wait_ready()
+    changed = changes_of(own_fleet).set_thresholds({"spam": 0.4}, WHO)
+    wait_until(lambda: "revision 2" in worker.log.read_text(), 10, "revision 2 applied")
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.flushall()
+    reasons = worker.wait_unready("restore-snapshot")
+    assert "empty" in " ".join(reasons)
+    ledger.write(list(events(200, seed=24)))
+    wait_covered(ledger, 30)
+    worker.stop()
+    restarted = own_fleet.start()
+    restarted.wait_unready("restore-snapshot")
+    back = streamtag(own_fleet, "release", "restore-snapshot", "--reason", "Redis was emptied", "--output", "json")
+    assert back.returncode == 0, back.stderr
+    restarted.wait_ready()
+    current = store_of(own_fleet).current()
+    assert current is not None
+    assert current.thresholds == changed.current.thresholds
+    assert current.id.number > changed.current.id.number
+
+
+def test_a_redis_set_back_to_an_older_state_does_not_set_back_the_worker(
+    own_fleet: Fleet, own_redis: RedisServer
+) -> None:
+    worker = own_fleet.start().wait_ready()
+    with redis.Redis.from_url(own_redis.url) as client:
+        before = {key: client.dump(key) for key in client.scan_iter()}
+        changes_of(own_fleet).set_thresholds({"spam": 0.4}, WHO)
+        wait_until(lambda: "revision 2" in worker.log.read_text(), 10, "revision 2 applied")
+        client.flushall()
+        for key, value in before.items():
+            client.restore(key, 0, value)
+    worker.wait_unready("older state")
+    refused = streamtag(own_fleet, "thresholds", "set", "spam=0.45", "--reason", "x")
+    assert refused.returncode != 0
+    assert "older state" in refused.stderr
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "wrong hash", "missing"])
+def test_a_corrupt_release_is_refused_and_the_old_one_keeps_deciding(
+    own_fleet: Fleet, ledger: Ledger, own_redis: RedisServer, damage: str
+) -> None:
+    worker = own_fleet.start().wait_ready()
+    keys = Keys(own_fleet.namespace)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("notify-keyspace-events", "")
+        own_redis.pause()  # the worker must not see the sound one first
+        own_redis.resume()
+        document = client.get(keys.release(1))
+        champion = client.get(keys.champion)
+        assert document is not None
+        assert champion is not None
+        other = {"not JSON": b"{", "wrong hash": document.replace(b"streamtag", b"somebody")}.get(damage)  # type: ignore[union-attr]
+        if other is not None:
+            client.set(keys.release(2), other)
+        client.set(keys.champion, champion.replace(b"1", b"2", 1))  # type: ignore[union-attr]
+    worker.wait_unready("refused")
+    ledger.write(list(events(200, seed=25)))
+    wait_covered(ledger, 30)
+    assert worker.alive
+
+
+def test_a_bundle_with_a_wrong_hash_or_failing_parity_or_other_labels_is_refused(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path, bundles: Path
+) -> None:
+    fleet.bundles = tmp_path / "bundles"
+    shutil.copytree(bundles, fleet.bundles)
+    worker = fleet.start().wait_ready()
+    sound = read_bundle(fleet.bundles / "tiny" / "2")
+    model = fleet.bundles / "tiny" / "2" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\x00")
+    changes_of(fleet).promote(sound.ref, sound.labels, WHO)  # by somebody whose copy is sound
+    worker.wait_unready("model.onnx")
+    ledger.write(list(events(200, seed=26)))
+    wait_covered(ledger, 30)
+    refused = streamtag(fleet, "release", "promote", "tiny@2", "--reason", "x")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "model.onnx" in refused.stderr
+    first = read_bundle(fleet.bundles / "tiny" / "1")
+    changes_of(fleet).promote(first.ref, first.labels, WHO)
+    worker.wait_ready()
+    ghost = BundleRef("tiny", "9", "0" * 64)
+    changes_of(fleet).promote(ghost, first.labels, WHO)
+    worker.wait_unready("tiny@9")
+    ledger.write(list(events(200, seed=27)))
+    wait_covered(ledger, 30)
+    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    assert not problems, problems[:5]
+    assert {tag.event["release"]["bundle"]["version"] for tag in outputs.tags} == {"1"}
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("how", ["killed", "frozen beyond the transaction timeout"])
+def test_a_broker_that_is_away_is_waited_for(
+    fleet: Fleet, own_kafka: KafkaServer, make_topics: MakeTopics, how: str, delivery: str
+) -> None:
+    fleet.topics = make_topics(bootstrap=own_kafka.bootstrap)
+    fleet.overrides["tagger.delivery"] = delivery
+    ledger = Ledger(fleet.topics)
+    ledger.write(list(events(300, seed=30)))
+    worker = fleet.start().wait_ready(60)
+    for seed in (31, 32):
+        ledger.write(list(events(3_000, seed=seed)))
+        if how == "killed":
+            own_kafka.kill()
+            worker.wait_unready("kafka")
+            own_kafka.restart()
+        else:
+            own_kafka.pause()
+            time.sleep(7)  # the transaction timeout is 4 s, the session 3 s
+            own_kafka.resume()
+        assert worker.alive, worker
+    wait_covered(ledger, 90)
+    worker.wait_ready(60)
+    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    doubled_allowed = delivery == "at_least_once"
+    serious = [
+        p for p in problems if not (doubled_allowed and p.startswith(("doubled", "overlap", "recount", "order")))
+    ]
+    assert not serious, serious[:5]
+    assert worker.stop() == 0
+
+
+def test_a_broker_away_at_the_start_is_waited_for(
+    fleet: Fleet, own_kafka: KafkaServer, make_topics: MakeTopics
+) -> None:
+    fleet.topics = make_topics(bootstrap=own_kafka.bootstrap)
+    ledger = Ledger(fleet.topics)
+    ledger.write(list(events(300, seed=33)))
+    own_kafka.stop()
+    worker = fleet.start()
+    worker.wait_unready("kafka")
+    own_kafka.restart()
+    wait_covered(ledger, 60)
+    worker.wait_ready()
+
+
+def test_a_second_process_with_the_same_slot_leaves_one_worker_that_lost_nothing(fleet: Fleet, ledger: Ledger) -> None:
+    twins = [fleet.start(tagger__slot="same") for _ in range(2)]
+    made = list(events(20_000, seed=34))
+    for start in range(0, len(made), 1_000):
+        ledger.write(made[start : start + 1_000])
+    wait_until(lambda: any(not twin.alive for twin in twins), 60, "one twin gives up")
+    gone = next(twin for twin in twins if not twin.alive)
+    assert gone.process.returncode == 7
+    assert "transactional.id" in gone.log.read_text()
+    wait_covered(ledger, 60)
+    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    assert not problems, problems[:5]
