@@ -122,15 +122,6 @@ class Tally:
             if len(positions) < self.keep:
                 positions.append(letter.position)
 
-    def merge(self, other: Self) -> None:
-        """Adds the counts of a batch."""
-        for step, count in other.counts.items():
-            self.counts[step] += count
-        for step, positions in other.left.items():
-            mine = self.left.setdefault(step, [])
-            mine.extend(positions[: self.keep - len(mine)])
-        self.foreign += other.foreign
-
     @property
     def replayed(self) -> int:
         """Letters written to their topic."""

@@ -9,7 +9,7 @@ import msgspec
 from streamtag.dead_letters.letter import DeadLetter
 from streamtag.errors import SettingsError
 
-_RELATIVE = re.compile(r"([0-9]{1,6})([smhd])")
+_RELATIVE = re.compile(r"([0-9]{1,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _POSITION = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 
