@@ -72,8 +72,8 @@ def _outcomes(inputs: Mapping[Position, Input], tags: Sequence[TagRecord], dead:
     for position in (tagged.keys() | died.keys()) - inputs.keys():
         problems.append(f"invented: outcome for {position}, which was never written")
     for tag in tags:
-        given = inputs.get(tag.source)
-        if given is not None and (given.id, given.key) != (tag.event["id"], tag.key):
+        source = inputs.get(tag.source)
+        if source is not None and (source.id, source.key) != (tag.event["id"], tag.key):
             problems.append(f"changed: id or key of {tag.source}")
     return problems
 
@@ -123,9 +123,9 @@ def _ranges(inputs: Mapping[Position, Input], summaries: Sequence[CommitSummary]
             problems.append(f"balance: {one.partition}[{one.from_offset}, {one.to_offset}) does not add up")
         given = [0, 0, 0]
         for offset in range(one.from_offset, one.to_offset):
-            found = inputs.get((one.partition, offset))
-            if found is not None:
-                given[kinds[found.kind]] += 1
+            written = inputs.get((one.partition, offset))
+            if written is not None:
+                given[kinds[written.kind]] += 1
         if given != [one.tagged + one.clean, one.dead, one.skipped]:
             problems.append(
                 f"counts: {one.partition}[{one.from_offset}, {one.to_offset}) holds {given}, not what it says"

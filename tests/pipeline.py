@@ -14,7 +14,23 @@ from streamtag.events import dead_letters, summary
 from streamtag.events.summary import CommitSummary
 from streamtag.settings import RedisSettings
 
-WORDS = "river stone lamp green seven quick bread window orange paper cloud silver garden music winter".split()
+WORDS = [
+    "river",
+    "stone",
+    "lamp",
+    "green",
+    "seven",
+    "quick",
+    "bread",
+    "window",
+    "orange",
+    "paper",
+    "cloud",
+    "silver",
+    "garden",
+    "music",
+    "winter",
+]
 
 Record = tuple[bytes | None, bytes | None]
 
@@ -92,7 +108,7 @@ def read_outputs(topics: Topics) -> Outputs:
     ]
     dead = []
     for record in read_all(topics.bootstrap, topics.dead_letters):
-        facts = dict(record.headers() or [])
+        facts: dict[str, bytes] = dict(record.headers() or [])  # type: ignore[arg-type]
         dead.append((int(facts[dead_letters.PARTITION]), int(facts[dead_letters.OFFSET])))
     return Outputs(tags, dead, read_summaries(topics))
 

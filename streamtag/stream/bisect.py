@@ -8,7 +8,9 @@ Result = TypeVar("Result")
 
 
 def bisect(
-    run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
+    run: Callable[[Sequence[Item]], Sequence[Result]],
+    items: Sequence[Item],
+    on_split: Callable[[], None] = lambda: None,
 ) -> tuple[list[Result | None], dict[int, Exception]]:
     """Runs ``run`` on all items; when it raises, halves the batch until each offender stands alone.
 
@@ -17,6 +19,7 @@ def bisect(
     Args:
         run: batch function; returns one result per item, in order.
         items: the batch.
+        on_split: called for every batch cut in two.
 
     Returns:
         Results in the order of ``items`` (None where it failed), and index to exception of each that fails alone.
@@ -32,6 +35,7 @@ def bisect(
             if end - start == 1:
                 failures[start] = error
             else:
+                on_split()
                 middle = (start + end) // 2
                 pending += [(middle, end), (start, middle)]
     return results, failures

@@ -264,6 +264,7 @@ class Runner:
         took = self._clock() - started
         self._metrics.add("streamtag.loop.time", took, phase="commit")
         self._metrics.record("streamtag.commit.duration", took)
+        self._metrics.set("streamtag.commit.time", time.time())
 
     def _membership(self) -> object:
         """Group metadata for a commit; refuses for a doomed transaction, in one step with reading it."""

@@ -10,6 +10,7 @@ An *epoch* separates what was read before such a break from what comes after it:
 import logging
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
@@ -156,6 +157,8 @@ class Source:
             for message in messages:
                 self._on_message_error(message)
         self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
+        for topic, n in Counter([m.topic() for m in records]).items():
+            self._metrics.add("streamtag.records.consumed", n, topic=topic or "")
         return records
 
     def _hand_over(self, batch: Batch) -> None:

@@ -1,7 +1,7 @@
 """Stage 2: events to scores. A text that makes the model fail, or scores no probability, is isolated and refused."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,15 @@ Refusals = dict[int, Rejected]
 """Index into the batch to why it has no scores."""
 
 
-def infer(events: Sequence[ContentEvent], scorer: Scorer) -> tuple[NDArray[np.int64], Refusals]:
+def infer(
+    events: Sequence[ContentEvent], scorer: Scorer, on_split: Callable[[], None] = lambda: None
+) -> tuple[NDArray[np.int64], Refusals]:
     """Scores a batch.
+
+    Args:
+        events: the batch.
+        scorer: of the release that decides.
+        on_split: called for every (part of the) batch that was cut in two because the model failed on it.
 
     Returns:
         Scores in millionths, int64 [events, labels]; rows of refused events hold zeros and must not be used.
@@ -29,7 +36,8 @@ def infer(events: Sequence[ContentEvent], scorer: Scorer) -> tuple[NDArray[np.in
     refused: Refusals = {}
     if None in texts:
         refused = {i: _no_text() for i, text in enumerate(texts) if text is None}
-    scores = _score([text or "" for text in texts] if refused else texts, scorer, refused)  # type: ignore[arg-type]
+    filled: list[str] = [text or "" for text in texts] if refused else texts  # type: ignore[assignment]
+    scores = _score(filled, scorer, refused, on_split)
     # NaN fails both comparisons, so everything that is not a probability is caught.
     valid = ((scores >= 0) & (scores <= 1)).all(axis=1)
     if not valid.all():
@@ -39,12 +47,14 @@ def infer(events: Sequence[ContentEvent], scorer: Scorer) -> tuple[NDArray[np.in
     return to_micro(scores), refused
 
 
-def _score(texts: Sequence[str], scorer: Scorer, refused: Refusals) -> NDArray[np.float32]:
+def _score(
+    texts: Sequence[str], scorer: Scorer, refused: Refusals, on_split: Callable[[], None]
+) -> NDArray[np.float32]:
     try:
         return scorer.score(texts)
     except Exception as error:  # noqa: BLE001 - a model may raise anything; the offender is isolated below
         log.warning("scoring a batch failed, isolating the cause", extra={"error": type(error).__name__})
-    rows, failures = bisect(lambda part: list(scorer.score(part)), texts)
+    rows, failures = bisect(lambda part: list(scorer.score(part)), texts, on_split)
     scores = np.zeros((len(texts), len(scorer.labels)), dtype=np.float32)
     for i, row in enumerate(rows):
         if row is not None:

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.panes import place
-from streamtag.events import summary
+from streamtag.events import dead_letters, summary
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import Rejected
 from streamtag.settings import Settings
@@ -78,6 +78,7 @@ class Tagger:
         self._decided_from: dict[Partition, int] = {}
         self._decided_open: dict[Partition, int] = {}
         self._refused_open: list[Rejected] = []
+        self._truncated_open = 0
         self._oldest_ms: int | None = None
 
     # -- what other threads may ask ----------------------------------------------------------------------------------
@@ -108,7 +109,9 @@ class Tagger:
         self._metrics.record("streamtag.batch.size", len(records))
         with self._phase("decode"):
             decoded = decode(records, self._decoder)
-        contexts, _ = read_contexts(decoded.headers)
+        contexts, invalid = read_contexts(decoded.headers)
+        if invalid:
+            self._metrics.add("streamtag.trace.invalid", invalid)
         with self._tracer.batch(records[0].topic() or "", len(records), contexts) as span:
             yield from self._scored(decoded, deciding, contexts, now_ms)
             span.set("streamtag.release.number", deciding.active.ref.number)
@@ -136,6 +139,8 @@ class Tagger:
                 add("streamtag.label.alerts", alerts, label=label)
         for rejected in self._refused_open:
             add("streamtag.events.dead", error_class=rejected.error_class.value, stage=rejected.stage)
+        if self._truncated_open:
+            add("streamtag.dead_letters.truncated", self._truncated_open)
         if by_arrival := self._counts.by_arrival():
             add("streamtag.timestamps.by_arrival", by_arrival)
         if self._oldest_ms is not None:
@@ -155,6 +160,7 @@ class Tagger:
         self._counts.clear()
         self._decided_open.clear()
         self._refused_open.clear()
+        self._truncated_open = 0
         self._oldest_ms = None
 
     # -- one batch ---------------------------------------------------------------------------------------------------
@@ -174,7 +180,7 @@ class Tagger:
         if not decoded.events:
             return
         with self._phase("infer"):
-            micro, refusals = infer(decoded.events, deciding.active.scorer)
+            micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
         if refusals:
             keep = [i for i in range(len(decoded.events)) if i not in refusals]
             self._set_aside(decoded, refusals, keep)
@@ -237,7 +243,9 @@ class Tagger:
         for record, rejected in decoded.dead:
             self._counts.totals(_source(record)).dead += 1
             self._refused_open.append(rejected)
-            yield self._emitter.dead_letter(record, rejected, release=release, now_ms=now_ms)
+            letter = self._emitter.dead_letter(record, rejected, release=release, now_ms=now_ms)
+            self._truncated_open += any(name == dead_letters.TRUNCATED for name, _ in letter.headers or ())
+            yield letter
 
     def _watch_limit(self, records: Sequence[Message], decoded: Decoded) -> None:
         if decoded.dead:
@@ -252,6 +260,9 @@ class Tagger:
                 raise Hold(detail)
         else:
             self._limit.report_clean({_source(record) for record in records}, len(records))
+
+    def _on_split(self) -> None:
+        self._metrics.add("streamtag.batch.bisections")
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

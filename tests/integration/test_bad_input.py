@@ -50,7 +50,8 @@ def dead_letters(topics: Topics) -> dict[str, dict[str, Any]]:
     """Original value to facts of every dead letter."""
     found = {}
     for record in read_all(topics.bootstrap, topics.dead_letters):
-        facts = {name: (value or b"").decode() for name, value in record.headers() or []}
+        headers: list[tuple[str, bytes]] = record.headers() or []  # type: ignore[assignment]
+        facts = {name: value.decode() for name, value in headers}
         position = f"{facts[dlq.PARTITION]}/{facts[dlq.OFFSET]}"
         found[position] = {**facts, "key": record.key(), "value": record.value()}
     return found

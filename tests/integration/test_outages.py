@@ -122,10 +122,10 @@ def test_a_corrupt_release_is_refused_and_the_old_one_keeps_deciding(
         champion = client.get(keys.champion)
         assert document is not None
         assert champion is not None
-        other = {"not JSON": b"{", "wrong hash": document.replace(b"streamtag", b"somebody")}.get(damage)  # type: ignore[union-attr]
+        other = {"not JSON": b"{", "wrong hash": document.replace(b"streamtag", b"somebody")}.get(damage)
         if other is not None:
             client.set(keys.release(2), other)
-        client.set(keys.champion, champion.replace(b"1", b"2", 1))  # type: ignore[union-attr]
+        client.set(keys.champion, champion.replace(b"1", b"2", 1))
     worker.wait_unready("refused")
     ledger.write(list(events(200, seed=25)))
     wait_covered(ledger, 30)

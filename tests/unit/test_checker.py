@@ -98,7 +98,7 @@ def test_a_sound_log_has_no_problems() -> None:
         (lambda log: setattr(log.summaries[1], "from_offset", 3), "gap"),
         (lambda log: setattr(log.summaries[1], "from_offset", 1), "overlap"),
         (lambda log: setattr(log.summaries[1], "tagged", 2), "balance"),
-        (lambda log: (setattr(log.summaries[1], "clean", 1), setattr(log.summaries[1], "dead", 0)), "counts"),
+        (lambda log: log.inputs.__setitem__((0, 3), Input("event", "3", b"k")), "counts"),
         (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "alerts", 2), "recount"),
         (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "sum_micro", 1), "recount"),
         (lambda log: log.summaries.append(copy.deepcopy(log.summaries[1])), "overlap"),
