@@ -1,0 +1,54 @@
+"""The real Kafka and Redis that all peers of one run share."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamtag.devstack.kafka import find_kafka
+from streamtag.devstack.redis import find_redis
+
+PARTITIONS = 4
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Running services.
+
+    Attributes:
+        bootstrap: Kafka.
+        redis_url: Redis.
+        broker_pids: the broker's process, where it is ours.
+        kafka: where it comes from, for the report.
+        directory: for logs and state; gone afterwards.
+    """
+
+    bootstrap: str
+    redis_url: str
+    broker_pids: tuple[int, ...]
+    kafka: str
+    directory: Path
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """Starts both, or takes those of ``STREAMTAG_KAFKA`` and ``STREAMTAG_REDIS``."""
+    kafka, redis = find_kafka(), find_redis()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamtag-bench-")))
+        bootstrap, url = kafka.bootstrap, redis.url
+        pids: tuple[int, ...] = ()
+        if bootstrap is None:
+            broker = stack.enter_context(kafka.server())
+            bootstrap = broker.bootstrap
+            pids = (broker.pid,) if broker.container is None else ()
+        if url is None:
+            url = stack.enter_context(redis.server()).url
+        yield Stack(bootstrap, url, pids, kafka.kind, directory)
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment without settings of streamtag: peers run on their defaults."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("STREAMTAG_")}
