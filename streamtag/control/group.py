@@ -1,5 +1,7 @@
 """The members of a Kafka consumer group: who is expected to decide."""
 
+import time
+
 from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -7,6 +9,10 @@ from streamtag.errors import UnavailableError
 from streamtag.settings import KafkaSettings
 
 __all__ = ["GroupReader"]
+
+# The coordinator is being elected or is loading: it says so at once, and is there soon.
+_COORDINATOR_ON_ITS_WAY = {"COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR"}
+_ASK_AGAIN_S = 0.1
 
 
 class GroupReader:
@@ -25,19 +31,25 @@ class GroupReader:
         Raises:
             UnavailableError: Kafka does not answer in time, or cannot tell (the demo's mock broker cannot).
         """
-        try:
-            asked = self._admin.describe_consumer_groups([self._group], request_timeout=timeout_s)
-            described = asked[self._group].result(timeout=timeout_s + 1)
-        except KafkaException as error:
-            reason = error.args[0]
-            if reason.name() == "GROUP_ID_NOT_FOUND":
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.1, deadline - time.monotonic())
+            try:
+                asked = self._admin.describe_consumer_groups([self._group], request_timeout=left_s)
+                described = asked[self._group].result(timeout=left_s + 1)
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.name() == "GROUP_ID_NOT_FOUND":
+                    return frozenset()
+                if reason.name() in _COORDINATOR_ON_ITS_WAY and time.monotonic() + _ASK_AGAIN_S < deadline:
+                    time.sleep(_ASK_AGAIN_S)
+                    continue
+                raise UnavailableError(
+                    f"Kafka cannot tell the members of group {self._group}: {reason.str()}",
+                    hint="Check kafka.bootstrap_servers and that this user may describe groups.",
+                ) from None
+            except TimeoutError:
+                raise UnavailableError(f"Kafka did not tell the members of group {self._group} in time") from None
+            if described.state == ConsumerGroupState.DEAD:
                 return frozenset()
-            raise UnavailableError(
-                f"Kafka cannot tell the members of group {self._group}: {reason.str()}",
-                hint="Check kafka.bootstrap_servers and that this user may describe groups.",
-            ) from None
-        except TimeoutError:
-            raise UnavailableError(f"Kafka did not tell the members of group {self._group} in time") from None
-        if described.state == ConsumerGroupState.DEAD:
-            return frozenset()
-        return frozenset(member.member_id for member in described.members)
+            return frozenset(member.member_id for member in described.members)
