@@ -41,6 +41,7 @@ def check(
     dead: Sequence[Position],
     summaries: Sequence[CommitSummary],
     revisions: Mapping[str, ThresholdSet],
+    tombstones: Sequence[Position] = (),
 ) -> list[str]:
     """Everything that is wrong; empty when each input has exactly one, right outcome and every count adds up.
 
@@ -49,9 +50,10 @@ def check(
         tags: all tag events, in order per partition of the tags topic.
         dead: source positions of all dead letters.
         summaries: all commit summaries, in order per source partition.
+        tombstones: source positions of all tombstones in the tags topic.
         revisions: sha256 of every threshold revision that was ever active, and its content.
     """
-    problems = _outcomes(inputs, tags, dead)
+    problems = _outcomes(inputs, tags, dead, tombstones)
     problems += _order(tags)
     for tag in tags:
         problems += _decision(tag, revisions)
@@ -60,16 +62,21 @@ def check(
     return problems
 
 
-def _outcomes(inputs: Mapping[Position, Input], tags: Sequence[TagRecord], dead: Sequence[Position]) -> list[str]:
-    tagged, died = Counter(tag.source for tag in tags), Counter(dead)
+def _outcomes(
+    inputs: Mapping[Position, Input],
+    tags: Sequence[TagRecord],
+    dead: Sequence[Position],
+    tombstones: Sequence[Position],
+) -> list[str]:
+    outcomes = {"event": Counter(tag.source for tag in tags), "bad": Counter(dead), "tombstone": Counter(tombstones)}
     problems = []
     for position, given in inputs.items():
-        want = (given.kind == "event", given.kind == "bad")
-        got = (tagged[position], died[position])
-        if got != (int(want[0]), int(want[1])):
-            word = "lost" if sum(got) < sum(want) else "doubled" if sum(got) > 1 else "wrong outcome"
-            problems.append(f"{word}: {given.kind} at {position} has {got[0]} tag events and {got[1]} dead letters")
-    for position in (tagged.keys() | died.keys()) - inputs.keys():
+        got = {kind: found[position] for kind, found in outcomes.items()}
+        if got != {kind: int(kind == given.kind) for kind in outcomes}:
+            total = sum(got.values())
+            word = "lost" if total == 0 else "doubled" if total > 1 else "wrong outcome"
+            problems.append(f"{word}: {given.kind} at {position} has the outcomes {got}")
+    for position in {position for found in outcomes.values() for position in found} - inputs.keys():
         problems.append(f"invented: outcome for {position}, which was never written")
     for tag in tags:
         source = inputs.get(tag.source)

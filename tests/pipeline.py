@@ -13,6 +13,7 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events import dead_letters, summary
 from streamtag.events.summary import CommitSummary
 from streamtag.settings import RedisSettings
+from streamtag.tagger.emit import SOURCE_HEADER
 
 WORDS = [
     "river",
@@ -81,6 +82,7 @@ class Outputs:
     tags: list[TagRecord]
     dead: list[Position]
     summaries: list[CommitSummary]
+    tombstones: list[Position]
 
 
 def read_summaries(topics: Topics, deadline_s: float = 30) -> list[CommitSummary]:
@@ -102,15 +104,20 @@ def wait_covered(ledger: Ledger, deadline_s: float) -> None:
 
 
 def read_outputs(topics: Topics) -> Outputs:
-    tags = [
-        TagRecord(r.partition() or 0, r.offset() or 0, r.key(), json.loads(r.value() or b""))
-        for r in read_all(topics.bootstrap, topics.tags, deadline_s=60)
-    ]
+    tags, tombstones = [], []
+    for record in read_all(topics.bootstrap, topics.tags, deadline_s=60):
+        value = record.value()
+        if value is None:
+            marks: dict[str, bytes] = dict(record.headers() or [])  # type: ignore[arg-type]
+            _, partition, offset = marks[SOURCE_HEADER].decode().split("/")
+            tombstones.append((int(partition), int(offset)))
+        else:
+            tags.append(TagRecord(record.partition() or 0, record.offset() or 0, record.key(), json.loads(value)))
     dead = []
     for record in read_all(topics.bootstrap, topics.dead_letters):
         facts: dict[str, bytes] = dict(record.headers() or [])  # type: ignore[arg-type]
         dead.append((int(facts[dead_letters.PARTITION]), int(facts[dead_letters.OFFSET])))
-    return Outputs(tags, dead, read_summaries(topics))
+    return Outputs(tags, dead, read_summaries(topics), tombstones)
 
 
 def revisions(redis_url: str, namespace: str) -> dict[str, ThresholdSet]:
@@ -125,5 +132,5 @@ def revisions(redis_url: str, namespace: str) -> dict[str, ThresholdSet]:
 def check_all(ledger: Ledger, redis_url: str, namespace: str) -> tuple[Outputs, list[str]]:
     """Reads everything back, committed only, and checks it."""
     outputs = read_outputs(ledger.topics)
-    found = check(ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, revisions(redis_url, namespace))
-    return outputs, found
+    active = revisions(redis_url, namespace)
+    return outputs, check(ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, active, outputs.tombstones)

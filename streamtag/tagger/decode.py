@@ -1,4 +1,4 @@
-"""Stage 1: records to content events; what cannot be read becomes a dead letter, a null payload is skipped."""
+"""Stage 1: records to content events; what cannot be read becomes a dead letter, a null payload is passed by."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

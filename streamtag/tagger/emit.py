@@ -15,6 +15,8 @@ from streamtag.tagger.decide import Deciding, Decisions
 from streamtag.tagger.decode import Decoded
 from streamtag.telemetry.tracing import TraceContext
 
+SOURCE_HEADER = "streamtag.source"
+"""Of a tombstone in the tags topic: ``topic/partition/offset`` of the one it repeats."""
 _NO_SCORES = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 
@@ -97,6 +99,11 @@ class Emitter:
                 )
             )
             yield Output(topic, record.key(), value, context.headers() if context else None)
+
+    def tombstone(self, record: Message) -> Output:
+        """A null payload passes through as such: what deletes an event from a compacted topic deletes its tags."""
+        source = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        return Output(self._tags_topic, record.key(), None, [(SOURCE_HEADER, source.encode())])
 
     def dead_letter(self, record: Message, rejected: Rejected, *, release: str, now_ms: int) -> Output:
         """The original record with the facts in headers."""

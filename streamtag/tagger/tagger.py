@@ -239,6 +239,7 @@ class Tagger:
     def _refused(self, decoded: Decoded, deciding: Deciding, now_ms: int) -> Iterator[Output]:
         for record in decoded.skipped:
             self._counts.totals(_source(record)).skipped += 1
+            yield self._emitter.tombstone(record)
         release = str(deciding.active.ref.number)
         for record, rejected in decoded.dead:
             self._counts.totals(_source(record)).dead += 1

@@ -92,7 +92,7 @@ METRICS = (
         "streamtag.events.skipped",
         "counter",
         "{record}",
-        "Tombstones (null values), passed over.",
+        "Tombstones (null values), passed through to the tags topic.",
         "None; unexpected on a topic that is not compacted.",
     ),
     Metric(
