@@ -212,7 +212,8 @@ def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEnt
         return f"{MANIFEST}: file name {name!r} must be a plain name inside the bundle"
     file = path / name
     try:
-        if not file.resolve(strict=True).is_relative_to(path.resolve()):
+        # not Path.resolve: before Python 3.13 it raises RuntimeError for a circle of links
+        if not Path(os.path.realpath(file, strict=True)).is_relative_to(path.resolve()):
             return f"{name}: a link that leads outside of the bundle"
         size = file.stat().st_size
         content = file.read_bytes() if size == entry.size else b""

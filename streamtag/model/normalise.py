@@ -13,7 +13,7 @@ import msgspec
 # Compatibility forms (full-width, mathematical, circled) are not here: NFKC folds those.
 _LOOKALIKES = """
 A ΑАᎪꓮ  B ΒВᏴꓐ  C СϹᏟꓚ  D ᎠꓓԀ  E ΕЕᎬꓰ  F Ϝꓝ  G ԌᏀꓖ  H ΗНᎻꓧ  I ΙІӀꓲ  J ЈᎫꓙ  K ΚКᏦꓗ  L ᏞꓡԼ  M ΜМᎷꓟ
-N Νꓠ  O ΟОՕꓳ  P ΡРᏢꓑ  Q Ԛ  R ᎡꓣԻ  S ЅՏᏚꓢ  T ΤТᎢꓔ  U Սꓴ  V ѴᏙꓦ  W ԜᎳꓪ  X ΧХꓫ  Y ΥҮҰꓬ  Z ΖᏃꓜ
+N Νꓠ  O ΟОՕꓳ  P ΡРᏢꓑ  Q Ԛ  R ᎡꓣԻ  S ЅՏᏚꓢ  T ΤТᎢꓔ  U Սꓴ  V ѴᏙꓦ  W ԜᎳꓪ  X ΧХꓫ  Y ΥУҮҰꓬ  Z ΖᏃꓜ
 a аα  b Ьƅ  c сϲ  d ԁɗ  e еєҽ  f ƒϝ  g ցɡ  h һհ  i іıɩι  j јϳ  k кκ  l ӏӀ  m мm  n ոп  o оοօσ  p рρ  q ԛգ  r г
 s ѕ  t тτ  u սυц  v ѵν  w ԝшω  x хχ  y уγү  z ᴢ
 """
