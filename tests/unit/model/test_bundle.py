@@ -172,7 +172,7 @@ def test_writing_the_same_twice_gives_the_same_bundle(bundle: Path, tmp_path: Pa
 
 def test_a_released_version_is_never_changed(bundle: Path, tmp_path: Path) -> None:
     before = read_bundle(bundle).ref
-    with pytest.raises(BundleError, match="exists at .* with other content"):
+    with pytest.raises(BundleError, match=r"exists at .* with other content"):
         build_tiny_bundle(tmp_path, weights_seed=1)
     assert read_bundle(bundle).ref == before
 

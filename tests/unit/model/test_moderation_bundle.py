@@ -61,5 +61,5 @@ def test_it_tells_a_friendly_text_from_a_rude_one(bundle: Bundle) -> None:
         ["Thank you for your help with the timetable.", "Shut up, you are a pathetic idiot."]
     )
     toxic, insult = bundle.labels.index("toxic"), bundle.labels.index("insult")
-    assert friendly[toxic] < 0.1 < 0.9 < rude[toxic]
-    assert friendly[insult] < 0.1 < 0.7 < rude[insult]
+    assert max(friendly[toxic], friendly[insult]) < 0.1
+    assert min(rude[toxic], rude[insult]) > 0.7
