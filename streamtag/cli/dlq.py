@@ -105,12 +105,14 @@ def show(
     if output is OutputFormat.JSON:
         context.print_json(document)
         return
-    facts = letter.facts() | {"source": letter.source, "time": views.time_of(letter.at_ms)}
-    del facts["at_ms"]
-    facts |= {f"header {views.printable(name)}": views.printable(value) for name, value in letter.headers}
+    facts = {name.replace("_", " "): value for name, value in letter.facts().items() if name != "at_ms"}
+    facts |= {"source": letter.source, "time": views.time_of(letter.at_ms)}
     if content:
         facts |= {"key": views.printable(letter.key), "value": views.printable(letter.value)}
-    context.print_facts(facts)
+    context.print_facts({name: views.NULL if value is None else value for name, value in facts.items()})
+    if letter.headers:
+        rows = ((views.printable(name), views.NULL if v is None else views.printable(v)) for name, v in letter.headers)
+        context.print_table(("header of the original", "value"), rows)
 
 
 @app.command("group")
@@ -190,7 +192,7 @@ def replay(
     ] = 3,
     force: Annotated[bool, typer.Option("--force", help="Replay however often they were replayed before.")] = False,
     rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many letters a second.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=10_000, help="Letters per transaction.")] = 500,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=10_000, help="Letters per transaction.")] = 200,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be replayed.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:

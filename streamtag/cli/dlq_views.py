@@ -15,6 +15,8 @@ from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.plan import Step
 from streamtag.dead_letters.replay import ReplayResult
 
+NULL = "(none)"
+
 _WHY = {
     Step.TRUNCATED: "not whole: take the original from its source position",
     Step.EXHAUSTED: "replayed too often: --force --min-replays N takes them",
@@ -41,7 +43,7 @@ class Counts:
 
     def foreign_note(self) -> str:
         """What to add about records that are no dead letters; empty where there are none."""
-        return f"; {self.foreign} records are no dead letters of streamtag" if self.foreign else ""
+        return f"; {self.foreign} more that streamtag did not write" if self.foreign else ""
 
 
 def row(letter: DeadLetter) -> tuple[Any, ...]:
@@ -122,7 +124,7 @@ def print_result(result: ReplayResult, *, dry_run: bool, output: OutputFormat) -
         more = ", …" if tally.counts[step] > len(positions) else ""
         facts[step.value.replace("_", " ")] = f"{tally.counts[step]} ({_WHY[step]}): {', '.join(positions)}{more}"
     if tally.foreign:
-        facts["no dead letters"] = tally.foreign
+        facts["not written by streamtag"] = tally.foreign
     context.print_facts(facts)
     if result.limited:
         context.stdout.print("Stopped at the limit; the same command goes on.", highlight=False, markup=False)

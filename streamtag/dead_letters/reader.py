@@ -218,6 +218,6 @@ def _record(message: Message) -> Record:
             headers=headers,
         )
     except NotADeadLetterError as error:
-        log.warning("record %s/%d/%d is no dead letter: %s", topic, partition, offset, error)
+        log.debug("record %s/%d/%d is no dead letter: %s", topic, partition, offset, error)
     size = len(key or b"") + len(value or b"") + sum(len(name) + len(content or b"") for name, content in headers)
     return Record(partition, offset, size, letter)

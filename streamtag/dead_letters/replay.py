@@ -35,7 +35,7 @@ class ReplayRequest:
         max_replays: letters replayed so often already are left alone; None: no limit.
         limit: stop after so many.
         rate: at most so many a second; None: as fast as it goes.
-        batch: letters per transaction.
+        batch: letters per transaction; readers of committed records in the target wait for its end.
         dry_run: write nothing, keep no progress.
     """
 
@@ -44,7 +44,7 @@ class ReplayRequest:
     max_replays: int | None = 3
     limit: int | None = None
     rate: float | None = None
-    batch: int = 500
+    batch: int = 200
     dry_run: bool = False
 
 

@@ -95,9 +95,10 @@ class TransactionWriter:
         try:
             self._producer.abort_transaction(_CALL_S)
         except KafkaException as exception:
-            # No open transaction is the normal case here.
-            if exception.args[0].code() != KafkaError._STATE:
-                log.warning("the transaction could not be aborted: %s", exception.args[0].str())
+            error: KafkaError = exception.args[0]
+            # No open transaction is the normal case here; of a fatal error the caller knows.
+            if error.code() != KafkaError._STATE and not error.fatal():
+                log.warning("the transaction could not be aborted: %s", error.str())
         self._producer.purge()
 
     def _attempt(
