@@ -1,0 +1,1 @@
+"""`streamtag demo`: made-up events, real workers and a live view, on an embedded broker and Redis."""

@@ -1,0 +1,215 @@
+"""One run of the demo: launch, watch, change a cut-off halfway, drain, sum up."""
+
+import contextlib
+import math
+import time
+from contextlib import ExitStack
+
+from streamtag.control.changes import Who
+from streamtag.devstack.demo.cutoffs import plain
+from streamtag.devstack.demo.events import EventSource
+from streamtag.devstack.demo.feed import Feed
+from streamtag.devstack.demo.following import ControlState, Following
+from streamtag.devstack.demo.interrupts import Interrupts
+from streamtag.devstack.demo.invitation import invitation
+from streamtag.devstack.demo.launch import AUTHOR, DemoOptions, Launched, launch
+from streamtag.devstack.demo.reader import OutputReader
+from streamtag.devstack.demo.screens import Screen
+from streamtag.devstack.demo.startup_time import command_age_s
+from streamtag.devstack.demo.statistics import Statistics
+from streamtag.devstack.demo.summary import OwnChange, Summary
+from streamtag.devstack.demo.view import Shown
+from streamtag.errors import ConflictError, UnavailableError
+
+__all__ = ["run_demo"]
+
+_READY_S = 60.0
+_FIRST_TAG_S = 30.0
+_DRAIN_S = 15.0
+_LIVE_S = 5.0
+_READ_S = 0.05
+_LOOK_S = 0.2
+
+
+def run_demo(options: DemoOptions, screen: Screen) -> Summary:
+    """Runs the demo on the main thread until its time is up or somebody interrupts it; nothing it started survives.
+
+    Raises:
+        StreamtagError: a part does not start, or ends by itself; says which, with its last log lines.
+        KeyboardInterrupt: interrupted before there was an event.
+    """
+    with Interrupts() as interrupts, ExitStack() as stack:
+        try:
+            stack.callback(screen.close)
+            session = _Session(options, launch(options, stack, screen.report), screen, interrupts, stack)
+            return session.run()
+        finally:
+            interrupts.defer()
+            screen.close()
+
+
+class _Session:
+    def __init__(
+        self, options: DemoOptions, launched: Launched, screen: Screen, interrupts: Interrupts, stack: ExitStack
+    ) -> None:
+        self._options = options
+        self._launched = launched
+        self._screen = screen
+        self._interrupts = interrupts
+        self._following = Following(launched.store, launched.workers.pids, launched.base)
+        self._statistics = Statistics(launched.labels)
+        self._reader = OutputReader(launched.settings)
+        stack.callback(self._reader.close)
+        settings = launched.settings
+        records = EventSource(options.seed)
+        self._feed = Feed(settings.kafka.bootstrap_servers, settings.topics.input[0], records, options.rate)
+        self._control: ControlState = self._following.look()
+        self._began_s: float | None = None
+        self._ended_s = 0.0
+        self._look_at_s = self._show_at_s = 0.0
+        self._first_tag_s: float | None = None
+        self._label = launched.labels[0]
+        self._change: tuple[float, float, int, int] | None = None  # cut-offs and revisions, before and after
+        self._notice = ""
+        self._live: tuple[float, float | None] | None = None
+
+    def run(self) -> Summary:
+        """Until the time is up, or Ctrl-C."""
+        self._wait_ready()
+        self._interrupts.defer()
+        self._feed.start()
+        self._began_s = time.monotonic()
+        while not (self._interrupts.asked or self._time_is_up()):
+            self._turn()
+            self._change_halfway()
+        return self._finish()
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    def _wait_ready(self) -> None:
+        """Returns when one worker decides by the demo's cut-offs; the others join while events flow."""
+        deadline = time.monotonic() + _READY_S
+        while not any(w.heartbeat and w.heartbeat.ready for w in self._control.workers) or not self._control.live:
+            self._launched.workers.check()
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"no worker is ready after {_READY_S:g} s:\n{self._launched.workers.tail()}")
+            time.sleep(_READ_S)
+            self._control = self._following.look()
+
+    # -- one turn ----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Reads what has come; now and then looks at the fleet, and shows."""
+        outputs = self._reader.read(_READ_S)
+        now_s = time.time()
+        self._statistics.add(outputs.tags, now_s)
+        self._statistics.add_dead(outputs.dead, now_s)
+        if self._first_tag_s is None and self._statistics.tagged:
+            self._first_tag_s = command_age_s()
+        tick_s = time.monotonic()
+        if tick_s >= self._look_at_s:
+            self._look_at_s = tick_s + _LOOK_S
+            self._look()
+        if tick_s >= self._show_at_s:
+            self._show_at_s = tick_s + self._screen.interval_s
+            self._screen.show(self._shown(now_s))
+
+    def _look(self) -> None:
+        self._launched.workers.check()
+        if self._feed.error is not None:
+            raise UnavailableError(f"events cannot be written: {self._feed.error}")
+        if self._first_tag_s is None and self._elapsed_s() > _FIRST_TAG_S:
+            raise UnavailableError(f"no tag after {_FIRST_TAG_S:g} s of events:\n{self._launched.workers.tail()}")
+        self._control = self._following.look()
+        change = self._control.change
+        if change is not None and change.live_ms is not None:
+            first = self._statistics.revisions.get(change.revision)
+            seen_ms = None if first is None else max(0.0, (first.seen_at_s - change.at.timestamp()) * 1000)
+            self._live = change.live_ms, seen_ms
+
+    def _shown(self, now_s: float) -> Shown:
+        current = self._following.cutoff(self._label)
+        wanted = self._launched.cutoffs.other(self._label, current)
+        too_far = abs(wanted - current) > self._launched.settings.thresholds.max_step
+        return Shown(
+            elapsed_s=self._elapsed_s(),
+            seconds=self._options.seconds,
+            services=self._launched.services.words,
+            numbers=self._statistics.numbers(now_s),
+            control=self._control,
+            invitation=invitation(self._launched.services, f"{self._label}={plain(wanted)}", force=too_far),
+            notice=self._notice,
+        )
+
+    def _elapsed_s(self) -> float:
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+
+    # -- the change in the middle ------------------------------------------------------------------------------------
+
+    def _change_halfway(self) -> None:
+        """In a run that ends by itself nobody else may come to change anything."""
+        seconds = self._options.seconds
+        if seconds is None or self._change is not None:
+            return
+        before = self._following.cutoff(self._label)
+        after = self._launched.cutoffs.other(self._label, before)
+        if self._elapsed_s() < seconds / 2:
+            left_s = math.ceil(seconds / 2 - self._elapsed_s())
+            self._notice = f"In {left_s} s the demo moves {self._label} from {plain(before)} to {plain(after)}."
+            return
+        revision = self._control.revision
+        with contextlib.suppress(ConflictError):  # somebody at the second terminal was faster: theirs is measured
+            who = Who(AUTHOR, "the demo moves a cut-off halfway")
+            outcome = self._launched.changes.set_thresholds({self._label: after}, who, force=True)
+            revision = outcome.current.ref.revision
+        self._change = before, after, self._control.revision, revision
+
+    def _time_is_up(self) -> bool:
+        if self._options.seconds is None:
+            return False
+        change = self._control.change
+        waiting = self._change is not None and (change is None or change.live_ms is None)
+        return self._elapsed_s() >= self._options.seconds + (_LIVE_S if waiting else 0.0)
+
+    # -- end ---------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> Summary:
+        """Ends the events, and reads on until each has an outcome."""
+        self._ended_s = self._elapsed_s()
+        self._feed.stop()
+        deadline = time.monotonic() + _DRAIN_S
+        while self._statistics.outcomes < self._feed.written and time.monotonic() < deadline:
+            self._turn()
+        self._screen.close()
+        p50_ms, p99_ms = self._statistics.whole_latency_ms()
+        numbers = self._statistics.numbers(time.time())
+        services = self._launched.services
+        live_ms, seen_ms = self._live or (None, None)
+        return Summary(
+            events=self._feed.written,
+            tagged=numbers.tagged,
+            clean=numbers.clean,
+            dead_lettered=numbers.dead_lettered,
+            again=numbers.again,
+            first_tag_s=self._first_tag_s,
+            live_ms=live_ms,
+            seen_ms=seen_ms,
+            change=self._own_change(),
+            seconds=self._ended_s,
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
+            kafka=services.kind,
+            redis=services.redis_kind,
+            delivery=services.delivery,
+            workers=self._options.workers,
+        )
+
+    def _own_change(self) -> OwnChange | None:
+        if self._change is None:
+            return None
+        before, after, old, new = self._change
+        return OwnChange(self._label, before, after, self._rate(old), self._rate(new))
+
+    def _rate(self, revision: int) -> float | None:
+        found = self._statistics.revisions.get(revision)
+        return found.alerts[self._label] / found.events if found else None
