@@ -4,7 +4,6 @@ A set gives one cut-off per label, and *segment overrides*: other cut-offs for s
 language, channel or tenant matches. Overrides apply in the order they stand in; a later one wins.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +79,7 @@ def _bad_values(where: str, values: Mapping[str, float], known: Sequence[str]) -
             found.append(f"{where}.{name}: the bundle does not score this label")
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             found.append(f"{where}.{name}: must be a number, not {type(value).__name__}")
-        elif math.isnan(value) or not 0 <= value <= 1:
+        elif not 0 <= value <= 1:  # nor is NaN
             found.append(f"{where}.{name}: {value} is outside 0 … 1")
         elif round(value, 6) != value:
             found.append(f"{where}.{name}: {value!r} has more than 6 decimals; scores are compared in millionths")
@@ -103,29 +102,62 @@ class Change:
 
 
 def diff(before: ThresholdSet, after: ThresholdSet) -> list[Change]:
-    """All cut-offs that differ, base set first, then overrides by their condition."""
+    """All cut-offs that differ: base set, overrides by their condition, and where overrides meet in another order."""
+    places = {_name(when): when for when in _places(before, after)}
     changes = _diff_labels("", before.labels, after.labels)
-    old, new = ({_name(s.when): s.labels for s in t.segments} for t in (before, after))
+    old, new = _by_condition(before), _by_condition(after)
     for name in [*old, *(n for n in new if n not in old)]:
         changes += _diff_labels(name, old.get(name, {}), new.get(name, {}))
+    named = [(change.label, places[change.where].items()) for change in changes]
+    for name, when in places.items():
+        for met in _diff_labels(name, *_effective(before, after, when)):
+            if not any(label == met.label and where <= when.items() for label, where in named):
+                changes.append(met)
     return changes
 
 
 def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> list[str]:
     """Guard rail: every *effective* change larger than ``max_step``, in words.
 
-    An override that comes or goes is measured against the base value it replaces, so it cannot slip past.
+    An override that comes or goes is measured against the value it replaces, so it cannot slip past.
     """
     found = []
-    conditions: list[Mapping[str, str]] = [{}, *(s.when for t in (before, after) for s in t.segments)]
-    for when in dict.fromkeys(tuple(sorted(c.items())) for c in conditions):
-        place = dict(when)
-        segment = (place.get("lang"), place.get("channel"), place.get("tenant"))
-        old, new = before.effective(segment), after.effective(segment)
+    for place in _places(before, after):
+        old, new = _effective(before, after, place)
         for label in old:
             if label in new and abs(new[label] - old[label]) > max_step + 1e-9:
                 text = f"{label}: {old[label]:g} -> {new[label]:g} is a step of {abs(new[label] - old[label]):g}"
                 found.append(f"{_name(place) + ' ' if place else ''}{text}, above the guard rail of {max_step:g}")
+    return found
+
+
+def _places(before: ThresholdSet, after: ThresholdSet) -> list[Mapping[str, str]]:
+    """The segments at which to compare two sets, each once, the base first.
+
+    Some cut-off decides an event before, and some after: the segment that matches just the conditions of these two
+    sees the same change, so no other segment needs to be looked at.
+    """
+    found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+    for old in ({}, *(s.when for s in before.segments)):
+        for new in ({}, *(s.when for s in after.segments)):
+            if all(old.get(dimension, value) == value for dimension, value in new.items()):
+                place = {**old, **new}
+                found.setdefault(tuple(sorted(place.items())), place)
+    return list(found.values())
+
+
+def _effective(
+    before: ThresholdSet, after: ThresholdSet, place: Mapping[str, str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    segment = (place.get("lang"), place.get("channel"), place.get("tenant"))
+    return before.effective(segment), after.effective(segment)
+
+
+def _by_condition(thresholds: ThresholdSet) -> dict[str, dict[str, float]]:
+    """Cut-offs of the overrides; those of a condition that stands more than once together."""
+    found: dict[str, dict[str, float]] = {}
+    for override in thresholds.segments:
+        found.setdefault(_name(override.when), {}).update(override.labels)
     return found
 
 
