@@ -22,6 +22,6 @@ def place(
     Returns:
         Start of each pane, int64 [n], and bool [n], true where placed by arrival.
     """
-    flagged = (timestamps_ms > now_ms + max_future_ms) | (timestamps_ms < now_ms - max_age_ms)
+    flagged = (timestamps_ms > now_ms + max_future_ms) | (timestamps_ms < max(0, now_ms - max_age_ms))
     placed = np.where(flagged, now_ms, timestamps_ms)
     return placed // pane_ms * pane_ms, flagged
