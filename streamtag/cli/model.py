@@ -1,6 +1,6 @@
 """`streamtag model`: look at bundles, verify them, train and measure them."""
 
-import importlib
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -71,8 +71,8 @@ def train(
 ) -> None:
     """Train the bundle `moderation` from the Jigsaw comments, measure it and write it. Takes minutes."""
     moderation, reader = _training("moderation"), _training("data")
-    recipe = moderation.Recipe()
-    path = moderation.train_moderation(reader.read_jigsaw(data), out, version=version, recipe=recipe, report=_report)
+    comments = reader.read_jigsaw(data)
+    path = moderation.train_moderation(comments, out, version=version, recipe=moderation.RECIPE, report=_report)
     bundle = load_scorer(path, batch=settings().settings.model.batch).bundle
     if output is OutputFormat.JSON:
         evaluation = bundle.manifest.evaluation
@@ -130,7 +130,7 @@ def _find(which: str | None) -> Path:
 def _training(module: str) -> ModuleType:
     """A module of the training room, or a word on what to install."""
     try:
-        return importlib.import_module(f"streamtag.model.training.{module}")
+        return import_module(f"streamtag.model.training.{module}")
     except ModuleNotFoundError as error:
         raise StreamtagError(
             f"training and evaluation need the package {error.name}",

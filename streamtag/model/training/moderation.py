@@ -28,6 +28,8 @@ _MEANINGS = {
     "identity_hate": "Hatred of people for who they are: origin, religion, gender, orientation, disability.",
 }
 _CRITICAL = frozenset({"threat"})
+RECIPE = Recipe()
+"""Of the bundle that ships."""
 
 
 def train_moderation(data: Dataset, directory: Path, *, version: str, recipe: Recipe, report: Report) -> Path:

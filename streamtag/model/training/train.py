@@ -41,6 +41,7 @@ class Recipe(msgspec.Struct, frozen=True):
         test_share: of natural-rate groups held out.
         folds: of the training rows, for calibration.
         salt: names the split and the folds.
+        smoothing: of the log-count ratios that scale the features.
         select_strength: regularisation while buckets are ranked.
         strengths: regularisations to choose from, per label.
         iterations: of L-BFGS, at most.
@@ -51,8 +52,9 @@ class Recipe(msgspec.Struct, frozen=True):
     test_share: float = 0.3
     folds: int = 5
     salt: str = "moderation/1"
-    select_strength: float = 4.0
-    strengths: tuple[float, ...] = (1.0, 4.0, 16.0)
+    smoothing: float = 1.0
+    select_strength: float = 1.0
+    strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
     iterations: int = 60
 
 
@@ -70,10 +72,10 @@ def train(data: Dataset, labels: Sequence[Label], recipe: Recipe, report: Report
     with threadpool_limits(1):  # sums of several threads have no fixed order
         split = split_dataset(data, recipe, report)
         train_rows = np.flatnonzero(split.train)
-        texts = [data.texts[i] for i in train_rows]
+        texts = [data.texts[i] for i in train_rows.tolist()]
         targets = data.targets[train_rows]
         natural = data.natural[train_rows]
-        names = group_names([data.ids[i] for i in train_rows], split.groups[train_rows])
+        names = group_names([data.ids[i] for i in train_rows.tolist()], split.groups[train_rows])
         margins = _out_of_fold_margins(texts, targets, names, recipe, report)
         report(f"fit on all {len(texts)} training rows")
         everything = np.ones(len(texts), dtype=np.bool_)
@@ -82,7 +84,7 @@ def train(data: Dataset, labels: Sequence[Label], recipe: Recipe, report: Report
         for j, label in enumerate(labels):
             strength, calibration, threshold = _calibrate(label.id, margins[:, j, natural], targets[natural, j], recipe)
             report(f"  {label.id}: C {strength:g}, threshold {threshold:g}")
-            model = fit_logistic(selected.rows, targets[:, j], strength=strength, iterations=recipe.iterations)
+            model = _fit(selected.rows, targets[:, j], strength, recipe)
             fitted.append((msgspec.structs.replace(label, threshold=threshold), calibration, model))
     return _assemble(fitted, selected, recipe), split
 
@@ -113,14 +115,16 @@ def _all_buckets(texts: Sequence[str], contract: NgramContract, idf: NDArray[np.
     return count_matrix(contract, texts, buckets=np.arange(n, dtype=np.uint32), idf=even if idf is None else idf)
 
 
+def _fit(rows: csr_matrix, target: NDArray[np.int8], strength: float, recipe: Recipe) -> Linear:
+    return fit_logistic(rows, target, strength=strength, smoothing=recipe.smoothing, iterations=recipe.iterations)
+
+
 def _select(texts: Sequence[str], targets: NDArray[np.int8], use: NDArray[np.bool_], recipe: Recipe) -> Selected:
     """Ranks buckets by a model fitted on the rows in ``use``; returns *all* rows on the best of them."""
-    idf = inverse_document_frequency(_all_buckets([t for t, u in zip(texts, use, strict=True) if u], recipe.contract))
-    rows = _all_buckets([t for t, u in zip(texts, use, strict=True) if u], recipe.contract, idf)
-    models = [
-        fit_logistic(rows, targets[use, j], strength=recipe.select_strength, iterations=recipe.iterations)
-        for j in range(targets.shape[1])
-    ]
+    used = [texts[i] for i in np.flatnonzero(use).tolist()]
+    idf = inverse_document_frequency(_all_buckets(used, recipe.contract))
+    rows = _all_buckets(used, recipe.contract, idf)
+    models = [_fit(rows, targets[use, j], recipe.select_strength, recipe) for j in range(targets.shape[1])]
     ranked = np.argsort(-importance(models, rows), kind="stable")
     buckets = np.sort(ranked[: recipe.buckets]).astype(np.uint32)
     kept = idf[buckets]
@@ -140,7 +144,7 @@ def _out_of_fold_margins(
         inside, outside = selected.rows[use], selected.rows[~use]
         for s, strength in enumerate(recipe.strengths):
             for j in range(targets.shape[1]):
-                model = fit_logistic(inside, targets[use, j], strength=strength, iterations=recipe.iterations)
+                model = _fit(inside, targets[use, j], strength, recipe)
                 margins[s, j, ~use] = model.margin(outside)
     return margins
 

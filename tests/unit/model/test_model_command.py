@@ -1,0 +1,100 @@
+"""`streamtag model`: what it shows, and what it says when it cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_bundle import build_tiny_bundle
+from typer.testing import CliRunner
+
+from streamtag.cli import context
+from streamtag.cli import model as model_module
+from streamtag.cli.model import app
+from streamtag.errors import BundleError, NotFoundError, StreamtagError
+from streamtag.model.bundle import MODEL
+from streamtag.model.registry import find_bundle
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of bundles that the settings name."""
+    overrides = {"model.directories": f"[{tmp_path}]", "model.bundle": "tiny"}
+    monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    found = CliRunner().invoke(app, list(arguments))
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def run_json(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--output", "json"))
+
+
+def test_list_names_every_bundle_and_why_one_would_be_refused(directory: Path) -> None:
+    build_tiny_bundle(directory, version="1")
+    broken = build_tiny_bundle(directory, version="2")
+    (broken / MODEL).write_bytes(b"")
+    found = {(b["name"], b["version"]): b for b in run_json("list")["bundles"]}
+    assert found.keys() == {("tiny", "1"), ("tiny", "2"), ("moderation", "1")}
+    assert found["tiny", "1"]["problems"] == []
+    assert found["tiny", "1"]["labels"] == ["spam", "greeting"]
+    assert found["tiny", "2"]["problems"][0].startswith(MODEL)
+    assert "tiny" in run("list")
+
+
+def test_show_gives_identity_labels_and_figures(directory: Path) -> None:
+    build_tiny_bundle(directory)
+    shown = run_json("show", "moderation")
+    assert shown["ref"]["name"] == "moderation"
+    assert shown["manifest"]["evaluation"]["mean_roc_auc"] > 0.975
+    text = run("show", "moderation")
+    for part in ("moderation@1", shown["ref"]["sha256"], "identity_hate", "ROC-AUC"):
+        assert part in text
+    assert "tiny@1" in run("show")  # the bundle of the settings, which was never evaluated
+
+
+def test_verify_runs_the_gates(directory: Path) -> None:
+    path = build_tiny_bundle(directory)
+    assert run_json("verify")["valid"] is True
+    assert "passes every gate" in run("verify", str(path))
+    (path / MODEL).write_bytes(b"")
+    with pytest.raises(BundleError):
+        run("verify")
+
+
+def test_what_is_not_there_is_said(directory: Path) -> None:
+    with pytest.raises(NotFoundError):
+        run("show", "nobody")
+    with pytest.raises(NotFoundError, match="jigsaw"):
+        run("evaluate", "--data", str(directory), "--bundle", "moderation")
+
+
+def test_a_missing_extra_is_named_with_what_to_install(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+
+    monkeypatch.setattr(model_module, "import_module", missing)
+    with pytest.raises(StreamtagError, match="sklearn") as caught:
+        run("evaluate", "--data", str(directory), "--bundle", str(find_bundle("moderation", [])))
+    assert "streamtag[train]" in caught.value.hint
+
+
+def test_train_and_evaluate_agree(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_training import RECIPE, write_comments
+
+    from streamtag.model.training import moderation
+
+    write_comments(directory / "data")
+    monkeypatch.setattr(moderation, "RECIPE", RECIPE)
+    trained = run_json("train", "--data", str(directory / "data"), "--out", str(directory), "--version", "9")
+    assert trained["ref"]["version"] == "9"
+    found = run_json("evaluate", "--data", str(directory / "data"), "--bundle", "moderation@9")
+    assert found["as_recorded"] is True
+    assert found["figures"]["mean_roc_auc"] == trained["evaluation"]["mean_roc_auc"]
+    assert "as recorded" in run("evaluate", "--data", str(directory / "data"), "--bundle", "moderation@9")
