@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from streamtag.stream import faultpoints
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.positions import Positions
 from streamtag.stream.processor import Commit, Hold, Partition, Processor
@@ -236,8 +237,10 @@ class Runner:
         if self._open_epoch is None:
             self._sink.open()
             self._open_epoch, self._opened_at = batch.epoch, self._clock()
+        faultpoints.reached("produce.before")
         for output in self._processor.process(batch.records):
             self._sink.produce(output)
+        faultpoints.reached("produce.after")
         with self._lock:
             self._check_doom()
             for partition, end in _ends(batch).items():
@@ -254,6 +257,7 @@ class Runner:
         if covered:
             for output in self._processor.close(covered):
                 self._sink.produce(output)
+            faultpoints.reached("summaries.after")
         commits = self._processor.commits(covered) if covered else {}
         self._sink.commit({p: Commit(c.position, self._source.metadata_of(p, c.metadata)) for p, c in commits.items()})
         with self._lock:

@@ -13,6 +13,7 @@ from typing import Protocol
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streamtag.errors import StreamtagError
+from streamtag.stream import faultpoints
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.telemetry.metrics import Metrics
@@ -99,8 +100,10 @@ class TransactionSink:
         """Begins a transaction, after making the producer where there is none yet."""
         self.settle()
         assert self._producer is not None, "settle() makes one"
+        faultpoints.reached("begin.before")
         self._attempt(self._producer.begin_transaction)
         self._begun = True
+        faultpoints.reached("begin.after")
 
     def produce(self, output: Output) -> None:
         """Queues one record."""
@@ -112,8 +115,12 @@ class TransactionSink:
         assert self._producer is not None, "open() comes first"
         offsets = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         producer, metadata = self._producer, self._group_metadata()
+        faultpoints.reached("offsets.before")
         self._attempt(lambda: producer.send_offsets_to_transaction(offsets, metadata, _CALL_S))
+        faultpoints.reached("offsets.after")
+        faultpoints.reached("commit.before")
         self._attempt(lambda: producer.commit_transaction(_CALL_S))
+        faultpoints.reached("commit.after")
         self._begun = False
         self._fenced_at = None
         self._metrics.add("streamtag.transactions", outcome="committed")
@@ -123,6 +130,7 @@ class TransactionSink:
         if self._producer is None or not self._begun:
             return
         producer = self._producer
+        faultpoints.reached("abort.before")
         try:
             self._attempt(lambda: producer.abort_transaction(_CALL_S))
             self._metrics.add("streamtag.transactions", outcome="aborted")
@@ -130,11 +138,13 @@ class TransactionSink:
             log.warning("abort failed, making a new producer", extra={"cause": undone.cause})
             self._discard()
         self._begun = False
+        faultpoints.reached("abort.after")
 
     def settle(self) -> None:
         """Makes a producer where there is none: its start ends whatever its predecessor left open."""
         if self._producer is None:
             self._producer = self._connect()
+            faultpoints.reached("connect.after")
 
     def close(self) -> None:
         """Aborts what is open and lets go of the producer."""
@@ -245,17 +255,20 @@ class DeliverySink:
     def commit(self, commits: Mapping[Partition, Commit]) -> None:
         """Waits for every delivery, then commits the positions."""
         assert self._producer is not None, "open() comes first"
+        faultpoints.reached("offsets.before")
         while self._producer.flush(_CALL_S):
             if self._stopping():
                 raise Undone("stopping")
         if self._failed is not None:
             raise Undone(self._failed)
+        faultpoints.reached("commit.before")
         try:
             self._commit_positions([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             self._metrics.add("streamtag.kafka.errors", code=error.name())
             raise Undone(error.name()) from None
+        faultpoints.reached("commit.after")
         self._metrics.add("streamtag.transactions", outcome="committed")
 
     def abort(self) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streamtag.stream import faultpoints
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
 from streamtag.stream.start import Start, StartResolver, pack
@@ -266,6 +267,7 @@ class Source:
             self._retry_at = self._clock() + 0.25
             return
         self._unresolved -= set(wanted)
+        faultpoints.reached("resolve.after")
         for (topic, index), start in starts.items():
             self._report(topic, index, start)
             self._reading[topic, index] = start.partitions
@@ -291,11 +293,13 @@ class Source:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         started = self._clock()
+        faultpoints.reached("revoke.before")
         self.epoch += 1  # first: nothing more of the old epoch is begun
         if not self._owner.finish(self._options.revoke_budget_ms / 1000):
             self._metrics.add("streamtag.revoke.overruns")
             log.warning("revoke overran its budget, the open transaction will be undone")
         self._give_up(consumer, partitions, "revoked")
+        faultpoints.reached("revoke.after")
         self._metrics.record("streamtag.revoke.duration", self._clock() - started)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
