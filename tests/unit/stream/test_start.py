@@ -1,0 +1,187 @@
+"""Where reading starts: nothing is skipped that the group should see, and nothing is read that it should not."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from fake_broker import FakeBroker, FakeConsumer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamtag.stream.processor import Partition
+from streamtag.stream.start import Start, StartResolver, pack, resume, unpack
+
+
+class Member:
+    """A member of a group: resolves positions, and commits first ones, as the polling side does."""
+
+    def __init__(self, broker: FakeBroker, start: str = "earliest") -> None:
+        self.broker = broker
+        self._resolver = StartResolver(FakeConsumer(broker, {}), start, timeout_s=1)  # type: ignore[arg-type]
+
+    def resolve(self, *partitions: Partition) -> dict[Partition, Start]:
+        return dict(self._resolver.resolve(partitions))
+
+    def commit_first(self, starts: dict[Partition, Start]) -> None:
+        self.broker.commit(
+            [TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first]
+        )
+
+    def start(self, *partitions: Partition) -> dict[Partition, int]:
+        found = self.resolve(*partitions)
+        self.commit_first(found)
+        return {partition: start.position for partition, start in found.items()}
+
+
+def content(partition: int) -> Partition:
+    return "content", partition
+
+
+def broker_with(*records: int) -> FakeBroker:
+    broker = FakeBroker(content=len(records))
+    for partition, count in enumerate(records):
+        broker.write(content(partition), count)
+    return broker
+
+
+# -- metadata of commits -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 999_999_999), st.text(max_size=4_000))
+def test_what_was_packed_is_unpacked(partitions: int, metadata: str) -> None:
+    assert unpack(pack(partitions, metadata)) == (partitions, metadata)
+
+
+@pytest.mark.parametrize("foreign", [None, "", "p=", "p=;", "p=x;", "p=4", "NTg0", " p=4;"])
+def test_a_commit_of_somebody_else_is_known_as_such(foreign: str | None) -> None:
+    assert unpack(foreign) == (None, foreign or "")
+
+
+# -- with a commit -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
+def test_a_commit_is_resumed_unless_the_log_does_not_hold_it(committed: int, low: int, records: int) -> None:
+    high = low + records
+    found = resume(committed, "memory", 4, low, high)
+    assert (found.first, found.metadata, found.partitions) == (False, "memory", 4)
+    assert low <= found.position <= high
+    if low <= committed <= high:
+        assert found == Start(committed, metadata="memory", partitions=4)
+    elif committed < low:
+        assert (found.position, found.expired, found.rewound) == (low, low - committed, False)
+    else:
+        assert (found.position, found.expired, found.rewound) == (low, 0, True)
+
+
+def test_a_processor_gets_back_what_it_remembered_with_its_commit() -> None:
+    broker = broker_with(5)
+    broker.commit([TopicPartition("content", 0, 3, pack(1, "closed=1700"))])
+    [found] = Member(broker).resolve(content(0)).values()
+    assert (found.position, found.metadata, found.partitions) == (3, "closed=1700", 1)
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_foreign_commit_is_resumed_whatever_start_says(start: str) -> None:
+    broker = broker_with(5)
+    broker.commit([TopicPartition("content", 0, 3, "by another tool")])
+    assert Member(broker, start).start(content(0)) == {content(0): 3}
+
+
+# -- without a commit --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "position"),
+    [
+        ("earliest", 2),
+        ("latest", 9),
+        ("1970-01-01T00:00:02Z", 6),
+        ("1970-01-01T01:00:02+01:00", 6),
+        ("1970-01-01T00:00:00Z", 2),
+        ("1970-01-01T00:00:09Z", 9),
+    ],
+)
+def test_the_first_start_is_where_the_setting_says(start: str, position: int) -> None:
+    broker = FakeBroker(content=1)
+    broker.write(content(0), 6, timestamp_ms=1_000)
+    broker.write(content(0), 3, timestamp_ms=2_000)
+    broker.expire(content(0), 2)
+    assert Member(broker, start).start(content(0)) == {content(0): position}
+
+
+@pytest.mark.parametrize("start", ["latest", "2100-01-01T00:00:00Z"])
+def test_an_idle_partition_keeps_its_start_over_a_restart(start: str) -> None:
+    broker = broker_with(5)
+    Member(broker, start).start(content(0))
+    broker.write(content(0), 3)  # while no worker runs
+    assert Member(broker, start).start(content(0)) == {content(0): 5}
+
+
+@pytest.mark.parametrize("start", ["latest", "2100-01-01T00:00:00Z"])
+def test_a_partition_added_later_is_read_from_its_beginning(start: str) -> None:
+    broker = broker_with(5, 5)
+    member = Member(broker, start)
+    assert member.start(content(0), content(1)) == {content(0): 5, content(1): 5}
+    for _ in range(2):
+        added = broker.add_partition("content")
+        broker.write(added, 3)
+        assert member.start(added) == {added: 0}
+    assert Member(broker, start).start(added) == {added: 0}
+
+
+def test_a_partition_added_to_a_group_of_foreign_commits_is_read_from_its_beginning() -> None:
+    broker = broker_with(5, 5)
+    broker.commit([TopicPartition("content", 0, 3, "")])
+    assert Member(broker, "latest").start(content(1)) == {content(1): 0}
+
+
+def test_topics_do_not_count_as_one_another() -> None:
+    broker = FakeBroker(content=1, other=3)
+    for partition in broker.logs:
+        broker.write(partition, 5)
+    member = Member(broker, "latest")
+    member.start(content(0))
+    assert member.start(("other", 2)) == {("other", 2): 5}
+
+
+@given(st.data())
+def test_members_that_start_at_the_same_moment_all_start_where_the_setting_says(data: st.DataObject) -> None:
+    """Each resolves and commits at any moment between the others; rebalances may hand a partition on in between."""
+    broker = broker_with(*[5] * 4)
+    members = [Member(broker, "latest") for _ in range(3)]
+    pending: list[tuple[Member, dict[Partition, Start]]] = []
+    for partition in data.draw(st.permutations(range(4))):
+        member = data.draw(st.sampled_from(members))
+        starts = member.resolve(content(partition))
+        assert [start.position for start in starts.values()] == [5]
+        pending.append((member, starts))
+        for _ in range(data.draw(st.integers(0, len(pending)))):
+            one, found = pending.pop(data.draw(st.integers(0, len(pending) - 1)))
+            one.commit_first(found)
+    for one, found in pending:
+        one.commit_first(found)
+    added = broker.add_partition("content")
+    broker.write(added, 2)
+    assert data.draw(st.sampled_from(members)).start(added) == {added: 0}
+
+
+# -- trouble -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["list_topics", "committed", "get_watermark_offsets", "offsets_for_times"])
+def test_an_answer_that_does_not_come_is_an_error_never_a_guess(call: str) -> None:
+    broker = broker_with(5)
+    broker.trouble[call].append(KafkaError(KafkaError._TIMED_OUT))
+    with pytest.raises(KafkaException):
+        Member(broker, "2020-01-01T00:00:00Z").start(content(0))
+
+
+def test_a_topic_that_does_not_exist_yet_is_an_error() -> None:
+    with pytest.raises(KafkaException):
+        Member(FakeBroker()).start(content(0))
+
+
+def test_a_commit_within_a_transaction_that_is_still_open_is_an_error() -> None:
+    broker = broker_with(5)
+    broker.unstable.add(content(0))
+    with pytest.raises(KafkaException):
+        Member(broker).start(content(0))
