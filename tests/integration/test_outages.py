@@ -1,14 +1,17 @@
 """Redis and Kafka away, frozen, emptied, set back or lying: the worker keeps its last good release, and lives."""
 
+import json
 import shutil
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from pipeline import Ledger, check_all, events, wait_covered
 from services import MakeTopics, wait_until
 from test_bad_input import streamtag
+from tiny_bundle import build_tiny_bundle
 from workers import Fleet
 
 from streamtag.control.changes import ReleaseChanges, Who
@@ -17,7 +20,7 @@ from streamtag.control.store import ControlStore
 from streamtag.devstack.kafka import KafkaServer
 from streamtag.devstack.redis import RedisServer
 from streamtag.domain.release import BundleRef
-from streamtag.model.bundle import read_bundle
+from streamtag.model.bundle import PARITY, read_bundle, write_bundle
 from streamtag.settings import RedisSettings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
@@ -132,7 +135,7 @@ def test_a_corrupt_release_is_refused_and_the_old_one_keeps_deciding(
     assert worker.alive
 
 
-def test_a_bundle_with_a_wrong_hash_or_failing_parity_or_other_labels_is_refused(
+def test_a_bundle_with_a_wrong_hash_or_that_is_nowhere_is_refused(
     fleet: Fleet, ledger: Ledger, tmp_path: Path, bundles: Path
 ) -> None:
     fleet.bundles = tmp_path / "bundles"
@@ -159,6 +162,32 @@ def test_a_bundle_with_a_wrong_hash_or_failing_parity_or_other_labels_is_refused
     outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
     assert not problems, problems[:5]
     assert {tag.event["release"]["bundle"]["version"] for tag in outputs.tags} == {"1"}
+
+
+def test_a_bundle_that_fails_parity_or_does_not_match_its_thresholds_is_refused(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path, bundles: Path
+) -> None:
+    fleet.bundles = tmp_path / "bundles"
+    shutil.copytree(bundles, fleet.bundles)
+    sound = read_bundle(fleet.bundles / "tiny" / "2")
+    files = {name: (sound.path / name).read_bytes() for name in sound.manifest.files}
+    parity = json.loads(files[PARITY])
+    parity["fixtures"][4]["scores"][0] += 0.01
+    files[PARITY] = json.dumps(parity).encode()
+    manifest = msgspec.structs.replace(sound.manifest, version="5", files={})
+    lying = read_bundle(write_bundle(fleet.bundles, manifest, files))
+    other = read_bundle(build_tiny_bundle(fleet.bundles, ("spam", "advert"), version="6"))
+
+    worker = fleet.start().wait_ready()
+    changes_of(fleet).promote(lying.ref, lying.labels, WHO)
+    worker.wait_unready("parity")
+    changes_of(fleet).promote(other.ref, sound.labels, WHO)  # somebody claims that it has the old labels
+    worker.wait_unready("do not match")
+    ledger.write(list(events(200, seed=28)))
+    wait_covered(ledger, 30)
+    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    assert not problems, problems[:5]
+    assert {tag.event["release"]["number"] for tag in outputs.tags} == {1}
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
