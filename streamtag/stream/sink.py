@@ -262,8 +262,10 @@ class DeliverySink:
         if self._failed is not None:
             raise Undone(self._failed)
         faultpoints.reached("commit.before")
+        positions = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         try:
-            self._commit_positions([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
+            if positions:  # a consumer refuses to commit none
+                self._commit_positions(positions)
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             self._metrics.add("streamtag.kafka.errors", code=error.name())
