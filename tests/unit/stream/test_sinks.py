@@ -1,0 +1,414 @@
+"""Sinks: outputs and positions go together, and every error of the client ends in one known way."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamtag.stream import sink as sink_module
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.processor import Commit, Output
+from streamtag.stream.sink import DeliverySink, TransactionSink, TwinError, Undone
+from streamtag.telemetry.metrics import Metrics
+
+RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "retriable", False, True, False)
+ABORTABLE = KafkaError(KafkaError.INVALID_TXN_STATE, "abortable", False, False, True)
+FENCED = KafkaError(KafkaError._FENCED, "fatal", True, False, False)
+FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "fatal", True, False, False)
+NOT_AUTHORISED = KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "no", False, False, False)
+REFUSED = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+
+OPTIONS = StreamOptions(
+    bootstrap_servers="127.0.0.1:1",
+    group="g",
+    topics=("content",),
+    transactional_id="g-0",
+    transaction_timeout_ms=10_000,
+)
+RECORD = Output("tags", b"key", b"value")
+COMMITS = {("content", 0): Commit(7, "p=4;")}
+
+
+class FakeClient:
+    """What all producers of one test have in common: calls in order, and errors ordered for the next ones."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.errors: defaultdict[str, deque[KafkaError]] = defaultdict(deque)
+        self.made = 0
+        self.buffer_full = 0
+        self.offsets: list[TopicPartition] = []
+        self.metadata: object = None
+
+    def order(self, call: str, *errors: KafkaError) -> None:
+        self.errors[call].extend(errors)
+
+    def make(self, config: dict[str, Any], **_: object) -> "FakeProducer":
+        self.made += 1
+        return FakeProducer(self)
+
+
+class FakeProducer:
+    """What the sinks use of a producer."""
+
+    def __init__(self, client: FakeClient) -> None:
+        self._client = client
+        self._name = client.made
+        self.waiting: list[Callable[[KafkaError | None, object], None]] = []
+        self.outcomes: deque[KafkaError | None] = deque()  # of the next deliveries; none left = outstanding
+
+    def _call(self, name: str) -> None:
+        self._client.calls.append(f"{name} {self._name}")
+        if self._client.errors[name]:
+            raise KafkaException(self._client.errors[name].popleft())
+
+    def init_transactions(self, _timeout: float) -> None:
+        self._call("init")
+
+    def begin_transaction(self) -> None:
+        self._call("begin")
+
+    def produce(self, _topic: str, _value: bytes, _key: bytes, **rest: Any) -> None:
+        if self._client.buffer_full:
+            self._client.buffer_full -= 1
+            raise BufferError
+        self._call("produce")
+        if rest.get("on_delivery"):
+            self.waiting.append(rest["on_delivery"])
+
+    def poll(self, _timeout: float) -> None:
+        self._call("poll")
+
+    def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, _timeout: float) -> None:
+        self._client.offsets, self._client.metadata = offsets, metadata
+        self._call("offsets")
+
+    def commit_transaction(self, _timeout: float) -> None:
+        self._call("commit")
+
+    def abort_transaction(self, _timeout: float) -> None:
+        self._call("abort")
+
+    def purge(self) -> None:
+        self._call("purge")
+        for report in self.waiting:
+            report(KafkaError(KafkaError._PURGE_QUEUE), None)
+        self.waiting.clear()
+
+    def flush(self, _timeout: float) -> int:
+        while self.waiting and self.outcomes:
+            self.waiting.pop(0)(self.outcomes.popleft(), None)
+        return len(self.waiting)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClient]:
+    made = FakeClient()
+    monkeypatch.setattr(sink_module, "Producer", made.make)
+    monkeypatch.setattr(sink_module, "wait", lambda _seconds, _stopping: None)
+    yield made
+    assert not any(made.errors.values()), f"errors that were never met: {made.errors}"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stopping() -> list[bool]:
+    return []
+
+
+@pytest.fixture
+def sink(client: FakeClient, clock: Clock, stopping: list[bool]) -> TransactionSink:
+    return TransactionSink(
+        OPTIONS,
+        Metrics.in_memory(),
+        group_metadata=lambda: "generation 5",
+        stopping=lambda: bool(stopping),
+        clock=clock,
+    )
+
+
+def transact(sink: TransactionSink) -> None:
+    sink.open()
+    sink.produce(RECORD)
+    sink.commit(COMMITS)
+
+
+# -- exactly once ------------------------------------------------------------------------------------------------------
+
+
+def test_outputs_then_positions_then_the_commit_go_into_one_transaction(
+    sink: TransactionSink, client: FakeClient
+) -> None:
+    transact(sink)
+    transact(sink)
+    once = ["begin 1", "produce 1", "offsets 1", "commit 1"]
+    assert client.calls == ["init 1", *once, *once]
+    [offset] = client.offsets
+    assert (offset.topic, offset.partition, offset.offset, offset.metadata) == ("content", 0, 7, "p=4;")
+    assert client.metadata == "generation 5"
+
+
+def test_a_transaction_that_is_doomed_sends_no_positions(client: FakeClient) -> None:
+    def doomed() -> object:
+        raise Undone("revoked")
+
+    sink = TransactionSink(OPTIONS, Metrics.in_memory(), group_metadata=doomed, stopping=lambda: False)
+    sink.open()
+    sink.produce(RECORD)
+    with pytest.raises(Undone, match="revoked"):
+        sink.commit(COMMITS)
+    sink.abort()
+    assert client.calls == ["init 1", "begin 1", "produce 1", "abort 1"]
+
+
+@pytest.mark.parametrize("call", ["init", "offsets", "commit"])
+def test_a_retriable_call_is_repeated_until_it_succeeds(sink: TransactionSink, client: FakeClient, call: str) -> None:
+    client.order(call, *[RETRIABLE] * 4)
+    transact(sink)
+    assert client.calls.count(f"{call} 1") == 5
+    assert client.calls[-1] == "commit 1"
+    assert client.made == 1
+
+
+@pytest.mark.parametrize("call", ["offsets", "commit"])
+def test_whoever_stops_does_not_repeat_for_ever(
+    sink: TransactionSink, client: FakeClient, stopping: list[bool], call: str
+) -> None:
+    client.order(call, RETRIABLE)
+    sink.open()
+    stopping.append(True)
+    with pytest.raises(Undone, match="stopping"):
+        sink.commit(COMMITS)
+
+
+@pytest.mark.parametrize("call", ["begin", "produce", "offsets", "commit"])
+@pytest.mark.parametrize("error", [ABORTABLE, NOT_AUTHORISED, REFUSED])
+def test_an_error_that_cannot_be_retried_ends_the_transaction_and_the_producer_goes_on(
+    sink: TransactionSink, client: FakeClient, call: str, error: KafkaError
+) -> None:
+    client.order(call, error)
+    with pytest.raises(Undone, match=error.name()):
+        transact(sink)
+    sink.abort()
+    transact(sink)
+    assert client.calls[-4:] == ["begin 1", "produce 1", "offsets 1", "commit 1"]
+    assert ("abort 1" in client.calls) == (call != "begin")
+
+
+@pytest.mark.parametrize("call", ["begin", "offsets", "commit"])
+@pytest.mark.parametrize("error", [FENCED, FATAL])
+def test_a_fatal_error_makes_a_new_producer_that_first_ends_what_is_open(
+    sink: TransactionSink, client: FakeClient, call: str, error: KafkaError
+) -> None:
+    client.order(call, error)
+    with pytest.raises(Undone, match="fenced"):
+        transact(sink)
+    sink.abort()
+    sink.settle()
+    assert client.calls[-2:] == ["purge 1", "init 2"]
+    transact(sink)
+    assert client.calls[-4:] == ["begin 2", "produce 2", "offsets 2", "commit 2"]
+
+
+def test_an_abort_that_fails_makes_a_new_producer(sink: TransactionSink, client: FakeClient) -> None:
+    client.order("abort", RETRIABLE, ABORTABLE)
+    sink.open()
+    sink.abort()
+    transact(sink)
+    assert client.calls[2:] == [
+        *("abort 1", "abort 1", "purge 1"),
+        *("init 2", "begin 2", "produce 2", "offsets 2", "commit 2"),
+    ]
+
+
+def test_fenced_twice_at_once_is_a_twin(sink: TransactionSink, client: FakeClient, clock: Clock) -> None:
+    client.order("commit", FENCED, FENCED)
+    with pytest.raises(Undone):
+        transact(sink)
+    clock.now += OPTIONS.transaction_timeout_ms / 1000 - 0.1
+    with pytest.raises(TwinError, match="'g-0'") as caught:
+        transact(sink)
+    assert caught.value.exit_code == 7
+    assert "slot" in caught.value.hint
+
+
+def test_fenced_again_after_the_transaction_timeout_is_a_slow_broker_not_a_twin(
+    sink: TransactionSink, client: FakeClient, clock: Clock
+) -> None:
+    client.order("commit", *[FENCED] * 3)
+    for _ in range(3):
+        with pytest.raises(Undone, match="fenced"):
+            transact(sink)
+        clock.now += OPTIONS.transaction_timeout_ms / 1000
+    transact(sink)
+
+
+def test_fenced_after_a_commit_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
+    for _ in range(3):
+        client.order("commit", FENCED)
+        with pytest.raises(Undone, match="fenced"):
+            transact(sink)
+        transact(sink)
+
+
+def test_another_fatal_error_twice_at_once_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
+    client.order("commit", FENCED, FATAL)
+    for _ in range(2):
+        with pytest.raises(Undone, match="fenced"):
+            transact(sink)
+    transact(sink)
+
+
+def test_a_producer_that_may_not_start_transactions_is_replaced_until_one_may(
+    sink: TransactionSink, client: FakeClient
+) -> None:
+    client.order("init", NOT_AUTHORISED, FENCED, RETRIABLE)
+    sink.settle()
+    assert client.calls == ["init 1", "init 2", "init 3", "init 3"]
+
+
+def test_whoever_stops_does_not_wait_for_the_broker(
+    sink: TransactionSink, client: FakeClient, stopping: list[bool]
+) -> None:
+    stopping.append(True)
+    client.order("init", RETRIABLE)
+    with pytest.raises(Undone, match="stopping"):
+        sink.settle()
+
+
+def test_a_full_queue_is_waited_for(sink: TransactionSink, client: FakeClient, stopping: list[bool]) -> None:
+    sink.open()
+    client.buffer_full = 3
+    sink.produce(RECORD)
+    assert client.calls[-4:] == ["poll 1", "poll 1", "poll 1", "produce 1"]
+    client.buffer_full = 1
+    stopping.append(True)
+    with pytest.raises(Undone, match="stopping"):
+        sink.produce(RECORD)
+
+
+def test_closing_aborts_what_is_open(sink: TransactionSink, client: FakeClient) -> None:
+    sink.close()
+    assert client.calls == []
+    sink.open()
+    sink.close()
+    sink.close()
+    assert client.calls == ["init 1", "begin 1", "abort 1", "purge 1"]
+
+
+def test_aborting_where_nothing_is_open_is_free(sink: TransactionSink, client: FakeClient) -> None:
+    sink.abort()
+    transact(sink)
+    sink.abort()
+    assert not any(call.startswith("abort") for call in client.calls)
+
+
+# -- at least once -----------------------------------------------------------------------------------------------------
+
+
+class Deliveries:
+    """A `DeliverySink` whose deliveries end as told, and the positions it has committed."""
+
+    def __init__(self, client: FakeClient) -> None:
+        self.client = client
+        self.positions: list[list[TopicPartition]] = []
+        self.stopping = False
+        self.sink = DeliverySink(
+            OPTIONS, Metrics.in_memory(), commit_positions=self._commit, stopping=lambda: self.stopping
+        )
+
+    def _commit(self, positions: list[TopicPartition]) -> None:
+        self.client.calls.append("positions")
+        if self.client.errors["positions"]:
+            raise KafkaException(self.client.errors["positions"].popleft())
+        self.positions.append(positions)
+
+    def transact(self, *outcomes: KafkaError | None, outstanding: int = 0) -> None:
+        self.sink.open()
+        producer = self.sink._producer
+        assert isinstance(producer, FakeProducer)
+        producer.outcomes.extend(outcomes)
+        for _ in range(len(outcomes) + outstanding):
+            self.sink.produce(RECORD)
+        self.stopping = outstanding > 0
+        self.sink.commit(COMMITS)
+
+
+@pytest.fixture
+def deliveries(client: FakeClient) -> Deliveries:
+    return Deliveries(client)
+
+
+def test_positions_are_committed_after_every_delivery_is_confirmed(deliveries: Deliveries) -> None:
+    deliveries.transact(None, None)
+    [[found]] = deliveries.positions
+    assert (found.topic, found.partition, found.offset, found.metadata) == ("content", 0, 7, "p=4;")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.sampled_from([None, None, REFUSED, RETRIABLE]), max_size=4), max_size=6), st.data())
+def test_positions_are_committed_exactly_where_nothing_failed_and_nothing_is_outstanding(
+    client: FakeClient, attempts: list[list[KafkaError | None]], data: st.DataObject
+) -> None:
+    deliveries = Deliveries(client)
+    for outcomes in attempts:
+        outstanding = data.draw(st.integers(0, 2))
+        before = len(deliveries.positions)
+        complete = not outstanding and all(outcome is None for outcome in outcomes)
+        try:
+            deliveries.transact(*outcomes, outstanding=outstanding)
+        except Undone:
+            deliveries.sink.abort()
+        assert (len(deliveries.positions) - before == 1) == complete
+
+
+def test_what_failed_before_an_abort_does_not_spoil_the_next_attempt(
+    deliveries: Deliveries, client: FakeClient
+) -> None:
+    with pytest.raises(Undone, match="MSG_SIZE_TOO_LARGE"):
+        deliveries.transact(None, REFUSED)
+    deliveries.sink.abort()
+    deliveries.transact(None)
+    assert client.made == 2
+    assert len(deliveries.positions) == 1
+
+
+def test_a_commit_that_is_refused_undoes(deliveries: Deliveries, client: FakeClient) -> None:
+    client.order("positions", KafkaError(KafkaError.ILLEGAL_GENERATION))
+    with pytest.raises(Undone, match="ILLEGAL_GENERATION"):
+        deliveries.transact(None)
+    assert deliveries.positions == []
+
+
+def test_where_no_position_moves_nothing_is_committed(deliveries: Deliveries) -> None:
+    """A processor may lag behind: a client refuses a commit of no positions, so none is asked for."""
+    deliveries.sink.open()
+    deliveries.sink.commit({})
+    assert "positions" not in deliveries.client.calls
+
+
+def test_closing_drops_what_is_queued(deliveries: Deliveries, client: FakeClient) -> None:
+    deliveries.sink.settle()
+    deliveries.sink.close()
+    assert client.calls == []
+    deliveries.sink.open()
+    deliveries.sink.produce(RECORD)
+    deliveries.sink.close()
+    assert client.calls == ["produce 1", "purge 1"]
+    assert deliveries.positions == []
