@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,7 +87,7 @@ class Load(threading.Thread):
 
     def __init__(self, bootstrap: str, topic: str, events: Iterator[Event], per_s: int) -> None:
         super().__init__(name="load", daemon=True)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 3})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0})
         self._topic = topic
         self._events = events
         self._per_s = per_s
@@ -238,8 +238,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def run(bundle: Path, *, changes: int, per_s: int) -> dict[str, object]:
     """The whole measurement; the document for ``reports/propagation.json``."""
     random_ = random.Random(1)
-    with running() as stack:
-        propagation = Propagation(stack, bundle)
+    with running() as stack, closing(Propagation(stack, bundle)) as propagation:
         events = Corpus().events(1_000_000_000)
         load = Load(stack.bootstrap, propagation.topics["input"], events, per_s)
         done, lags = [], []
@@ -251,8 +250,8 @@ def run(bundle: Path, *, changes: int, per_s: int) -> dict[str, object]:
                     report.say(f"{number + 1} of {changes} changes")
                 time.sleep(random_.uniform(*_PAUSE_S))
         decided = propagation.check(done)
-        propagation.close()
-    return document(done, load=per_s, decided=decided, lag=percentile(lags, 0.5))
+        services = stack.services
+    return {**document(done, load=per_s, decided=decided, lag=percentile(lags, 0.5)), **services}
 
 
 def document(changes: Sequence[Change], *, load: int, decided: int, lag: float) -> dict[str, object]:

@@ -13,8 +13,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from streamtag.devstack import kafka_jars
-
 from .cpu import machine_facts
 from .plain import STEPS
 
@@ -67,7 +65,7 @@ def origin() -> dict[str, object]:
     }
 
 
-def document(facts: Mapping[str, object], rounds: Rounds, *, kafka: str) -> dict[str, object]:
+def document(facts: Mapping[str, object], rounds: Rounds) -> dict[str, object]:
     """Medians first, then spread, facts and every round."""
     spreads = {peer: {name: spread([r[peer][name] for r in rounds]) for name in rounds[0][peer]} for peer in PEERS}
     us = {peer: spreads[peer]["plain_us" if peer == "plain" else "us"]["median"] for peer in PEERS}
@@ -82,7 +80,6 @@ def document(facts: Mapping[str, object], rounds: Rounds, *, kafka: str) -> dict
         **{f"{step}_us": spreads["plain"][f"{step}_us"]["median"] for step in STEPS},
         "spread": spreads,
         **origin(),
-        "kafka": {"from": kafka, "version": kafka_jars.kafka_version()},
         **facts,
         "rounds": list(rounds),
     }

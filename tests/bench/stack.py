@@ -2,12 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+
 from streamtag.devstack.kafka import find_kafka
+from streamtag.devstack.kafka_jars import kafka_version
 from streamtag.devstack.redis import find_redis
 
 PARTITIONS = 4
@@ -21,14 +24,14 @@ class Stack:
         bootstrap: Kafka.
         redis_url: Redis.
         broker_pids: the broker's process, where it is ours.
-        kafka: where it comes from, for the report.
+        services: where they come from and their versions, for the report.
         directory: for logs and state; gone afterwards.
     """
 
     bootstrap: str
     redis_url: str
     broker_pids: tuple[int, ...]
-    kafka: str
+    services: Mapping[str, object]
     directory: Path
 
 
@@ -46,9 +49,19 @@ def running() -> Iterator[Stack]:
             pids = (broker.pid,) if broker.container is None else ()
         if url is None:
             url = stack.enter_context(redis.server()).url
-        yield Stack(bootstrap, url, pids, kafka.kind, directory)
+        services = {
+            # The version of a broker that is not ours is its owner's to know.
+            "kafka": {"from": kafka.kind, "version": kafka_version() if kafka.bootstrap is None else None},
+            "redis": {"from": redis.kind, "version": _redis_version(url)},
+        }
+        yield Stack(bootstrap, url, pids, services, directory)
 
 
 def clean_environ() -> dict[str, str]:
     """The environment without settings of streamtag: peers run on their defaults."""
     return {name: value for name, value in os.environ.items() if not name.startswith("STREAMTAG_")}
+
+
+def _redis_version(url: str) -> str:
+    with Redis.from_url(url) as client:
+        return str(client.info("server")["redis_version"])

@@ -197,4 +197,4 @@ def run(plan: Plan) -> Mapping[str, object]:
         for found in throughput.rounds():
             rounds.append(found)
             report.say(f"round {len(rounds)} of {plan.rounds}: {report.one_line(found)}")
-        return report.document(throughput.facts(), rounds, kafka=stack.kafka)
+        return report.document({**stack.services, **throughput.facts()}, rounds)

@@ -17,7 +17,7 @@ ROUNDS = [
 
 
 def test_the_document_gives_medians_ratios_and_spread() -> None:
-    found = report.document({"events": 3}, ROUNDS, kafka="jars")
+    found = report.document({"events": 3}, ROUNDS)
     assert (found["plain_us"], found["worker_us"], found["faust_us"]) == (20.0, 24.0, 288.0)
     assert (found["worker_over_plain"], found["faust_over_worker"]) == (1.2, 12.0)
     assert {f"{step}_us" for step in STEPS} <= found.keys()
