@@ -23,7 +23,7 @@ Bundle = Annotated[str, typer.Option(help="Bundle: name, name@version, or a path
 def main(
     context: typer.Context,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each peer.")] = 3,
-    events: Annotated[int, typer.Option(min=2_000, help="Of plain loop and worker; Faust: a tenth.")] = 200_000,
+    events: Annotated[int, typer.Option(min=20_000, help="Of plain loop and worker; Faust: a tenth.")] = 200_000,
     quick: Annotated[bool, typer.Option("--quick", help="One round of a few events: does it work?")] = False,
     bundle: Bundle = "moderation",
 ) -> None:
@@ -31,7 +31,8 @@ def main(
     if context.invoked_subcommand is not None:
         return
     rounds, events = (1, 20_000) if quick else (rounds, events)
-    plan = throughput.Plan(rounds, events, max(1_000, events // 10), find_bundle(bundle, []))
+    # Faust commits once a second: fewer than some seconds of work would be no window.
+    plan = throughput.Plan(rounds, events, max(5_000, events // 10), find_bundle(bundle, []))
     found = throughput.run(plan)
     report.show(found)
     report.say(f"written to {report.write('bench', found)}")

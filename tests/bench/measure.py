@@ -15,6 +15,8 @@ from . import cpu
 from .plain import FROM_SHARE
 
 _SLOW_S, _FAST_S = 0.1, 0.01
+# The kernel counts in steps of 10 ms, and a commit is noticed up to that late.
+_LEAST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,11 @@ class Watch:
 def figures(first: Mark, last: Mark) -> dict[str, float]:
     """Per event and per second, of a window."""
     events, seconds = last.position - first.position, last.at - first.at
-    if events <= 0:
-        raise StreamtagError("the peer was done with its first commit: too few events to measure")
+    if events <= 0 or last.peer_s - first.peer_s < _LEAST_S:
+        raise StreamtagError(
+            f"{events} events between the first commit and the last cost less than {_LEAST_S} s: too few to measure",
+            hint="Measure more of them: --events.",
+        )
     ours = (last.peer_s - first.peer_s) + (last.broker_s - first.broker_s) + (last.harness_s - first.harness_s)
     return {
         "us": (last.peer_s - first.peer_s) / events * 1e6,

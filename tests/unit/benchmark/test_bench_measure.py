@@ -56,9 +56,10 @@ def test_figures_are_per_event_of_the_window() -> None:
     assert found["others_cores"] == pytest.approx((11 - 3) / 4)
 
 
-def test_a_window_without_events_is_refused() -> None:
-    with pytest.raises(StreamtagError, match="too few events"):
-        figures(mark(100, 10), mark(100, 11))
+@pytest.mark.parametrize("last", [mark(100, 11, peer_s=5), mark(900, 11, peer_s=0.19)])
+def test_a_window_too_small_for_the_clock_is_refused(last: Mark) -> None:
+    with pytest.raises(StreamtagError, match="too few to measure"):
+        figures(mark(100, 10), last)
 
 
 def test_cpu_time_of_a_process_is_what_the_kernel_says() -> None:
