@@ -7,7 +7,7 @@ from confluent_kafka import Message
 
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
-from streamtag.events.rejection import Rejected
+from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.telemetry.tracing import Headers
 
 
@@ -31,7 +31,13 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
         if value is None:
             out.skipped.append(record)
             continue
-        headers: Headers = record.headers()  # type: ignore[assignment] # a consumed record has a list of them, or none
+        try:
+            headers: Headers = record.headers()  # type: ignore[assignment] # a consumed record has a list, or none
+        except SystemError:
+            # So confluent-kafka fails on a name that is not UTF-8. What it leaves behind crashes whoever reads it.
+            record.set_headers([])
+            out.dead.append((record, _unreadable_headers()))
+            continue
         try:
             event = decode_one(
                 value,
@@ -46,3 +52,9 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
         event_of(event)
         headers_of(headers)
     return out
+
+
+def _unreadable_headers() -> Rejected:
+    return Rejected(
+        ErrorClass.INVALID_UTF8, stage="decode", field="headers", message="the name of a header is not UTF-8"
+    )

@@ -1,0 +1,44 @@
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+from raw_producer import send
+
+from streamtag.devstack.mock_kafka import MockKafka
+from streamtag.events.decoder import Decoder
+from streamtag.events.rejection import ErrorClass
+from streamtag.settings import EventsSettings
+from streamtag.tagger.decode import decode
+
+VALUE = b'{"id": "a", "text": "hello"}'
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with MockKafka({"content": 1}) as kafka:
+        yield kafka.bootstrap
+
+
+def consumed(bootstrap: str, offset: int) -> Message:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "fetch.wait.max.ms": 10})
+    consumer.assign([TopicPartition("content", 0, offset)])
+    try:
+        record = consumer.poll(20)
+    finally:
+        consumer.close()
+    assert record is not None
+    assert record.error() is None
+    return record
+
+
+def test_a_header_name_that_is_not_utf8_makes_a_dead_letter_and_harms_no_neighbour(broker: str) -> None:
+    send(broker, "content", VALUE, [(b"fine", b"1"), (b"\xff\xfe", b"2")])
+    send(broker, "content", VALUE, [(b"fine", b"1")])
+    bad, good = consumed(broker, 0), consumed(broker, 1)
+    decoded = decode([bad, good], Decoder(EventsSettings()))  # type: ignore[call-arg]
+    assert decoded.records == [good]
+    ((dead, rejected),) = decoded.dead
+    assert dead is bad
+    assert (rejected.error_class, rejected.field) == (ErrorClass.INVALID_UTF8, "headers")
+    assert dead.headers() == [], "what cannot be read is not left lying about"
+    assert good.headers() == [("fine", b"1")]
