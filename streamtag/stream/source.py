@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streamtag.errors import StreamtagError
 from streamtag.stream import faultpoints
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.05  # longest wait for a first record: bounds how late calls of the processing thread are served
 _BROKER_CALL_S = 2.0
+_RETRY_S = 0.25  # between two attempts to learn a position
 _TICK_S = 1.0
+_TRIAL_S = 0.5  # how long an idle poller in trouble waits for a sign of life from the broker, once a tick
 
 
 class Batch(NamedTuple):
@@ -96,13 +99,18 @@ class Source:
         self.member_id = ""
         self.error: str | None = None
         """Last trouble with the broker, None while all is well."""
+        self._fatal: KafkaError | None = None
         self._consumer = Consumer({**options.consumer_config(), "error_cb": self._on_error}, logger=log)
         self._resolver = StartResolver(self._consumer, options.start, timeout_s=_BROKER_CALL_S)
 
     # -- the polling thread ------------------------------------------------------------------------------------------
 
     def run(self, on_tick: Callable[[], None]) -> None:
-        """Polls until ``stopping``; ``on_tick`` is called about once a second."""
+        """Polls until ``stopping``; ``on_tick`` is called about once a second.
+
+        Raises:
+            StreamtagError: the client has failed for good.
+        """
         self._on_tick = on_tick
         self._consumer.subscribe(
             list(self._options.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -138,12 +146,19 @@ class Source:
 
     def _housekeeping(self) -> None:
         self._serve_calls()
+        if self._fatal is not None:
+            raise StreamtagError(
+                f"the Kafka consumer has failed for good: {self._fatal.str()}",
+                hint="A new process can go on. Each worker needs a tagger.group_instance_id of its own, or none.",
+            )
         self._resolve()
         self.metadata = self._consumer.consumer_group_metadata()
         if self._clock() >= self._tick_at:
             self._tick_at = self._clock() + _TICK_S
             self.member_id = self._consumer.memberid() or ""
             self._on_tick()
+            if self.error is not None and not self._unresolved:
+                self._try_broker()
 
     def _poll(self) -> list[Message]:
         started = self._clock()
@@ -175,15 +190,19 @@ class Source:
                     batch.records.extend(self._poll())  # of partitions assigned while paused; usually nothing
             else:
                 break
-        if self._paused and batch.epoch == self.epoch:
-            self._paused = False
-            self._consumer.resume(self._consumer.assignment())
+        self._resume()
 
     def _pause(self) -> None:
         if not self._paused:
             self._metrics.add("streamtag.backpressure.pauses")
         self._paused = True
         self._consumer.pause(self._consumer.assignment())
+
+    def _resume(self) -> None:
+        """Also before partitions are taken out of the consumer: it would put them back paused."""
+        if self._paused:
+            self._paused = False
+            self._consumer.resume(self._consumer.assignment())
 
     # -- calls of the processing thread ------------------------------------------------------------------------------
 
@@ -219,12 +238,12 @@ class Source:
         self.epoch += 1
         self._owner.lost()
         self._drop_queue()
+        self._resume()
         if self._reading:
             self._consumer.incremental_unassign([TopicPartition(t, p) for t, p in self._reading])
             self._unresolved |= set(self._reading)
             self._owner.released(list(self._reading))
             self._reading.clear()
-        self._paused = False
 
     def _drop_queue(self) -> None:
         while True:
@@ -264,7 +283,7 @@ class Source:
         except KafkaException as exception:
             # E.g. the predecessor's transaction is still open, or the broker is away: try again soon.
             self._note(exception.args[0], "asking for positions")
-            self._retry_at = self._clock() + 0.25
+            self._retry_at = self._clock() + _RETRY_S
             return
         self._unresolved -= set(wanted)
         faultpoints.reached("resolve.after")
@@ -308,6 +327,7 @@ class Source:
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], kind: str) -> None:
         gone = {(p.topic, p.partition) for p in partitions}
+        self._resume()
         consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
         self._unresolved -= gone
         self._owner.released(gone)
@@ -329,7 +349,21 @@ class Source:
             self.break_off()
 
     def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
         self._note(error, "client")
+
+    def _try_broker(self) -> None:
+        """Asks whether the trouble is over: where nothing is read or assigned, nothing else would show it."""
+        try:
+            for topic in self._options.topics:
+                found = self._consumer.list_topics(topic, timeout=_TRIAL_S).topics[topic]
+                if found.error is not None:
+                    return
+        except KafkaException:
+            return
+        log.info("Kafka answers again")
+        self.error = None
 
     def _note(self, error: KafkaError, doing: str) -> None:
         if error.str() != self.error:  # one line per kind of trouble, not one per retry
