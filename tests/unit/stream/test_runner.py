@@ -1,0 +1,508 @@
+"""The loop: whatever goes wrong, what is committed is each record once, and ranges that touch."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+from confluent_kafka import KafkaError, Message
+from fake_broker import FakeBroker
+from loop import Loop, undone
+from services import wait_until
+
+from streamtag.stream.processor import Hold, Partition
+from streamtag.stream.sink import TwinError
+
+MakeLoop = Callable[..., Loop]
+ZERO: Partition = ("content", 0)
+ONE: Partition = ("content", 1)
+
+
+class Gate:
+    """Blocks the processing thread until opened."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        self.reached.set()
+        assert self._open.wait(20), "nobody opened the gate"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def within(asked: Sequence[str], first: str, *then: str) -> bool:
+    """Whether ``then`` follow ``first`` in this order, whatever else lies in between."""
+    rest = iter(asked[asked.index(first) :])
+    return all(call in rest for call in (first, *then))
+
+
+# -- the usual course --------------------------------------------------------------------------------------------------
+
+
+def test_records_are_copied_once_and_ranges_touch_across_holes(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    broker.write(ONE, 3)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO, ONE)
+    loop.wait_committed(ZERO, 10)
+    broker.write(ZERO, 5, hole=7)
+    loop.wait_committed(ZERO, 22)
+    loop.wait_committed(ONE, 3)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    loop.check_exactly_once(ONE)
+    assert loop.failure is None
+    assert broker.commits[ZERO][1] == "p=2;remembered"
+
+
+def test_many_batches_share_a_transaction_until_the_interval_is_over(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 40)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000).start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: len(loop.processor.processed) == 40, 10, "all processed")
+    assert loop.outputs == []
+    assert broker.asked.count("sink.open") == 1
+    loop.stop()  # draining commits
+    assert loop.ranges(ZERO) == [(0, 40)]
+    assert "sink.abort" not in broker.asked
+    assert broker.asked[-1] == "sink.close"
+
+
+def test_an_idle_loop_opens_no_transaction(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1 and loop.consumer.polls > 100, 10, "polling")
+    loop.stop()
+    assert "sink.open" not in broker.asked
+    assert broker.asked[0] == "sink.settle"  # what a predecessor left open is ended at once
+
+
+# -- undoing -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_undone_transaction_is_aborted_settled_and_read_again_from_the_broker(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    loop.trouble["commit"].append(undone())
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    assert loop.metrics.value("streamtag.rewinds", cause="ordered") == 1
+    undoing = broker.asked[broker.asked.index("sink.commit") :]
+    assert within(undoing, "sink.abort", "sink.settle", "processor.undo", "committed", "sink.open", "sink.commit")
+
+
+def test_a_commit_whose_answer_was_lost_is_not_done_again(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """The commit succeeded, the client never learnt it: the broker's positions are the truth."""
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    commit = loop.sink.commit
+    lost: list[bool] = []
+
+    def commit_and_lose_the_answer(commits: object) -> None:
+        commit(commits)  # type: ignore[arg-type]
+        if not lost:
+            lost.append(True)
+            raise undone("unknown")
+
+    loop.sink.commit = commit_and_lose_the_answer  # type: ignore[method-assign]
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    broker.write(ZERO, 3)
+    loop.wait_committed(ZERO, 13)
+    loop.stop()
+    assert loop.copies(ZERO) == list(range(13))
+
+
+@pytest.mark.parametrize("call", ["open", "commit"])
+def test_trouble_that_lasts_is_outlasted(make_loop: MakeLoop, broker: FakeBroker, call: str) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    loop.trouble[call].extend(undone() for _ in range(12))
+    loop.trouble["settle"].extend(undone() for _ in range(5))
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
+def test_a_failing_processor_is_undone_and_tried_again(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    failures = iter([ValueError("weather")] * 3)
+
+    def fail(_records: Sequence[Message]) -> None:
+        for error in failures:
+            raise error
+
+    loop.processor.before = fail
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    loop.stop()
+    assert loop.failure is None
+    loop.check_exactly_once(ZERO)
+
+
+def test_a_processor_that_keeps_failing_ends_the_loop_with_its_error(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    attempts: list[int] = []
+
+    def fail(records: Sequence[Message]) -> None:
+        attempts.append(records[0].offset() or 0)
+        raise ValueError("a bug")
+
+    loop.processor.before = fail
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_end(20)
+    assert isinstance(loop.failure, ValueError)
+    assert attempts == [0] * 5
+    assert (loop.outputs, broker.position(ZERO)) == ([], 0)
+
+
+def test_failures_with_commits_between_do_not_add_up(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    failed: set[int] = set()
+
+    def fail_once_each(records: Sequence[Message]) -> None:
+        first = records[0].offset() or 0
+        if first not in failed:
+            failed.add(first)
+            raise ValueError("weather")
+
+    loop.processor.before = fail_once_each
+    for end in range(1, 8):
+        broker.write(ZERO)
+        loop.wait_committed(ZERO, end)
+    loop.stop()
+    assert len(failed) == 7
+    loop.check_exactly_once(ZERO)
+
+
+def test_a_twin_ends_the_loop_at_once(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop()
+    loop.trouble["commit"].append(TwinError("fenced twice"))
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_end()
+    assert isinstance(loop.failure, TwinError)
+    assert loop.outputs == []
+
+
+# -- partitions that come and go ---------------------------------------------------------------------------------------
+
+
+def test_a_revoked_partition_is_committed_before_it_is_given_up(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    broker.write(ONE, 10)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000, revoke_budget_ms=10_000).start()
+    loop.rebalance("assign", ZERO, ONE)
+    wait_until(lambda: len(loop.processor.processed) == 20, 10, "all processed")
+    loop.rebalance("revoke", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "one given up")
+    assert broker.position(ZERO) == 10
+    assert loop.runner.positions() == {"content/1": 10}
+    broker.write(ZERO, 5)
+    broker.write(ONE, 5)
+    wait_until(lambda: len(loop.processor.processed) == 25, 10, "only the other is read on")
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    loop.check_exactly_once(ONE)
+    assert broker.position(ZERO) == 10
+
+
+def test_a_transaction_that_outlasts_the_revoke_never_commits(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    broker.write(ONE, 4)
+    loop = make_loop(revoke_budget_ms=50)
+    gate = Gate()
+    loop.processor.before = gate
+    loop.start().rebalance("assign", ZERO, ONE)
+    assert gate.reached.wait(10)
+    started = time.monotonic()
+    loop.rebalance("revoke", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
+    assert time.monotonic() - started < 5
+    assert loop.metrics.value("streamtag.revoke.overruns") == 1
+    loop.processor.before = lambda records: None
+    gate.open()
+    loop.wait_committed(ONE, 4)
+    loop.stop()
+    assert broker.position(ZERO) == 0  # its start, committed when it was assigned
+    assert loop.copies(ZERO) == []
+    loop.check_exactly_once(ONE)
+    assert within(broker.asked, "sink.abort", "processor.undo", "sink.open", "sink.commit")
+
+
+def test_a_commit_that_is_under_way_when_the_budget_ends_is_settled_before_anything_else(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop(revoke_budget_ms=50)
+    gate = Gate()
+    loop.while_committing = gate
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    loop.rebalance("revoke", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
+    loop.while_committing = lambda: None
+    gate.open()
+    loop.wait_committed(ZERO, 4)
+    loop.rebalance("assign", ZERO)
+    broker.write(ZERO, 4)
+    loop.wait_committed(ZERO, 8)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
+def test_what_was_queued_before_a_rebalance_is_not_processed_after_it(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 40)
+    loop = make_loop(revoke_budget_ms=20)
+    gate = Gate()
+    loop.processor.before = gate
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    wait_until(loop.runner._source.batches.full, 10, "batches wait")
+    loop.rebalance("lost", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="lost") == 1, 10, "lost")
+    loop.processor.before = lambda records: None
+    gate.open()
+    loop.stop()
+    assert loop.processor.processed == [(ZERO, offset) for offset in range(4)]  # the batch that was at the gate
+    assert loop.outputs == []
+
+
+def test_a_position_that_fell_out_of_the_log_is_looked_up_anew(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    with broker.lock:
+        broker.write(ZERO, 20)
+        broker.expire(ZERO, 15)
+    loop.wait_committed(ZERO, 24)
+    loop.stop()
+    assert loop.copies(ZERO) == [0, 1, 2, 3, *range(15, 24)]
+    assert loop.metrics.value("streamtag.input.expired", topic="content") == 11
+
+
+def test_a_predecessor_whose_transaction_is_open_is_waited_for_while_others_are_read(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 4)
+    broker.write(ONE, 4)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    broker.unstable.add(ONE)
+    loop.rebalance("assign", ONE)
+    wait_until(lambda: loop.runner.status().waiting == 1, 10, "waiting for a position")
+    wait_until(lambda: loop.runner.status().error, 10, "saying so")
+    broker.write(ZERO, 4)
+    loop.wait_committed(ZERO, 8)
+    assert loop.runner.status().waiting == 1
+    broker.unstable.clear()
+    loop.wait_committed(ONE, 4)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    loop.check_exactly_once(ONE)
+
+
+# -- holding and back pressure -----------------------------------------------------------------------------------------
+
+
+def test_while_held_nothing_is_processed_and_polling_goes_on(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 100)
+    loop = make_loop()
+    loop.processor.hold = "no release yet"
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.backpressure.pauses") == 1, 10, "paused")
+    polls = loop.consumer.polls
+    wait_until(lambda: loop.consumer.polls > polls + 5, 10, "polling on")
+    assert loop.processor.processed == []
+    assert loop.runner.status().held == "no release yet"
+    assert loop.runner.progress()[1] is False  # not stuck: it was told to wait
+    loop.processor.hold = None
+    loop.wait_committed(ZERO, 100)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    assert not loop.consumer.paused
+
+
+def test_hold_undoes_the_open_transaction_and_its_records_come_again(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 12)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000)
+
+    def stop_at_the_third_batch(records: Sequence[Message]) -> None:
+        if records[0].offset() == 8:
+            loop.processor.hold = "too many dead letters"
+            raise Hold("too many dead letters")
+
+    loop.processor.before = stop_at_the_third_batch
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: "processor.undo" in broker.asked, 10, "undone")
+    opened = broker.asked.count("sink.open")
+    polls = loop.consumer.polls
+    wait_until(lambda: loop.consumer.polls > polls + 20, 10, "polling on")
+    assert broker.asked.count("sink.open") == opened
+    assert (loop.outputs, broker.position(ZERO)) == ([], 0)
+    loop.processor.before = lambda records: None
+    loop.processor.hold = None
+    wait_until(lambda: len(loop.processor.processed) >= 20, 10, "processed again")
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    assert loop.copies(ZERO) == list(range(12))
+
+
+def test_holding_begins_by_committing_what_is_open(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000).start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: len(loop.processor.processed) == 4, 10, "processed")
+    loop.processor.hold = "stopped by another worker"
+    loop.wait_committed(ZERO, 4)
+    loop.stop()
+
+
+def test_a_slow_processor_pauses_reading_and_never_stops_polling(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 60)
+    loop = make_loop()
+    gate = Gate()
+    loop.processor.before = gate
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: loop.consumer.paused == {ZERO}, 10, "paused")
+    polls = loop.consumer.polls
+    wait_until(lambda: loop.consumer.polls > polls + 5, 10, "polling on")
+    loop.processor.before = lambda records: None
+    gate.open()
+    loop.wait_committed(ZERO, 60)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
+@pytest.mark.parametrize("event", ["undone", "other revoked", "lost and assigned again"])
+def test_what_was_paused_is_read_on_after_it_was_taken_out_and_put_back(
+    make_loop: MakeLoop, broker: FakeBroker, event: str
+) -> None:
+    """librdkafka keeps a partition paused over unassign and assign: forgotten, it would never be read again."""
+    broker.write(ZERO, 60)
+    broker.write(ONE, 60)
+    loop = make_loop(revoke_budget_ms=20)
+    gate = Gate()
+    loop.processor.before = gate
+    loop.start().rebalance("assign", ZERO, ONE)
+    wait_until(lambda: loop.consumer.paused == {ZERO, ONE}, 10, "paused")
+    if event == "undone":
+        loop.trouble["commit"].append(undone())
+    elif event == "other revoked":
+        loop.rebalance("revoke", ONE)
+        wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
+    else:
+        loop.rebalance("lost", ZERO, ONE)
+        loop.rebalance("assign", ZERO)
+        wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="lost") == 1, 10, "lost")
+    loop.processor.before = lambda records: None
+    gate.open()
+    loop.wait_committed(ZERO, 60)
+    broker.write(ZERO, 60)
+    loop.wait_committed(ZERO, 120)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_draining_commits_what_is_open_and_leaves_the_rest(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 1_000)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000).start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: len(loop.processor.processed) > 100, 10, "under way")
+    loop.stop()
+    assert loop.failure is None
+    loop.check_exactly_once(ZERO)
+    assert (broker.position(ZERO) or 0) > 100
+    assert loop.consumer.member == []  # has left the group
+
+
+def test_a_drain_whose_broker_is_away_ends_in_time_and_commits_nothing(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop(drain_timeout_s=0.1)
+    asking = threading.Event()
+
+    def wait_for_the_broker() -> None:
+        asking.set()
+        wait_until(loop.sink.stopping, 20, "giving up")
+        raise undone("stopping")
+
+    loop.while_committing = wait_for_the_broker
+    loop.start().rebalance("assign", ZERO)
+    assert asking.wait(10)
+    loop.stop(10)
+    assert loop.outputs == []
+    assert broker.position(ZERO) == 0
+
+
+# -- trouble with the broker -------------------------------------------------------------------------------------------
+
+
+def test_trouble_is_told_while_it_lasts_and_no_longer(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+    broker.trouble["list_topics"].extend([KafkaError(KafkaError._TRANSPORT)] * 2)
+    broker.errors.append(KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down"))
+    wait_until(lambda: "down" in (loop.runner.status().error or ""), 10, "told")
+    wait_until(lambda: loop.runner.status().error is None, 10, "over, though nothing was read or assigned")
+    loop.stop()
+
+
+def test_a_consumer_that_is_finished_ends_the_loop(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """E.g. a static member whose instance id another process uses: it will never read again."""
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+    broker.errors.append(KafkaError(KafkaError._FENCED, "fenced by another static member", True))
+    loop.wait_end()
+    assert "fenced by another static member" in str(loop.failure)
+
+
+# -- all of it at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_trouble_loses_and_doubles_nothing(make_loop: MakeLoop, broker: FakeBroker, seed: int) -> None:
+    choose = random.Random(seed)
+    loop = make_loop(commit_interval_ms=5, revoke_budget_ms=30, pause_after_ms=10)
+    loop.processor.before = lambda records: time.sleep(choose.choice([0, 0, 0, 0.001, 0.01]))
+    loop.start().rebalance("assign", ZERO, ONE)
+    owned = {ZERO, ONE}
+    for _ in range(40):
+        broker.write(choose.choice([ZERO, ONE]), choose.randrange(40), hole=choose.choice([0, 0, 1]))
+        event = choose.randrange(5)
+        partition = choose.choice([ZERO, ONE])
+        if event == 0:
+            loop.trouble["commit"].append(undone())
+        elif event == 1:
+            kind = choose.choice(["revoke", "lost"]) if partition in owned else "assign"
+            loop.rebalance(kind, partition)
+            owned ^= {partition}
+        elif event == 2:
+            broker.trouble[choose.choice(["committed", "list_topics"])].append(KafkaError(KafkaError._TIMED_OUT))
+        time.sleep(choose.choice([0, 0.002, 0.01]))
+    for partition in {ZERO, ONE} - owned:
+        loop.rebalance("assign", partition)
+    for partition in (ZERO, ONE):
+        loop.wait_committed(partition, broker.high(partition), 20)
+    loop.stop()
+    assert loop.failure is None
+    for partition in (ZERO, ONE):
+        loop.check_exactly_once(partition)
