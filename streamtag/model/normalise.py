@@ -6,6 +6,8 @@ model must be served with the text it was trained on. Characters follow the Unic
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import groupby
 
 import msgspec
 
@@ -39,6 +41,17 @@ _INVISIBLE = re.compile(
 )
 # Combining marks of Latin, Greek and Cyrillic, and those for symbols; what NFKC composes (é) is a letter and stays.
 _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+# Not marks themselves, but NFKC makes marks of them.
+_MARKS_IN_DISGUISE = {
+    "\u0f73": "\u0f71\u0f72",
+    "\u0f75": "\u0f71\u0f74",
+    "\u0f81": "\u0f71\u0f80",
+    "\uff9e": "\u3099",
+    "\uff9f": "\u309a",
+}
+# NFKC sorts a run of marks by exchanging neighbours, in quadratic time; up to this length nobody notices.
+_SHORT = 256
+_LONG_RUN = re.compile(r"[^\w\s]{32,}+")  # all marks are in it: none is a letter
 
 
 class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +85,7 @@ def normalise(text: str, rules: Normalisation) -> str:
         # First as well: an invisible character between a letter and its accent would keep NFKC from composing them.
         text = _INVISIBLE.sub("", text)
     if rules.nfkc:
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text if len(text) <= _SHORT else _with_marks_in_order(text))
     if rules.drop_invisible:
         text = _INVISIBLE.sub("", text)
     if rules.drop_marks:
@@ -82,6 +95,19 @@ def normalise(text: str, rules: Normalisation) -> str:
     if rules.casefold:
         text = text.casefold()
     return text
+
+
+def _with_marks_in_order(text: str) -> str:
+    """A text that NFKC makes the same of, with long runs of marks in the order that NFKC gives them."""
+    for disguised, marks in _MARKS_IN_DISGUISE.items():
+        text = text.replace(disguised, marks)
+    return _LONG_RUN.sub(lambda run: "".join(_in_order(run[0])), text)
+
+
+def _in_order(run: str) -> Iterator[str]:
+    # Marks of one class, and all that are none (class 0), keep their order.
+    for _, stretch in groupby(run, lambda character: unicodedata.combining(character) > 0):
+        yield from sorted(stretch, key=unicodedata.combining)
 
 
 def byte_table(rules: Normalisation) -> bytes:

@@ -12,11 +12,12 @@ _Pointer = ctypes.c_void_p
 
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(cimpl.__file__)  # finds librdkafka's functions in what the module is linked with
+    text = ctypes.c_char_p
     for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_headers_new"):
         getattr(library, name).restype = _Pointer
-    library.rd_kafka_conf_set.argtypes = [_Pointer, *[ctypes.c_char_p] * 3, ctypes.c_size_t]
-    library.rd_kafka_new.argtypes = [ctypes.c_int, _Pointer, ctypes.c_char_p, ctypes.c_size_t]
-    library.rd_kafka_header_add.argtypes = [_Pointer, *[ctypes.c_char_p, ctypes.c_ssize_t] * 2]
+    library.rd_kafka_conf_set.argtypes = [_Pointer, text, text, text, ctypes.c_size_t]
+    library.rd_kafka_new.argtypes = [ctypes.c_int, _Pointer, text, ctypes.c_size_t]
+    library.rd_kafka_header_add.argtypes = [_Pointer, text, ctypes.c_ssize_t, text, ctypes.c_ssize_t]
     library.rd_kafka_flush.argtypes = [_Pointer, ctypes.c_int]
     library.rd_kafka_destroy.argtypes = [_Pointer]
     return library
