@@ -1,7 +1,7 @@
 """From the bytes of a record to a content event: native JSON, a declared mapping, CloudEvents.
 
 Raises `Rejected` and nothing else. A record is refused for, in this order: size, encoding, depth, JSON syntax,
-duplicate keys, types and missing fields, an empty id, the length of the text.
+duplicate keys, types and missing fields, an empty id, the length of the text, that of the other fields.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 _ARRAY, _ESCAPE = b"[\\"
 _FIELDS = len(ContentEvent.__struct_fields__)
+_COPIED = tuple(name for name in ContentEvent.__struct_fields__ if name not in ("text", "features"))
 _astuple = msgspec.structs.astuple
 
 
@@ -49,6 +50,8 @@ class Decoder:
         self._max_bytes = settings.max_bytes
         self._max_depth = settings.max_depth
         self._max_text = settings.max_text_chars
+        self._max_field = settings.max_field_chars
+        self._max_key = 4 * settings.max_field_chars  # a character takes up to 4 bytes
         self._mapping = None if settings.mapping is None else load_mapping(settings.mapping)
         self._typed = msgspec.json.Decoder(ContentEvent).decode
         self._data = msgspec.json.Decoder(_Data).decode
@@ -61,13 +64,15 @@ class Decoder:
 
         Args:
             value: payload; a tombstone (no payload) is the caller's to pass by.
-            key: key of the record; not used by the present forms.
+            key: key of the record; tag events carry it.
             headers: all headers, in order; CloudEvents are recognised by them.
             position: topic, partition and offset, the identity of a record that has none.
 
         Raises:
             Rejected: stage ``decode``.
         """
+        if key is not None and len(key) > self._max_key:
+            self.check_key(key)
         if len(value) > self._max_bytes:
             refuse(ErrorClass.TOO_LARGE, f"{len(value)} bytes, the limit is {self._max_bytes} (events.max_bytes)")
         if headers:
@@ -77,6 +82,12 @@ class Decoder:
         if self._mapping is not None:
             return self._checked(ContentEvent(**self._mapped(self._mapping, value, position, None)))
         return self._native(value)
+
+    def check_key(self, key: bytes) -> None:
+        """Refuses the key of a record that is too long; tombstones have keys, too."""
+        if len(key) > self._max_key:
+            message = f"{len(key)} bytes, the limit is {self._max_key} (4 x events.max_field_chars)"
+            refuse(ErrorClass.FIELD_TOO_LONG, message, field="record key")
 
     def _native(self, value: bytes) -> ContentEvent:
         # The hot path: cheap screens in C settle almost every record, an exact check stands behind each.
@@ -90,9 +101,10 @@ class Decoder:
             explain(value, error)
         if not _surely_unique(event, value):
             check_keys(value)
-        return self._checked(event)
+        return self._checked(event, longest=len(value))
 
-    def _checked(self, event: ContentEvent) -> ContentEvent:
+    def _checked(self, event: ContentEvent, *, longest: int | None = None) -> ContentEvent:
+        """The event, if its content is in order; no field has more than ``longest`` characters, where that is known."""
         if not event.id:
             refuse(ErrorClass.EMPTY_ID, "id is empty", field="/id")
         text = event.text
@@ -105,7 +117,17 @@ class Decoder:
                 f"{len(text)} code points, the limit is {self._max_text} (events.max_text_chars)",
                 field="/text",
             )
+        if longest is None or longest > self._max_field:
+            self._check_lengths(event)
         return event
+
+    def _check_lengths(self, event: ContentEvent) -> None:
+        """What tag events and statistics carry must be short, or one record could outgrow what a broker takes."""
+        for name in _COPIED:
+            content = getattr(event, name)
+            if content is not None and len(content) > self._max_field:
+                message = f"{len(content)} code points, the limit is {self._max_field} (events.max_field_chars)"
+                refuse(ErrorClass.FIELD_TOO_LONG, message, field=f"/{name}")
 
     def _json(self, value: bytes) -> Any:
         check_utf8(value)

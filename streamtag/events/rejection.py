@@ -12,6 +12,7 @@ class ErrorClass(StrEnum):
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
     TEXT_TOO_LONG = "text_too_long"
+    FIELD_TOO_LONG = "field_too_long"
     WRONG_TYPE = "wrong_type"
     MISSING_FIELD = "missing_field"
     EMPTY_ID = "empty_id"

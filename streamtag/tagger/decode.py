@@ -28,8 +28,14 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
     decode_one, keep, event_of, headers_of = decoder.decode, out.records.append, out.events.append, out.headers.append
     for record in records:
         value = record.value()
+        key = record.key()
         if value is None:
-            out.skipped.append(record)
+            try:
+                decoder.check_key(key or b"")
+            except Rejected as rejected:
+                out.dead.append((record, rejected))
+            else:
+                out.skipped.append(record)
             continue
         try:
             headers: Headers = record.headers()  # type: ignore[assignment] # a consumed record has a list, or none
@@ -41,7 +47,7 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
         try:
             event = decode_one(
                 value,
-                key=record.key(),
+                key=key,
                 headers=headers,  # type: ignore[arg-type]
                 position=(record.topic(), record.partition(), record.offset()),  # type: ignore[arg-type]
             )
