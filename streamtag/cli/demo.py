@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from streamtag.cli.context import Output, OutputFormat, print_json, settings, stderr, stdout
-from streamtag.devstack.demo.launch import DemoOptions
+from streamtag.devstack.demo.launch import LONGEST_S, DemoOptions
 from streamtag.devstack.demo.screens import LineScreen, LiveScreen, Screen
 from streamtag.devstack.demo.services import KafkaKind
 from streamtag.devstack.demo.session import run_demo
@@ -18,7 +18,9 @@ _SIGINT_EXIT = 130
 def demo(
     seconds: Annotated[
         float | None,
-        typer.Option(min=4, max=3_600, help="End by itself after so many seconds of events; default: at Ctrl-C."),
+        typer.Option(
+            min=4, max=LONGEST_S, help=f"End after so many seconds of events; default: at Ctrl-C, or after {LONGEST_S}."
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(min=1, max=2_000, help="Events a second.")] = 200,
     kafka: Annotated[
@@ -52,4 +54,5 @@ def _screen(output: OutputFormat) -> Screen:
     """Lines go to stderr where stdout belongs to the JSON document."""
     if output is OutputFormat.JSON:
         return LineScreen(Console(stderr=True))
-    return LiveScreen(stdout) if stdout.is_terminal else LineScreen(stdout)
+    live = stdout.is_terminal and not stdout.is_dumb_terminal
+    return LiveScreen(stdout) if live else LineScreen(stdout)

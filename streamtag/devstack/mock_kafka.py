@@ -21,6 +21,7 @@ from streamtag.errors import SettingsError, UnavailableError
 
 _RD_KAFKA_PRODUCER = 0
 _ERRSTR_BYTES = 512
+_HEARTBEAT_MS = 200
 
 
 class MockKafka:
@@ -68,6 +69,7 @@ class _Cluster:
             ("mock_cluster_bootstraps", text, [pointer]),
             ("mock_topic_create", ctypes.c_int, [pointer, text, ctypes.c_int, ctypes.c_int]),
             ("mock_group_initial_rebalance_delay_ms", None, [pointer, ctypes.c_int32]),
+            ("mock_set_group_consumer_heartbeat_interval_ms", None, [pointer, ctypes.c_int]),
         ):
             function = getattr(library, f"rd_kafka_{name}")
             function.restype, function.argtypes = result, arguments
@@ -79,6 +81,8 @@ class _Cluster:
         if not self._cluster:
             raise UnavailableError("librdkafka's mock broker did not start")
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)  # 3 s by default
+        # likewise: KIP-848 members learn of a rebalance with their next heartbeat
+        library.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self._cluster, _HEARTBEAT_MS)
         for name, partitions in topics.items():
             if error := library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1):
                 raise UnavailableError(f"librdkafka's mock broker refuses topic {name} ({partitions}): error {error}")

@@ -81,9 +81,9 @@ class Following:
         workers = tuple(WorkerState(pid, beats.get(pid)) for pid in self._pids)
         return ControlState(self._current.id, self._current.ref.revision, workers, self._change)
 
-    def cutoff(self, label: str) -> float:
-        """The base cut-off that decides."""
-        return self._current.thresholds.labels[label]
+    def cutoff(self, label: str) -> float | None:
+        """The base cut-off that decides; None where the champion's bundle does not have the label."""
+        return self._current.thresholds.labels.get(label)
 
 
 def live_after_ms(change: ChangeState, pids: Iterable[int], beats: Iterable[Heartbeat]) -> float | None:

@@ -9,7 +9,7 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """SIGINT, SIGTERM and SIGHUP alike; a context manager for the main thread.
+    """SIGINT, SIGTERM and SIGHUP alike; a context manager for the main thread. Those ignored (nohup, say) stay so.
 
     They raise KeyboardInterrupt until `defer` is called, and are only noted from then on: an exception in the middle
     of a turn would lose what has been read, and one in the middle of cleaning up would leave processes behind.
@@ -18,7 +18,7 @@ class Interrupts:
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self._before: list[Callable[[int, FrameType | None], Any] | int | None] = []
+        self._before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
         self._deferred = False
         self.asked = False
         """Somebody wants it to end."""
@@ -33,11 +33,13 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
-        self._before = [signal.signal(number, self._arrived) for number in self._SIGNALS]
+        for number in self._SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._arrived)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in zip(self._SIGNALS, self._before, strict=True):
+        for number, handler in self._before.items():
             signal.signal(number, handler)

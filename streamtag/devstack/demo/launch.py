@@ -20,9 +20,11 @@ from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import ModelSettings, Settings, load_settings
 
-__all__ = ["AUTHOR", "DemoOptions", "Launched", "launch"]
+__all__ = ["AUTHOR", "LONGEST_S", "DemoOptions", "Launched", "launch"]
 
 AUTHOR = "streamtag demo"
+LONGEST_S = 900
+"""Seconds of events after which every demo ends: the mock broker slows down as its partitions fill."""
 _SAMPLE = 1_000
 
 
@@ -31,7 +33,7 @@ class DemoOptions:
     """What a person can choose.
 
     Attributes:
-        seconds: of events until it ends by itself; None = until interrupted.
+        seconds: of events until it ends by itself; None = until interrupted, or `LONGEST_S`.
         rate: events a second.
         kafka: which Kafka.
         workers: how many.

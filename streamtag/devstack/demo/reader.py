@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from streamtag.devstack.demo.statistics import DeadLetter, SeenTags
+from streamtag.devstack.demo.records import DeadLetter, SeenTags
 from streamtag.errors import UnavailableError
 from streamtag.events import dead_letters
 from streamtag.settings import Settings

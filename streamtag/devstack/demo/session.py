@@ -1,7 +1,6 @@
 """One run of the demo: launch, watch, change a cut-off halfway, drain, sum up."""
 
 import contextlib
-import math
 import time
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ from streamtag.devstack.demo.feed import Feed
 from streamtag.devstack.demo.following import ControlState, Following
 from streamtag.devstack.demo.interrupts import Interrupts
 from streamtag.devstack.demo.invitation import invitation
-from streamtag.devstack.demo.launch import AUTHOR, DemoOptions, Launched, launch
+from streamtag.devstack.demo.launch import AUTHOR, LONGEST_S, DemoOptions, Launched, launch
 from streamtag.devstack.demo.reader import OutputReader
 from streamtag.devstack.demo.screens import Screen
 from streamtag.devstack.demo.startup_time import command_age_s
@@ -128,8 +127,7 @@ class _Session:
             self._live = change.live_ms, seen_ms
 
     def _shown(self, now_s: float) -> Shown:
-        current = self._following.cutoff(self._label)
-        wanted = self._launched.cutoffs.other(self._label, current)
+        current, wanted = self._cutoff_and_other()
         too_far = abs(wanted - current) > self._launched.settings.thresholds.max_step
         return Shown(
             elapsed_s=self._elapsed_s(),
@@ -141,6 +139,13 @@ class _Session:
             notice=self._notice,
         )
 
+    def _cutoff_and_other(self) -> tuple[float, float]:
+        """The present cut-off of the label to play with, and the one to try next."""
+        cutoffs = self._launched.cutoffs
+        current = self._following.cutoff(self._label)
+        present = cutoffs.start[self._label] if current is None else current
+        return present, cutoffs.other(self._label, present)
+
     def _elapsed_s(self) -> float:
         return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
@@ -151,11 +156,10 @@ class _Session:
         seconds = self._options.seconds
         if seconds is None or self._change is not None:
             return
-        before = self._following.cutoff(self._label)
-        after = self._launched.cutoffs.other(self._label, before)
+        before, after = self._cutoff_and_other()
         if self._elapsed_s() < seconds / 2:
-            left_s = math.ceil(seconds / 2 - self._elapsed_s())
-            self._notice = f"In {left_s} s the demo moves {self._label} from {plain(before)} to {plain(after)}."
+            what = f"{self._label} from {plain(before)} to {plain(after)}"
+            self._notice = f"After {seconds / 2:g} s the demo moves {what}."
             return
         revision = self._control.revision
         with contextlib.suppress(ConflictError):  # somebody at the second terminal was faster: theirs is measured
@@ -166,7 +170,7 @@ class _Session:
 
     def _time_is_up(self) -> bool:
         if self._options.seconds is None:
-            return False
+            return self._elapsed_s() >= LONGEST_S
         change = self._control.change
         waiting = self._change is not None and (change is None or change.live_ms is None)
         return self._elapsed_s() >= self._options.seconds + (_LIVE_S if waiting else 0.0)

@@ -5,11 +5,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BINS", "DeadLetter", "LabelNumbers", "Numbers", "SeenTags", "Statistics", "bin_of_scores"]
+from streamtag.devstack.demo.records import DeadLetter, SeenTags
+
+__all__ = ["BINS", "LabelNumbers", "Numbers", "RevisionNumbers", "Statistics", "bin_of_scores"]
 
 _SLOTS_PER_S = 4
 _WINDOW_S = 10
@@ -19,47 +20,6 @@ _LATENCY_MS = 60_000
 BINS = 240
 """Bins of a score histogram, on a logarithmic axis from 0.0001 to 1: harmless texts score low."""
 _DECADES = 4
-
-
-class _Release(msgspec.Struct, frozen=True):
-    number: int
-    thresholds: dict[str, int | str]
-
-
-class _Source(msgspec.Struct, frozen=True, gc=False):
-    partition: int
-    offset: int
-    timestamp_ms: int
-
-
-class _Tag(msgspec.Struct, frozen=True, gc=False):
-    label: str
-    score: float
-
-
-class SeenTags(msgspec.Struct, frozen=True):
-    """What the demo reads of a tag event (`streamtag.events.tags.TagEvent`); the rest is skipped."""
-
-    id: str
-    source: _Source
-    tags: list[_Tag]
-    scores: dict[str, float]
-    thresholds: dict[str, float]
-    release: _Release
-
-    @property
-    def revision(self) -> int:
-        """Threshold revision that decided."""
-        return int(self.release.thresholds["revision"])
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """What the demo reads of a dead letter."""
-
-    partition: int
-    offset: int
-    error_class: str
 
 
 @dataclass(frozen=True)
@@ -182,7 +142,8 @@ class Statistics:
         slot = self._slot(at_s)
         slot.scored += len(fresh)
         slot.outcomes += len(fresh)
-        scores = np.array([[event.scores[label] for label in self.labels] for event in fresh])
+        # a bundle promoted from the second terminal may have other labels: those are not followed
+        scores = np.array([[event.scores.get(label, 0.0) for label in self.labels] for event in fresh])
         bins = bin_of_scores(scores)
         for i in range(len(self.labels)):
             slot.bins[i] += np.bincount(bins[:, i], minlength=BINS)
@@ -198,9 +159,10 @@ class Statistics:
         else:
             self._clean += 1
         for tag in event.tags:
-            slot.alerts[self._index[tag.label]] += 1
-            self._alerts[self._index[tag.label]] += 1
             revision.alerts[tag.label] += 1
+            if (index := self._index.get(tag.label)) is not None:
+                slot.alerts[index] += 1
+                self._alerts[index] += 1
         latency_ms = max(0, round(at_s * 1000) - event.source.timestamp_ms)
         slot.latencies_ms.append(latency_ms)
         self._latency[min(latency_ms, _LATENCY_MS)] += 1

@@ -9,7 +9,8 @@ from rich.text import Text
 from streamtag.devstack.demo.cutoffs import plain
 from streamtag.devstack.demo.following import ChangeState, ControlState, WorkerState
 from streamtag.devstack.demo.histogram import axis, sparkline
-from streamtag.devstack.demo.statistics import Numbers, SeenTags
+from streamtag.devstack.demo.records import SeenTags
+from streamtag.devstack.demo.statistics import Numbers
 
 __all__ = ["Shown", "View", "change_words", "lines", "totals"]
 
@@ -56,7 +57,9 @@ class View:
 def lines(shown: Shown, width: int, height: int, *, ascii_only: bool = False) -> list[Text]:
     """At most ``height`` lines of at most ``width`` characters. Labels come before tags where room is scarce."""
     roomy = [Text("")] if height >= _ROOMY else []
-    head = [_title(shown), Text(shown.services, style="yellow"), Text(totals(shown.numbers)), *roomy]
+    head = [_title(shown), Text(shown.services, style="yellow"), Text(totals(shown.numbers))]
+    if roomy:
+        head += [_dead_letters(shown.numbers), Text("")]
     workers = [_worker(number, worker, shown.control) for number, worker in enumerate(shown.control.workers, 1)]
     foot = [*roomy, *workers, _news(shown), *roomy]
     invitation = [Text(""), Text("Change a cut-off from a second terminal:", style="bold")]
@@ -96,6 +99,11 @@ def change_words(change: ChangeState, workers: int) -> str:
 def _title(shown: Shown) -> Text:
     time = f"{shown.elapsed_s:.0f} s" if shown.seconds is None else f"{shown.elapsed_s:.0f} of {shown.seconds:g} s"
     return Text.assemble(("streamtag demo", "bold"), f"   {time}", ("   Ctrl-C ends it", "dim"))
+
+
+def _dead_letters(numbers: Numbers) -> Text:
+    classes = ", ".join(f"{name} {count}" for name, count in sorted(numbers.dead.items()))
+    return Text(f"dead letters: {classes or 'none yet'}", style="dim")
 
 
 def _labels(numbers: Numbers, width: int, room: int, *, ascii_only: bool) -> list[Text]:
