@@ -1,6 +1,7 @@
 """What a run says: a table for people, one JSON document for machines."""
 
 import importlib.metadata
+import os
 import platform
 import statistics
 import sys
@@ -61,6 +62,7 @@ def origin() -> dict[str, object]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
+        "load_average_1min": round(os.getloadavg()[0], 2),
         "versions": versions,
     }
 

@@ -26,7 +26,7 @@ def test_the_document_gives_medians_ratios_and_spread() -> None:
 
 def test_the_document_says_where_it_was_measured_but_not_on_whose_machine() -> None:
     found = report.origin()
-    assert {"date", "machine", "versions"} == found.keys()
+    assert {"date", "machine", "load_average_1min", "versions"} == found.keys()
     assert "node" not in found["machine"]  # type: ignore[operator]
 
 
