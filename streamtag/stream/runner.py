@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # The same failure this often without a commit between: not weather but a bug; let the orchestrator see it.
 _MAX_FAILURES = 5
 _HELD_LOOK_S = 0.1
+# Undone this often without a commit between: told in `Status`, as nothing gets done.
+_TELL_UNDONE = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Status:
     held: str | None
     """Why nothing is processed."""
     error: str | None
-    """Last trouble with the broker that is not over."""
+    """Last trouble with the broker that is not over, or why transaction after transaction is undone."""
 
 
 class Runner:
@@ -80,6 +82,7 @@ class Runner:
         self._finish = threading.Event()  # asked: end the open transaction now
         self._failures = 0  # of the processor, since the last commit
         self._undone = 0  # transactions, since the last commit
+        self._cause = ""  # of the last one undone
         self._held: str | None = None
         self._lag: dict[Partition, int] = {}
         self._steps = 0
@@ -125,7 +128,10 @@ class Runner:
     def status(self) -> Status:
         """For health checks; any thread."""
         reading, waiting = self._source.partitions()
-        return Status(reading, waiting, self._held, self._source.error)
+        failing = f"{self._undone} transactions in a row undone, the last: {self._cause}"
+        return Status(
+            reading, waiting, self._held, self._source.error or (failing if self._undone >= _TELL_UNDONE else None)
+        )
 
     def progress(self) -> tuple[int, bool]:
         """A counter that moves with every step, and whether work is at hand; for the stuck detector."""
@@ -200,10 +206,11 @@ class Runner:
             while not self._stop.is_set():
                 self._step()
             self._guarded(self._commit)
-            self._sink.close()
         except BaseException as error:  # noqa: BLE001 - handed to the polling thread, which raises it
             self._failure = error
             log.error("processing ended", extra={"error": f"{type(error).__name__}: {error}"})
+        finally:
+            self._sink.close()  # aborts what is still open, or readers would wait for its timeout
 
     def _step(self) -> None:
         """One turn: hold, or a batch, or a commit that is due."""
@@ -324,6 +331,7 @@ class Runner:
         rewound = self._source.rewind()
         while not (rewound.done() or self._abandon.is_set()):
             time.sleep(0.001)
+        self._cause = cause
         self._undone += 1
         if self._undone > 1:  # not the first of its kind: slow down
             wait(min(0.05 * 2**self._undone, 5.0), lambda: self._stop.is_set() or self._finish.is_set())
