@@ -133,6 +133,26 @@ def test_trouble_that_lasts_is_outlasted(make_loop: MakeLoop, broker: FakeBroker
     loop.check_exactly_once(ZERO)
 
 
+def test_transactions_that_keep_failing_are_told_until_one_succeeds(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """E.g. an output larger than its topic allows: everything seems well, and nothing gets done."""
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    failing = [True]
+
+    def refuse() -> None:
+        if failing:
+            raise undone("MSG_SIZE_TOO_LARGE")
+
+    loop.while_committing = refuse
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: "MSG_SIZE_TOO_LARGE" in (loop.runner.status().error or ""), 10, "told")
+    failing.clear()
+    loop.wait_committed(ZERO, 10)
+    wait_until(lambda: loop.runner.status().error is None, 10, "over")
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
 def test_a_failing_processor_is_undone_and_tried_again(make_loop: MakeLoop, broker: FakeBroker) -> None:
     broker.write(ZERO, 10)
     loop = make_loop()
@@ -165,6 +185,7 @@ def test_a_processor_that_keeps_failing_ends_the_loop_with_its_error(make_loop: 
     assert isinstance(loop.failure, ValueError)
     assert attempts == [0] * 5
     assert (loop.outputs, broker.position(ZERO)) == ([], 0)
+    assert broker.asked[-1] == "sink.close"  # readers need not wait for the timeout of what was open
 
 
 def test_failures_with_commits_between_do_not_add_up(make_loop: MakeLoop, broker: FakeBroker) -> None:
