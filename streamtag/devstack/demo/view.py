@@ -115,7 +115,7 @@ def _labels(numbers: Numbers, width: int, room: int, *, ascii_only: bool) -> lis
     scored = f" {numbers.tagged + numbers.clean:>9,}" if width >= _WIDE else ""
     heading = f"{'label':{names}} {'cut-off':>8} {'alerts':>7}{' of events' if scored else ''} {'1 s':>6} {'10 s':>6}  "
     space = min(_HISTOGRAM_MAX, width - len(heading))
-    found = [Text.assemble((heading, "bold"), ("scores, 10 s; right of mark: tagged"[:space], "dim"))]
+    found = [Text.assemble((heading, "bold"), ("scores, 10 s; right of mark tagged"[:space], "dim"))]
     for label in shown:
         threshold = "" if label.threshold is None else plain(label.threshold)
         row = Text(f"{label.label[:names]:{names}} {threshold:>8} {label.alerts:>7,}{scored} ")

@@ -77,15 +77,16 @@ class WorkerProcesses:
         """Raises `UnavailableError` with its last log lines when one has ended."""
         for number, process in enumerate(self._processes):
             if process.poll() is not None:
-                raise UnavailableError(f"worker {number + 1} ended with exit code {process.returncode}:\n{self.tail()}")
+                what = f"worker {number + 1} ended with exit code {process.returncode}"
+                raise UnavailableError("\n".join([f"{what}; its last lines:", *self._tail_of(number)]))
 
     def tail(self) -> str:
         """The last log lines of each worker."""
-        shown = []
-        for number in range(len(self._processes)):
-            lines = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-            shown += [f"  worker {number + 1}: {line}" for line in lines or ["(it wrote nothing)"]]
-        return "\n".join(shown)
+        return "\n".join(line for number in range(len(self._processes)) for line in self._tail_of(number))
+
+    def _tail_of(self, number: int) -> list[str]:
+        lines = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        return [f"  worker {number + 1}: {line}" for line in lines or ["(it wrote nothing)"]]
 
     def stop(self) -> None:
         """Has all of them drain and end at the same time; kills those that take too long."""
