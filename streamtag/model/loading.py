@@ -87,9 +87,10 @@ def _in_full_batches(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float32
 
 def _run(scorer: Scorer, texts: Sequence[str], *, extra: int = 0) -> NDArray[np.float32]:
     """One run of the graph on exactly these texts, padded by ``extra`` more than needed."""
-    features = scorer.featuriser.features(texts)
+    featuriser = scorer.featuriser
+    features = featuriser.features(texts)
     if extra:
-        ids = np.pad(features.ids, ((0, 0), (0, extra)), constant_values=scorer.featuriser.n_buckets)
+        ids = np.pad(features.ids, ((0, 0), (0, extra)), constant_values=featuriser.n_buckets)
         features = Features(ids, np.pad(features.weights, ((0, 0), (0, 0), (0, extra))))
     return scorer.session.run(features)
 

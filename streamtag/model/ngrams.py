@@ -20,10 +20,14 @@ SIZES = (2, 3, 4, 5)
 # FNV's prime rolls the hash on by a byte; the other two and the shift mix its bits (golden ratio; murmur3's finaliser).
 ROLL, MIX_1, MIX_2, MIX_SHIFT = 0x01000193, 0x9E3779B1, 0x85EBCA77, 15
 MAX_COUNT = 1_023
-"""Repetitions of one n-gram above this count as this."""
+"""Repetitions of one n-gram above this count as this: the tables below end here, and look-ups are clipped."""
 PAD_TO = 8
 """Widths are multiples of this: with them, onnxruntime's MatMul gives the same bits whatever the padding."""
 
+# (row of the size, bytes before the trailing space) of every n-gram that begins in a text and would end beyond it
+_TOO_FAR_ROW, _TOO_FAR_BACK = np.array(
+    [(row, back) for row, size in enumerate(SIZES) for back in range(1, size - 1)], dtype=np.intp
+).T
 _LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, MAX_COUNT + 1))])
 _LOG_TF_32 = _LOG_TF.astype(np.float32)
 # Fixed point, so that a norm does not depend on the order of its sum: 2**16 (log-TF**2) times 2**24 (IDF**2) of a
@@ -110,37 +114,47 @@ class Featuriser:
         # NFKC can lengthen a text by a factor of 18: cut again.
         return self._cut(normalise(text, self.contract.normalisation)).encode("utf-8", "replace")
 
-    def counts(self, texts: Sequence[str]) -> Counts:
-        """Distinct n-grams per text with their weights; at most `max_rows` texts."""
-        if len(texts) > self.max_rows:
-            raise ValueError(f"{len(texts)} texts at once; at most {self.max_rows}")
-        encoded = [self.encode(text) for text in texts]
-        lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded))
+    def counts(self, encoded: Sequence[bytes]) -> Counts:
+        """Distinct n-grams per text with their weights.
+
+        Args:
+            encoded: texts as `encode` gives them, at most `max_rows`.
+        """
+        n = len(encoded)
+        if n > self.max_rows:
+            raise ValueError(f"{n} texts at once; at most {self.max_rows}")
+        lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=n)
         keys = self._sorted_keys(encoded, lengths)
         is_first = np.ones(len(keys) + 1, dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
         first_at = np.flatnonzero(is_first)
-        times = np.minimum(np.diff(first_at), MAX_COUNT)
+        times = np.diff(first_at)
         distinct = keys[first_at[:-1]]
-        rows = np.arange(len(texts) + 1, dtype=np.int64) << self._id_bits
-        row_at = np.searchsorted(distinct, rows)
+        row_at = np.empty(n + 1, dtype=np.intp)
+        row_at[:-1] = np.searchsorted(distinct, np.arange(n, dtype=np.int32) << self._id_bits)
+        row_at[-1] = len(distinct)
         ids = distinct & np.int32((1 << self._id_bits) - 1)
         squares = np.zeros(len(distinct) + 1, dtype=np.int64)
-        np.cumsum(_LOG_TF_SQUARED[times] * self._idf_squared[ids], out=squares[1:])
+        np.cumsum(_LOG_TF_SQUARED.take(times, mode="clip") * self._idf_squared[ids], out=squares[1:])
         squared_norm = np.maximum(np.diff(squares[row_at]), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
-        weights = _LOG_TF_32[times] * np.repeat(inverse_norm, np.diff(row_at))
+        weights = _LOG_TF_32.take(times, mode="clip") * np.repeat(inverse_norm, np.diff(row_at))
         return Counts(row_at, ids, weights)
 
     def features(self, texts: Sequence[str]) -> Features:
+        """Texts as inputs of the graph; for callers that do not need their encoded lengths."""
+        return self.features_of([self.encode(text) for text in texts])
+
+    def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
-        counts = self.counts(texts)
+        counts = self.counts(encoded)
         per_text = np.diff(counts.row_at)
         widest = int(per_text.max(initial=0))
         width = max(1, -(-widest // PAD_TO)) * PAD_TO
-        ids = np.full((len(texts), width), self.n_buckets, dtype=np.int32)
-        weights = np.zeros((len(texts), 1, width), dtype=np.float32)
-        shift = np.arange(len(texts)) * width - counts.row_at[:-1]
+        n = len(encoded)
+        ids = np.full((n, width), self.n_buckets, dtype=np.int32)
+        weights = np.zeros((n, 1, width), dtype=np.float32)
+        shift = np.arange(n) * width - counts.row_at[:-1]
         place = np.arange(len(counts.ids)) + np.repeat(shift, per_text)
         ids.reshape(-1)[place] = counts.ids
         weights.reshape(-1)[place] = counts.weights
@@ -162,11 +176,9 @@ class Featuriser:
         starts = np.zeros(len(lengths), dtype=np.intp)
         np.cumsum(lengths[:-1] + 1, out=starts[1:])
         ids = self._id_of.take(self._hash(joined), mode="clip")
-        for row, size in zip(ids, SIZES, strict=True):
-            # Those that would reach beyond the trailing space. An empty text has none at all: not even its two spaces.
-            trailing = starts + lengths + 1
-            for back in range(1, size - 1):
-                row[np.maximum(trailing - back, starts)] = -1
+        trailing = starts + lengths + 1
+        ids[_TOO_FAR_ROW[:, None], np.maximum(trailing - _TOO_FAR_BACK[:, None], starts)] = -1
+        # An empty text has no n-gram at all: not even its two spaces.
         ids[0, starts[lengths == 0]] = -1
         text = np.repeat(np.arange(len(lengths), dtype=np.int32) << self._id_bits, lengths + 1)
         keys: NDArray[np.int32] = np.bitwise_or(ids, text)[ids >= 0]

@@ -35,12 +35,16 @@ _CONFUSABLES = _lookalike_table()
 _CONFUSABLE = re.compile(f"[{''.join(_CONFUSABLES)}]")
 # Soft hyphen, grapheme joiner, Hangul and Khmer fillers, zero-width and direction marks, word joiner and invisible
 # operators, variation selectors, byte order mark, tag characters.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]+"
+_INVISIBLE_SET = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
 # Combining marks of Latin, Greek and Cyrillic, and those for symbols; what NFKC composes (é) is a letter and stays.
-_MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_MARK_SET = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+
+_INVISIBLE = re.compile(f"[{_INVISIBLE_SET}]+")
+_MARKS = re.compile(f"[{_MARK_SET}]+")
+_REMOVABLE = re.compile(f"[{_INVISIBLE_SET}{_MARK_SET}]")  # one look, for the many texts that have neither
 # Not marks themselves, but NFKC makes marks of them.
 _MARKS_IN_DISGUISE = {
     "\u0f73": "\u0f71\u0f72",
@@ -81,15 +85,16 @@ def normalise(text: str, rules: Normalisation) -> str:
     """
     if text.isascii():
         return text
-    if rules.drop_invisible:
-        # First as well: an invisible character between a letter and its accent would keep NFKC from composing them.
+    # First as well as afterwards: an invisible character between a letter and its accent keeps NFKC from composing.
+    if rules.drop_invisible and _REMOVABLE.search(text):
         text = _INVISIBLE.sub("", text)
     if rules.nfkc:
-        text = unicodedata.normalize("NFKC", text if len(text) <= _SHORT else _with_marks_in_order(text))
-    if rules.drop_invisible:
-        text = _INVISIBLE.sub("", text)
-    if rules.drop_marks:
-        text = _MARKS.sub("", text)
+        text = unicodedata.normalize("NFKC", text)
+    if _REMOVABLE.search(text):
+        if rules.drop_invisible:
+            text = _INVISIBLE.sub("", text)
+        if rules.drop_marks:
+            text = _MARKS.sub("", text)
     if rules.fold_confusables:
         text = _CONFUSABLE.sub(lambda match: _CONFUSABLES[match[0]], text)
     if rules.casefold:

@@ -29,11 +29,12 @@ class Scorer:
         """Calibrated probabilities, float32 [n, labels]; row i belongs to ``texts[i]``.
 
         A text gets the same bits in any company. Texts are sorted by length and cut into runs of ``batch``: a run is
-        as wide as its longest text, so neighbours of one length waste no work on padding.
+        as wide as the text with most n-grams in it, so neighbours of one length waste little work on padding.
         """
         scores = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        encoded = [self.featuriser.encode(text) for text in texts]
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         for at in range(0, len(order), self.batch):
             run = order[at : at + self.batch]
-            scores[run] = self.session.run(self.featuriser.features([texts[i] for i in run]))
+            scores[run] = self.session.run(self.featuriser.features_of([encoded[i] for i in run]))
         return scores

@@ -1,7 +1,7 @@
 """L2-regularised logistic regression on sparse rows, one label against the rest, deterministic.
 
-Features are scaled by how much more often they occur with the label than without it (Wang & Manning, "Baselines and
-Bigrams", ACL 2012, there with an SVM). The scale ends up in the weights, so it costs nothing when scoring.
+Features can be scaled by how much more often they occur with the label than without it (Wang & Manning, "Baselines
+and Bigrams", ACL 2012, there with an SVM). The scale ends up in the weights, so it costs nothing when scoring.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def log_count_ratio(rows: csr_matrix, target: NDArray[np.int8], smoothing: float
 
 
 def fit_logistic(
-    rows: csr_matrix, target: NDArray[np.int8], *, strength: float, smoothing: float, iterations: int
+    rows: csr_matrix, target: NDArray[np.int8], *, strength: float, smoothing: float | None, iterations: int
 ) -> Linear:
     """Minimises ``|v|²/2 + strength · Σ log-loss`` over v, where the weights are v times the log-count ratio.
 
@@ -52,11 +52,11 @@ def fit_logistic(
         rows: float32 [n, features].
         target: int8 [n], 0 or 1.
         strength: weight of the data against the penalty (scikit-learn's C).
-        smoothing: of the log-count ratio.
+        smoothing: of the log-count ratio; None leaves the features as they are.
         iterations: at most this many; stopping early is a regulariser of its own.
     """
     sign = np.where(target > 0, 1.0, -1.0)
-    scale = log_count_ratio(rows, target, smoothing)
+    scale = np.ones(rows.shape[1]) if smoothing is None else log_count_ratio(rows, target, smoothing)
 
     def loss_and_gradient(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         inner, bias = point[:-1], point[-1]

@@ -34,7 +34,7 @@ def count_matrix(
     featuriser = Featuriser(contract, buckets, idf)
     ids, weights, ends = [], [], [np.zeros(1, dtype=np.int64)]
     for at in range(0, len(texts), _RUN):
-        counts = featuriser.counts(texts[at : at + _RUN])
+        counts = featuriser.counts([featuriser.encode(text) for text in texts[at : at + _RUN]])
         ids.append(counts.ids)
         weights.append(counts.weights)
         ends.append(counts.row_at[1:] + ends[-1][-1])

@@ -41,9 +41,9 @@ class Recipe(msgspec.Struct, frozen=True):
         test_share: of natural-rate groups held out.
         folds: of the training rows, for calibration.
         salt: names the split and the folds.
-        smoothing: of the log-count ratios that scale the features.
-        select_strength: regularisation while buckets are ranked.
-        strengths: regularisations to choose from, per label.
+        select_strength, select_iterations: regularisation and iterations of the plain model that ranks the buckets.
+        smoothing: of the log-count ratios that scale the features of the final model.
+        strengths: its regularisations to choose from, per label.
         iterations: of L-BFGS, at most.
     """
 
@@ -52,8 +52,9 @@ class Recipe(msgspec.Struct, frozen=True):
     test_share: float = 0.3
     folds: int = 5
     salt: str = "moderation/1"
+    select_strength: float = 4.0
+    select_iterations: int = 30
     smoothing: float = 1.0
-    select_strength: float = 1.0
     strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
     iterations: int = 60
 
@@ -124,7 +125,17 @@ def _select(texts: Sequence[str], targets: NDArray[np.int8], use: NDArray[np.boo
     used = [texts[i] for i in np.flatnonzero(use).tolist()]
     idf = inverse_document_frequency(_all_buckets(used, recipe.contract))
     rows = _all_buckets(used, recipe.contract, idf)
-    models = [_fit(rows, targets[use, j], recipe.select_strength, recipe) for j in range(targets.shape[1])]
+    # Unscaled: ranked under the log-count ratios, rare buckets crowd out those that generalise.
+    models = [
+        fit_logistic(
+            rows,
+            targets[use, j],
+            strength=recipe.select_strength,
+            smoothing=None,
+            iterations=recipe.select_iterations,
+        )
+        for j in range(targets.shape[1])
+    ]
     ranked = np.argsort(-importance(models, rows), kind="stable")
     buckets = np.sort(ranked[: recipe.buckets]).astype(np.uint32)
     kept = idf[buckets]
