@@ -27,14 +27,14 @@ def worker_settings(services: Services, model: ModelSettings, state_dir: Path) -
         # generous: on a busy machine an embedded Redis may take its time
         "redis": {"url": services.redis_url, "timeout_s": 5.0},
         "model": model.model_dump(mode="json"),
-        "tagger": {"delivery": services.delivery},
+        # KIP-848: the second worker joins without a pause of seconds, on either broker
+        "tagger": {"delivery": services.delivery, "group_protocol": "consumer"},
         "telemetry": {"log_format": "text"},
         "state_dir": str(state_dir),
     }
     if services.kind is KafkaKind.MOCK:
-        # its empty fetches do not wake on new data, and its classic rebalances last a session timeout
+        # its empty fetches do not wake on new data
         settings["kafka"]["consumer"] = {"fetch.wait.max.ms": 10}
-        settings["tagger"]["group_protocol"] = "consumer"
     return settings
 
 
