@@ -1,0 +1,1 @@
+"""Hostile inputs through the path that decides: decode, infer, decide, emit, close. `make hostile` runs it."""

@@ -1,0 +1,50 @@
+"""``python -m tests.hostile``: what `make hostile` runs."""
+
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from streamtag.errors import StreamtagError
+from streamtag.model.registry import find_bundle
+
+from . import campaign, coverage, report
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    inputs: Annotated[int, typer.Option(min=1, help="Records to send.")] = 10_000_000,
+    seed: Annotated[int | None, typer.Option(help="Makes a campaign again; by default a new one.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long, however many were sent.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="At the same time.")] = 2,
+    atheris: Annotated[Path | None, typer.Option(help="A Python 3.11 that has atheris: adds a coverage-guided turn.")] = None,
+    atheris_s: Annotated[int, typer.Option(min=1, help="Length of that turn, seconds.")] = 120,
+    bundle: Annotated[str, typer.Option(help="Bundle: name, name@version, or a path with a /.")] = "moderation",
+) -> None:
+    """Sends hostile records through the path that decides; fails where a record breaks, stalls or leaves it."""
+    chosen = random.SystemRandom().randrange(10**9) if seed is None else seed
+    where = find_bundle(bundle, [])
+    deadline = None if minutes is None else time.time() + minutes * 60
+    print(f"seed {chosen}", flush=True)
+    result = campaign.run(campaign.Plan(inputs, chosen, processes, where, deadline), lambda line: print(line, flush=True))
+    guided = coverage.run(atheris, where, chosen, atheris_s) if atheris else None
+    found = report.compose(result, chosen, where, guided)
+    print(report.table(found))
+    path = Path("reports/hostile.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    print(f"written to {path}")
+    sys.exit(0 if report.passed(found) else 1)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except StreamtagError as error:
+        sys.exit(f"error: {error.message}\n{error.hint}".strip())
