@@ -223,8 +223,7 @@ class Tagger:
             active.ref, deciding.labels, partitions, panes, by_arrival, micro, decisions.tagged, decisions.segments
         )
         self._counts.add(batch)
-        if len(self._decided_open) + len(self._decided_from) < len(set(partitions)) or not self._decided_from:
-            self._note_first(decoded.records, partitions)
+        self._note_first(decoded.records, partitions)
         believed = stamps[~by_arrival]
         if believed.size:
             oldest = int(believed.min())
@@ -232,9 +231,12 @@ class Tagger:
         return batch
 
     def _note_first(self, records: Sequence[Message], partitions: Sequence[Partition]) -> None:
-        for record, partition in zip(records, partitions, strict=True):
-            if partition not in self._decided_from:
-                self._decided_open.setdefault(partition, record.offset() or 0)
+        """Remembers where this release begins to decide each partition; soon there is nothing left to note."""
+        unseen = set(partitions).difference(self._decided_from, self._decided_open)
+        if unseen:
+            for record, partition in zip(records, partitions, strict=True):
+                if partition in unseen:
+                    self._decided_open.setdefault(partition, record.offset() or 0)
 
     def _refused(self, decoded: Decoded, deciding: Deciding, now_ms: int) -> Iterator[Output]:
         for record in decoded.skipped:
