@@ -23,7 +23,7 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Makes a campaign again; by default a new one.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this long, however many were sent.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="At the same time.")] = 2,
-    atheris: Annotated[Path | None, typer.Option(help="A Python 3.11 that has atheris: adds a coverage-guided turn.")] = None,
+    atheris: Annotated[Path | None, typer.Option(help="A Python with atheris: adds a coverage-guided turn.")] = None,
     atheris_s: Annotated[int, typer.Option(min=1, help="Length of that turn, seconds.")] = 120,
     bundle: Annotated[str, typer.Option(help="Bundle: name, name@version, or a path with a /.")] = "moderation",
 ) -> None:
@@ -32,7 +32,8 @@ def main(
     where = find_bundle(bundle, [])
     deadline = None if minutes is None else time.time() + minutes * 60
     print(f"seed {chosen}", flush=True)
-    result = campaign.run(campaign.Plan(inputs, chosen, processes, where, deadline), lambda line: print(line, flush=True))
+    plan = campaign.Plan(inputs, chosen, processes, where, deadline)
+    result = campaign.run(plan, lambda line: print(line, flush=True))
     guided = coverage.run(atheris, where, chosen, atheris_s) if atheris else None
     found = report.compose(result, chosen, where, guided)
     print(report.table(found))

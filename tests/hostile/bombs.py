@@ -1,4 +1,4 @@
-"""Few and large: inputs made to cost time or memory out of proportion. Sizes up to 4 MB, above the default limit of 1 MiB."""
+"""Few and large: inputs made to cost time or memory out of proportion. Up to 4 MB, above the limit of 1 MiB."""
 
 import base64
 import gzip
@@ -43,7 +43,10 @@ def _documents(choose: random.Random, n: int) -> list[bytes]:
     same = b",".join([b'"k":1'] * (n // 6))
     digits = choose.choice([b"9" * n, b"0." + b"3" * n, b"1e" + b"9" * n, b"-" + b"1" * n + b".5e-300", b"0" * n])
     return [
-        *(opening * (n // len(opening)) for opening in (b"[", b"{", b'{"a":', b"[[],", b'"', b"\\", b'"\\', b"[{", b"]", b" ")),
+        *(
+            opening * (n // len(opening))
+            for opening in (b"[", b"{", b'{"a":', b"[[],", b'"', b"\\", b'"\\', b"[{", b"]", b" ")
+        ),
         *(_event("x")[:-1] + b', "a": ' + b"[" * k + b"]" * k + b"}" for k in (31, 32, 500, n // 2)),
         *(b"{" + body + b', "id": "a", "text": "b"}' for body in (wide, same, b'"text":"' + b"y" * n + b'"')),
         *(b'{"id": "a", "features": {' + body + b"}}" for body in (wide, same, b'"n":' + digits)),
@@ -58,7 +61,7 @@ def _documents(choose: random.Random, n: int) -> list[bytes]:
         choose.randbytes(n),
         b'{"id": "a", "text": "' + b"\xff" * n + b'"}',
         _event("".join(f'"{i}' for i in range(n // 8))),
-    ]  # fmt: skip
+    ]
 
 
 def _headers(choose: random.Random, n: int) -> list[Attack]:
@@ -76,8 +79,12 @@ def _headers(choose: random.Random, n: int) -> list[Attack]:
         Attack(value, None, binary + [(f"ce_x{i}", b"y") for i in range(min(10_000, n // 3))]),
         Attack(value, None, binary * min(1_000, n // 60)),
         Attack(value, None, [("ce_id", b"\x01" * n), *(pair for pair in binary if pair[0] != "ce_id")]),
-        Attack(value, None, [*binary, ("content-type", b"text/plain" + choose.choice([b";", b" ", b"; charset", b";\t"]) * n)]),
-        Attack(value, None, [("traceparent", parent)] + [("tracestate", b"a=1")] * min(10_000, n // 10)),
+        Attack(
+            value,
+            None,
+            [*binary, ("content-type", b"text/plain" + choose.choice([b";", b" ", b"; charset", b";\t"]) * n)],
+        ),
+        Attack(value, None, [("traceparent", parent), *[("tracestate", b"a=1")] * min(10_000, n // 10)]),
         Attack(value, None, [("traceparent", parent), ("tracestate", b"a=1," * (n // 4))]),
         Attack(value, None, [("traceparent", parent + b"-" + b"x" * n)]),
         Attack(value, b"k" * n),
@@ -88,7 +95,7 @@ def _headers(choose: random.Random, n: int) -> list[Attack]:
         Attack(envelope + b', "data": ' + b"[" * n + b"]" * n + b"}", None, structured),
         Attack(envelope + b', "data": ' + _event("\u0301\u0323" * (n // 4)) + b"}", None, structured),
         Attack(envelope + b', "x": "' + b"y" * n + b'", "data": {"text": "t"}}', None, structured),
-    ]  # fmt: skip
+    ]
 
 
 def native(choose: random.Random) -> list[Attack]:

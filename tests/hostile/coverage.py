@@ -15,6 +15,14 @@ from typing import Any
 import msgspec
 
 INSTRUMENTED = ["streamtag.events", "streamtag.tagger", "streamtag.model.normalise", "json.decoder", "json.scanner"]
+
+if __name__ == "__main__":
+    import atheris  # type: ignore[import-untyped] # only in the other interpreter
+
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        from . import alphabet, generators, subject
+else:
+    from . import alphabet, generators, subject
 _WRITE_EVERY = 500
 
 
@@ -26,9 +34,9 @@ def run(python: Path, bundle: Path, seed: int, seconds: int) -> dict[str, Any]:
         done = subprocess.run(
             [
                 *(str(python), "-m", __spec__.name, str(bundle), str(report)),
-                *(f"-max_total_time={seconds}", f"-seed={seed % 2**31}", "-max_len=4096", "-timeout=5", "-rss_limit_mb=1500"),
-                f"-artifact_prefix={scratch}/",
-                scratch,
+                *(f"-max_total_time={seconds}", f"-seed={seed % 2**31}", "-max_len=4096"),
+                *("-timeout=5", "-rss_limit_mb=1500"),
+                *(f"-artifact_prefix={scratch}/", str(_seeds(Path(scratch) / "corpus"))),
             ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *packages])},
             capture_output=True,
@@ -47,13 +55,28 @@ def run(python: Path, bundle: Path, seed: int, seconds: int) -> dict[str, Any]:
 _ARTIFACTS = {"crash", "timeout", "oom", "leak", "slow"}
 
 
+def _seeds(corpus: Path) -> Path:
+    """Well-formed records of every form, in the notation of `fuzz`: setup, way, value."""
+    corpus.mkdir()
+    by_setup = {
+        "osprey": alphabet.OSPREY,
+        "ecs": alphabet.ECS,
+        "ocsf": alphabet.OCSF,
+        "joined": alphabet.JOINED_RECORDS,
+    }
+    for number, setup in enumerate(generators.SETUPS):
+        for i, value in enumerate(by_setup.get(setup.name, alphabet.NATIVE)):
+            (corpus / f"{setup.name}-{i}").write_bytes(bytes([number, 0]) + value)
+    for i, value in enumerate(alphabet.STRUCTURED):
+        (corpus / f"structured-{i}").write_bytes(bytes([0, 1]) + value)
+    headers = b"text/plain\n1.0\nce\n/s\nt\n00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01\na=1\n"
+    (corpus / "binary").write_bytes(bytes([0, 2]) + headers + b"some text")
+    return corpus
+
+
 def fuzz(arguments: list[str]) -> None:
     """Inside the interpreter that has atheris. Does not return."""
-    import atheris  # only there
-
     bundle, report = Path(arguments[0]), Path(arguments[1])
-    with atheris.instrument_imports(include=INSTRUMENTED):
-        from . import generators, subject
     release = subject.active_release(bundle)
     subjects = [subject.Subject(setup, release) for setup in generators.SETUPS]
     done, findings = 0, []

@@ -94,7 +94,7 @@ def unicode_texts(choose: random.Random) -> list[Attack]:
                 text.encode("utf-8", "replace"),
             )
         )
-    return found  # fmt: skip
+    return found
 
 
 _HEADER_NAMES = [
@@ -116,10 +116,20 @@ _HEADER_NAMES = [
 _HEADER_VALUES = [
     None,
     *(b"", b"1.0", b"0.3", b"a", b"\xff", b"application/cloudevents+json", b"application/cloudevents-batch+json"),
-    *(b"application/cloudevents+json; charset=latin-1", b"text/plain", b"application/json", b"application/avro", b";" * 300),
-    *(b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01", b"00-" + b"0" * 32 + b"-" + b"b" * 16 + b"-01", b"cc-" + b"a" * 32),
+    *(
+        b"application/cloudevents+json; charset=latin-1",
+        b"text/plain",
+        b"application/json",
+        b"application/avro",
+        b";" * 300,
+    ),
+    *(
+        b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01",
+        b"00-" + b"0" * 32 + b"-" + b"b" * 16 + b"-01",
+        b"cc-" + b"a" * 32,
+    ),
     *(b"a=1,b=2", b"a=1,a=1", b"," * 500, b"a=" + b"\x01", b"k@v=" + b"x" * 256, b"x" * 600),
-]  # fmt: skip
+]
 
 
 def headers(choose: random.Random) -> list[Attack]:
@@ -142,9 +152,14 @@ def timestamps(choose: random.Random) -> list[Attack]:
     days_ms = 7 * 86_400_000
     value = alphabet.NATIVE[0]
     return [
-        Attack(value, None, None, choose.choice(odd) if choose.random() < 0.3 else (1, now - int(choose.random() * days_ms)))
+        Attack(
+            value,
+            None,
+            None,
+            choose.choice(odd) if choose.random() < 0.3 else (1, now - int(choose.random() * days_ms)),
+        )
         for _ in range(BATCH)
-    ]  # fmt: skip
+    ]
 
 
 STRUCTURED_HEADERS: list[Headers | None] = [
@@ -177,6 +192,6 @@ GENERATORS = [
     Generator("joined_mutants", "joined", 4, _mutants(alphabet.JOINED_RECORDS)),
     Generator("raw_mutants", "raw", 4, _mutants([*alphabet.RAW, *alphabet.NATIVE])),
     Generator("raw_unicode", "raw", 2, unicode_texts),
-    Generator("bombs", "native", 1, bombs.native),
-    Generator("mapped_bombs", "joined", 1, bombs.mapped),
+    Generator("bombs", "native", 3, bombs.native),
+    Generator("mapped_bombs", "joined", 2, bombs.mapped),
 ]

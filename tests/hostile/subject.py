@@ -42,7 +42,7 @@ class Attack(NamedTuple):
     timestamp: tuple[int, int] | None = None  # (kind, Unix ms); None: now
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """Something that must hold does not."""
 
 
@@ -93,7 +93,7 @@ class _NoStop:
         return None
 
     def set(self, reason: str, **counts: int) -> None:
-        raise Broken(f"stopped: {reason}")
+        raise BrokenError(f"stopped: {reason}")
 
 
 def active_release(bundle: Path) -> ActiveRelease:
@@ -119,7 +119,7 @@ def settings_of(setup: Setup) -> Settings:
 
 
 class Subject:
-    """A tagger, fed with attacks; raises `Broken` where its outputs are not what they must be.
+    """A tagger, fed with attacks; raises `BrokenError` where its outputs are not what they must be.
 
     Args:
         setup: its settings.
@@ -161,7 +161,7 @@ class Subject:
                 offset=start + i,
                 key=attack.key,
                 value=attack.value,
-                headers=attack.headers,
+                headers=attack.headers,  # type: ignore[arg-type] # a list of other pairs is one of these
                 timestamp=now if attack.timestamp is None else attack.timestamp,
             )
             for i, attack in enumerate(attacks)
@@ -218,7 +218,7 @@ class Subject:
                 offset, outcome = self._tag_event(output, due)
             record = due.pop(offset, None)
             if record is None:
-                raise Broken(f"offset {offset} has two outcomes")
+                raise BrokenError(f"offset {offset} has two outcomes")
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
             kind = outcome if outcome in self._open else "dead"
             self._open[kind] += 1
@@ -276,4 +276,4 @@ class Subject:
 
 def _must(holds: bool, what: str) -> None:
     if not holds:
-        raise Broken(f"does not hold: {what}")
+        raise BrokenError(f"does not hold: {what}")
