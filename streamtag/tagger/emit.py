@@ -59,8 +59,8 @@ class Emitter:
         contexts: Sequence[TraceContext | None],
         by_arrival: Sequence[bool],
         now_ms: int,
-    ) -> Iterator[Output]:
-        """One record per event, in order; the key is that of the input, so order per key is kept."""
+    ) -> Iterator[Output | None]:
+        """One record per event, in order, None where none is published; the key is that of the input."""
         labels, topic = deciding.labels, self._tags_topic
         processed_at = _rfc3339(now_ms)
         scores = decisions.scores.tolist()
@@ -83,6 +83,7 @@ class Emitter:
                 cutoffs = matrix[row]
                 tags = [Tag(labels[i], s, cutoffs[i]) for i, s in enumerate(row_scores) if s >= cutoffs[i]]
             elif self._only_tagged:
+                yield None
                 continue
             value = _encode(
                 TagEvent(

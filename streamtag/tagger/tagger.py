@@ -113,7 +113,9 @@ class Tagger:
         if invalid:
             self._metrics.add("streamtag.trace.invalid", invalid)
         with self._tracer.batch(records[0].topic() or "", len(records), contexts) as span:
-            yield from self._scored(decoded, deciding, contexts, now_ms)
+            tags = self._scored(decoded, deciding, contexts, now_ms)
+            with self._phase("emit"):
+                yield from filter(None, self._in_order(records, decoded, tags))
             span.set("streamtag.release.number", deciding.active.ref.number)
         yield from self._refused(decoded, deciding, now_ms)
         self._watch_limit(records, decoded)
@@ -176,9 +178,9 @@ class Tagger:
 
     def _scored(
         self, decoded: Decoded, deciding: Deciding, contexts: Sequence[TraceContext | None], now_ms: int
-    ) -> Iterator[Output]:
+    ) -> Iterator[Output | None]:
         if not decoded.events:
-            return
+            return iter(())
         with self._phase("infer"):
             micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
         if refusals:
@@ -186,22 +188,36 @@ class Tagger:
             self._set_aside(decoded, refusals, keep)
             micro, contexts = micro[keep], [contexts[i] for i in keep]
             if not keep:
-                return
+                return iter(())
         with self._phase("decide"):
             decisions = decide_batch(decoded.events, micro, deciding)
             batch = self._count(decoded, decisions, deciding, micro, now_ms)
-        with self._phase("emit"):
-            yield from self._emitter.tag_events(
-                decoded,
-                decisions,
-                deciding,
-                contexts=contexts,
-                by_arrival=batch.by_arrival.tolist(),
-                now_ms=now_ms,
-            )
+        return self._emitter.tag_events(
+            decoded,
+            decisions,
+            deciding,
+            contexts=contexts,
+            by_arrival=batch.by_arrival.tolist(),
+            now_ms=now_ms,
+        )
+
+    def _in_order(
+        self, records: Sequence[Message], decoded: Decoded, tags: Iterator[Output | None]
+    ) -> Iterator[Output | None]:
+        """Tag events and tombstones as their sources stood: of one key, the last must stay the last."""
+        if not decoded.skipped:
+            yield from tags
+            return
+        skipped, kept = {id(one) for one in decoded.skipped}, {id(one) for one in decoded.records}
+        for record in records:
+            if id(record) in skipped:
+                yield self._emitter.tombstone(record)
+            elif id(record) in kept:
+                yield next(tags)
 
     def _set_aside(self, decoded: Decoded, refusals: Refusals, keep: Sequence[int]) -> None:
-        decoded.dead += [(decoded.records[i], rejected) for i, rejected in sorted(refusals.items())]
+        decoded.dead += [(decoded.records[i], rejected) for i, rejected in refusals.items()]
+        decoded.dead.sort(key=lambda dead: (dead[0].topic(), dead[0].partition(), dead[0].offset()))
         decoded.records = [decoded.records[i] for i in keep]
         decoded.events = [decoded.events[i] for i in keep]
 
@@ -241,7 +257,6 @@ class Tagger:
     def _refused(self, decoded: Decoded, deciding: Deciding, now_ms: int) -> Iterator[Output]:
         for record in decoded.skipped:
             self._counts.totals(_source(record)).skipped += 1
-            yield self._emitter.tombstone(record)
         release = str(deciding.active.ref.number)
         for record, rejected in decoded.dead:
             self._counts.totals(_source(record)).dead += 1

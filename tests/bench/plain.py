@@ -98,7 +98,7 @@ class PlainLoop:
             tagged = self._emitter.tag_events(
                 decoded, decisions, self._deciding, contexts=[None] * n, by_arrival=[False] * n, now_ms=_now_ms()
             )
-            return [output.value or b"" for output in tagged]
+            return [output.value or b"" for output in tagged if output]
 
 
 def batches(events: Iterator[Event], size: int) -> Iterator[list[Message]]:
