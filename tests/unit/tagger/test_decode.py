@@ -1,0 +1,38 @@
+"""Stage 1: each record on its own, and what belongs together stays together."""
+
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+from tagging import raw_record, record
+
+from streamtag.events.decoder import Decoder
+from streamtag.settings import EventsSettings
+from streamtag.tagger.decode import decode
+
+DECODER = Decoder(EventsSettings())  # type: ignore[call-arg]
+KINDS = {
+    "event": lambda offset: record(offset, text=f"text {offset}", headers=[("n", str(offset).encode())]),
+    "no headers": lambda offset: record(offset, text=f"text {offset}"),
+    "bad": lambda offset: raw_record(offset, b"{"),
+    "tombstone": lambda offset: raw_record(offset, None),
+    "empty": lambda offset: raw_record(offset, b""),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(KINDS)), max_size=20))
+def test_every_record_has_one_outcome_in_order_and_columns_belong_together(kinds: list[str]) -> None:
+    records: list[Message] = [KINDS[kind](offset) for offset, kind in enumerate(kinds)]
+    found = decode(records, DECODER)
+
+    def offsets_of(*wanted: str) -> list[int]:
+        return [offset for offset, kind in enumerate(kinds) if kind in wanted]
+
+    assert [one.offset() for one in found.records] == offsets_of("event", "no headers")
+    assert [event.id for event in found.events] == [f"e{one.offset()}" for one in found.records]
+    assert [event.text for event in found.events] == [f"text {one.offset()}" for one in found.records]
+    for one, headers in zip(found.records, found.headers, strict=True):
+        expected = [("n", str(one.offset()).encode())] if kinds[one.offset() or 0] == "event" else []
+        assert list(headers or ()) == expected
+    assert [one.offset() for one, _ in found.dead] == offsets_of("bad", "empty")
+    assert {rejected.stage for _, rejected in found.dead} <= {"decode"}
+    assert [one.offset() for one in found.skipped] == offsets_of("tombstone")

@@ -1,0 +1,62 @@
+"""Stage 2: a text that breaks the model, or scores that are no probabilities, cost their own event and no other."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tagging import LABELS, RAISES, TextScorer
+
+from streamtag.events.content import ContentEvent
+from streamtag.events.rejection import ErrorClass
+from streamtag.tagger.infer import infer
+
+
+def event(text: str | None) -> ContentEvent:
+    return ContentEvent("e", text, features={"n": 1})
+
+
+@given(st.lists(st.sampled_from(["0.25 0.5", "1 0", RAISES, None, "nan 0.5", "0.5 1.5", "-0.1 0.5", "inf 0"])))
+def test_every_event_is_scored_or_refused_on_its_own(texts: list[str | None]) -> None:
+    micro, refused = infer([event(text) for text in texts], TextScorer())  # type: ignore[arg-type]
+    assert micro.shape == (len(texts), len(LABELS))
+    for i, text in enumerate(texts):
+        if text in ("0.25 0.5", "1 0"):
+            assert i not in refused
+            assert micro[i].tolist() == [int(float(word) * 1_000_000) for word in text.split()]
+        else:
+            found = {None: ErrorClass.MISSING_FIELD, RAISES: ErrorClass.SCORER_ERROR}
+            assert refused[i].error_class == found.get(text, ErrorClass.INVALID_SCORE)
+            assert (refused[i].stage, refused[i].field) == ("infer", "/text")
+            assert not micro[i].any()
+
+
+def test_a_sound_batch_is_scored_in_one_run() -> None:
+    scorer = TextScorer()
+    infer([event("0 0")] * 100, scorer)  # type: ignore[arg-type]
+    assert scorer.batches == [100]
+
+
+def test_one_offender_costs_a_few_runs_each_of_them_counted() -> None:
+    scorer, splits = TextScorer(), []
+    texts = ["0 0"] * 256
+    texts[77] = RAISES
+    _, refused = infer([event(text) for text in texts], scorer, lambda: splits.append(1))  # type: ignore[arg-type]
+    assert list(refused) == [77]
+    assert len(scorer.batches) <= 2 + 2 * math.log2(256)
+    assert len(splits) == math.log2(256)
+
+
+def test_a_refusal_names_the_labels_and_never_the_text() -> None:
+    texts = ["nan 0.5", RAISES]
+    _, refused = infer([event(text) for text in texts], TextScorer())  # type: ignore[arg-type]
+    assert refused[0].message == "score is not a probability for spam"
+    assert refused[1].message == "the model raised RuntimeError"
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, np.float32(0.3), np.nextafter(np.float32(1), np.float32(0))])
+def test_the_ends_of_the_range_are_probabilities(value: float) -> None:
+    micro, refused = infer([event(f"{value:.9f} 0")], TextScorer())  # type: ignore[arg-type]
+    assert not refused
+    assert micro[0, 0] == round(float(value) * 1_000_000)
