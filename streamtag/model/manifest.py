@@ -33,21 +33,24 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one label's margin z becomes a probability: ``sigmoid(a * z + b)``. The graph does it; this says so.
+    """How one label's margin z becomes a probability: ``sigmoid(a z + hinge max(z, 0) + b)``.
+
+    The graph does it; this says so.
 
     Attributes:
         label: its id.
-        method: ``platt``.
-        a, b: slope and intercept.
+        method: ``platt`` (no hinge), or ``hinged-platt``: a slope of its own on either side of z = 0.
+        a, b, hinge: slope, intercept, and what is added to the slope above 0.
         rows, positives: what they were fitted on.
     """
 
     label: str
-    method: Literal["platt"]
+    method: Literal["platt", "hinged-platt"]
     a: float
     b: float
     rows: int
     positives: int
+    hinge: float = 0.0
 
 
 class OrtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

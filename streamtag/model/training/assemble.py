@@ -79,7 +79,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     """The model as it will serve, before it is written: what is evaluated is the graph, not the training code."""
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
-    model = _graph(fitted)
+    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration)
     return Scorer(Bundle(Path(), ref, manifest, fitted.buckets, fitted.idf, Parity(TOLERANCE, []), model), batch=batch)
 
 
@@ -89,23 +89,18 @@ def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
     Raises:
         BundleError: when this version exists there with other content.
     """
-    scores = as_scorer(fitted, records).score(PARITY_TEXTS)
+    scorer = as_scorer(fitted, records)
+    scores = scorer.score(PARITY_TEXTS)
     fixtures = [
         Fixture(text, [round(float(score), 9) for score in row]) for text, row in zip(PARITY_TEXTS, scores, strict=True)
     ]
     files = {
-        MODEL: _graph(fitted),
+        MODEL: scorer.bundle.model,
         BUCKETS: array_bytes(fitted.buckets),
         IDF: array_bytes(fitted.idf),
         PARITY: dump(Parity(TOLERANCE, fixtures)),
     }
-    return write_bundle(directory, _manifest(fitted, records), files)
-
-
-def _graph(fitted: Fitted) -> bytes:
-    slope = np.array([entry.a for entry in fitted.calibration])
-    intercept = np.array([entry.b for entry in fitted.calibration])
-    return build_graph(fitted.coefficients, fitted.bias, slope, intercept)
+    return write_bundle(directory, scorer.bundle.manifest, files)
 
 
 def _manifest(fitted: Fitted, records: Records) -> Manifest:

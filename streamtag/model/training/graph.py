@@ -1,14 +1,17 @@
 """The ONNX graph of a linear model over weighted n-gram ids.
 
-``Gather → MatMul → Add bias → Mul, Add (Platt) → Sigmoid``. MatMul, not Mul and ReduceSum: the latter adds in an order
-that depends on the padding, so a text would change its last bits with its neighbours.
+``Gather → MatMul → Add bias → Mul, Relu, Mul, Add (Platt, hinged) → Sigmoid``. MatMul, not Mul and ReduceSum: the
+latter adds in an order that depends on the padding, so a text would change its last bits with its neighbours.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from streamtag.model.manifest import Calibration
 from streamtag.model.session import IDS, SCORES, WEIGHTS
 
 OPSET = 17
@@ -20,16 +23,14 @@ LANES = 8
 def build_graph(
     coefficients: NDArray[np.float32],
     bias: NDArray[np.float32],
-    slope: NDArray[np.float64],
-    intercept: NDArray[np.float64],
+    calibration: Sequence[Calibration],
 ) -> bytes:
     """The serialised graph.
 
     Args:
         coefficients: float32 [buckets, labels].
         bias: float32 [labels].
-        slope: Platt's a per label, float64 [labels].
-        intercept: Platt's b per label, float64 [labels].
+        calibration: per label.
     """
     buckets, labels = coefficients.shape
     lanes = -(-labels // LANES) * LANES
@@ -38,8 +39,9 @@ def build_graph(
     constants = {
         "table": table,
         "bias": _widen(bias, lanes),
-        "slope": _widen(slope, lanes),
-        "intercept": _widen(intercept, lanes),
+        "slope": _widen([entry.a for entry in calibration], lanes),
+        "hinge": _widen([entry.hinge for entry in calibration], lanes),
+        "intercept": _widen([entry.b for entry in calibration], lanes),
         "rank_axis": np.array([1], dtype=np.int64),
         "first": np.array([0], dtype=np.int64),
         "labels": np.array([labels], dtype=np.int64),
@@ -50,7 +52,10 @@ def build_graph(
         helper.make_node("Squeeze", ["sums", "rank_axis"], ["sum"]),
         helper.make_node("Add", ["sum", "bias"], ["margin"]),
         helper.make_node("Mul", ["margin", "slope"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "intercept"], ["logit"]),
+        helper.make_node("Relu", ["margin"], ["above"]),
+        helper.make_node("Mul", ["above", "hinge"], ["bent"]),
+        helper.make_node("Add", ["scaled", "bent"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "intercept"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["lanes"]),
         helper.make_node("Slice", ["lanes", "first", "labels", "rank_axis"], [SCORES]),
     ]
@@ -71,7 +76,7 @@ def build_graph(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _widen(values: NDArray[np.floating], lanes: int) -> NDArray[np.float32]:
+def _widen(values: NDArray[np.float32] | Sequence[float], lanes: int) -> NDArray[np.float32]:
     wide = np.zeros(lanes, dtype=np.float32)
     wide[: len(values)] = values
     return wide

@@ -17,13 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from streamtag.model.manifest import Calibration, Label
 from streamtag.model.ngrams import IDF_UNIT, NgramContract
 from streamtag.model.training.assemble import Fitted
-from streamtag.model.training.calibrate import best_f1_threshold, fit_platt, log_loss
+from streamtag.model.training.calibrate import best_f1_threshold, calibrate, log_loss, probability
 from streamtag.model.training.data import Dataset
 from streamtag.model.training.logistic import Linear, fit_logistic, importance
 from streamtag.model.training.matrix import count_matrix, inverse_document_frequency
@@ -173,12 +172,11 @@ def _calibrate(
     """
     tried = []
     for strength, margin in zip(recipe.strengths, margins, strict=True):
-        a, b = fit_platt(margin, target)
-        probability = expit(a * margin + b)
-        tried.append((log_loss(probability, target), strength, a, b, probability))
-    _, strength, a, b, probability = min(tried, key=lambda entry: entry[:2])
-    calibration = Calibration(label, "platt", a, b, rows=len(target), positives=int(target.sum()))
-    return strength, calibration, best_f1_threshold(probability, target)
+        calibration = calibrate(label, margin, target)
+        probabilities = probability(calibration, margin)
+        tried.append((log_loss(probabilities, target), strength, calibration, probabilities))
+    _, strength, calibration, probabilities = min(tried, key=lambda entry: entry[:2])
+    return strength, calibration, best_f1_threshold(probabilities, target)
 
 
 def _assemble(fitted: Sequence[tuple[Label, Calibration, Linear]], selected: Selected, recipe: Recipe) -> Fitted:

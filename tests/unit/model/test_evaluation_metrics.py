@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxruntime import InferenceSession  # type: ignore[attr-defined]
 
-from streamtag.model.training.calibrate import best_f1_threshold, fit_platt, log_loss
+from streamtag.model.manifest import Calibration
+from streamtag.model.training.calibrate import best_f1_threshold, calibrate, fit_platt, log_loss, probability
+from streamtag.model.training.graph import build_graph
 from streamtag.model.training.metrics import ece_null_quantile, evaluate, expected_calibration_error
 
 
@@ -44,7 +47,8 @@ def test_a_calibrated_model_stays_within_its_null_band_and_a_bold_one_does_not()
 
 def test_platt_equals_the_published_example() -> None:
     # scikit-learn's test of _SigmoidCalibration, whose A and B have the other sign
-    a, b = fit_platt(np.array([5.0, -4.0, 1.0]), np.array([1, 0, 0], dtype=np.int8))
+    a, b, hinge = fit_platt(np.array([5.0, -4.0, 1.0]), np.array([1, 0, 0], dtype=np.int8))
+    assert hinge == 0
     assert -a == pytest.approx(-0.20261354, abs=1e-5)
     assert -b == pytest.approx(0.65236315, abs=1e-5)
 
@@ -53,15 +57,46 @@ def test_platt_recovers_slope_and_intercept() -> None:
     random = np.random.default_rng(11)
     margin = random.normal(-2, 3, size=200_000)
     target = (random.random(len(margin)) < 1 / (1 + np.exp(-(0.7 * margin - 1.3)))).astype(np.int8)
-    a, b = fit_platt(margin, target)
+    a, b, _ = fit_platt(margin, target)
     assert a == pytest.approx(0.7, abs=0.02)
     assert b == pytest.approx(-1.3, abs=0.03)
 
 
 @pytest.mark.parametrize("target", [[0, 0, 0], [1, 1, 1]])
 def test_platt_stays_finite_with_one_class_only(target: list[int]) -> None:
-    a, b = fit_platt(np.array([-1.0, 0.0, 1.0]), np.array(target, dtype=np.int8))
-    assert np.isfinite([a, b]).all()
+    assert np.isfinite(fit_platt(np.array([-1.0, 0.0, 1.0]), np.array(target, dtype=np.int8))).all()
+
+
+def test_the_hinge_finds_another_slope_above_zero() -> None:
+    random = np.random.default_rng(13)
+    margin = random.normal(-1, 2, size=200_000)
+    logit = 0.8 * margin + 1.5 * np.maximum(margin, 0) - 1.0
+    target = (random.random(len(margin)) < 1 / (1 + np.exp(-logit))).astype(np.int8)
+    found = calibrate("some", margin, target)
+    assert found.method == "hinged-platt"
+    assert (found.rows, found.positives) == (200_000, int(target.sum()))
+    assert [found.a, found.b, found.hinge] == pytest.approx([0.8, -1.0, 1.5], abs=0.06)
+    plain = calibrate("some", margin[:300], target[:300] * 0)
+    assert (plain.method, plain.hinge) == ("platt", 0.0)
+
+
+def test_scores_rise_with_the_margin_or_there_is_no_hinge() -> None:
+    margin = np.linspace(-3, 3, 2_000)
+    peaked = (np.abs(margin) < 1).astype(np.int8)  # above zero, more margin means less of the label
+    assert calibrate("some", margin, peaked).method == "platt"
+
+
+@pytest.mark.parametrize("hinge", [0.0, 1.5, -0.4])
+def test_the_graph_calibrates_as_recorded(hinge: float) -> None:
+    entry = Calibration("some", "hinged-platt", 0.9, -1.3, rows=0, positives=0, hinge=hinge)
+    margin = np.array([-4.0, -0.5, 0.0, 0.5, 4.0])
+    # One feature whose coefficient is 1: its weight is the margin.
+    graph = build_graph(np.ones((1, 1), dtype=np.float32), np.zeros(1, dtype=np.float32), [entry])
+    session = InferenceSession(graph, providers=["CPUExecutionProvider"])
+    weights = np.zeros((5, 1, 8), dtype=np.float32)
+    weights[:, 0, 0] = margin
+    (scores,) = session.run(None, {"ids": np.zeros((5, 8), dtype=np.int32), "weights": weights})
+    assert np.asarray(scores)[:, 0] == pytest.approx(probability(entry, margin), abs=1e-6)
 
 
 @given(
