@@ -1,0 +1,73 @@
+"""``python -m tests.faults``: what `make faults` runs."""
+
+import random
+import sys
+from typing import Annotated
+
+import typer
+
+from streamtag.errors import StreamtagError
+
+from . import campaign, defects, mutations, report
+from .stage import Delivery, services, stage
+
+app = typer.Typer(
+    help="Hurts a real pipeline at random moments and checks every outcome; exit code 1 on any violation.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Seed = Annotated[int | None, typer.Option(help="Of input, changes and faults; a random one is printed.")]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of faults.")] = 5.0,
+    seed: Seed = None,
+    events: Annotated[int, typer.Option(min=1_000, help="End when this many were written.")] = 1_000_000_000,
+    rate: Annotated[float, typer.Option(min=100, help="Input, records a second.")] = 3_000,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 6,
+    workers: Annotated[int, typer.Option(min=1, max=8)] = 3,
+    brokers: Annotated[int, typer.Option(min=1, max=2, help="Two: failover and moving coordinators, too.")] = 1,
+    delivery: Annotated[str, typer.Option(help="exactly_once or at_least_once.")] = "exactly_once",
+    only: Annotated[str, typer.Option(help="Only kinds of fault whose name contains this.")] = "",
+    defect: Annotated[str | None, typer.Option(help=f"One of: {', '.join(defects.BY_NAME)}.")] = None,
+) -> None:
+    """One campaign."""
+    if context.invoked_subcommand is not None:
+        return
+    seed = random.randrange(1_000_000) if seed is None else seed
+    plan = campaign.Plan(seed, minutes, rate, [kind for kind in campaign.ALL_KINDS if only in kind.name])
+    facts = {"partitions": partitions, "workers": workers, "brokers": brokers, "delivery": delivery, "defect": defect}
+    report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
+    mode: Delivery = "at_least_once" if delivery == "at_least_once" else "exactly_once"
+    with (
+        services(workers=workers, brokers=brokers) as base,
+        stage(base, seed=seed, partitions=partitions, delivery=mode, events=events, defect=defect) as staged,
+    ):
+        course = campaign.run(staged, plan, report.say)
+        found = report.document(staged, plan, course, facts)
+    report.show(found)
+    report.write(found)
+    if found["violations"]:
+        raise typer.Exit(1)
+
+
+@app.command("mutations")
+def mutate(
+    seed: Seed = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="At most, for each defect.")] = 1.5,
+    only: Annotated[str | None, typer.Option(help="Just this defect.")] = None,
+) -> None:
+    """A short campaign with each deliberate defect, and one without any; exit code 1 unless each is caught."""
+    seed = random.randrange(1_000_000) if seed is None else seed
+    if not mutations.run(seed, minutes, only):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except StreamtagError as error:
+        sys.exit(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))

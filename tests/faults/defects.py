@@ -1,0 +1,235 @@
+"""Deliberate defects, one at a time: a campaign that does not fail with each of them proves nothing."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streamtag.control.watcher import ReleaseWatcher
+from streamtag.domain.thresholds import Compiled
+from streamtag.stream import faultpoints, runner, sink, source, start
+from streamtag.stream.processor import Output
+from streamtag.tagger import decide, tagger
+
+# What follows reaches into private parts of the classes it breaks: that is its purpose.
+# mypy: disable-error-code="method-assign,assignment"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One mistake somebody could make.
+
+    Attributes:
+        name: for ``--defect``.
+        switch_on: patches the classes of this process.
+        delivery: the mode in which it matters.
+    """
+
+    name: str
+    switch_on: Callable[[], None]
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+
+
+def _offsets_before_produce() -> None:
+    """Positions are committed as soon as a batch has arrived."""
+    process = runner.Runner._process
+
+    def hasty(self: runner.Runner, batch: source.Batch) -> None:
+        ends = [TopicPartition(t, p, end, "p=0;") for (t, p), end in runner._ends(batch).items()]
+        if batch.epoch == self._source.epoch:
+            self._source.commit_positions(ends)
+        process(self, batch)
+
+    runner.Runner._process = hasty
+
+
+def _no_group_metadata() -> None:
+    """The broker is not told who commits, so it cannot refuse a zombie; nor does the worker look at its membership."""
+    strangers: list[Consumer] = []
+
+    def anonymous(self: runner.Runner) -> object:
+        if not strangers:
+            options = self._options
+            strangers.append(Consumer({"bootstrap.servers": options.bootstrap_servers, "group.id": options.group}))
+        return strangers[0].consumer_group_metadata()
+
+    runner.Runner._membership = anonymous
+    runner.Runner._check_doom = lambda self: None
+
+
+def _no_rewind() -> None:
+    """After an abort reading goes on where it was."""
+
+    def nothing(self: source.Source) -> "Future[None]":
+        return self.call(lambda: None)
+
+    source.Source.rewind = nothing
+
+
+def _revoke_without_finish() -> None:
+    """Partitions are handed over while their transaction is open."""
+
+    def let_go(self: source.Source, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(p.topic, p.partition) for p in partitions}
+        consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
+        self._unresolved -= gone
+        self._owner.released(gone)
+        for partition in gone:
+            self._reading.pop(partition, None)
+
+    source.Source._on_revoke = let_go
+
+
+def _max_acked() -> None:
+    """At least once: commits the highest position without waiting for every delivery."""
+
+    def commit(self: sink.DeliverySink, commits: Any) -> None:
+        faultpoints.reached("offsets.before")
+        faultpoints.reached("commit.before")
+        self._commit_positions([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
+        faultpoints.reached("commit.after")
+
+    sink.DeliverySink.commit = commit
+
+
+def _threshold_mid_batch() -> None:
+    """A new revision is applied in the middle of a batch: its first half is decided by the one before."""
+    before: list[Compiled] = []
+    whole = decide.decide_batch
+
+    def mixed(events: Sequence[Any], micro: Any, deciding: Any) -> Any:
+        compiled = deciding.compiled
+        decisions = whole(events, micro, deciding)
+        if before and before[0] is not compiled:
+            half = len(events) // 2
+            old = whole(events[:half], micro[:half], _stale(deciding, before[0]))
+            decisions.tagged[:half] = old.tagged
+            base = len(compiled.matrix)
+            compiled.matrix = np.concatenate([compiled.matrix, before[0].matrix])
+            decisions.rows[:half] = old.rows + base
+        before[:] = [compiled]
+        return decisions
+
+    def _stale(deciding: Any, compiled: Compiled) -> Any:
+        stale = object.__new__(decide.Deciding)
+        stale.__dict__ = {**deciding.__dict__, "compiled": compiled}
+        return stale
+
+    tagger.decide_batch = mixed  # type: ignore[attr-defined]
+
+
+def _old_identity() -> None:
+    """Cut-offs and the identity stamped on the event come from two reads: they can be of two releases."""
+    made = decide.Deciding.__init__
+    last: list[Any] = []
+
+    def init(self: decide.Deciding, active: Any) -> None:
+        made(self, active)
+        mine = self.release_json
+        if last:
+            self.release_json = last[0]
+        last[:] = [mine]
+
+    decide.Deciding.__init__ = init
+
+
+def _outside(topic_ending: str) -> Callable[[], None]:
+    """Records of one topic go out by a producer of their own, without a transaction."""
+
+    def switch_on() -> None:
+        produce = sink.TransactionSink.produce
+        loose: list[Producer] = []
+
+        def produce_outside(self: sink.TransactionSink, output: Output) -> None:
+            if not output.topic.endswith(topic_ending):
+                return produce(self, output)
+            if not loose:
+                loose.append(Producer({"bootstrap.servers": self._options.bootstrap_servers, "linger.ms": 1}))
+            loose[0].produce(output.topic, output.value, output.key, headers=list(output.headers or ()))
+            loose[0].poll(0)
+            return None
+
+        sink.TransactionSink.produce = produce_outside
+
+    return switch_on
+
+
+def _positions_from_memory() -> None:
+    """After an abort it reads on from what it remembers to have committed, not from what the broker says."""
+    break_off, resolve = source.Source.break_off, start.StartResolver.resolve
+    remembered: dict[Any, int] = {}
+
+    def remember(self: source.Source) -> None:
+        committed = self._owner._positions._committed  # type: ignore[attr-defined]
+        remembered.update({p: committed[p] for p in self._reading if p in committed})
+        break_off(self)
+
+    def recall(self: start.StartResolver, partitions: Any) -> Any:
+        found = dict(resolve(self, partitions))
+        for partition, begin in found.items():
+            if partition in remembered:
+                position = remembered.pop(partition)
+                found[partition] = start.Start(position, partitions=begin.partitions)
+        return found
+
+    source.Source.break_off = remember
+    start.StartResolver.resolve = recall
+
+
+def _no_epochs() -> None:
+    """What was read before a break is processed after it."""
+    process = runner.Runner._process
+
+    def any_epoch(self: runner.Runner, batch: source.Batch) -> None:
+        process(self, source.Batch(self._source.epoch, batch.records))
+
+    runner.Runner._process = any_epoch
+    runner.Runner._check_doom = lambda self: None
+    source.Source._drop_queue = lambda self: None
+
+
+def _twice_when_full() -> None:
+    """A record that met a full queue is produced again although it was taken."""
+    taken = sink.enqueue
+
+    def twice(producer: Producer, output: Output, on_delivery: Any, stopping: Any) -> None:
+        full = len(producer) > 300
+        taken(producer, output, on_delivery, stopping)
+        if full and hash(output.value) % 50 == 0:
+            taken(producer, output, on_delivery, stopping)
+
+    sink.enqueue = twice
+
+
+def _two_reads_of_the_release() -> None:
+    """The watcher exposes a release before it is proven: the bad bundle's identity decides with the old model."""
+    activate = ReleaseWatcher._activate
+
+    def hasty(self: ReleaseWatcher, wanted: Any, came_from: Any) -> None:
+        if self._current is not None:
+            old = self._current
+            self._current = type(old)(wanted.ref, wanted.thresholds, old.scorer, came_from)
+        activate(self, wanted, came_from)
+
+    ReleaseWatcher._activate = hasty
+
+
+ALL = (
+    Defect("offsets_before_produce", _offsets_before_produce),
+    Defect("no_group_metadata", _no_group_metadata),
+    Defect("no_rewind", _no_rewind),
+    Defect("revoke_without_finish", _revoke_without_finish),
+    Defect("max_acked", _max_acked, "at_least_once"),
+    Defect("threshold_mid_batch", _threshold_mid_batch),
+    Defect("old_identity", _old_identity),
+    Defect("dead_letters_outside", _outside("-dead")),
+    Defect("summaries_outside", _outside("-stats")),
+    Defect("positions_from_memory", _positions_from_memory),
+    Defect("no_epochs", _no_epochs),
+    Defect("twice_when_full", _twice_when_full),
+    Defect("unproven_release", _two_reads_of_the_release),
+)
+BY_NAME = {defect.name: defect for defect in ALL}

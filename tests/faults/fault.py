@@ -1,0 +1,56 @@
+"""What a fault is."""
+
+import random
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from .stage import Stage
+
+
+class Fault(ABC):
+    """One way to hurt a pipeline. Made for one occasion: all it will do is drawn from ``choose`` beforehand.
+
+    Attributes:
+        name: kind, in the report.
+        hurts: faults that hurt the same thing are never under way together.
+        blurs: a worker may go on under a superseded release, because it cannot know.
+        weight: how often it comes up, compared with others.
+    """
+
+    name: ClassVar[str]
+    hurts: ClassVar[str]
+    blurs: ClassVar[bool] = False
+    weight: ClassVar[int] = 1
+    brokers: ClassVar[int] = 1
+    """How many it needs."""
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        self.stage = stage
+        self.seat = choose.choice(stage.working)
+        self.hold_s = choose.uniform(*self.holds())
+
+    @classmethod
+    def holds(cls) -> tuple[float, float]:
+        """Least and longest time between `inject` and `heal`, seconds."""
+        return 0.0, 0.0
+
+    @classmethod
+    def possible(cls, stage: Stage) -> bool:
+        """Whether this machine can have it."""
+        return len(stage.services.cluster.brokers) >= cls.brokers
+
+    @abstractmethod
+    def inject(self) -> None:
+        """Begins it."""
+
+    def heal(self) -> None:  # noqa: B027 - some faults are over at once
+        """Ends it, as far as somebody has to."""
+
+    def run(self) -> None:
+        """All of it; returns when the damage is over and recovery can begin."""
+        self.inject()
+        try:
+            time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
+        finally:
+            self.heal()

@@ -1,0 +1,155 @@
+"""The reader of committed records that feeds the checker, on a thread of its own."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from services import Topics
+
+from streamtag.events import dead_letters, summary
+from streamtag.tagger.emit import SOURCE_HEADER
+
+from .checking import Checker
+from .corpus import ordinal_of
+from .findings import Findings
+from .upstream import ORDINAL_HEADER
+
+_CHUNK = 2_000
+
+
+class Reader:
+    """Reads the four topics of a pipeline from their beginning; a context manager.
+
+    Args:
+        topics: of the pipeline, over a road that is never hurt.
+        checker: fed here and nowhere else.
+        findings: takes what cannot be read.
+    """
+
+    def __init__(self, topics: Topics, checker: Checker, findings: Findings) -> None:
+        self._topics = topics
+        self._checker = checker
+        self._findings = findings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._committed_ms = [0] * topics.partitions
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": topics.bootstrap,
+                "group.id": "campaign-reader",  # never commits, never joins
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 20,
+                "queued.max.messages.kbytes": 65_536,
+                "log_level": 0,
+            }
+        )
+        self._handlers: dict[str, Callable[[Sequence[Message]], None]] = {
+            topics.input: self._inputs,
+            topics.tags: self._tags,
+            topics.stats: self._summaries,
+            topics.dead_letters: self._dead,
+        }
+        self._ends = {(name, p): 0 for name in topics.names for p in range(topics.partitions)}
+        """Where each partition ended for this reader: markers behind the last record are no records."""
+
+    def __enter__(self) -> "Reader":
+        places = [TopicPartition(name, p, OFFSET_BEGINNING) for name, p in self._ends]
+        self._consumer.assign(places)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reads no more; what has been fed has been verified as far as it can be."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join(30)
+            self._consumer.close()
+
+    def committed_since(self, moment_ms: int) -> bool:
+        """True when every partition has a commit summary that the broker appended after ``moment_ms``."""
+        return all(at > moment_ms for at in self._committed_ms)
+
+    def at_end(self) -> bool:
+        """True when all that is committed has been read. Asks the broker."""
+        try:
+            return all(
+                self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=5, cached=False)[1] <= end
+                for (t, p), end in tuple(self._ends.items())
+            )
+        except KafkaException:
+            return False
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._dispatch(self._consumer.consume(_CHUNK, 0.05))
+                self._checker.verify()
+        except Exception as error:
+            self._findings.add("checker", f"{type(error).__name__}: {error}")
+            raise
+
+    def _dispatch(self, messages: Sequence[Message]) -> None:
+        found: dict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                found[message.topic() or ""].append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
+            elif "offset" in error.str().lower():  # a broker that is away is expected, a torn log is not
+                self._findings.add("log", error.str())
+        for topic, group in found.items():
+            self._handlers[topic](group)
+
+    def _inputs(self, messages: Sequence[Message]) -> None:
+        columns: dict[int, tuple[list[int], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
+        for message in messages:
+            offsets, ordinals, stamps = columns[message.partition() or 0]
+            value = message.value()
+            offsets.append(message.offset() or 0)
+            ordinals.append(ordinal_of(value) if value is not None else int(_header(message, ORDINAL_HEADER)))
+            stamps.append(message.timestamp()[1])
+        for partition, (offsets, ordinals, stamps) in columns.items():
+            self._checker.inputs(partition, offsets, ordinals, stamps)
+
+    def _tags(self, messages: Sequence[Message]) -> None:
+        self._checker.tags([m for m in messages if m.value() is not None])
+        passed: dict[int, list[int]] = defaultdict(list)
+        for message in messages:
+            if message.value() is None:
+                _, partition, offset = _header(message, SOURCE_HEADER).split("/")
+                passed[int(partition)].append(int(offset))
+        for where, offsets in passed.items():
+            self._checker.tombstones(where, offsets)
+
+    def _dead(self, messages: Sequence[Message]) -> None:
+        found: dict[int, list[int]] = defaultdict(list)
+        for message in messages:
+            partition = int(_header(message, dead_letters.PARTITION))
+            found[partition].append(int(_header(message, dead_letters.OFFSET)))
+        for partition, offsets in found.items():
+            self._checker.dead(partition, offsets)
+
+    def _summaries(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            one = summary.decode(message.value() or b"")
+            self._checker.summary(one)
+            self._committed_ms[one.partition] = max(self._committed_ms[one.partition], message.timestamp()[1])
+
+
+def _header(message: Message, name: str) -> str:
+    """A header of ours, the last of its name."""
+    return next(v for k, v in reversed(message.headers() or []) if k == name).decode()  # type: ignore[union-attr]
+
+
+def now_ms() -> int:
+    """Unix milliseconds, of the machine that the brokers run on, too."""
+    return time.time_ns() // 1_000_000

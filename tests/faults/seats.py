@@ -1,0 +1,175 @@
+"""Workers of a campaign: each sits on a seat, which has its roads to Kafka and Redis, and keeps it over restarts."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from services import wait_until
+from workers import Worker
+
+from streamtag.devstack.server import free_port
+
+from . import ROOT
+
+Action = Literal["kill", "freeze", "raise", "undo"]
+
+SESSION_MS = 2_500
+TRANSACTION_MS = 5_000
+
+# Short enough for a campaign to see in minutes what production sees in months.
+FAST = {
+    "tagger.session_timeout_ms": str(SESSION_MS),
+    "tagger.transaction_timeout_ms": str(TRANSACTION_MS),
+    "tagger.revoke_budget_ms": "2000",
+    "redis.poll_interval_s": "0.5",
+    "redis.heartbeat_s": "0.5",
+    "redis.timeout_s": "1",
+    # small: the queue runs full in every outage, and back pressure is tried, too
+    "kafka.producer": "{queue.buffering.max.messages: 3000}",
+    "stats.segments": "{lang: [de, en]}",
+    "telemetry.log_format": "json",
+}
+
+
+class CampaignWorker(Worker):
+    """A tagger that can be armed."""
+
+    def __init__(self, overrides: Mapping[str, str], log: Path, defect: str | None) -> None:  # its own process
+        self.port = free_port()
+        self.log = log
+        arguments = [f"--set={name}={value}" for name, value in {**overrides, "telemetry.port": self.port}.items()]
+        marked = [f"--defect={defect}"] if defect else []
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("STREAMTAG_")}
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.worker", *marked, *arguments, "tagger"],
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.PIPE,
+                env=environ,
+                cwd=ROOT,
+            )
+
+    def tell(self, command: str) -> None:
+        """Sends one command of `tests.faults.worker`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+
+    @property
+    def frozen(self) -> bool:
+        """True while it is stopped by a signal."""
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return False
+        return stat.rpartition(") ")[2].startswith("T")
+
+
+@dataclass
+class Seat:
+    """One worker at a time.
+
+    Attributes:
+        index: which seat.
+        settings: of every worker that sits here.
+        logs: directory of log files.
+        defect: switched on in its workers.
+        worker: who sits here now, None while nobody does.
+        unexpected: exits nobody asked for, in words.
+    """
+
+    index: int
+    settings: Mapping[str, str]
+    logs: Path
+    defect: str | None = None
+    worker: CampaignWorker | None = None
+
+    def __post_init__(self) -> None:
+        self.unexpected: list[str] = []
+        self._doomed = False
+
+    def start(self) -> None:
+        """Seats a new worker."""
+        self.worker = CampaignWorker(self.settings, self.logs / f"worker-{self.index}.log", self.defect)
+        self._doomed = False
+
+    def current(self) -> CampaignWorker:
+        """Who sits here."""
+        assert self.worker is not None, f"seat {self.index} is empty"
+        return self.worker
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._doomed = True
+        self.current().kill()
+
+    def stop(self) -> None:
+        """SIGTERM, and the exit code must be 0."""
+        self._doomed = True
+        worker = self.current()
+        worker.process.terminate()
+        try:
+            code = worker.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.unexpected.append(f"seat {self.index}: no end 60 s after SIGTERM")
+            worker.kill()
+        else:
+            if code != 0:
+                self.unexpected.append(f"seat {self.index}: exit code {code} after SIGTERM")
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.current().signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.current().signal(signal.SIGCONT)
+
+    def arm(self, point: str, skip: int, action: Action) -> None:
+        """The worker will strike itself."""
+        self._doomed = self._doomed or action == "kill"
+        self.current().tell(f"arm {point} {skip} {action}")
+
+    def disarm(self) -> None:
+        """What has not struck will not."""
+        if self.current().alive:
+            self._doomed = False
+            self.current().tell("disarm")
+
+    def wait_struck(self, action: Action, deadline_s: float) -> bool:
+        """Waits until the worker has killed or frozen itself; False when it has not come to the point."""
+        worker = self.current()
+        try:
+            wait_until(lambda: not worker.alive if action == "kill" else worker.frozen, deadline_s, "struck")
+        except AssertionError:
+            return False
+        return True
+
+    def look(self) -> None:
+        """Notes an exit that nobody asked for, and seats a new worker."""
+        if self.worker is not None and not self.worker.alive and not self._doomed:
+            tail = self.worker.log.read_text(errors="replace").splitlines()[-3:]
+            self.unexpected.append(f"seat {self.index}: exit code {self.worker.process.returncode}: {' | '.join(tail)}")
+            self.start()
+
+    def replace(self) -> None:
+        """Has a worker that hangs write its stacks into its log, and seats a new one."""
+        worker = self.current()
+        if worker.alive:
+            worker.signal(signal.SIGUSR1)
+            self.wait_struck("kill", 1.0)  # it does not: time to write
+        self.leave()
+        self.start()
+
+    def leave(self) -> None:
+        """Ends whoever sits here, however."""
+        if self.worker is not None and self.worker.alive:
+            self._doomed = True
+            self.worker.signal(signal.SIGCONT)
+            self.worker.kill()

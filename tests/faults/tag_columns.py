@@ -1,0 +1,139 @@
+"""Tag events as read, turned into columns: the only place that touches every event in Python."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from .corpus import LANGS, Corpus
+from .window import LABELS
+
+
+class _Tag(msgspec.Struct, gc=False):
+    label: str
+    score: float
+    threshold: float
+
+
+class _Source(msgspec.Struct, gc=False):
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class _Event(msgspec.Struct, gc=False):
+    id: str
+    source: _Source
+    tags: list[_Tag]
+    scores: dict[str, float]
+    thresholds: msgspec.Raw
+    release: msgspec.Raw
+    processed_at: str
+    segment: dict[str, str] | None = None
+    time_flag: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class Columns:
+    """One chunk of tag events; every attribute has one row per event.
+
+    Attributes:
+        partition, offset: source position.
+        into: partition of the tags topic it was found in.
+        appended_ms: when the broker appended it.
+        ordinal, stamp, entity, lang, processed_ms, by_arrival: as the event (or its key) says.
+        micro: scores, int64 [n, labels].
+        tagged: bool [n, labels].
+        row: index into `Table.rows`.
+        sound: False where a tag does not repeat its score and cut-off.
+    """
+
+    def __init__(self, table: "Table", messages: Sequence[Message]) -> None:
+        n = len(messages)
+        facts = np.empty((n, 10), dtype=np.int64)
+        scores = np.empty((n, len(LABELS)))
+        self.tagged = np.zeros((n, len(LABELS)), dtype=np.bool_)
+        self.sound = np.ones(n, dtype=np.bool_)
+        for i, message in enumerate(messages):
+            event = _decode(message.value())  # type: ignore[arg-type] # tombstones are not given here
+            source, said = event.source, event.scores
+            row = table.row(bytes(event.release), bytes(event.thresholds))
+            facts[i] = (
+                source.partition,
+                source.offset,
+                source.timestamp_ms,
+                int(event.id),
+                message.partition() or 0,
+                message.timestamp()[1],
+                table.entity(message.key()),
+                table.lang(event.segment),
+                table.milliseconds(event.processed_at),
+                row,
+            )
+            scores[i] = [said[label] for label in LABELS]
+            if event.time_flag is not None:
+                facts[i, 8] = -facts[i, 8]
+            cutoffs = table.rows[row].cutoffs
+            for tag in event.tags:
+                self.tagged[i, LABELS.index(tag.label)] = True
+                if tag.score != said[tag.label] or tag.threshold != cutoffs[tag.label]:
+                    self.sound[i] = False
+        self.partition, self.offset, self.stamp, self.ordinal, self.into = (facts[:, c] for c in range(5))
+        self.appended_ms, self.entity, self.lang, processed, self.row = (facts[:, c] for c in range(5, 10))
+        self.by_arrival: NDArray[np.bool_] = processed < 0
+        self.processed_ms = np.abs(processed)
+        self.micro = np.rint(scores * 1_000_000).astype(np.int64)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A release and cut-offs that were seen together."""
+
+    release_sha256: str
+    bundle_sha256: str
+    revision_sha256: str
+    cutoffs: dict[str, float]
+
+
+class Table:
+    """Small dictionaries that turn repeated parts of events into numbers."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.rows: list[Row] = []
+        self._row: dict[tuple[bytes, bytes], int] = {}
+        self._entities = {key: code for code, key in enumerate(corpus.keys)}
+        self._langs = {lang: code for code, lang in enumerate(LANGS)}
+        self._moments: dict[str, int] = {}
+
+    def row(self, release: bytes, thresholds: bytes) -> int:
+        """Index into `rows`."""
+        found = self._row.get((release, thresholds))
+        if found is None:
+            said = msgspec.json.decode(release)
+            cutoffs = msgspec.json.decode(thresholds)
+            self.rows.append(Row(said["sha256"], said["bundle"]["sha256"], said["thresholds"]["sha256"], cutoffs))
+            found = self._row[release, thresholds] = len(self.rows) - 1
+        return found
+
+    def entity(self, key: bytes | None) -> int:
+        """Code of a key, -1 for one that was never written."""
+        return self._entities.get(key, -1)
+
+    def lang(self, segment: dict[str, str] | None) -> int:
+        """Code of a segment, -1 for one that was never written."""
+        if segment is None:
+            return len(LANGS) - 1
+        return self._langs.get(segment.get("lang"), -1) if segment.keys() == {"lang"} else -1
+
+    def milliseconds(self, moment: str) -> int:
+        """Unix milliseconds of an RFC 3339 time."""
+        found = self._moments.get(moment)
+        if found is None:
+            if len(self._moments) > 10_000:
+                self._moments.clear()
+            found = self._moments[moment] = round(datetime.fromisoformat(moment).timestamp() * 1000)
+        return found

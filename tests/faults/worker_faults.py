@@ -1,0 +1,214 @@
+"""Faults of workers: killed, frozen, drained, joined, failing, with a clock that jumps."""
+
+import random
+import signal
+
+from streamtag.stream.faultpoints import POINTS
+
+from .fault import Fault
+from .seats import SESSION_MS, TRANSACTION_MS, Action
+from .stage import Stage
+
+_BEYOND_SESSION_S = SESSION_MS / 1000 + 0.6
+_WITHIN_TRANSACTION_S = TRANSACTION_MS / 1000 - 0.4
+_BEYOND_TRANSACTION_S = TRANSACTION_MS / 1000 + 1.5
+_PROCESSING = ("begin.", "produce.", "summaries.", "offsets.", "commit.")
+
+
+class Killed(Fault):
+    name, hurts, weight = "worker killed", "workers", 2
+
+    def inject(self) -> None:
+        self.seat.kill()
+
+    def heal(self) -> None:
+        self.seat.start()
+
+
+class Drained(Fault):
+    name, hurts = "worker drained", "workers"
+
+    def inject(self) -> None:
+        self.seat.stop()
+
+    def heal(self) -> None:
+        self.seat.start()
+
+
+class FrozenBeyondSession(Fault):
+    """Out of the group, with a transaction that is still open when it wakes."""
+
+    name, hurts, blurs = "worker frozen beyond the session", "workers", True
+
+    @classmethod
+    def holds(cls) -> tuple[float, float]:
+        return _BEYOND_SESSION_S, _WITHIN_TRANSACTION_S
+
+    def inject(self) -> None:
+        self.seat.freeze()
+
+    def heal(self) -> None:
+        self.seat.thaw()
+
+
+class Zombie(FrozenBeyondSession):
+    """Out of the group, and its transaction has been aborted for it."""
+
+    name = "worker frozen beyond session and transaction"
+
+    @classmethod
+    def holds(cls) -> tuple[float, float]:
+        return _BEYOND_TRANSACTION_S, _BEYOND_TRANSACTION_S + 1.5
+
+
+class Storm(Fault):
+    """Members come and go faster than the group settles."""
+
+    name, hurts = "join and leave storm", "workers"
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        super().__init__(stage, choose)
+        self._hard = [choose.random() < 0.5 for _ in range(2)]
+        self._gap_s = [choose.uniform(1.5, 3.0) for _ in range(2)]
+
+    def inject(self) -> None:
+        spare = self.stage.spare
+        for hard, gap_s in zip(self._hard, self._gap_s, strict=True):
+            spare.start()
+            spare.wait_struck("kill", gap_s)  # it does not: time for it to join, or not quite
+            self.seat.stop()
+            self.seat.start()
+            if hard:
+                spare.kill()
+            else:
+                spare.stop()
+        spare.worker = None
+
+
+class AtPoint(Fault):
+    """A worker strikes itself at a named point of its transaction."""
+
+    hurts = "workers"
+    action: Action
+    points: tuple[str, ...] = POINTS
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        super().__init__(stage, choose)
+        self.point = choose.choice(self.points)
+        self._skip = choose.randrange(5)
+        self.struck = False
+
+    def inject(self) -> None:
+        seat, point = self.seat, self.point
+        if point in ("connect.after", "resolve.after"):  # passed at the start only
+            seat.kill()
+            seat.start()
+            seat.arm(point, 0, self.action)
+        elif point.startswith("abort."):
+            seat.arm(point, 0, self.action)
+            seat.arm("produce.after", self._skip, "raise")
+        elif point.startswith("revoke."):
+            seat.arm(point, 0, self.action)
+            self.stage.spare.start()  # takes partitions from the others
+        else:
+            seat.arm(point, self._skip, self.action)
+        self.struck = self.action in ("raise", "undo") or seat.wait_struck(self.action, 12)
+
+    def heal(self) -> None:
+        if not self.struck:
+            self.seat.disarm()
+        if self.stage.spare.worker is not None:
+            self.stage.spare.leave()
+            self.stage.spare.worker = None
+
+
+class KilledAtPoint(AtPoint):
+    name, action, weight = "worker killed at a point", "kill", 4
+
+    def heal(self) -> None:
+        super().heal()
+        if self.struck:
+            self.seat.start()
+
+
+class FrozenAtPoint(AtPoint):
+    """The zombie at its most dangerous: it wakes in the middle of a commit."""
+
+    name, action, blurs, weight = "worker frozen at a point", "freeze", True, 2
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        super().__init__(stage, choose)
+        short = choose.random() < 0.6
+        self.hold_s = choose.uniform(_BEYOND_SESSION_S, _WITHIN_TRANSACTION_S) if short else _BEYOND_TRANSACTION_S
+
+    def heal(self) -> None:
+        if self.struck:
+            self.seat.current().signal(signal.SIGCONT)
+        super().heal()
+
+
+class Failing(AtPoint):
+    name, action, weight = "processing fails at a point", "raise", 2
+    points = tuple(p for p in POINTS if p.startswith(_PROCESSING))
+
+
+class AnswerLost(AtPoint):
+    """The broker did what it was asked to, and the worker cannot know."""
+
+    name, action, weight = "answer lost at a point", "undo", 2
+    points = tuple(p for p in POINTS if p.startswith(_PROCESSING))
+
+
+class ClockStepped(Fault):
+    """By hours: what Python takes for the wall clock; the client library's own timestamps are not reached."""
+
+    name, hurts = "clock stepped", "workers"
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        super().__init__(stage, choose)
+        self._by_s = choose.choice((-86_400, -3_600, 30, 3_600, 86_400))
+
+    @classmethod
+    def holds(cls) -> tuple[float, float]:
+        return 1.0, 3.0
+
+    def inject(self) -> None:
+        self.seat.current().tell(f"clock {self._by_s}")
+
+    def heal(self) -> None:
+        self.seat.current().tell("clock 0")
+
+
+class DiskFull(Fault):
+    """The snapshot of the last good release cannot be written."""
+
+    name, hurts = "snapshot disk full", "disk"
+
+    @classmethod
+    def possible(cls, stage: Stage) -> bool:
+        return stage.disk.small
+
+    @classmethod
+    def holds(cls) -> tuple[float, float]:
+        return 2.0, 5.0  # the operator changes something every 2 s
+
+    def inject(self) -> None:
+        self.stage.disk.fill()
+
+    def heal(self) -> None:
+        self.stage.disk.free()
+
+
+KINDS: tuple[type[Fault], ...] = (
+    Killed,
+    Drained,
+    FrozenBeyondSession,
+    Zombie,
+    Storm,
+    KilledAtPoint,
+    FrozenAtPoint,
+    Failing,
+    AnswerLost,
+    ClockStepped,
+    DiskFull,
+)
