@@ -27,8 +27,8 @@ demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
 
 # -- for developers ------------------------------------------------------------------------------------------------
 
-test: lint services ## Lint, unit tests, then integration tests on a real Kafka and Redis
-	$(PY) -m pytest --doctest-modules streamtag tests/unit tests/integration $(ARGS)
+test: lint services ## Lint, unit tests, then the tests on a real Kafka and Redis
+	$(PY) -m pytest --doctest-modules streamtag tests/unit $(wildcard tests/contract) tests/integration $(ARGS)
 
 unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
 	$(PY) -m pytest --doctest-modules streamtag tests/unit $(ARGS)
@@ -49,7 +49,7 @@ format: $(DEV) ## Let ruff format, and mend what it can
 	$(BIN)/ruff check --fix
 
 bench: services ## Compare plain loop, worker and Faust on a real Kafka; writes reports/bench.json
-	$(PY) -m bench $(ARGS)
+	$(PY) -m tests.bench $(ARGS)
 
 faults: services ## Kill, freeze and rebalance workers and services under load
 	$(PY) -m pytest tests/faults $(ARGS)
