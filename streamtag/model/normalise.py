@@ -89,7 +89,7 @@ def normalise(text: str, rules: Normalisation) -> str:
     if rules.drop_invisible and _REMOVABLE.search(text):
         text = _INVISIBLE.sub("", text)
     if rules.nfkc:
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text if len(text) <= _SHORT else _with_marks_in_order(text))
     if _REMOVABLE.search(text):
         if rules.drop_invisible:
             text = _INVISIBLE.sub("", text)

@@ -43,7 +43,7 @@ def test_no_combining_mark_is_a_letter() -> None:
 
 @pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0591\u05b1\u05b0", "\u0f73", "\uff9e\u0300"])
 def test_marks_in_the_wrong_order_take_linear_time(marks: str) -> None:
-    text = "a" + marks * (200_000 // len(marks))  # sorted by exchanging neighbours: a minute or more
+    text = "a" + marks * (50_000 // len(marks))  # by exchanging neighbours: 5 s or more
     began = time.process_time()
     normalise.normalise(text, ONLY_NFKC)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 1
