@@ -173,9 +173,10 @@ def _attack(plan: Plan, first: int, pipe: Connection) -> None:
 class _Lane:
     """One process at a time, on every n-th batch; a successor goes on behind what its predecessor fell over."""
 
-    def __init__(self, plan: Plan, number: int, result: Result) -> None:
+    def __init__(self, plan: Plan, number: int, result: Result, say: Callable[[str], None]) -> None:
         self._plan = plan
         self._result = result
+        self._say = say
         self._at = number
         self.ended = False
         self._start(number)
@@ -210,7 +211,7 @@ class _Lane:
             case "done", str(name), int(index), int(inputs), float(took):
                 result.by_generator[name].add(inputs, index, took)
             case "finding", Finding() as finding:
-                result.findings.append(finding)
+                self._note(finding)
             case "outcomes", dict(outcomes):
                 for outcome, n in outcomes.items():
                     result.outcomes[outcome] = result.outcomes.get(outcome, 0) + n
@@ -230,10 +231,16 @@ class _Lane:
             self._process.join()
             self._replace("hang", f"silent for {SILENT_S:g} s")
 
+    def _note(self, finding: Finding) -> None:
+        self._result.findings.append(finding)
+        self._say(
+            f"{finding.kind}: {finding.generator}, batch {finding.batch}, inputs {finding.inputs}: {finding.what}"
+        )
+
     def _replace(self, kind: str, what: str) -> None:
         self.pipe.close()
         generator, _ = batch_of(self._plan.seed, self._at)
-        self._result.findings.append(Finding(kind, generator.name, self._at, (), what))
+        self._note(Finding(kind, generator.name, self._at, (), what))
         self._start(self._at + self._plan.processes)
 
 
@@ -241,7 +248,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Result:
     """The whole campaign."""
     began = time.monotonic()
     result = Result()
-    lanes = [_Lane(plan, number, result) for number in range(plan.processes)]
+    lanes = [_Lane(plan, number, result, say) for number in range(plan.processes)]
     asked, said = False, 0.0
     while not all(lane.ended for lane in lanes):
         by_pipe = {lane.pipe: lane for lane in lanes if not lane.ended}

@@ -56,8 +56,6 @@ def table(found: Mapping[str, Any]) -> str:
     guided = found["coverage_guided"]
     if guided:
         lines.append(f"{'coverage-guided':<22}{guided['inputs']:>12,}   edges covered: {guided['edges']}")
-    for f in found["findings"]:
-        lines.append(f"{f['kind']}: {f['generator']}, batch {f['batch']}, inputs {f['inputs']}: {f['what']}")
     lines.append(
         f"{found['inputs']:,} inputs in {found['seconds']:.0f} s (seed {found['seed']}): {found['deaths']} deaths, "
         f"{found['hangs']} hangs, {found['unaccounted']} unaccounted; RSS {found['rss_mb']}"
