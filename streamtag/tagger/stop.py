@@ -87,6 +87,9 @@ class Stop:
             if self._unsaved is unsaved:
                 self._unsaved = None
         mark = self._store.get(self._group)
+        if mark is not None and mark != self._mark:
+            # Set by another host: kept on this one, too, or Redis being away would lift it here.
+            self._attempt(lambda: self._store.set(mark))
         with self._lock:
             if self._unsaved is not None:
                 return
