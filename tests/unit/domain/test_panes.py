@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.domain.panes import place
@@ -45,6 +45,7 @@ def test_no_timestamp_is_never_believed_however_old_records_may_be() -> None:
     assert placed(0, max_age_ms=2 * NOW) == (0, False)
 
 
+@settings(deadline=None)
 @given(st.lists(int64s, max_size=50), st.integers(0, 2**41), st.integers(1, 3_600_000))
 def test_every_pane_is_aligned_and_near_and_a_believed_timestamp_lies_in_it(
     stamps: list[int], now_ms: int, pane_ms: int

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import msgspec
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.domain.scores import BINS, MICRO, bin_of, from_micro, to_micro
@@ -18,6 +18,7 @@ def as_array(values: list[int]) -> np.ndarray:
     return np.array(values, dtype=np.int64)
 
 
+@settings(deadline=None)
 @given(st.lists(micros, min_size=1))
 def test_a_reader_of_the_json_gets_exactly_the_number_that_was_compared(values: list[int]) -> None:
     compared = from_micro(as_array(values)).tolist()
@@ -25,18 +26,21 @@ def test_a_reader_of_the_json_gets_exactly_the_number_that_was_compared(values: 
     assert [float(f"{value // MICRO}.{value % MICRO:06d}") for value in values] == compared
 
 
+@settings(deadline=None)
 @given(st.lists(micros, min_size=1))
 def test_the_millionths_can_be_read_back_from_the_published_decimal(values: list[int]) -> None:
     published = msgspec.json.decode(msgspec.json.encode(from_micro(as_array(values)).tolist()))
     assert [round(score * MICRO) for score in published] == values
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(micros, micros), min_size=1))
 def test_floats_compare_as_their_millionths_do(pairs: list[tuple[int, int]]) -> None:
     left, right = (from_micro(as_array([pair[side] for pair in pairs])) for side in (0, 1))
     assert (left >= right).tolist() == [a >= b for a, b in pairs]
 
 
+@settings(deadline=None)
 @given(st.lists(probabilities, min_size=1))
 def test_rounding_moves_a_score_by_at_most_half_a_millionth(values: list[float]) -> None:
     scores = np.array(values, dtype=np.float32)
@@ -48,6 +52,7 @@ def test_rounding_moves_a_score_by_at_most_half_a_millionth(values: list[float])
         assert abs(Fraction(score) * MICRO - rounded) <= Fraction(1, 2) + Fraction(1, 10**9)
 
 
+@settings(deadline=None)
 @given(micros)
 def test_the_bin_is_the_exact_floor_and_the_last_is_closed(value: int) -> None:
     [found] = bin_of(as_array([value])).tolist()

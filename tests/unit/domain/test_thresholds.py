@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from threshold_strategies import LABELS, VALUES, overrides, segments, threshold_sets
 
@@ -39,6 +39,7 @@ def test_the_last_override_that_matches_wins_label_by_label() -> None:
     assert found.effective(("en", "chat", "a")) == {**BASE, "insult": 0.4}
 
 
+@settings(deadline=None)
 @given(threshold_sets, segments)
 def test_a_cutoff_that_decides_comes_from_the_base_or_from_an_override_that_matches(
     found: ThresholdSet, segment: Segment
@@ -50,6 +51,7 @@ def test_a_cutoff_that_decides_comes_from_the_base_or_from_an_override_that_matc
         assert cutoff == allowed[-1]
 
 
+@settings(deadline=None)
 @given(threshold_sets)
 def test_the_wire_form_gives_the_same_set_back(found: ThresholdSet) -> None:
     assert ThresholdSet.from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -58,6 +60,7 @@ def test_the_wire_form_gives_the_same_set_back(found: ThresholdSet) -> None:
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(threshold_sets)
 def test_every_cutoff_on_the_grid_of_millionths_is_accepted(found: ThresholdSet) -> None:
     assert problems(found, LABELS) == []
@@ -129,6 +132,7 @@ def test_a_change_names_place_label_and_both_values() -> None:
     assert [round(c.step, 9) for c in diff(before, after)] == [0.1, 0.05, 0, 0]
 
 
+@settings(deadline=None)
 @given(threshold_sets, threshold_sets)
 def test_a_diff_reversed_is_the_diff_of_the_way_back(before: ThresholdSet, after: ThresholdSet) -> None:
     there = {(c.where, c.label, c.before, c.after) for c in diff(before, after)}
@@ -136,12 +140,14 @@ def test_a_diff_reversed_is_the_diff_of_the_way_back(before: ThresholdSet, after
     assert there == back
 
 
+@settings(deadline=None)
 @given(threshold_sets)
 def test_a_set_does_not_differ_from_itself(found: ThresholdSet) -> None:
     assert diff(found, found) == []
     assert too_large(found, found, 0) == []
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_whatever_changes_a_decision_is_in_the_diff(data: st.DataObject) -> None:
     before = data.draw(threshold_sets)
@@ -168,6 +174,7 @@ def test_a_condition_that_stands_twice_hides_nothing_from_the_diff() -> None:
 # -- the guard rail ----------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(threshold_sets, threshold_sets, st.sampled_from([0.0, 0.05, 0.25, 0.7]))
 def test_the_guard_rail_finds_a_step_exactly_where_some_event_would_see_it(
     before: ThresholdSet, after: ThresholdSet, max_step: float
@@ -210,6 +217,7 @@ def test_many_overrides_of_one_dimension_are_compared_in_a_moment() -> None:
 # -- compiled ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(threshold_sets, st.lists(segments, max_size=40))
 def test_the_compiled_rows_hold_what_decides(found: ThresholdSet, some: list[Segment]) -> None:
     compiled = Compiled(found, LABELS)
@@ -221,6 +229,7 @@ def test_the_compiled_rows_hold_what_decides(found: ThresholdSet, some: list[Seg
         assert not rows.any()
 
 
+@settings(deadline=None)
 @given(threshold_sets, st.lists(st.tuples(*[st.text() | st.none()] * 3), max_size=60))
 def test_rows_are_bounded_by_the_overrides_not_by_the_traffic(found: ThresholdSet, some: list[Segment]) -> None:
     compiled = Compiled(found, LABELS)
@@ -237,6 +246,7 @@ def test_a_row_once_given_keeps_its_number() -> None:
     assert compiled.row((None, None, None)) == 0
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 1_000_000), min_size=3, max_size=3), min_size=1, max_size=30),
     threshold_sets,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.stream.bisect import bisect
@@ -25,6 +25,7 @@ class Batches:
         return [str(item) for item in items]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 600), st.data())
 def test_exactly_the_offenders_fail_and_each_costs_a_logarithm(count: int, data: st.DataObject) -> None:
     bad = data.draw(st.sets(st.integers(0, count - 1), max_size=8)) if count else set()
@@ -37,6 +38,7 @@ def test_exactly_the_offenders_fail_and_each_costs_a_logarithm(count: int, data:
     assert len(splits) == sum(len(batch) > 1 and not bad.isdisjoint(batch) for batch in run.seen)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.sets(st.integers(0, 99)))
 def test_every_part_is_run_once_in_order(count: int, bad: set[int]) -> None:
     run = Batches(bad)

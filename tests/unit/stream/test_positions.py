@@ -72,7 +72,7 @@ class Log(RuleBasedStateMachine):
 
 
 TestLog = Log.TestCase
-TestLog.settings = settings(max_examples=60, stateful_step_count=30)
+TestLog.settings = settings(deadline=None, max_examples=60, stateful_step_count=30)
 
 
 def test_a_partition_that_did_not_move_is_not_in_the_transaction() -> None:

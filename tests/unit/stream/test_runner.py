@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Message
@@ -17,6 +18,28 @@ from streamtag.stream.sink import TwinError
 MakeLoop = Callable[..., Loop]
 ZERO: Partition = ("content", 0)
 ONE: Partition = ("content", 1)
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker(content=2)
+
+
+@pytest.fixture
+def make_loop(monkeypatch: pytest.MonkeyPatch, broker: FakeBroker) -> Iterator[Callable[..., Loop]]:
+    """Makes a loop on `broker`; keyword arguments are `StreamOptions`."""
+    made: list[Loop] = []
+
+    def make(**options: Any) -> Loop:
+        made.append(Loop(monkeypatch, broker, options))
+        return made[-1]
+
+    yield make
+    for loop in made:
+        loop.processor.before = lambda records: None
+        loop.while_committing = lambda: None
+        if loop._thread.is_alive():
+            loop.stop()
 
 
 class Gate:

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from fake_broker import FakeBroker, FakeConsumer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.stream.processor import Partition
@@ -45,6 +45,7 @@ def broker_with(*records: int) -> FakeBroker:
 # -- metadata of commits -----------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(0, 999_999_999), st.text(max_size=4_000))
 def test_what_was_packed_is_unpacked(partitions: int, metadata: str) -> None:
     assert unpack(pack(partitions, metadata)) == (partitions, metadata)
@@ -58,6 +59,7 @@ def test_a_commit_of_somebody_else_is_known_as_such(foreign: str | None) -> None
 # -- with a commit -----------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
 def test_a_commit_is_resumed_unless_the_log_does_not_hold_it(committed: int, low: int, records: int) -> None:
     high = low + records
@@ -143,6 +145,7 @@ def test_topics_do_not_count_as_one_another() -> None:
     assert member.start(("other", 2)) == {("other", 2): 5}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_members_that_start_at_the_same_moment_all_start_where_the_setting_says(data: st.DataObject) -> None:
     """Each resolves and commits at any moment between the others; rebalances may hand a partition on in between."""

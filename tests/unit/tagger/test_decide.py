@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, release
 
@@ -22,6 +22,7 @@ segments = st.tuples(st.sampled_from(["de", "en", None]), st.sampled_from(["chat
 events = st.lists(st.tuples(st.integers(0, 1_000_000), st.integers(0, 1_000_000), segments), max_size=20)
 
 
+@settings(deadline=None)
 @given(events, st.sampled_from([SEGMENTED, ThresholdSet({"spam": 0.5, "insult": 0.25})]))
 def test_a_batch_is_decided_event_by_event(given_events: list[tuple[int, int, Segment]], found: ThresholdSet) -> None:
     deciding = Deciding(release(1, found))

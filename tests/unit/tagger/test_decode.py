@@ -1,7 +1,7 @@
 """Stage 1: each record on its own, and what belongs together stays together."""
 
 from confluent_kafka import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import raw_record, record
 
@@ -19,6 +19,7 @@ KINDS = {
 }
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(KINDS)), max_size=20))
 def test_every_record_has_one_outcome_in_order_and_columns_belong_together(kinds: list[str]) -> None:
     records: list[Message] = [KINDS[kind](offset) for offset, kind in enumerate(kinds)]

@@ -2,7 +2,7 @@
 
 import pytest
 from confluent_kafka import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, NOW, RAISES, Rig, raw_record, record, release
 
@@ -34,6 +34,7 @@ def test_the_key_goes_from_input_to_output_byte_for_byte(key: bytes | None) -> N
     assert [output.key for output in outputs] == [key] * 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["tagged", "clean", "bad", "tombstone", "raises"]), max_size=15), st.booleans())
 def test_order_within_a_partition_is_kept_whatever_comes_between(kinds: list[str], only_tagged: bool) -> None:
     """A tombstone that overtook an event, or was overtaken, would delete the wrong one of a compacted topic."""

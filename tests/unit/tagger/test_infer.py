@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, RAISES, TextScorer
 
@@ -17,6 +17,7 @@ def event(text: str | None) -> ContentEvent:
     return ContentEvent("e", text, features={"n": 1})
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["0.25 0.5", "1 0", RAISES, None, "nan 0.5", "0.5 1.5", "-0.1 0.5", "inf 0"])))
 def test_every_event_is_scored_or_refused_on_its_own(texts: list[str | None]) -> None:
     micro, refused = infer([event(text) for text in texts], TextScorer())  # type: ignore[arg-type]

@@ -1,0 +1,208 @@
+"""The tagger as a processor: one release a batch, nothing left over from what was undone, and what it tells others."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from services import wait_until
+from tagging import LABELS, NOW, RAISES, Rig, mark, raw_record, record, release
+
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.settings import load_settings
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.processor import Commit, Hold, Range
+from streamtag.tagger.worker import stream_options
+
+ONE = ("content", 1)
+
+
+def test_without_a_release_nothing_is_processed() -> None:
+    rig = Rig()
+    rig.active = None
+    assert rig.tagger.held() == "no release to decide by yet"
+    with pytest.raises(Hold):
+        rig.process(record(0, 0.9, 0.1))
+    rig.active = release()
+    assert rig.tagger.held() is None
+
+
+def test_a_release_that_goes_away_keeps_deciding() -> None:
+    rig = Rig()
+    rig.process(record(0, 0.9, 0.1))
+    rig.active = None
+    assert rig.tagger.held() is None
+    assert len(rig.tags(rig.process(record(1, 0.9, 0.1)))) == 1
+
+
+def test_a_batch_is_decided_by_the_release_that_was_active_as_it_began() -> None:
+    rig = Rig(active=release(1, ThresholdSet({"spam": 0.5, "insult": 0.5})))
+    outputs = rig.tagger.process([record(0, 0.6, 0.1), record(1, 0.6, 0.1)])
+    first = next(iter(outputs))
+    rig.active = release(2, ThresholdSet({"spam": 0.9, "insult": 0.5}))
+    both = [first, *outputs]
+    assert [tag["release"]["number"] for tag in rig.tags(both)] == [1, 1]
+    assert all(tag["tags"] for tag in rig.tags(both))
+    [after] = rig.tags(rig.process(record(2, 0.6, 0.1)))
+    assert (after["release"]["number"], after["tags"]) == (2, [])
+
+
+def test_a_bundle_with_other_labels_takes_over_between_batches() -> None:
+    rig = Rig()
+    rig.process(record(0, 0.9, 0.1))
+    rig.active = release(2, labels=("threat",))
+    [tag] = rig.tags(rig.process(record(1, 0.9)))
+    assert tag["scores"] == {"threat": 0.9}
+    [one] = rig.close()
+    assert [sorted(pane["labels"]) for pane in one["panes"]] == [sorted(LABELS), ["threat"]]
+
+
+def test_the_end_of_every_range_is_committed() -> None:
+    covered = {("content", 0): Range(3, 9), ONE: Range(0, 1)}
+    assert Rig().tagger.commits(covered) == {("content", 0): Commit(9), ONE: Commit(1)}
+
+
+def test_summaries_are_keyed_by_their_source_and_say_who_wrote_them() -> None:
+    rig = Rig()
+    rig.process(record(5, 0.9, 0.1, partition=ONE))
+    [output] = rig.tagger.close({ONE: Range(3, 6)})
+    found = json.loads(output.value or b"")
+    assert (output.topic, output.key) == ("stats", b"content/1")
+    assert (found["from"], found["to"], found["writer"], found["delivery"]) == (3, 6, "g-0", "exactly_once")
+    assert (found["committed_at_ms"], found["pane_ms"], found["version"]) == (NOW, 10_000, 1)
+
+
+# -- metrics count what stands -----------------------------------------------------------------------------------------
+
+
+def test_outcomes_are_counted_when_they_are_committed_and_once() -> None:
+    rig = Rig()
+    batch = [
+        record(0, 0.9, 0.6),
+        record(1, 0.1, 0.1, at_ms=NOW + 10**9),
+        raw_record(2, b"{}"),
+        raw_record(3, None),
+        record(4, text=RAISES),
+    ]
+    rig.process(*batch)
+    names = ("tagged", "clean", "dead", "skipped")
+    assert [rig.metrics.value(f"streamtag.events.{name}") for name in names] == [0, 0, 0, 0]
+    rig.tagger.undo()
+    rig.process(*batch)
+    rig.close()
+    assert [rig.metrics.value(f"streamtag.events.{name}") for name in names] == [1, 1, 2, 1]
+    assert rig.metrics.value("streamtag.label.alerts", label="insult") == 1
+    assert rig.metrics.value("streamtag.timestamps.by_arrival") == 1
+    assert rig.metrics.value("streamtag.events.dead", error_class="scorer_error", stage="infer") == 1
+
+
+# -- what the fleet is told --------------------------------------------------------------------------------------------
+
+
+def test_each_partition_is_told_with_the_first_position_the_release_decided() -> None:
+    rig = Rig()
+    for partition in range(4):  # a batch usually holds records of one partition only
+        rig.process(record(10 + partition, 0.9, 0.1, partition=("content", partition)))
+        rig.process(record(20 + partition, 0.9, 0.1, partition=("content", partition)))
+        rig.close()
+    assert rig.tagger.applied()[2] == {f"content/{p}": 10 + p for p in range(4)}
+
+
+def test_a_partition_gained_later_is_told_too() -> None:
+    rig = Rig()
+    rig.process(*[record(1, 0.9, 0.1, partition=("content", p)) for p in range(3)])
+    rig.close()
+    rig.process(record(7, 0.9, 0.1, partition=("content", 9)))
+    rig.close()
+    assert rig.tagger.applied()[2]["content/9"] == 7
+
+
+def test_what_was_undone_was_not_decided() -> None:
+    rig = Rig()
+    rig.process(record(5, 0.9, 0.1))
+    assert rig.tagger.applied()[2] == {}
+    rig.tagger.undo()
+    rig.active = release(2)
+    rig.process(record(5, 0.9, 0.1))
+    rig.process(record(6, 0.9, 0.1))
+    rig.close()
+    active, at_ms, since = rig.tagger.applied()
+    assert active is not None
+    assert (active.ref.number, at_ms, since) == (2, NOW, {"content/0": 5})
+
+
+def test_an_idle_worker_applies_a_release_too() -> None:
+    rig = Rig()
+    rig.tagger.held()
+    rig.active, rig.now_ms = release(2), NOW + 500
+    rig.tagger.held()
+    active, at_ms, _ = rig.tagger.applied()
+    assert active is not None
+    assert (active.ref.number, at_ms) == (2, NOW + 500)
+
+
+# -- the stop ----------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_dead_letters_hold_and_stop_the_group() -> None:
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    rig.process(*[raw_record(i, b"{}") for i in range(3)])
+    rig.close()
+    with pytest.raises(Hold, match="4 dead letters in a row"):
+        rig.process(raw_record(3, b"{}"))
+    reason = rig.tagger.held() or ""
+    assert "4 dead letters in a row on content/0" in reason
+    assert "missing_field at decode" in reason
+
+
+def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    rig.stops.mark = mark()
+    rig.stop.start()
+    assert rig.tagger.held()
+    rig.stops.mark = None
+    wait_until(lambda: rig.tagger.held() is None, 5, "lifted")
+    rig.process(*[raw_record(i, b"{}") for i in range(10)])
+    [one] = rig.close()
+    assert one["dead"] == 10
+    rig.stop.close()
+
+
+# -- settings reach the loop -------------------------------------------------------------------------------------------
+
+
+def test_every_option_of_the_loop_comes_from_a_setting() -> None:
+    names = {
+        "kafka.bootstrap_servers": "broker:1",
+        "tagger.group": "another",
+        "topics.input": "[one, two]",
+        "tagger.delivery": "at_least_once",
+        "tagger.start": "latest",
+        "tagger.commit_interval_ms": "101",
+        "tagger.batch_size": "102",
+        "tagger.batch_wait_ms": "103",
+        "tagger.queue_batches": "104",
+        "tagger.pause_after_ms": "105",
+        "tagger.transaction_timeout_ms": "10601",
+        "tagger.session_timeout_ms": "10701",
+        "tagger.max_poll_interval_ms": "108000",
+        "tagger.revoke_budget_ms": "109",
+        "tagger.drain_timeout_s": "11",
+        "tagger.group_protocol": "consumer",
+        "tagger.group_instance_id": "static",
+        "dead_letters.max_bytes": "9000000",
+        "kafka.client": "{security.protocol: ssl}",
+        "kafka.consumer": "{fetch.min.bytes: 2}",
+        "kafka.producer": "{linger.ms: 6}",
+    }
+    found = stream_options(load_settings(environ={}, overrides=names).settings, "another-0")
+    default = stream_options(load_settings(environ={}).settings, "slot")
+    for field in fields(StreamOptions):
+        assert getattr(found, field.name) != getattr(default, field.name), f"{field.name} is not taken from settings"
+    assert found.transactional_id == "another-0"
+
+
+@pytest.mark.parametrize("events_bytes", [1_048_576, 20_000_000])
+def test_the_producer_takes_the_largest_dead_letter_and_the_largest_event(events_bytes: int) -> None:
+    settings = load_settings(environ={}, overrides={"events.max_bytes": str(events_bytes)}).settings
+    found = stream_options(settings, "slot")
+    assert found.max_message_bytes > max(settings.dead_letters.max_bytes, settings.events.max_bytes)

@@ -1,0 +1,117 @@
+"""The persisted stop: set at once, seen by all, lifted by a person only."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+from services import wait_until
+from tagging import FakeStops, mark, stop_of
+
+from streamtag.control.stops import StopStore
+from streamtag.control.store import ControlStore
+from streamtag.errors import UnavailableError
+from streamtag.settings import load_settings
+from streamtag.tagger.stop import Stop
+from streamtag.telemetry.metrics import InMemoryMetrics, Metrics
+
+
+@pytest.fixture
+def metrics() -> InMemoryMetrics:
+    return Metrics.in_memory()
+
+
+@pytest.fixture
+def store() -> FakeStops:
+    return FakeStops()
+
+
+@pytest.fixture
+def stop(store: FakeStops, metrics: InMemoryMetrics) -> Iterator[Stop]:
+    found = stop_of(store, metrics)
+    yield found
+    found.close()
+
+
+def test_a_mark_of_an_earlier_run_holds_before_anything_is_processed(stop: Stop, store: FakeStops) -> None:
+    store.mark = mark("too many")
+    stop.start()
+    assert stop.reason() == "stopped for dead letters at 2026-11-23T03:00:00Z by g-1: too many"
+    assert not stop.lifted()
+
+
+def test_setting_it_stops_at_once_and_is_kept_soon(stop: Stop, store: FakeStops, metrics: InMemoryMetrics) -> None:
+    stop.start()
+    assert stop.reason() is None
+    stop.set("51 in a row", dead=51, records=100)
+    assert "51 in a row" in (stop.reason() or "")
+    assert metrics.value("streamtag.dead_letters.stop") == 1
+    wait_until(lambda: store.written, 5, "kept")
+    assert (store.written[0].worker, store.written[0].group) == ("g-0", "g")
+    assert store.written[0].counts == {"dead": 51, "records": 100}
+
+
+def test_a_mark_that_cannot_be_kept_yet_stays_set_and_is_kept_later(stop: Stop, store: FakeStops) -> None:
+    store.away = UnavailableError("Redis is away")
+    stop.start()
+    stop.set("51 in a row")
+    seen = len(store.written)
+    wait_until(stop.reason, 5, "still stopped")
+    store.away = None
+    wait_until(lambda: len(store.written) > seen, 5, "kept")
+    assert stop.reason()
+
+
+def test_a_stop_is_lifted_once_when_a_person_removes_the_mark(
+    stop: Stop, store: FakeStops, metrics: InMemoryMetrics
+) -> None:
+    store.mark = mark()
+    stop.start()
+    store.mark = None
+    wait_until(lambda: stop.reason() is None, 5, "lifted")
+    assert [stop.lifted(), stop.lifted()] == [True, False]
+    assert metrics.value("streamtag.dead_letters.stop") == 0
+
+
+def test_a_stop_of_another_worker_is_found(stop: Stop, store: FakeStops) -> None:
+    stop.start()
+    store.mark = mark("by another")
+    wait_until(stop.reason, 5, "found")
+
+
+def test_closing_keeps_what_was_not_written_yet(store: FakeStops, metrics: InMemoryMetrics) -> None:
+    stop = stop_of(store, metrics)
+    stop.set("51 in a row")
+    stop.start()
+    stop.close()
+    assert [one.reason for one in store.written] == ["51 in a row"]
+
+
+def test_a_stop_of_another_host_outlasts_redis_and_a_restart(metrics: InMemoryMetrics, tmp_path: Path) -> None:
+    """A host that did not set the stop must not go on because Redis, which told it, is away."""
+    server = fakeredis.FakeServer()
+
+    def store_on(host: str) -> StopStore:
+        settings = load_settings(environ={}, overrides={"state_dir": str(tmp_path / host)}).settings
+        client = fakeredis.FakeRedis(server=server, protocol=2)
+        return StopStore(settings, store=ControlStore(settings.redis, client=client))
+
+    def watch() -> Stop:
+        found = Stop(store_on("this"), group="g", worker="g-0", metrics=metrics, poll_interval_s=0.005)
+        found.start()
+        return found
+
+    store_on("other").set(mark("by another host"))
+    for connected in (True, False, False):
+        server.connected = connected
+        found = watch()
+        assert "by another host" in (found.reason() or "")
+        server.connected = False
+        found.close()  # looks for the last time
+        assert "by another host" in (found.reason() or "")
+    server.connected = True
+    found = watch()
+    store_on("other").lift("g", "anna", "checked")
+    wait_until(found.lifted, 5, "lifted")
+    assert found.reason() is None
+    found.close()
