@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +32,8 @@ Author = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept with the change for ever.")]
 
-stdout = Console()
+# Into a pipe or a file, lines are as long as they need to be, within reason: nothing is folded for a screen.
+stdout = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 stderr = Console(stderr=True)
 
 
@@ -77,12 +79,17 @@ def print_json(document: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table for people; cells are shown with ``str``, empty for None. Markup in cells is not interpreted."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    """A table for people; cells are shown with ``str``, empty for None. Markup in cells is not interpreted.
+
+    A column that is empty in every row is left out: it would take room from those that say something.
+    """
+    cells = [["" if cell is None else _plain(cell) for cell in row] for row in rows]
+    kept = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for i in kept:
+        table.add_column(columns[i], overflow="fold")
+    for row in cells:
+        table.add_row(*(row[i] for i in kept))
     stdout.print(table)
 
 

@@ -71,7 +71,7 @@ def _cells(beat: Heartbeat, found: Fleet) -> tuple[Any, ...]:
     since = None
     if beat.applied_at_ms is not None:
         since = f"{datetime.fromtimestamp(beat.applied_at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-    positions = "\n".join(f"{place}: {beat.effective_from[place]}" for place in sorted(beat.effective_from, key=_place))
+    positions = " ".join(f"{place}:{beat.effective_from[place]}" for place in sorted(beat.effective_from, key=_place))
     name = beat.worker if beat.host in beat.worker else f"{beat.worker} on {beat.host}"
     return name, beat.pid, beat.release, beat.revision, since, positions, beat.lag, "\n".join(notes), beat.last_error
 

@@ -142,7 +142,10 @@ class _KafkaDoctor:
                 )
                 return
             text = f"{group}: {error.args[0].str()}"
-            yield Finding("kafka.group", "warn", text, "Allow DescribeGroups; `streamtag fleet` needs it, too.")
+            action = "Allow DescribeGroups; `streamtag fleet` needs it, too."
+            if error.args[0].retriable() or "COORDINATOR" in error.args[0].name():
+                action = "The group's coordinator is starting: run this again in a moment."
+            yield Finding("kafka.group", "warn", text, action)
             return
         except TimeoutError:
             raise UnavailableError(f"no answer about group {group} in {self._timeout_s:g} s") from None
