@@ -20,9 +20,9 @@ from .generators import GENERATORS, SETUPS, Generator
 from .subject import Attack, Setup, Subject, active_release
 
 HANG_S = 1.0
-"""One input may not take longer."""
+"""One input may not take more CPU time, in the one thread that everything runs in."""
 SILENT_S = 60.0
-"""A process that finishes no batch for this long hangs, whatever in it."""
+"""A process that finishes no batch for this long (wall time) hangs, whatever in it."""
 _BY_SHARE = [generator for generator in GENERATORS for _ in range(generator.share)]
 
 
@@ -149,7 +149,7 @@ class _Attacker:
         )
 
     def _alone(self, index: int) -> Mapping[int, float]:
-        """Seconds that each input of a batch takes alone, the better of two attempts: others use this machine, too."""
+        """CPU seconds that each input of a batch takes alone, the better of two attempts."""
         generator, attacks = batch_of(self._plan.seed, index)
         subject = Subject(self._setup(generator), self._release)
         return {i: min(subject.process([attack]) for _ in range(2)) for i, attack in enumerate(attacks)}
