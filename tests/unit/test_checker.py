@@ -1,6 +1,7 @@
 """The checker finds what it is there to find: each planted fault, and nothing in a sound log."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 from checker import Input, TagRecord, check
@@ -80,32 +81,45 @@ def test_a_sound_log_has_no_problems() -> None:
     assert Log().problems() == []
 
 
-@pytest.mark.parametrize(
-    ("plant", "finds"),
-    [
-        (lambda log: log.tags.pop(), "lost"),
-        (lambda log: log.dead.pop(), "lost"),
-        (lambda log: log.tags.append(TagRecord(0, 9, b"k", log.tags[0].event)), "doubled"),
-        (lambda log: log.dead.append((0, 3)), "doubled"),
-        (lambda log: log.dead.append((0, 1)), "doubled"),
-        (lambda log: log.tags.append(tag(77, 0.25)), "invented"),
-        (lambda log: log.tags[0].event["thresholds"].update(spam=0.2), "decision"),
-        (lambda log: (log.tags[1].event["thresholds"].update(spam=0.7), log.tags[1].event["tags"][0].update(threshold=0.7)), "threshold"),
-        (lambda log: log.tags[1].event["tags"].clear(), "decision"),
-        (lambda log: log.tags[1].event.update(release={**RELEASE, "thresholds": {"revision": 1, "sha256": "t0"}}), "release"),
-        (lambda log: log.tags.reverse() or log.tags.__setitem__(slice(None), [TagRecord(0, i, t.key, t.event) for i, t in enumerate(log.tags)]), "order"),
-        (lambda log: log.summaries.pop(), "uncovered"),
-        (lambda log: setattr(log.summaries[1], "from_offset", 3), "gap"),
-        (lambda log: setattr(log.summaries[1], "from_offset", 1), "overlap"),
-        (lambda log: setattr(log.summaries[1], "tagged", 2), "balance"),
-        (lambda log: log.inputs.__setitem__((0, 3), Input("event", "3", b"k")), "counts"),
-        (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "alerts", 2), "recount"),
-        (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "sum_micro", 1), "recount"),
-        (lambda log: log.summaries.append(copy.deepcopy(log.summaries[1])), "overlap"),
-    ],
-)  # fmt: skip
-def test_a_planted_fault_is_found(plant: object, finds: str) -> None:
+def other_cutoff(log: Log) -> None:
+    event = log.tags[1].event
+    event["thresholds"]["spam"] = event["tags"][0]["threshold"] = 0.7
+
+
+def unknown_revision(log: Log) -> None:
+    log.tags[1].event["release"] = {**RELEASE, "thresholds": {"revision": 1, "sha256": "t0"}}
+
+
+def swapped(log: Log) -> None:
+    log.tags = [TagRecord(0, i, t.key, t.event) for i, t in enumerate(reversed(log.tags))]
+
+
+PLANTED: list[tuple[Callable[[Log], object], str]] = [
+    (lambda log: log.tags.pop(), "lost"),
+    (lambda log: log.dead.pop(), "lost"),
+    (lambda log: log.tags.append(TagRecord(0, 9, b"k", log.tags[0].event)), "doubled"),
+    (lambda log: log.dead.append((0, 3)), "doubled"),
+    (lambda log: log.dead.append((0, 1)), "doubled"),
+    (lambda log: log.tags.append(tag(77, 0.25)), "invented"),
+    (lambda log: log.tags[0].event["thresholds"].update(spam=0.2), "decision"),
+    (lambda log: log.tags[1].event["tags"].clear(), "decision"),
+    (other_cutoff, "threshold"),
+    (unknown_revision, "release"),
+    (swapped, "order"),
+    (lambda log: log.summaries.pop(), "uncovered"),
+    (lambda log: setattr(log.summaries[1], "from_offset", 3), "gap"),
+    (lambda log: setattr(log.summaries[1], "from_offset", 1), "overlap"),
+    (lambda log: log.summaries.append(copy.deepcopy(log.summaries[1])), "overlap"),
+    (lambda log: setattr(log.summaries[1], "tagged", 2), "balance"),
+    (lambda log: log.inputs.update({(0, 3): Input("event", "3", b"k")}), "counts"),
+    (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "alerts", 2), "recount"),
+    (lambda log: setattr(log.summaries[0].panes[0].labels["spam"], "sum_micro", 1), "recount"),
+]
+
+
+@pytest.mark.parametrize(("plant", "finds"), PLANTED)
+def test_a_planted_fault_is_found(plant: Callable[[Log], object], finds: str) -> None:
     log = Log()
     log.tags = copy.deepcopy(log.tags)
-    plant(log)  # type: ignore[operator]
+    plant(log)
     assert any(problem.startswith(finds) for problem in log.problems()), log.problems()
