@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from streamtag.errors import StreamtagError
 from streamtag.stream import faultpoints
 from streamtag.stream.options import StreamOptions
+from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.telemetry.metrics import Metrics
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 # One blocking call to the client; between two of them the sink looks whether it should give up.
 _CALL_S = 1.0
+# librdkafka's send_offsets_to_transaction ignores its timeout when the group coordinator goes away under it, and can
+# hang for ever after the broker is back (librdkafka #5456). Past this it is given up, together with its producer.
+_OVERDUE_S = 3.0
 
 
 class Undone(Exception):  # noqa: N818 - an outcome the runner handles, not a failure
@@ -116,7 +120,13 @@ class TransactionSink:
         offsets = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         producer, metadata = self._producer, self._group_metadata()
         faultpoints.reached("offsets.before")
-        self._attempt(lambda: producer.send_offsets_to_transaction(offsets, metadata, _CALL_S))
+        self._attempt(
+            lambda: call_within(
+                _OVERDUE_S,
+                lambda: producer.send_offsets_to_transaction(offsets, metadata, _CALL_S),
+                self._stopping,
+            )
+        )
         faultpoints.reached("offsets.after")
         faultpoints.reached("commit.before")
         self._attempt(lambda: producer.commit_transaction(_CALL_S))
@@ -156,6 +166,12 @@ class TransactionSink:
         while True:
             try:
                 call()
+            except OverdueError:
+                log.warning("the client hangs, making a new producer")
+                self._metrics.add("streamtag.kafka.errors", code="overdue")
+                self._discard()
+                self._begun = False
+                raise Undone("overdue") from None
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
