@@ -14,30 +14,38 @@ A bundle is read once, into memory: what was verified is what runs.
 import hashlib
 import io
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.release import BundleRef
-from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import BundleError
-from streamtag.model.manifest import SCHEMA_VERSION, FileEntry, Manifest, Parity, dump
-from streamtag.model.ngrams import KIND, MAX_IDF
+from streamtag.model.bundle_checks import PLAIN_NAME, decode_parity, decode_vector, manifest_problems, vector_problems
+from streamtag.model.manifest import (
+    BUCKETS,
+    IDF,
+    MANIFEST,
+    MODEL,
+    PARITY,
+    SCHEMA_VERSION,
+    FileEntry,
+    Manifest,
+    Parity,
+    dump,
+)
+from streamtag.model.ngrams import KIND
 
-MANIFEST, MODEL, BUCKETS, IDF, PARITY = "manifest.json", "model.onnx", "buckets.npy", "idf.npy", "parity.json"
-REQUIRED = (MODEL, BUCKETS, IDF, PARITY)
+__all__ = ["MANIFEST", "MODEL", "PARITY", "Bundle", "array_bytes", "peek_ref", "read_bundle", "write_bundle"]
+
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-
-_Int = TypeVar("_Int", bound=np.unsignedinteger[Any])
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def read_bundle(path: Path) -> Bundle:
     """
     raw = _read_manifest_bytes(path)
     manifest = _decode_manifest(path, raw)
-    found = _manifest_problems(manifest)
+    found = manifest_problems(manifest)
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
         problem = _read_into(contents, path, name, entry)
@@ -90,10 +98,10 @@ def read_bundle(path: Path) -> Bundle:
     found += [f"{name}: not named in the manifest" for name in _unlisted(path, manifest)]
     if found:
         raise _refused(path, found)
-    buckets = _decode_vector(BUCKETS, contents[BUCKETS], np.uint32, found)
-    idf = _decode_vector(IDF, contents[IDF], np.uint16, found)
-    parity = _decode_parity(contents[PARITY], len(manifest.labels), found)
-    found += _vector_problems(buckets, idf, manifest.preprocessing.bits)
+    buckets = decode_vector(BUCKETS, contents[BUCKETS], np.uint32, found)
+    idf = decode_vector(IDF, contents[IDF], np.uint16, found)
+    parity = decode_parity(contents[PARITY], len(manifest.labels), found)
+    found += vector_problems(buckets, idf, manifest.preprocessing.bits)
     if found or parity is None:
         raise _refused(path, found)
     ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
@@ -178,37 +186,9 @@ def _decode_manifest(path: Path, raw: bytes) -> Manifest:
         raise _refused(path, [f"{MANIFEST}: {error}"]) from None
 
 
-def _manifest_problems(manifest: Manifest) -> list[str]:
-    found = [f"{MANIFEST}: {name} missing from files" for name in REQUIRED if name not in manifest.files]
-    for what, value in (("name", manifest.name), ("version", manifest.version)):
-        if not _PLAIN_NAME.fullmatch(value):
-            found.append(f"{MANIFEST}: {what} {value!r} must be letters, digits, dot, dash or underscore")
-    ids = [label.id for label in manifest.labels]
-    if not ids:
-        found.append(f"{MANIFEST}: labels is empty")
-    found += [f"{MANIFEST}: label {name!r} stands twice" for name in sorted({n for n in ids if ids.count(n) > 1})]
-    thresholds = ThresholdSet({label.id: label.threshold for label in manifest.labels})
-    found += [f"{MANIFEST}: default thresholds: {problem}" for problem in problems(thresholds, ids)]
-    if [entry.label for entry in manifest.calibration] != ids:
-        found.append(f"{MANIFEST}: calibration must have one entry per label, in the order of the labels")
-    return found + _contract_problems(manifest)
-
-
-def _contract_problems(manifest: Manifest) -> list[str]:
-    contract = manifest.preprocessing
-    found = []
-    if not 8 <= contract.bits <= 24:
-        found.append(f"{MANIFEST}: preprocessing.bits {contract.bits} is outside 8 … 24")
-    if contract.head_chars < 1 or contract.tail_chars < 0:
-        found.append(f"{MANIFEST}: preprocessing must read at least one character of the head")
-    if contract.head_chars + contract.tail_chars > 100_000:
-        found.append(f"{MANIFEST}: preprocessing reads more than 100000 characters of a text")
-    return found
-
-
 def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEntry) -> str | None:
     """Reads one file of the bundle if it is what the manifest says; else returns the problem."""
-    if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+    if not PLAIN_NAME.fullmatch(name) or name == MANIFEST:
         return f"{MANIFEST}: file name {name!r} must be a plain name inside the bundle"
     file = path / name
     try:
@@ -232,46 +212,6 @@ def _unlisted(path: Path, manifest: Manifest) -> list[str]:
     # Hidden files are the file manager's and the editor's; no part of streamtag reads one.
     names = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
     return [name for name in names if name != MANIFEST and name not in manifest.files]
-
-
-def _decode_vector(name: str, content: bytes, dtype: type[_Int], found: list[str]) -> NDArray[_Int]:
-    """The vector in an ``.npy`` file; an empty one, and a problem in ``found``, when it is something else."""
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        found.append(f"{name}: not a plain array: {error}")
-        return np.empty(0, dtype=dtype)
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 or not len(array):
-        found.append(f"{name}: must be a non-empty vector of {np.dtype(dtype)}")
-        return np.empty(0, dtype=dtype)
-    return array
-
-
-def _vector_problems(buckets: NDArray[np.uint32], idf: NDArray[np.uint16], bits: int) -> list[str]:
-    found = []
-    if np.any(buckets[1:] <= buckets[:-1]) or int(buckets.max(initial=0)) >= 1 << bits:
-        found.append(f"{BUCKETS}: must be ascending, without repetition, and below 2**{bits}")
-    if len(idf) != len(buckets):
-        found.append(f"{IDF}: {len(idf)} values for {len(buckets)} buckets")
-    if not 1 <= int(idf.min(initial=1)) <= int(idf.max(initial=1)) <= MAX_IDF:
-        found.append(f"{IDF}: values must lie in 1 … {MAX_IDF}")
-    return found
-
-
-def _decode_parity(content: bytes, n_labels: int, found: list[str]) -> Parity | None:
-    try:
-        parity = msgspec.json.decode(content, type=Parity)
-    except msgspec.DecodeError as error:
-        found.append(f"{PARITY}: {error}")
-        return None
-    if not parity.fixtures:
-        found.append(f"{PARITY}: no fixtures")
-    if not 0 <= parity.tolerance <= 0.01:
-        found.append(f"{PARITY}: tolerance {parity.tolerance} is outside 0 … 0.01")
-    for i, fixture in enumerate(parity.fixtures):
-        if len(fixture.scores) != n_labels:
-            found.append(f"{PARITY}: fixture {i} has {len(fixture.scores)} scores for {n_labels} labels")
-    return parity
 
 
 def _refuse_change(target: Path, ref: BundleRef) -> None:

@@ -7,6 +7,8 @@ import msgspec
 from streamtag.model.ngrams import NgramContract
 
 SCHEMA_VERSION = 1
+MANIFEST, MODEL, BUCKETS, IDF, PARITY = "manifest.json", "model.onnx", "buckets.npy", "idf.npy", "parity.json"
+REQUIRED = (MODEL, BUCKETS, IDF, PARITY)
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

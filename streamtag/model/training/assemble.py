@@ -10,8 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.release import BundleRef
-from streamtag.model.bundle import BUCKETS, IDF, MODEL, PARITY, Bundle, array_bytes, write_bundle
-from streamtag.model.manifest import SCHEMA_VERSION, Calibration, Fixture, Label, Manifest, OrtOptions, Parity, dump
+from streamtag.model.bundle import Bundle, array_bytes, write_bundle
+from streamtag.model.manifest import (
+    BUCKETS,
+    IDF,
+    MODEL,
+    PARITY,
+    SCHEMA_VERSION,
+    Calibration,
+    Fixture,
+    Label,
+    Manifest,
+    OrtOptions,
+    Parity,
+    dump,
+)
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.graph import build_graph

@@ -14,19 +14,8 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import BundleError
-from streamtag.model.bundle import (
-    BUCKETS,
-    IDF,
-    MANIFEST,
-    MODEL,
-    PARITY,
-    REQUIRED,
-    array_bytes,
-    peek_ref,
-    read_bundle,
-    write_bundle,
-)
-from streamtag.model.manifest import dump
+from streamtag.model.bundle import array_bytes, peek_ref, read_bundle, write_bundle
+from streamtag.model.manifest import BUCKETS, IDF, MANIFEST, MODEL, PARITY, REQUIRED, dump
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.errors import BundleError
-from streamtag.model.bundle import MODEL, PARITY, Bundle, read_bundle, write_bundle
+from streamtag.model.bundle import Bundle, read_bundle, write_bundle
 from streamtag.model.loading import load_scorer
-from streamtag.model.manifest import dump
+from streamtag.model.manifest import MODEL, PARITY, dump
+from streamtag.model.registry import find_bundle
 
 
 @pytest.fixture
@@ -86,6 +87,23 @@ def test_a_model_whose_bits_depend_on_the_company_is_refused(bundle: Bundle, tmp
     error = refusal(with_files(bundle, tmp_path / "changed", model_onnx=model.SerializeToString()))
     assert "same bits in any batch" in error.message
     assert any("beside a long text" in problem for problem in error.problems)
+
+
+def test_multiplying_and_summing_instead_of_matmul_is_caught(tmp_path: Path) -> None:
+    # The trap the gate is there for: onnxruntime's ReduceSum adds in an order that depends on the shape.
+    shipped = read_bundle(find_bundle("moderation", []))
+    model = onnx.load_from_string(shipped.model)
+    nodes = [
+        helper.make_node("Transpose", ["weights"], ["column"], perm=[0, 2, 1]),
+        helper.make_node("Mul", ["rows", "column"], ["products"]),
+        helper.make_node("ReduceSum", ["products", "rank_axis"], ["sum"], keepdims=0),
+    ]
+    at = next(i for i, node in enumerate(model.graph.node) if node.op_type == "MatMul")
+    del model.graph.node[at : at + 2]  # MatMul and Squeeze
+    for node in reversed(nodes):
+        model.graph.node.insert(at, node)
+    error = refusal(with_files(shipped, tmp_path, model_onnx=model.SerializeToString()))
+    assert "same bits in any batch" in error.message
 
 
 def test_a_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
