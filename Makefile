@@ -14,7 +14,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults hostile docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,11 @@ format: $(DEV) ## Let ruff format, and mend what it can
 bench: services ## Compare plain loop, worker and Faust on a real Kafka; writes reports/bench.json
 	$(PY) -m tests.bench $(ARGS)
 
-faults: services ## Kill, freeze and rebalance workers and services under load
-	$(PY) -m pytest tests/faults $(ARGS)
+faults: services ## Hurt a real pipeline at random moments and check every outcome; writes reports/
+	$(PY) -m tests.faults $(ARGS)
+
+hostile: $(DEV) ## Send hostile records through the path that decides; ARGS="--minutes 5" ends it sooner
+	$(PY) -m tests.hostile $(ARGS)
 
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs

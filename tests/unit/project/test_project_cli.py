@@ -1,0 +1,117 @@
+"""The command line explains itself, and pages and hints name only commands and options that exist."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import streamtag
+from streamtag.cli import main
+from streamtag.errors import StreamtagError
+
+ROOT = Path(__file__).parents[3]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "streamtag").rglob("*.py")]
+# A line of a code block, indented or (see `_invocations`) fenced.
+SHELL = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?streamtag (?P<line>[^#\n]+)", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(?:\.venv/bin/)?streamtag (?P<line>[^`]+)`")
+
+
+def _root() -> Any:
+    main._register()
+    return typer.main.get_command(main.app)
+
+
+ROOT_COMMAND = _root()
+
+
+def _commands(command: Any = ROOT_COMMAND, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+
+
+COMMANDS = dict(_commands())
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    assert command.help, path
+    assert [p.name for p in command.params if not getattr(p, "help", None)] == []
+
+
+def test_every_noun_and_command_of_the_list_is_there() -> None:
+    assert {path[0] for path in COMMANDS if path} == {*main.GROUPS, *main.COMMANDS}
+
+
+@pytest.mark.parametrize("path", [p for p, c in COMMANDS.items() if p and not hasattr(c, "commands")], ids=" ".join)
+def test_answers_come_as_json_too(path: tuple[str, ...]) -> None:
+    options = {option for param in COMMANDS[path].params for option in param.opts}
+    # A worker answers nothing, and score writes JSON lines only.
+    assert "--output" in options or path in {("tagger",), ("score",)}
+
+
+def _invocations() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        found = list(INLINE.finditer(text))
+        if page.suffix == ".md":
+            found += SHELL.finditer(FENCED.sub(lambda block: block[0].replace("\n", "\n    "), text))
+        yield from ((str(page.relative_to(ROOT)), match["line"].strip()) for match in found)
+
+
+def _faults(line: str) -> list[str]:
+    """What of ``noun verb --option value`` does not exist. ``a|b`` and ``a | b`` name alternatives."""
+    words = re.split(r"\s+", re.sub(r"\s*\|\s*", "|", line))
+    command, options = ROOT_COMMAND, {"--help", "--version"}
+    for i, word in enumerate(words):
+        if "{" in word or word in (">", "<", "&&", ";"):
+            break
+        known = {option for param in command.params for option in param.opts} | options
+        if word.startswith("-") and len(word) > 1:
+            if word.partition("=")[0] not in known:
+                return [f"{' '.join(words[:i])} has no {word}"]
+        elif getattr(command, "commands", None) and not (i and words[i - 1] in ("--set", "--config", "-c")):
+            names = word.strip(",.…").split("|")
+            missing = [name for name in names if name and name not in command.commands]
+            if missing and re.fullmatch(r"[a-z-]+", missing[0]):
+                return [f"no command {' '.join((*words[:i], missing[0]))}"]
+            if missing or len(names) > 1 or not names[0]:
+                break
+            command = command.commands[names[0]]
+    return []
+
+
+def test_pages_and_hints_name_only_what_exists() -> None:
+    invocations = list(_invocations())
+    assert len(invocations) > 100, "the pattern finds nothing any more"
+    assert [(page, fault) for page, line in invocations for fault in _faults(line)] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["thresholds sett toxic=1", "dlq replay --clas x", "flet", "tagger --group g --prot 1", "dlq list|shw"]
+)
+def test_the_check_of_the_pages_can_fail(line: str) -> None:
+    assert _faults(line)
+
+
+def test_every_exit_code_is_documented() -> None:
+    for module in pkgutil.walk_packages(streamtag.__path__, "streamtag."):
+        if not module.name.endswith("__main__") and ".bundles" not in module.name:
+            importlib.import_module(module.name)
+    page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    codes = {error.exit_code for error in _subclasses(StreamtagError)}
+    assert codes | {0, 2, 130} <= documented
+    assert all(inspect.getdoc(error) for error in _subclasses(StreamtagError))
+
+
+def _subclasses(error: type[StreamtagError]) -> set[type[StreamtagError]]:
+    return {error}.union(*(_subclasses(inner) for inner in error.__subclasses__()))
