@@ -155,11 +155,14 @@ def _end(stage: Stage, course: Course, say: Say) -> None:
     stage.upstream.stop()
     say("the writer has stopped, waiting for the rest")
     with contextlib.suppress(AssertionError):  # `Checker.finish` counts what is missing
-        wait_until(lambda: stage.reader.at_end() and stage.checker.backlog() == 0, 120, "the rest", every_s=0.3)
+        wait_until(lambda: not stage.reader.unread() and stage.checker.backlog() == 0, 90, "the rest", every_s=0.3)
     stage.operator.sync()
     for seat in stage.working:
         seat.stop()
-    wait_until(stage.reader.at_end, 60, "everything is read", every_s=0.2)
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not stage.reader.unread(), 30, "everything is read", every_s=0.2)
+    for place in stage.reader.unread():
+        stage.findings.add("unread", place)
     for seat in stage.seats:
         for exit_ in seat.unexpected:
             stage.findings.add("exited", exit_)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from services import Topics
 
 from streamtag.events import dead_letters, summary
@@ -77,15 +78,19 @@ class Reader:
         """True when every partition has a commit summary that the broker appended after ``moment_ms``."""
         return all(at > moment_ms for at in self._committed_ms)
 
-    def at_end(self) -> bool:
-        """True when all that is committed has been read. Asks the broker."""
-        try:
-            return all(
-                self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=5, cached=False)[1] <= end
-                for (t, p), end in tuple(self._ends.items())
-            )
-        except KafkaException:
-            return False
+    def unread(self) -> list[str]:
+        """Partitions that are not read to their end, with where they are. Asks the broker."""
+        client = AdminClient({"bootstrap.servers": self._topics.bootstrap, "log_level": 0})
+        wanted = {TopicPartition(t, p): OffsetSpec.latest() for t, p in self._ends}
+        found = []
+        for place, future in client.list_offsets(wanted, request_timeout=10).items():
+            try:
+                high = future.result().offset
+            except KafkaException as error:
+                return [str(error)]
+            if high > (end := self._ends[place.topic, place.partition]):
+                found.append(f"{place.topic}/{place.partition} at {end} of {high}")
+        return found
 
     def _run(self) -> None:
         try:
