@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, parse
 from streamtag.dead_letters.selection import Selection, parse_position
 from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
+from streamtag.events.headers import read_headers
 from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 
@@ -205,7 +206,10 @@ class DeadLetterReader:
 def _record(message: Message) -> Record:
     topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
     key, value = message.key(), message.value()
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    try:
+        headers = list(read_headers(message) or [])
+    except UnicodeError:  # nobody's dead letter, then: ours have readable names
+        headers = []
     letter = None
     try:
         letter = parse(

@@ -7,8 +7,8 @@ from confluent_kafka import Message
 
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
+from streamtag.events.headers import Headers, read_headers
 from streamtag.events.rejection import ErrorClass, Rejected
-from streamtag.telemetry.tracing import Headers
 
 
 @dataclass
@@ -38,17 +38,15 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
                 out.skipped.append(record)
             continue
         try:
-            headers: Headers = record.headers()  # type: ignore[assignment] # a consumed record has a list, or none
-        except SystemError:
-            # So confluent-kafka fails on a name that is not UTF-8. What it leaves behind crashes whoever reads it.
-            record.set_headers([])
+            headers = read_headers(record)
+        except UnicodeError:
             out.dead.append((record, _unreadable_headers()))
             continue
         try:
             event = decode_one(
                 value,
                 key=key,
-                headers=headers,  # type: ignore[arg-type]
+                headers=headers,
                 position=(record.topic(), record.partition(), record.offset()),  # type: ignore[arg-type]
             )
         except Rejected as rejected:

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +43,20 @@ def test_a_header_name_that_is_not_utf8_makes_a_dead_letter_and_harms_no_neighbo
     assert (rejected.error_class, rejected.field) == (ErrorClass.INVALID_UTF8, "headers")
     assert dead.headers() == [], "what cannot be read is not left lying about"
     assert good.headers() == [("fine", b"1")]
+
+
+def test_a_topic_full_of_such_records_crashes_nothing(broker: str) -> None:
+    """Hot code is specialised by the interpreter, and then meets what the client leaves behind in another way."""
+    count = 200
+    first = 2
+    for _ in range(count):
+        send(broker, "content", VALUE, [(b"\xff", b"1")])
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "g", "fetch.wait.max.ms": 10})
+    consumer.assign([TopicPartition("content", 0, first)])
+    records: list[Message] = []
+    while len(records) < count:
+        records += consumer.consume(count - len(records), 20)
+    consumer.close()
+    decoded = decode(records, Decoder(EventsSettings()))  # type: ignore[call-arg]
+    assert len(decoded.dead) == count
+    gc.collect()
