@@ -1,1 +1,1 @@
-"""Hostile inputs through the path that decides: decode, infer, decide, emit, close. `make hostile` runs it."""
+"""Hostile inputs through the path that decides: decode, infer, decide, emit, close. See docs/limits.md."""

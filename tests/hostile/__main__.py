@@ -1,4 +1,4 @@
-"""``python -m tests.hostile``: what `make hostile` runs."""
+"""The command line of the campaign."""
 
 import random
 import sys

@@ -1,0 +1,201 @@
+"""CPU time against size, for the inputs that were made to break the line: ``python -m tests.hostile.cost``.
+
+Prints the table of ``docs/limits.md`` and draws ``docs/limits.svg``. All limits are lifted, so that sizes far beyond
+them show whether a step is linear in what it is given.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from streamtag.events import dead_letters
+from streamtag.events.decoder import Decoder
+from streamtag.events.rejection import ErrorClass, Rejected
+from streamtag.model.bundle import read_bundle
+from streamtag.model.ngrams import Featuriser
+from streamtag.model.normalise import Normalisation, normalise
+from streamtag.model.registry import find_bundle
+from streamtag.settings import EventsSettings
+
+SIZES = [1 << shift for shift in (10, 14, 18, 20, 22, 24)]
+_HUGE = 1 << 30
+Run = Callable[[], object]
+
+
+class Case(NamedTuple):
+    """One step on one kind of input.
+
+    Attributes:
+        step: what is measured.
+        name: of the input.
+        prepare: bytes of UTF-8 to the call that is timed.
+    """
+
+    step: str
+    name: str
+    prepare: Callable[[int], Run]
+
+
+def _decoding() -> list[Case]:
+    limits = {"max_bytes": _HUGE, "max_text_chars": _HUGE, "max_field_chars": _HUGE}
+    decoder = Decoder(EventsSettings.model_validate(limits))
+
+    def decode(value: bytes) -> Run:
+        def run() -> None:
+            with contextlib.suppress(Rejected):
+                decoder.decode(value, key=None, headers=None, position=("content", 0, 0))
+
+        return run
+
+    def event(body: bytes) -> bytes:
+        return b'{"id": "a", "text": "b", ' + body + b"}"
+
+    inputs: dict[str, Callable[[int], bytes]] = {
+        "long text": lambda n: event(b'"lang": "' + b"x" * n + b'"'),
+        "escaped quotes": lambda n: event(b'"lang": "' + rb"\"" * (n // 2) + b'"'),
+        "brackets in a string": lambda n: event(b'"lang": "' + b"[{" * (n // 2) + b'"'),
+        "open brackets": lambda n: b"[" * n,
+        "flat lists": lambda n: event(b'"x": [' + b"[]," * (n // 3) + b"1]"),
+        "numbers": lambda n: event(b'"x": [' + b"1," * (n // 2) + b"1]"),
+        "one number": lambda n: event(b'"features": {"x": ' + b"9" * n + b"}"),
+        "keys": lambda n: event(b",".join(b'"%07d":1' % i for i in range(n // 12))),
+        "the same key": lambda n: event(b",".join([b'"k":1'] * (n // 6))),
+        "quotes": lambda n: b'"' * n,
+        "backslashes": lambda n: b'"' + b"\\" * n,
+        "not UTF-8 at the end": lambda n: event(b'"lang": "' + b"x" * n + b'\xff"'),
+    }
+    return [Case("decode", name, lambda n, make=make: decode(make(n))) for name, make in inputs.items()]  # type: ignore[misc]
+
+
+_TEXTS = {
+    "marks out of order": "\u0591\u05b1\u05b0",
+    "marks in disguise": "\u0f73",
+    "one letter, many marks": "\u0301\u0323",
+    "U+FDFA (18 characters in NFKC)": "\ufdfa",
+    "letters and marks": "a\u0323\u0301",
+    "zero width": "\u200b\u200d",
+    "look-alikes": "асе",
+    "Hangul": "\u1100\u1161\u11a8",
+    "emoji": "\U0001f600",
+}
+
+
+def _text(unit: str, n: int) -> str:
+    return "a" + unit * (n // len(unit.encode()))
+
+
+def _normalising() -> list[Case]:
+    rules = Normalisation()
+
+    def prepare(unit: str, n: int) -> Run:
+        text = _text(unit, n)
+        return lambda: normalise(text, rules)
+
+    return [Case("normalise", name, lambda n, unit=unit: prepare(unit, n)) for name, unit in _TEXTS.items()]  # type: ignore[misc]
+
+
+def _featurising() -> list[Case]:
+    bundle = read_bundle(find_bundle("moderation", []))
+    featuriser = Featuriser(bundle.manifest.preprocessing, bundle.buckets, bundle.idf)
+
+    def prepare(unit: str, n: int) -> Run:
+        text = _text(unit, n)
+        return lambda: featuriser.features([text])
+
+    units = {"plain text": "some words ", "marks out of order": "\u0591\u05b1\u05b0", "U+FDFA": "\ufdfa"}
+    return [Case("featurise", name, lambda n, unit=unit: prepare(unit, n)) for name, unit in units.items()]  # type: ignore[misc]
+
+
+def _setting_aside() -> list[Case]:
+    rejected = Rejected(ErrorClass.TOO_LARGE, stage="decode")
+
+    def prepare(n: int) -> Run:
+        value, headers = b"x" * n, [("name", b"y")] * (n // 64)
+
+        def run() -> object:
+            return dead_letters.build(
+                topic="content",
+                partition=0,
+                offset=0,
+                timestamp_ms=0,
+                key=None,
+                value=value,
+                headers=headers,
+                rejected=rejected,
+                release="1",
+                worker="w",
+                now_ms=0,
+                max_bytes=4_194_304,
+            )
+
+        return run
+
+    return [Case("dead letter", "value and headers", prepare)]
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    return [*_decoding(), *_normalising(), *_featurising(), *_setting_aside()]
+
+
+def seconds(case: Case, size: int, attempts: int = 3) -> float:
+    """CPU seconds, best of a few attempts."""
+    run, best = case.prepare(size), math.inf
+    for _ in range(attempts):
+        began = time.thread_time()
+        run()
+        best = min(best, time.thread_time() - began)
+    return best
+
+
+def table(found: Sequence[tuple[Case, Sequence[float]]]) -> str:
+    """Markdown; milliseconds."""
+    names = [f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB" for size in SIZES]
+    lines = [f"| step | input | {' | '.join(names)} |", f"|---|---|{'--:|' * len(SIZES)}"]
+    lines += [f"| {c.step} | {c.name} | {' | '.join(_milliseconds(s) for s in times)} |" for c, times in found]
+    return "\n".join(lines)
+
+
+def _milliseconds(s: float) -> str:
+    return f"{s * 1e3:.3g}" if s < 1 else f"{s * 1e3:.0f}"
+
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _DECADE, _OCTAVE = 560, 420, 60, 20, 60, 32
+_COLOURS = {"decode": "#1f77b4", "normalise": "#d62728", "featurise": "#2ca02c", "dead letter": "#9467bd"}
+
+
+def plot(found: Sequence[tuple[Case, Sequence[float]]]) -> str:
+    """SVG, both axes logarithmic; a linear cost climbs as the dashed line does."""
+
+    def point(size: float, s: float) -> str:
+        x = _LEFT + _OCTAVE * (math.log2(size) - 10)
+        return f"{x:.0f},{_TOP + _DECADE * (1 - math.log10(max(s, 1e-6))):.0f}"
+
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + 40}" font-size="12">']
+    for power in range(-6, 2):
+        y = _TOP + _DECADE * (1 - power)
+        parts.append(
+            f'<path d="M{_LEFT},{y}h448" stroke="#ddd"/><text x="2" y="{y + 4}">{10.0**power * 1e3:g} ms</text>'
+        )
+    for size in SIZES:
+        x = _LEFT + _OCTAVE * (math.log2(size) - 10) - 20
+        name = f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB"
+        parts.append(f'<text x="{x:.0f}" y="{_TOP + 7 * _DECADE + 18}">{name}</text>')
+    for case, times in found:
+        line = " ".join(point(size, s) for size, s in zip(SIZES, times, strict=True))
+        title = f"<title>{case.step}: {case.name}</title>"
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{_COLOURS[case.step]}">{title}</polyline>')
+    ideal = f"{point(SIZES[0], 1e-6)} {point(SIZES[-1], 1e-6 * SIZES[-1] / SIZES[0])}"
+    parts.append(f'<polyline points="{ideal}" fill="none" stroke="black" stroke-dasharray="4"/>')
+    for i, (step, colour) in enumerate(_COLOURS.items()):
+        parts.append(f'<text x="{_LEFT + 10}" y="{_TOP + 20 + 16 * i}" fill="{colour}">{step}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    measured = [(case, [seconds(case, size) for size in SIZES]) for case in cases()]
+    print(table(measured))
+    Path("docs/limits.svg").write_text(plot(measured), encoding="utf-8")
