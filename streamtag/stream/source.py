@@ -349,8 +349,6 @@ class Source:
             self.break_off()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
         self._note(error, "client")
 
     def _try_broker(self) -> None:
@@ -369,6 +367,8 @@ class Source:
         if error.str() != self.error:  # one line per kind of trouble, not one per retry
             log.warning("Kafka trouble, going on by itself", extra={"doing": doing, "error": error.str()})
         self.error = error.str()
+        if error.fatal() or error.code() == KafkaError._FATAL:  # the latter in place of a message
+            self._fatal = error
         self._metrics.add("streamtag.kafka.errors", code=error.name())
 
 
