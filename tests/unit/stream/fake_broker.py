@@ -27,6 +27,7 @@ class FakeBroker:
         self.unstable: set[Partition] = set()  # a predecessor's transaction on them is still open
         self.rebalances: deque[Rebalance] = deque()
         self.errors: deque[KafkaError] = deque()  # for the error callback
+        self.message_errors: deque[KafkaError] = deque()  # that come in place of messages
         self.lock = threading.RLock()
 
     def add_partition(self, topic: str) -> Partition:
@@ -122,6 +123,8 @@ class FakeConsumer:
             self.config["error_cb"](self.broker.errors.popleft())
         if self.broker.rebalances:
             self._rebalance(*self.broker.rebalances.popleft())
+        if self.broker.message_errors:
+            return Message(error=self.broker.message_errors.popleft())
         found = self._take(1)
         if not found:
             time.sleep(min(timeout, 0.001))
