@@ -330,6 +330,7 @@ def test_an_idle_worker_is_ready_again_once_its_broker_is_back(
     fleet: Fleet, own_kafka: KafkaServer, make_topics: MakeTopics
 ) -> None:
     fleet.topics = make_topics(bootstrap=own_kafka.bootstrap)
+    fleet.overrides["tagger.session_timeout_ms"] = "60000"  # its place in the group outlives the outage
     worker = fleet.start().wait_ready(60)
     own_kafka.kill()
     worker.wait_unready("kafka", 60)
