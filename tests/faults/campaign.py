@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from services import wait_until
@@ -104,9 +103,8 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
 
 def _round(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> None:
     begun_ms, begun = now_ms(), time.monotonic()
-    with ThreadPoolExecutor(len(faults)) as pool:
-        for future in [pool.submit(fault.run) for fault in faults]:
-            future.result()
+    for future in [stage.services.pool.submit(fault.run) for fault in faults]:
+        future.result()
     healed_ms, healed = now_ms(), time.monotonic()
     names = " + ".join(_words(fault) for fault in faults)
     recovered = _await_commits(stage, healed_ms, f"all partitions commit again after {names}")

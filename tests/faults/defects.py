@@ -10,7 +10,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.thresholds import Compiled
-from streamtag.stream import faultpoints, runner, sink, source, start
+from streamtag.stream import runner, sink, source, start
+from streamtag.stream.positions import Positions
 from streamtag.stream.processor import Output
 from streamtag.tagger import decide, tagger
 
@@ -31,6 +32,8 @@ class Defect:
     name: str
     switch_on: Callable[[], None]
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    faults: tuple[str, ...] = ()
+    """Names of the faults it takes to notice; none: any of the quick ones."""
 
 
 def _offsets_before_produce() -> None:
@@ -80,19 +83,25 @@ def _revoke_without_finish() -> None:
         for partition in gone:
             self._reading.pop(partition, None)
 
+    def tolerate(self: Positions, partition: Any, position: int) -> None:
+        if partition in self._committed:
+            advance(self, partition, position)
+
+    advance = Positions.advance
+    Positions.advance = tolerate
     source.Source._on_revoke = let_go
 
 
 def _max_acked() -> None:
-    """At least once: commits the highest position without waiting for every delivery."""
+    """At least once: commits the highest position handed to the client, without waiting for every delivery."""
+    process = runner.Runner._process
 
-    def commit(self: sink.DeliverySink, commits: Any) -> None:
-        faultpoints.reached("offsets.before")
-        faultpoints.reached("commit.before")
-        self._commit_positions([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
-        faultpoints.reached("commit.after")
+    def eager(self: runner.Runner, batch: source.Batch) -> None:
+        process(self, batch)
+        ends = runner._ends(batch).items()
+        self._source.commit_positions([TopicPartition(t, p, end, "p=0;") for (t, p), end in ends])
 
-    sink.DeliverySink.commit = commit
+    runner.Runner._process = eager
 
 
 def _threshold_mid_batch() -> None:
@@ -219,9 +228,9 @@ def _two_reads_of_the_release() -> None:
 
 ALL = (
     Defect("offsets_before_produce", _offsets_before_produce),
-    Defect("no_group_metadata", _no_group_metadata),
+    Defect("no_group_metadata", _no_group_metadata, faults=("worker frozen in a commit",)),
     Defect("no_rewind", _no_rewind),
-    Defect("revoke_without_finish", _revoke_without_finish),
+    Defect("revoke_without_finish", _revoke_without_finish, faults=("join and leave storm",)),
     Defect("max_acked", _max_acked, "at_least_once"),
     Defect("threshold_mid_batch", _threshold_mid_batch),
     Defect("old_identity", _old_identity),

@@ -49,8 +49,8 @@ class Fault(ABC):
 
     def run(self) -> None:
         """All of it; returns when the damage is over and recovery can begin."""
-        self.inject()
         try:
+            self.inject()
             time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
         finally:
             self.heal()

@@ -46,8 +46,10 @@ def run(seed: int, minutes: float, only: str | None) -> bool:
 
 def _one(base: Services, seed: int, minutes: float, name: str, delivery: Delivery) -> dict[str, object]:
     begun = time.monotonic()
-    plan = campaign.Plan(seed, minutes, 2_000, KINDS, stop_early=True)
     defect = None if name == CONTROL else name
+    needed = defects.BY_NAME[defect].faults if defect else ()
+    kinds = [kind for kind in campaign.ALL_KINDS if kind.name in needed] or KINDS
+    plan = campaign.Plan(seed, minutes, 2_000, kinds, stop_early=True)
     with stage(base, seed=seed, partitions=6, delivery=delivery, events=10**9, defect=defect) as staged:
         course = campaign.run(staged, plan, report.say)
         violations = staged.findings.violations()

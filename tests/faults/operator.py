@@ -6,13 +6,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import redis
-
 from streamtag.control.changes import Outcome, ReleaseChanges, Who
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore
 from streamtag.domain.release import BundleRef
-from streamtag.errors import StreamtagError
+from streamtag.errors import StreamtagError, UnavailableError
 from streamtag.model.bundle import Bundle
 from streamtag.settings import RedisSettings
 
@@ -65,14 +63,15 @@ class Operator:
         self._note("threshold change", self._changes.set_thresholds({label: cutoff}, WHO, when=when))
 
     def sync(self) -> None:
-        """Learns what Redis holds; waits for it."""
+        """Learns what Redis holds; waits for it, but not for what a Redis that lost it will never hold again."""
         while not self._stop.is_set():
             try:
-                self._releases.sync(self._store)
-            except (StreamtagError, redis.RedisError):
+                return self._releases.sync(self._store)
+            except UnavailableError:
                 self._stop.wait(0.1)
-            else:
-                return
+            except StreamtagError:
+                return None  # history ends where a snapshot was restored: the rest was learnt before the loss
+        return None
 
     def champion_saved(self) -> bool:
         """True when the snapshot of the workers' host holds the champion."""

@@ -120,12 +120,15 @@ class RedisFrozen(RedisFault):
 class RedisLoses(RedisFault):
     """Loses releases that workers decide by; a person restores them from a worker's snapshot."""
 
+    _gated = False
+
     @classmethod
     def holds(cls) -> tuple[float, float]:
         return 0.5, 2.0
 
     def inject(self) -> None:
         self.stage.operator.gate.acquire()
+        self._gated = True
         self.stage.operator.sync()
         wait_until(self.stage.operator.champion_saved, 20, "the champion is in the snapshot")
 
@@ -133,7 +136,8 @@ class RedisLoses(RedisFault):
         try:
             self.stage.operator.restore_snapshot()
         finally:
-            self.stage.operator.gate.release()
+            if self._gated:
+                self.stage.operator.gate.release()
 
 
 class RedisEmptied(RedisLoses):

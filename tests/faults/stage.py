@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class Services:
     bundles_dir: Path
     bundles: list[Bundle]
     seats: int
+    pool: ThreadPoolExecutor
+    """Runs faults. Servers die with the *thread* that started them, so its threads outlive them."""
 
 
 @contextmanager
@@ -62,6 +65,7 @@ def services(*, workers: int, brokers: int) -> Iterator[Services]:
     """Starts them; one seat more than workers is for those that come and go."""
     seats = workers + 1
     with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(2))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamtag-faults-")))
         bundles = [
             read_bundle(build_tiny_bundle(directory, version=version, weights_seed=int(version)))
@@ -72,7 +76,7 @@ def services(*, workers: int, brokers: int) -> Iterator[Services]:
         ports = [free_port() for _ in range(seats)]
         links = cluster.links() | {f"redis/{seat}": (port, server.port) for seat, port in enumerate(ports)}
         proxies = stack.enter_context(Proxies(links))
-        yield Services(cluster, server, ports, proxies, directory, bundles, seats)
+        yield Services(cluster, server, ports, proxies, directory, bundles, seats, pool)
 
 
 class Disk:

@@ -147,6 +147,17 @@ class FrozenAtPoint(AtPoint):
         super().heal()
 
 
+class FrozenInCommit(FrozenAtPoint):
+    """Out of the group when it wakes, its transaction still open: only the broker can refuse the commit."""
+
+    name, weight = "worker frozen in a commit", 1
+    points = ("produce.after", "summaries.after", "offsets.before")
+
+    def __init__(self, stage: Stage, choose: random.Random) -> None:
+        super().__init__(stage, choose)
+        self.hold_s = choose.uniform(_BEYOND_SESSION_S, _WITHIN_TRANSACTION_S)
+
+
 class Failing(AtPoint):
     name, action, weight = "processing fails at a point", "raise", 2
     points = tuple(p for p in POINTS if p.startswith(_PROCESSING))
@@ -207,6 +218,7 @@ KINDS: tuple[type[Fault], ...] = (
     Storm,
     KilledAtPoint,
     FrozenAtPoint,
+    FrozenInCommit,
     Failing,
     AnswerLost,
     ClockStepped,
