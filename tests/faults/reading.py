@@ -81,7 +81,7 @@ class Reader:
     def unread(self) -> list[str]:
         """Partitions that are not read to their end, with where they are. Asks the broker."""
         client = AdminClient({"bootstrap.servers": self._topics.bootstrap, "log_level": 0})
-        wanted = {TopicPartition(t, p): OffsetSpec.latest() for t, p in self._ends}
+        wanted = {TopicPartition(t, p): OffsetSpec.latest() for t, p in self._ends}  # type: ignore[no-untyped-call]
         found = []
         for place, future in client.list_offsets(wanted, request_timeout=10).items():
             try:
