@@ -51,6 +51,10 @@ class Processor(Protocol):
         """
         ...
 
+    def full(self) -> bool:
+        """Whether the open transaction should be committed now, before its interval is over. Asked after a batch."""
+        ...
+
     def close(self, covered: Mapping[Partition, Range]) -> Iterable[Output]:
         """Last outputs of a transaction that covers these ranges: what the processor counted since it opened.
 

@@ -225,7 +225,7 @@ class Runner:
             batch = self._next_batch()
             if batch is not None:
                 self._guarded(lambda: self._process(batch))
-            if self._open_epoch is not None and self._due_in() <= 0:
+            if self._open_epoch is not None and (self._due_in() <= 0 or self._processor.full()):
                 self._guarded(self._commit)
 
     def _next_batch(self) -> Batch | None:

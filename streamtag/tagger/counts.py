@@ -68,6 +68,8 @@ class Counts:
     delivery: str
     _batches: list[ScoredBatch] = field(default_factory=list)
     _totals: dict[Partition, Totals] = field(default_factory=dict)
+    _panes: set[tuple[ReleaseRef, Partition, int]] = field(default_factory=set)
+    _cells: int = 0
 
     def totals(self, partition: Partition) -> Totals:
         """Of one partition, to be added to."""
@@ -89,6 +91,11 @@ class Counts:
     def add(self, batch: ScoredBatch) -> None:
         """Counts a batch of scored events."""
         self._batches.append(batch)
+        before = len(self._panes)
+        self._panes.update(
+            (batch.ref, p, start) for p, start in set(zip(batch.partitions, batch.panes.tolist(), strict=True))
+        )
+        self._cells += (len(self._panes) - before) * len(batch.labels)
         any_tag: list[bool] = batch.tagged.any(axis=1).tolist()  # type: ignore[assignment]
         for partition, tagged in zip(batch.partitions, any_tag, strict=True):
             totals = self.totals(partition)
@@ -96,6 +103,10 @@ class Counts:
                 totals.tagged += 1
             else:
                 totals.clean += 1
+
+    def cells(self) -> int:
+        """Labels times panes that the summaries will hold."""
+        return self._cells
 
     def alerts(self) -> dict[str, int]:
         """Label to events tagged with it."""
@@ -113,6 +124,8 @@ class Counts:
         """The transaction is over."""
         self._batches.clear()
         self._totals.clear()
+        self._panes.clear()
+        self._cells = 0
 
     def summaries(self, covered: Mapping[Partition, Range], now_ms: int) -> list[CommitSummary]:
         """One summary per covered partition; ``in`` adds up by construction and is checked by readers."""

@@ -25,6 +25,9 @@ from streamtag.telemetry.metrics import Metrics
 from streamtag.telemetry.tracing import BatchTracer, TraceContext, read_contexts
 
 _HOLD_NO_RELEASE = "no release to decide by yet"
+# A cell is a label in a pane: up to 200 bytes of a commit summary, and 8 KiB while it is counted. Live traffic has a
+# few panes a transaction; old, thin traffic can have one an event, and its summary would not fit into a record.
+_MAX_CELLS = 4_096
 
 
 class Tagger:
@@ -119,6 +122,10 @@ class Tagger:
             span.set("streamtag.release.number", deciding.active.ref.number)
         yield from self._refused(decoded, deciding, now_ms)
         self._watch_limit(records, decoded)
+
+    def full(self) -> bool:
+        """Whether the commit summaries are getting large."""
+        return self._counts.cells() >= _MAX_CELLS
 
     def close(self, covered: Mapping[Partition, Range]) -> Iterator[Output]:
         """The commit summaries of the covered ranges."""
