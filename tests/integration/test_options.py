@@ -246,6 +246,19 @@ def test_where_only_tagged_events_go_out_the_counts_stay_complete(fleet: Fleet, 
         assert sum(pane.labels[label].alerts for pane in panes) == tagged
 
 
+def test_old_and_thin_traffic_with_a_pane_an_event_is_caught_up_with(fleet: Fleet, make_topics: MakeTopics) -> None:
+    """A transaction that spans thousands of panes has no summary that fits into one record."""
+    fleet.topics = make_topics(partitions=1)
+    fleet.overrides.update({"stats.pane_s": "1", "tagger.commit_interval_ms": "2000", "stats.max_age_s": "1000000000"})
+    ledger = Ledger(fleet.topics)
+    made = list(events(30_000, seed=52))
+    ledger.write(made, timestamp_ms=[1_700_000_000_000 + i * 1_000 for i in range(len(made))])
+    worker = fleet.start().wait_ready()
+    wait_covered(ledger, 60)
+    assert metric(worker, "streamtag_rewinds_total") == 0
+    check_exactly_once(fleet, ledger)
+
+
 # -- back pressure, and a broker that comes back ---------------------------------------------------------------------
 
 
@@ -268,6 +281,9 @@ class SlowCopier:
             self._fail = False
             raise ValueError("weather")
         return [Output(self._topics.tags, record.key(), record.value()) for record in records]
+
+    def full(self) -> bool:
+        return False
 
     def close(self, covered: Mapping[Partition, Range]) -> Iterable[Output]:
         return ()

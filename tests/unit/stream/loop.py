@@ -40,6 +40,7 @@ class Copier:
     def __init__(self, asked: list[str]) -> None:
         self._asked = asked
         self.hold: str | None = None
+        self.is_full: Callable[[], bool] = lambda: False
         self.before: Callable[[Sequence[Message]], None] = lambda records: None
         self.processed: list[tuple[Partition, int]] = []
 
@@ -51,6 +52,9 @@ class Copier:
         for record in records:
             self.processed.append((where(record), record.offset() or 0))
             yield Output("copies", record.key(), record.value(), [("source", str(where(record)).encode())])
+
+    def full(self) -> bool:
+        return self.is_full()
 
     def close(self, covered: Mapping[Partition, Range]) -> Iterable[Output]:
         for partition, span in covered.items():

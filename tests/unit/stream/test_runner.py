@@ -95,6 +95,17 @@ def test_many_batches_share_a_transaction_until_the_interval_is_over(make_loop: 
     assert broker.asked[-1] == "sink.close"
 
 
+def test_a_full_transaction_is_committed_before_its_interval_is_over(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 40)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000)
+    loop.processor.is_full = lambda: len(loop.processor.processed) % 16 == 0
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 32)
+    assert [span.end for span in loop.ranges(ZERO)] == [16, 32]
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
 def test_an_idle_loop_opens_no_transaction(make_loop: MakeLoop, broker: FakeBroker) -> None:
     loop = make_loop().start()
     loop.rebalance("assign", ZERO)

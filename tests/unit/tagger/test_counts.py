@@ -154,6 +154,27 @@ def test_a_transaction_counts_only_itself() -> None:
     assert (one["from"], one["to"], one["in"], one["tagged"]) == (1, 2, 1, 1)
 
 
+def test_a_transaction_is_full_before_its_summaries_outgrow_a_record() -> None:
+    """Old and thin traffic: nearly every event has a pane of its own."""
+    rig = Rig({"stats.pane_s": "1"})
+    offset = 0
+    while not rig.tagger.full():
+        rig.process(*[record(offset + i, 0.9, 0.1, at_ms=NOW - (offset + i) * 1_000) for i in range(512)])
+        offset += 512
+    assert offset == 2_048  # times two labels
+    outputs = list(rig.tagger.close(rig.covered))
+    assert max(len(output.value or b"") for output in outputs) < rig.settings.dead_letters.max_bytes
+    rig.tagger.committed()
+    assert not rig.tagger.full()
+
+
+def test_live_traffic_is_never_full() -> None:
+    rig = Rig()
+    for batch in range(200):
+        rig.process(*[record(batch * 20 + i, 0.9, 0.1, at_ms=NOW - i) for i in range(20)])
+    assert not rig.tagger.full()
+
+
 def test_what_was_undone_is_not_counted() -> None:
     rig = Rig()
     rig.process(record(0, 0.9, 0.1), raw_record(1, b"{}"), raw_record(2, None))
