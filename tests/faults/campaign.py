@@ -55,6 +55,7 @@ class Course:
     blurred: list[tuple[int, int]] = field(default_factory=list)
     rounds: int = 0
     together: int = 0
+    missed: int = 0
     unreached: list[str] = field(default_factory=list)
 
 
@@ -112,6 +113,9 @@ def _round(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> N
     course.rounds += 1
     course.together += len(faults) > 1
     for fault in faults:
+        if isinstance(fault, worker_faults.AtPoint) and not fault.struck:
+            course.missed += 1  # the worker has not come to the point: nothing was hurt
+            continue
         course.faults[fault.name] += 1
         if len(faults) == 1 and recovered:
             course.recovery_s[fault.name].append(took_s)

@@ -40,6 +40,7 @@ def document(stage: Stage, plan: Plan, course: Course, facts: Mapping[str, objec
         "faults_total": sum(course.faults.values()),
         "rounds": course.rounds,
         "two_at_once": course.together,
+        "points_not_reached": course.missed,
         "faults": dict(sorted(course.faults.items())),
         "changes": changes,
         "changes_refused": stage.operator.refused,

@@ -120,7 +120,8 @@ class Seat:
             self.unexpected.append(f"seat {self.index}: no end 60 s after SIGTERM")
             worker.kill()
         else:
-            if code != 0:
+            # killed by the signal itself: it came before the worker had begun to listen for it
+            if code not in (0, -signal.SIGTERM):
                 self.unexpected.append(f"seat {self.index}: exit code {code} after SIGTERM")
 
     def freeze(self) -> None:
