@@ -31,6 +31,8 @@ from streamtag.telemetry.stuck import StuckDetector
 log = logging.getLogger(__name__)
 
 _HEALTH_INTERVAL_S = 0.5
+# One batch of records far apart in time, at many labels; the stats topic is declared with room for it.
+_LARGEST_SUMMARY = 8_000_000
 
 
 def stream_options(settings: Settings, transactional_id: str) -> StreamOptions:
@@ -55,7 +57,7 @@ def stream_options(settings: Settings, transactional_id: str) -> StreamOptions:
         drain_timeout_s=tagger.drain_timeout_s,
         group_protocol=tagger.group_protocol,
         group_instance_id=tagger.group_instance_id,
-        max_message_bytes=max(settings.dead_letters.max_bytes, settings.events.max_bytes) + 65_536,
+        max_message_bytes=max(settings.dead_letters.max_bytes, settings.events.max_bytes, _LARGEST_SUMMARY) + 65_536,
         client=settings.kafka.client,
         consumer=settings.kafka.consumer,
         producer=settings.kafka.producer,
