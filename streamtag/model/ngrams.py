@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.model.normalise import Normalisation, byte_table, normalise
+from streamtag.model.normalise import Normalisation, byte_table, compose, fold
 
 KIND: Literal["hashed-ngrams/1"] = "hashed-ngrams/1"
 SIZES = (2, 3, 4, 5)
@@ -113,8 +113,9 @@ class Featuriser:
         text = self._cut(text)
         if text.isascii():
             return text.encode()
-        # NFKC can lengthen a text by a factor of 18: cut again.
-        return self._cut(normalise(text, self.contract.normalisation)).encode("utf-8", "replace")
+        rules = self.contract.normalisation
+        # Cut again before the dearer half: composing can lengthen a text by a factor of 18.
+        return fold(self._cut(compose(text, rules)), rules).encode("utf-8", "replace")
 
     def counts(self, encoded: Sequence[bytes]) -> Counts:
         """Distinct n-grams per text with their weights.

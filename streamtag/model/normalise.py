@@ -83,13 +83,21 @@ def normalise(text: str, rules: Normalisation) -> str:
 
     ASCII text comes back as it is: nothing but those two can change it.
     """
-    if text.isascii():
-        return text
-    # First as well as afterwards: an invisible character between a letter and its accent keeps NFKC from composing.
+    return text if text.isascii() else fold(compose(text, rules), rules)
+
+
+def compose(text: str, rules: Normalisation) -> str:
+    """The first half, which can lengthen a text: NFKC makes up to 18 characters of one."""
+    # Invisible first: one between a letter and its accent would keep NFKC from composing them.
     if rules.drop_invisible and _REMOVABLE.search(text):
         text = _INVISIBLE.sub("", text)
     if rules.nfkc:
         text = unicodedata.normalize("NFKC", text if len(text) <= _SHORT else _with_marks_in_order(text))
+    return text
+
+
+def fold(text: str, rules: Normalisation) -> str:
+    """The second half, on what `compose` returned."""
     if _REMOVABLE.search(text):
         if rules.drop_invisible:
             text = _INVISIBLE.sub("", text)
@@ -97,9 +105,7 @@ def normalise(text: str, rules: Normalisation) -> str:
             text = _MARKS.sub("", text)
     if rules.fold_confusables:
         text = _CONFUSABLE.sub(lambda match: _CONFUSABLES[match[0]], text)
-    if rules.casefold:
-        text = text.casefold()
-    return text
+    return text.casefold() if rules.casefold else text
 
 
 def _with_marks_in_order(text: str) -> str:

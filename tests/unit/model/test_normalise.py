@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtag.model.normalise import _CONFUSABLES, Normalisation, byte_table, normalise
+from streamtag.model.normalise import _CONFUSABLES, Normalisation, byte_table, compose, fold, normalise
 
 ALL = Normalisation()
 
@@ -32,8 +32,10 @@ def test_what_looks_the_same_reads_the_same(written: str, read: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)))
-def test_ascii_comes_back_as_it_is(text: str) -> None:
+def test_ascii_may_go_straight_to_its_bytes(text: str) -> None:
+    table = byte_table(ALL)
     assert normalise(text, ALL) == text
+    assert fold(compose(text, ALL), ALL).encode().translate(table) == text.encode().translate(table)
 
 
 @given(st.text())
