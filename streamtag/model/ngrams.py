@@ -128,15 +128,18 @@ class Featuriser:
             raise ValueError(f"{n} texts at once; at most {self.max_rows}")
         lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=n)
         keys = self._sorted_keys(encoded, lengths)
+        # Runs of equal keys: where each distinct n-gram of a text begins, and how often it occurs.
         is_first = np.ones(len(keys) + 1, dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
         first_at = np.flatnonzero(is_first)
         times = np.diff(first_at)
         distinct = keys[first_at[:-1]]
+        # Which of them belong to which text.
         row_at = np.empty(n + 1, dtype=np.intp)
         row_at[:-1] = np.searchsorted(distinct, np.arange(n, dtype=np.int32) << self._id_bits)
         row_at[-1] = len(distinct)
         ids = distinct & np.int32((1 << self._id_bits) - 1)
+        # Weights: log-TF over the norm, whose squares are summed in integers.
         squares = np.zeros(len(distinct) + 1, dtype=np.int64)
         np.cumsum(_LOG_TF_SQUARED.take(times, mode="clip") * self._idf_squared[ids], out=squares[1:])
         squared_norm = np.maximum(np.diff(squares[row_at]), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
