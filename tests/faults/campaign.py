@@ -170,6 +170,19 @@ def _end(stage: Stage, course: Course, say: Say) -> None:
             stage.findings.add("exited", exit_)
     stage.reader.close()
     stage.checker.finish(course.blurred, bound_ms=PROPAGATION_BOUND_MS)
+    _bound_repeats(stage, course)
+
+
+def _bound_repeats(stage: Stage, course: Course) -> None:
+    """At least once: each interruption of a partition repeats at most what one commit of it covers.
+
+    A fault is reckoned to interrupt every partition three times: as its owner goes, as the group settles, and as an
+    owner that had been given up comes back. With exactly_once any doubling is a violation anyway.
+    """
+    faults = sum(course.faults.values())
+    bound = 3 * (faults + 1) * stage.topics.partitions * stage.checker.longest
+    if stage.findings.count("doubled") > bound:
+        stage.findings.add("unbounded", f"{stage.findings.count('doubled')} doubled, {bound} is the bound")
 
 
 class _Watch:

@@ -11,7 +11,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.thresholds import Compiled
 from streamtag.stream import runner, sink, source, start
-from streamtag.stream.positions import Positions
 from streamtag.stream.processor import Output
 from streamtag.tagger import decide, tagger
 
@@ -73,22 +72,21 @@ def _no_rewind() -> None:
 
 
 def _revoke_without_finish() -> None:
-    """Partitions are handed over while their transaction is open."""
+    """Partitions are handed over while their transaction is open, and it commits when the next owner reads already.
+
+    Transactions are made longer than a rebalance takes. Forgetting the positions, too, would be noticed by the
+    tagger, which has counted records of partitions that are not covered, and undone.
+    """
+    due_in = runner.Runner._due_in
 
     def let_go(self: source.Source, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {(p.topic, p.partition) for p in partitions}
         consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
+        gone = {(p.topic, p.partition) for p in partitions}
         self._unresolved -= gone
-        self._owner.released(gone)
         for partition in gone:
             self._reading.pop(partition, None)
 
-    def tolerate(self: Positions, partition: Any, position: int) -> None:
-        if partition in self._committed:
-            advance(self, partition, position)
-
-    advance = Positions.advance
-    Positions.advance = tolerate
+    runner.Runner._due_in = lambda self: due_in(self) + 1.5
     source.Source._on_revoke = let_go
 
 
