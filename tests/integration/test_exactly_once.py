@@ -96,6 +96,8 @@ def _hurt(fleet: Fleet, worker: Worker, fault: str) -> Worker:
         worker.kill()
         return fleet.start()
     if fault == "drain":
+        # Before it listens, a SIGTERM simply ends Python.
+        wait_until(lambda: worker.health()[0] != 0, 60, f"{worker} listens")
         assert worker.stop() == 0
         return fleet.start()
     worker.signal(signal.SIGSTOP)
