@@ -95,6 +95,8 @@ class ObedientSink:
 
     def commit(self, commits: Mapping[Partition, Commit]) -> None:
         assert self._open is not None
+        self._loop.broker.asked.append("sink.commit begins")
+        self._loop.before_positions()
         self._group_metadata()
         self._loop.while_committing()
         self._call("commit")
@@ -121,6 +123,7 @@ class Loop:
         self.options = StreamOptions(**{**OPTIONS, **options})
         self.outputs: list[Output] = []  # committed
         self.trouble: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        self.before_positions: Callable[[], None] = lambda: None
         self.while_committing: Callable[[], None] = lambda: None
         self.metrics: InMemoryMetrics = Metrics.in_memory()
         self.processor = Copier(broker.asked)

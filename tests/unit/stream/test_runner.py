@@ -37,7 +37,8 @@ def make_loop(monkeypatch: pytest.MonkeyPatch, broker: FakeBroker) -> Iterator[C
     yield make
     for loop in made:
         loop.processor.before = lambda records: None
-        loop.while_committing = lambda: None
+        loop.processor.is_full = lambda: False
+        loop.before_positions = loop.while_committing = lambda: None
         if loop._thread.is_alive():
             loop.stop()
 
@@ -295,6 +296,34 @@ def test_a_transaction_that_outlasts_the_revoke_never_commits(make_loop: MakeLoo
     assert loop.copies(ZERO) == []
     loop.check_exactly_once(ONE)
     assert within(broker.asked, "sink.abort", "processor.undo", "sink.open", "sink.commit")
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "before the positions are sent"])
+def test_a_transaction_doomed_at_the_last_moment_never_commits(
+    make_loop: MakeLoop, broker: FakeBroker, moment: str
+) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop(revoke_budget_ms=50)
+    gate = Gate()
+
+    def wait_and_say_no() -> bool:
+        gate()
+        return False
+
+    if moment == "before the commit":
+        loop.processor.is_full = wait_and_say_no
+    else:
+        loop.before_positions = gate
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    loop.rebalance("revoke", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
+    gate.open()
+    wait_until(lambda: "processor.undo" in broker.asked, 10, "undone")
+    loop.stop()
+    assert ("sink.commit begins" in broker.asked) == (moment == "before the positions are sent")
+    assert "sink.commit" not in broker.asked
+    assert (loop.outputs, broker.position(ZERO)) == ([], 0)
 
 
 def test_a_commit_that_is_under_way_when_the_budget_ends_is_settled_before_anything_else(

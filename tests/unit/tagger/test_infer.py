@@ -39,6 +39,12 @@ def test_a_sound_batch_is_scored_in_one_run() -> None:
     assert scorer.batches == [100]
 
 
+def test_an_event_without_text_does_not_break_the_batch() -> None:
+    scorer = TextScorer()
+    _, refused = infer([event("0 0"), event(None), event("0 0")], scorer)  # type: ignore[arg-type]
+    assert (list(refused), scorer.batches) == ([1], [3])
+
+
 def test_one_offender_costs_a_few_runs_each_of_them_counted() -> None:
     scorer, splits = TextScorer(), []
     texts = ["0 0"] * 256

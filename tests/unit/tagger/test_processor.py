@@ -154,6 +154,14 @@ def test_too_many_dead_letters_hold_and_stop_the_group() -> None:
     assert "missing_field at decode" in reason
 
 
+def test_dead_letters_that_were_undone_do_not_add_up() -> None:
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    for _ in range(5):
+        rig.process(raw_record(0, b"{}"), raw_record(1, b"{}"))
+        rig.tagger.undo()
+    assert rig.tagger.held() is None
+
+
 def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:
     rig = Rig({"dead_letters.max_consecutive": "3"})
     rig.stops.mark = mark()
