@@ -24,7 +24,16 @@ ENV_SHORTHANDS = {"STREAMTAG_KAFKA": "kafka.bootstrap_servers", "STREAMTAG_REDIS
 ENV_OTHER = {"STREAMTAG_CONFIG"}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
-HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{str(path)!r} begins with a home directory that this system does not know") from None
+
+
+HomePath = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Section(BaseModel):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamtag.errors import SettingsError
@@ -308,5 +308,6 @@ def _message(options: dict[str, str]) -> str | None:
 
 
 @given(st.dictionaries(_names, st.text(max_size=30), max_size=4))
+@example({"state_dir": "~0"})  # the home of a user who does not exist
 def test_options_are_either_accepted_or_refused_in_words_and_never_crash(options: dict[str, str]) -> None:
     assert _message(options) != ""
