@@ -132,7 +132,7 @@ def test_a_change_names_place_label_and_both_values() -> None:
     assert [round(c.step, 9) for c in diff(before, after)] == [0.1, 0.05, 0, 0]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(threshold_sets, threshold_sets)
 def test_a_diff_reversed_is_the_diff_of_the_way_back(before: ThresholdSet, after: ThresholdSet) -> None:
     there = {(c.where, c.label, c.before, c.after) for c in diff(before, after)}

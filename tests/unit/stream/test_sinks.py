@@ -361,7 +361,7 @@ def test_positions_are_committed_after_every_delivery_is_confirmed(deliveries: D
     assert (found.topic, found.partition, found.offset, found.metadata) == ("content", 0, 7, "p=4;")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from([None, None, REFUSED, RETRIABLE]), max_size=4), max_size=6), st.data())
 def test_positions_are_committed_exactly_where_nothing_failed_and_nothing_is_outstanding(
     client: FakeClient, attempts: list[list[KafkaError | None]], data: st.DataObject

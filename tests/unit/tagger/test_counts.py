@@ -111,7 +111,7 @@ def said(summaries: Iterable[dict[str, Any]]) -> dict[Any, Counter[Any]]:
     return {key: +cell for key, cell in cells.items()}
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(transactions())
 def test_the_summaries_of_a_transaction_equal_a_recount_of_its_tag_events(
     batches: list[tuple[ThresholdSet | None, list[Message]]],
