@@ -67,7 +67,7 @@ def test_under_the_consumer_protocol_a_killed_worker_costs_nothing(fleet: Fleet,
 def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
     fleet: Fleet, ledger: Ledger, how: str
 ) -> None:
-    fleet.overrides["tagger.session_timeout_ms"] = "30000"
+    fleet.overrides["tagger.session_timeout_ms"] = "15000"
     ledger.write(list(events(2_000, seed=43)))
     first = fleet.start(tagger__group_instance_id="a", tagger__slot="a").wait_ready(60)
     second = fleet.start(tagger__group_instance_id="b", tagger__slot="b").wait_ready(60)
