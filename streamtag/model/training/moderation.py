@@ -27,6 +27,7 @@ _MEANINGS = {
     "insult": "Inflammatory or negative towards a person or group.",
     "identity_hate": "Hatred of people for who they are: origin, religion, gender, orientation, disability.",
 }
+THRESHOLD_RULE = "lowest with an F1 within {within:.0%} of the best, out of fold, on natural-rate rows"
 _CRITICAL = frozenset({"threat"})
 RECIPE = Recipe()
 """Of the bundle that ships."""
@@ -91,7 +92,7 @@ def _training_record(data: Dataset, split: Split, recipe: Recipe) -> dict[str, A
             "train_natural": int((split.train & data.natural).sum()),
             "test": int(split.test.sum()),
         },
-        "threshold_rule": "highest F1 on out-of-fold natural-rate training rows, three decimals",
+        "threshold_rule": THRESHOLD_RULE.format(within=recipe.f1_within),
         "environment": environment(),
     }
 

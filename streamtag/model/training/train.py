@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from streamtag.model.manifest import Calibration, Label
 from streamtag.model.ngrams import IDF_UNIT, NgramContract
 from streamtag.model.training.assemble import Fitted
-from streamtag.model.training.calibrate import best_f1_threshold, calibrate, log_loss, probability
+from streamtag.model.training.calibrate import calibrate, good_f1_threshold, log_loss, probability
 from streamtag.model.training.data import Dataset
 from streamtag.model.training.logistic import Linear, fit_logistic, importance
 from streamtag.model.training.matrix import count_matrix, inverse_document_frequency
@@ -44,6 +44,7 @@ class Recipe(msgspec.Struct, frozen=True):
         smoothing: of the log-count ratios that scale the features of the final model.
         strengths: its regularisations to choose from, per label.
         iterations: of L-BFGS, at most.
+        f1_within: the default cut-off is the lowest with an F1 within this share of the best.
     """
 
     contract: NgramContract = NgramContract()
@@ -56,6 +57,7 @@ class Recipe(msgspec.Struct, frozen=True):
     smoothing: float = 1.0
     strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
     iterations: int = 60
+    f1_within: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _calibrate(
         probabilities = probability(calibration, margin)
         tried.append((log_loss(probabilities, target), strength, calibration, probabilities))
     _, strength, calibration, probabilities = min(tried, key=lambda entry: entry[:2])
-    return strength, calibration, best_f1_threshold(probabilities, target)
+    return strength, calibration, good_f1_threshold(probabilities, target, within=recipe.f1_within)
 
 
 def _assemble(fitted: Sequence[tuple[Label, Calibration, Linear]], selected: Selected, recipe: Recipe) -> Fitted:
