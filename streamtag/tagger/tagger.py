@@ -227,6 +227,7 @@ class Tagger:
         decoded.dead.sort(key=lambda dead: (dead[0].topic(), dead[0].partition(), dead[0].offset()))
         decoded.records = [decoded.records[i] for i in keep]
         decoded.events = [decoded.events[i] for i in keep]
+        decoded.headers = [decoded.headers[i] for i in keep]
 
     def _count(
         self, decoded: Decoded, decisions: Decisions, deciding: Deciding, micro: np.ndarray, now_ms: int
