@@ -1,7 +1,6 @@
 """The ``streamtag`` command: noun, then verb. Exit codes are those of `streamtag.errors`."""
 
 import importlib
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -51,12 +50,8 @@ def root(
 
 def _register() -> None:
     for name in GROUPS:
-        if importlib.util.find_spec(f"streamtag.cli.{name}") is None:
-            continue
         app.add_typer(importlib.import_module(f"streamtag.cli.{name}").app, name=name)
     for name in COMMANDS:
-        if importlib.util.find_spec(f"streamtag.cli.{name}") is None:
-            continue
         app.command(name)(getattr(importlib.import_module(f"streamtag.cli.{name}"), name))
 
 
