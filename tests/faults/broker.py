@@ -55,6 +55,7 @@ class Broker(KafkaServer):
             "default.replication.factor": str(self._brokers),
             # what the campaign wrote is read within seconds
             "log.retention.hours": "1",
+            "log.retention.check.interval.ms": "10000",
         }
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
         return path

@@ -89,7 +89,7 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
     """The campaign; violations are in ``stage.findings``."""
     course = Course(unreached=[kind.name for kind in plan.kinds if not kind.possible(stage)])
     stage.upstream.pace(plan.rate)
-    _await_commits(stage, now_ms(), "all partitions commit for the first time")
+    await_commits(stage, now_ms(), "all partitions commit for the first time")
     watch = _Watch(stage, plan.rate)
     with watch:
         end = time.monotonic() + plan.minutes * 60
@@ -97,18 +97,19 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
             time.sleep(pause_s)  # the moment of a fault is random: nothing waits for it
             if time.monotonic() > end or stage.upstream.finished or (plan.stop_early and _violated(stage)):
                 break
-            _round(stage, faults, course, say)
-    _end(stage, course, say)
+            strike(stage, faults, course, say)
+    wind_up(stage, course, say)
     return course
 
 
-def _round(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> None:
+def strike(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> None:
+    """One round: the faults together, then the wait until every partition commits again."""
     begun_ms, begun = now_ms(), time.monotonic()
     for future in [stage.services.pool.submit(fault.run) for fault in faults]:
         future.result()
     healed_ms, healed = now_ms(), time.monotonic()
     names = " + ".join(_words(fault) for fault in faults)
-    recovered = _await_commits(stage, healed_ms, f"all partitions commit again after {names}")
+    recovered = await_commits(stage, healed_ms, f"all partitions commit again after {names}")
     took_s = time.monotonic() - healed
     course.rounds += 1
     course.together += len(faults) > 1
@@ -137,7 +138,8 @@ def _words(fault: Fault) -> str:
     return fault.name + point
 
 
-def _await_commits(stage: Stage, since_ms: int, what: str) -> bool:
+def await_commits(stage: Stage, since_ms: int, what: str) -> bool:
+    """Waits until every partition has committed after ``since_ms``; False, and new workers, when one does not."""
     try:
         wait_until(lambda: stage.reader.committed_since(since_ms), RECOVERY_DEADLINE_S, what)
     except AssertionError as late:
@@ -152,7 +154,7 @@ def _violated(stage: Stage) -> bool:
     return bool(stage.findings.violations())
 
 
-def _end(stage: Stage, course: Course, say: Say) -> None:
+def wind_up(stage: Stage, course: Course, say: Say) -> None:
     """Everything is whole: the rest of the input must come out, and every worker must drain."""
     stage.upstream.stop()
     say("the writer has stopped, waiting for the rest")

@@ -191,9 +191,8 @@ class Checker:
         facts = self._corpus.facts(c.ordinal)
         self._wrong("changed", c, (facts.entity != c.entity) | (facts.lang != c.lang) | (facts.kind != EVENT))
         self._wrong("decision", c, ~c.sound)
+        self._wrong("decision", c, (c.tagged != (c.micro >= self._table.cutoffs[c.row])).any(axis=1))
         rows = self._table.rows
-        cutoffs = np.array([[row.cutoffs.get(label, np.nan) for label in LABELS] for row in rows]) * 1_000_000
-        self._wrong("decision", c, (c.tagged != (c.micro >= np.rint(cutoffs)[c.row])).any(axis=1))
         for row in np.unique(c.row).tolist():
             of = c.row == row
             expected = self._scores.get(rows[row].bundle_sha256)
@@ -273,12 +272,12 @@ class Checker:
                 self._findings.add(name, f"{where}: offset {start + int(np.flatnonzero(at)[0])}", int(at.sum()))
 
     def _recount(self, cells: NDArray[np.void], summary: CommitSummary, where: str) -> None:
-        releases = [row.release_sha256 for row in self._table.rows]
         found: dict[tuple[str, int], list[NDArray[np.void]]] = {}
         for row in np.unique(cells["release"]).tolist():
             of = cells[cells["release"] == row]
+            release = self._table.rows[row].release_sha256
             for pane in np.unique(of["pane"]).tolist():
-                found.setdefault((releases[row], pane), []).append(of[of["pane"] == pane])
+                found.setdefault((release, pane), []).append(of[of["pane"] == pane])
         said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes}
         if said.keys() != found.keys():
             self._findings.add("recount", f"{where}: panes {sorted(said)} instead of {sorted(found)}")

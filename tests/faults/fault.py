@@ -24,6 +24,8 @@ class Fault(ABC):
     weight: ClassVar[int] = 1
     brokers: ClassVar[int] = 1
     """How many it needs."""
+    ends_worker: bool = False
+    """Whether the process on `seat` ends of it."""
 
     def __init__(self, stage: Stage, choose: random.Random) -> None:
         self.stage = stage

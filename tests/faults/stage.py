@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -146,8 +146,21 @@ def stage(
     delivery: Delivery,
     events: int,
     defect: str | None = None,
+    writer: type[Upstream] = Upstream,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Stage]:
-    """Sets a pipeline up on running services: topics, workers, writer, reader, operator."""
+    """Sets a pipeline up on running services: topics, workers, writer, reader, operator.
+
+    Args:
+        base: the services.
+        seed: of input and changes.
+        partitions: of each topic.
+        delivery: of the workers.
+        events: end of the input.
+        defect: switched on in all workers.
+        writer: of the input.
+        settings: of all workers, over those of the campaign.
+    """
     namespace = f"campaign-{uuid.uuid4().hex[:8]}"
     corpus = Corpus(seed)
     findings = Findings(_ALLOWED[delivery])
@@ -159,7 +172,7 @@ def stage(
         stack.callback(_remove_unless_failed, directory, findings)
         disk = Disk(directory / "state" / "releases")
         stack.callback(disk.close)
-        seats = _seats(base, topics, namespace, directory, delivery, defect)
+        seats = _seats(base, topics, namespace, directory, {"tagger.delivery": delivery, **(settings or {})}, defect)
         stack.callback(_empty, seats)
         checker = Checker(
             partitions,
@@ -171,7 +184,7 @@ def stage(
         )
         reader = stack.enter_context(Reader(topics, checker, findings))
         operator = Operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed)
-        upstream = Upstream(topics.bootstrap, topics.input, seed, events)
+        upstream = writer(topics.bootstrap, topics.input, seed, events)
         stack.callback(upstream.stop)
         for seat in seats[:-1]:
             seat.start()
@@ -200,17 +213,22 @@ def _topics(cluster: Cluster, namespace: str, partitions: int) -> Topics:
 
 
 def _seats(
-    base: Services, topics: Topics, namespace: str, directory: Path, delivery: Delivery, defect: str | None
+    base: Services,
+    topics: Topics,
+    namespace: str,
+    directory: Path,
+    settings: Mapping[str, str],
+    defect: str | None,
 ) -> list[Seat]:
     shared = {
         **topics.overrides(),
         **FAST,
         "redis.namespace": namespace,
         "tagger.group": f"group-{namespace}",
-        "tagger.delivery": delivery,
         "model.bundle": "tiny@1",
         "model.directories": f"[{base.bundles_dir}]",
         "state_dir": str(directory / "state"),
+        **settings,
     }
     return [
         Seat(

@@ -104,6 +104,8 @@ class Table:
 
     def __init__(self, corpus: Corpus) -> None:
         self.rows: list[Row] = []
+        self.cutoffs = np.empty((0, len(LABELS)))
+        """Of each row, millionths; NaN where it names none."""
         self._row: dict[tuple[bytes, bytes], int] = {}
         self._entities = {key: code for code, key in enumerate(corpus.keys)}
         self._langs = {lang: code for code, lang in enumerate(LANGS)}
@@ -117,6 +119,8 @@ class Table:
             cutoffs = msgspec.json.decode(thresholds)
             self.rows.append(Row(said["sha256"], said["bundle"]["sha256"], said["thresholds"]["sha256"], cutoffs))
             found = self._row[release, thresholds] = len(self.rows) - 1
+            micro = np.rint([cutoffs.get(label, np.nan) * 1_000_000 for label in LABELS])
+            self.cutoffs = np.vstack([self.cutoffs, micro])
         return found
 
     def entity(self, key: bytes | None) -> int:

@@ -118,12 +118,19 @@ class Writer:
 class Upstream:
     """The writer's process, as the campaign sees it."""
 
+    module = "tests.faults.upstream"
+
     def __init__(self, bootstrap: str, topic: str, seed: int, limit: int) -> None:
         arguments = [bootstrap, topic, str(seed), str(limit)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.upstream", *arguments], cwd=ROOT, stdin=subprocess.PIPE, text=True
+            [sys.executable, "-m", self.module, *arguments], cwd=ROOT, stdin=subprocess.PIPE, text=True
         )
         self.rate = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     @property
     def finished(self) -> bool:
@@ -132,10 +139,8 @@ class Upstream:
 
     def pace(self, rate: float) -> None:
         """Records per second from now on; 0 rests."""
-        if rate != self.rate and not self.finished:
-            assert self._process.stdin is not None
-            self._process.stdin.write(f"{rate}\n")
-            self._process.stdin.flush()
+        if rate != self.rate:
+            self._tell(f"{rate}")
             self.rate = rate
 
     def stop(self) -> None:
@@ -146,6 +151,12 @@ class Upstream:
             self._process.wait(90)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+    def _tell(self, line: str) -> None:
+        if not self.finished:
+            assert self._process.stdin is not None
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
 
 
 def main(bootstrap: str, topic: str, seed: str, limit: str) -> None:

@@ -12,11 +12,13 @@ from .stage import Stage
 _BEYOND_SESSION_S = SESSION_MS / 1000 + 0.6
 _WITHIN_TRANSACTION_S = TRANSACTION_MS / 1000 - 0.4
 _BEYOND_TRANSACTION_S = TRANSACTION_MS / 1000 + 1.5
+_AT_START = ("connect.after", "resolve.after")  # passed at the start only
 _PROCESSING = ("begin.", "produce.", "summaries.", "offsets.", "commit.")
 
 
 class Killed(Fault):
     name, hurts, weight = "worker killed", "workers", 2
+    ends_worker = True
 
     def inject(self) -> None:
         self.seat.kill()
@@ -27,6 +29,7 @@ class Killed(Fault):
 
 class Drained(Fault):
     name, hurts = "worker drained", "workers"
+    ends_worker = True
 
     def inject(self) -> None:
         self.seat.stop()
@@ -65,6 +68,7 @@ class Storm(Fault):
     """Members come and go faster than the group settles."""
 
     name, hurts = "join and leave storm", "workers"
+    ends_worker = True
 
     def __init__(self, stage: Stage, choose: random.Random) -> None:
         super().__init__(stage, choose)
@@ -97,10 +101,11 @@ class AtPoint(Fault):
         self.point = choose.choice(self.points)
         self._skip = choose.randrange(5)
         self.struck = False
+        self.ends_worker = self.action == "kill" or self.point in _AT_START
 
     def inject(self) -> None:
         seat, point = self.seat, self.point
-        if point in ("connect.after", "resolve.after"):  # passed at the start only
+        if point in _AT_START:
             seat.kill()
             seat.start()
             seat.arm(point, 0, self.action)
