@@ -7,12 +7,12 @@ Header names are compared as the binding writes them: ``content-type``, ``ce_`` 
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from streamtag.events.json_checks import check_depth, check_keys, check_utf8, explain, refuse
+from streamtag.events.json_checks import check_keys, check_utf8, explain, refuse
 from streamtag.events.rejection import ErrorClass
 
 CONTENT_TYPE = "content-type"
@@ -61,8 +61,15 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-def recognise(value: bytes, headers: Sequence[tuple[str, bytes | None]], max_depth: int) -> CloudEvent | None:
+def recognise(
+    value: bytes, headers: Sequence[tuple[str, bytes | None]], check_structure: Callable[[bytes], None]
+) -> CloudEvent | None:
     """The CloudEvent in a record, or None where its headers do not say that there is one.
+
+    Args:
+        value: of the record.
+        headers: all of them.
+        check_structure: refuses JSON that is too deep or too wide to be read.
 
     Raises:
         Rejected: it says so, and is none of version 1.0 in a form that is read here.
@@ -82,7 +89,7 @@ def recognise(value: bytes, headers: Sequence[tuple[str, bytes | None]], max_dep
                 "only single events in JSON are read in structured mode, no batches or other formats",
                 field=CONTENT_TYPE,
             )
-        return _structured(value, max_depth)
+        return _structured(value, check_structure)
     if SPECVERSION in attributes:
         return _binary(value, attributes)
     return None
@@ -123,9 +130,9 @@ def _binary(value: bytes, attributes: Mapping[str, str]) -> CloudEvent:
     )
 
 
-def _structured(value: bytes, max_depth: int) -> CloudEvent:
+def _structured(value: bytes, check_structure: Callable[[bytes], None]) -> CloudEvent:
     check_utf8(value)
-    check_depth(value, max_depth)
+    check_structure(value)
     try:
         envelope = _decode_envelope(value)
     except (msgspec.DecodeError, RecursionError) as error:

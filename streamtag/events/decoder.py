@@ -1,7 +1,7 @@
 """From the bytes of a record to a content event: native JSON, a declared mapping, CloudEvents.
 
-Raises `Rejected` and nothing else. A record is refused for, in this order: size, encoding, depth, JSON syntax,
-duplicate keys, types and missing fields, an empty id, the length of the text, that of the other fields.
+Raises `Rejected` and nothing else. A record is refused for, in this order: size, encoding, depth, number of values,
+JSON syntax, duplicate keys, types and missing fields, an empty id, the length of the text, that of the other fields.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import msgspec
 
 from streamtag.events import cloudevents
 from streamtag.events.content import ContentEvent, FeatureValue
-from streamtag.events.json_checks import check_depth, check_keys, check_utf8, explain, refuse
+from streamtag.events.json_checks import check_keys, check_structure, check_utf8, explain, refuse
 from streamtag.events.mapping import RecordMapping
 from streamtag.events.mapping_file import load_mapping
 from streamtag.events.rejection import ErrorClass, Rejected
@@ -49,6 +49,7 @@ class Decoder:
     def __init__(self, settings: EventsSettings) -> None:
         self._max_bytes = settings.max_bytes
         self._max_depth = settings.max_depth
+        self._max_values = settings.max_values
         self._max_text = settings.max_text_chars
         self._max_field = settings.max_field_chars
         self._max_key = 4 * settings.max_field_chars  # a character takes up to 4 bytes
@@ -76,7 +77,7 @@ class Decoder:
         if len(value) > self._max_bytes:
             refuse(ErrorClass.TOO_LARGE, f"{len(value)} bytes, the limit is {self._max_bytes} (events.max_bytes)")
         if headers:
-            event = cloudevents.recognise(value, headers, self._max_depth)
+            event = cloudevents.recognise(value, headers, self._check_structure)
             if event is not None:
                 return self._cloud_event(event, position)
         if self._mapping is not None:
@@ -93,8 +94,8 @@ class Decoder:
         # The hot path: cheap screens in C settle almost every record, an exact check stands behind each.
         if not value.isascii():
             check_utf8(value)
-        if _ARRAY in value or value.find(b"{", 1) > 0:
-            check_depth(value, self._max_depth)
+        if _ARRAY in value or value.find(b"{", 1) > 0 or len(value) > self._max_values:
+            self._check_structure(value)
         try:
             event = self._typed(value)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -129,9 +130,12 @@ class Decoder:
                 message = f"{len(content)} code points, the limit is {self._max_field} (events.max_field_chars)"
                 refuse(ErrorClass.FIELD_TOO_LONG, message, field=f"/{name}")
 
+    def _check_structure(self, value: bytes) -> None:
+        check_structure(value, max_depth=self._max_depth, max_values=self._max_values)
+
     def _json(self, value: bytes) -> Any:
         check_utf8(value)
-        check_depth(value, self._max_depth)
+        self._check_structure(value)
         try:
             document = self._generic(value)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -161,7 +165,7 @@ class Decoder:
         if self._mapping is not None:
             return dict(self._mapped(self._mapping, event.data, position, event.id))
         check_utf8(event.data)
-        check_depth(event.data, self._max_depth)
+        self._check_structure(event.data)
         try:
             data = self._data(event.data)
         except (msgspec.DecodeError, RecursionError) as error:

@@ -14,6 +14,7 @@ from streamtag.events.json_pointer import ABSENT, JsonPointer
 from streamtag.events.rejection import ErrorClass
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_BITS = 1_024  # of a whole number that becomes text: 308 digits, as far as a double reaches
 
 
 class Source(Protocol):
@@ -227,10 +228,10 @@ def _scalar(value: Any, pointer: JsonPointer, field: str) -> str:
 
 
 def _number(value: float, pointer: JsonPointer, field: str) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # more digits than the interpreter is set to write
+    # Writing a whole number takes quadratic time in its digits.
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         refuse(ErrorClass.MAPPING, f"{field}: the number at {pointer.text} is too long", field=pointer.text)
+    return repr(value)
 
 
 _JSON_TYPES = {dict: "an object", list: "an array", bool: "a boolean", int: "a number", float: "a number", str: "text"}

@@ -10,6 +10,7 @@ class ErrorClass(StrEnum):
     INVALID_JSON = "invalid_json"
     DUPLICATE_KEY = "duplicate_key"
     TOO_DEEP = "too_deep"
+    TOO_MANY_VALUES = "too_many_values"
     TOO_LARGE = "too_large"
     TEXT_TOO_LONG = "text_too_long"
     FIELD_TOO_LONG = "field_too_long"
