@@ -70,7 +70,8 @@ def _structure(value: bytes) -> NDArray[np.uint8]:
     marks = np.frombuffer(value.translate(None, _ALL_BUT_STRUCTURE), dtype=np.uint8)
     # Odd after the opening quote of a string, even after the closing one; one byte is enough to know.
     quotes = np.cumsum(marks == _QUOTE, dtype=np.uint8)
-    return marks[quotes & 1 == 0]
+    outside: NDArray[np.uint8] = marks[quotes & 1 == 0]
+    return outside
 
 
 class _DuplicateKeyError(Exception):
