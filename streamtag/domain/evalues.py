@@ -34,10 +34,11 @@ class SplitCounts(NamedTuple):
 
 
 class PairedCounts(NamedTuple):
-    """Of units that both arms scored: tagged by the candidate alone, by the control alone, and all."""
+    """Of units that both arms scored: tagged by the candidate alone, by the control alone, by both, and all."""
 
     candidate_only: int
     control_only: int
+    both: int
     n: int
 
 
@@ -177,7 +178,7 @@ def log_e_difference_above(counts: PairedCounts, bound: float = 0.0) -> float:
         counts: of the same units under both arms.
         bound: difference of rates, within (-1, 1); 0.01 is one percentage point.
     """
-    b, c, n = counts
+    b, c, _, n = counts
     bets = BET_GRID / (1 + max(bound, 0.0))
     wins = b * np.log1p(bets * (1 - bound)) + c * np.log1p(-bets * (1 + bound)) + (n - b - c) * np.log1p(-bets * bound)
     return _log_mean_exp(wins)
@@ -185,8 +186,27 @@ def log_e_difference_above(counts: PairedCounts, bound: float = 0.0) -> float:
 
 def log_e_difference_below(counts: PairedCounts, bound: float = 0.0) -> float:
     """Evidence against "the candidate's rate is at least the control's plus ``bound``"."""
-    b, c, n = counts
-    return log_e_difference_above(PairedCounts(c, b, n), -bound)
+    return log_e_difference_above(_swapped(counts), -bound)
+
+
+def log_e_paired_ratio_above(counts: PairedCounts, bound: float = 1.0) -> float:
+    """Evidence against "the candidate's rate is at most ``bound`` times the control's", units scored by both.
+
+    Bets on ``candidate - bound * control``, whose mean is at most 0 under that hypothesis. ``bound`` is above 0.
+    """
+    b, c, both, _ = counts
+    bets = BET_GRID / max(bound, 1.0)
+    wins = b * np.log1p(bets) + c * np.log1p(-bets * bound) + both * np.log1p(bets * (1 - bound))
+    return _log_mean_exp(wins)
+
+
+def log_e_paired_ratio_below(counts: PairedCounts, bound: float = 1.0) -> float:
+    """Evidence against "the candidate's rate is at least ``bound`` times the control's", units scored by both."""
+    return log_e_paired_ratio_above(_swapped(counts), 1 / bound)
+
+
+def _swapped(counts: PairedCounts) -> PairedCounts:
+    return counts._replace(candidate_only=counts.control_only, control_only=counts.candidate_only)
 
 
 # -- many labels -------------------------------------------------------------------------------------------------------

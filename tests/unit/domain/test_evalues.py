@@ -14,6 +14,7 @@ from streamtag.domain.evalues import (
     log_e_difference_above,
     log_e_difference_below,
     log_e_paired,
+    log_e_paired_ratio_above,
     log_e_ratio_above,
     log_e_ratio_below,
     log_e_shares,
@@ -76,8 +77,8 @@ def test_reference_values() -> None:
     assert log_e_ratio_above([SplitCounts(50, 80, 0.5)], 1.25) == pytest.approx(-0.946312, abs=1e-6)
     assert log_e_ratio_above([SplitCounts(900, 160, 0.1)]) == pytest.approx(10.854877, abs=1e-6)
     assert log_e_ratio_below([SplitCounts(80, 50, 0.5)]) == pytest.approx(1.653923, abs=1e-6)
-    assert log_e_difference_above(PairedCounts(33, 8, 1_000)) == pytest.approx(5.647678, abs=1e-6)
-    assert log_e_difference_above(PairedCounts(33, 8, 1_000), 0.01) == pytest.approx(1.418558, abs=1e-6)
+    assert log_e_difference_above(PairedCounts(33, 8, 0, 1_000)) == pytest.approx(5.647678, abs=1e-6)
+    assert log_e_difference_above(PairedCounts(33, 8, 0, 1_000), 0.01) == pytest.approx(1.418558, abs=1e-6)
     assert math.exp(log_e_shares([50_000, 50_000], [0.5, 0.5])) == pytest.approx(0.0315, abs=1e-4)
 
 
@@ -105,7 +106,7 @@ def test_no_data_is_no_evidence() -> None:
     assert log_e_shares([0, 0], [0.3, 0.7]) == pytest.approx(0)
     assert log_e_paired(0, 0) == 0
     assert log_e_ratio_above([]) == log_e_ratio_above([SplitCounts(0, 0, 0.1)]) == pytest.approx(0)
-    assert log_e_difference_above(PairedCounts(0, 0, 0), 0.01) == pytest.approx(0)
+    assert log_e_difference_above(PairedCounts(0, 0, 0, 0), 0.01) == pytest.approx(0)
     assert rate_interval(0, 0) == (0, 1)
     assert ratio_interval([SplitCounts(0, 0, 0.5)]) == (0, math.inf)
 
@@ -120,7 +121,9 @@ def test_swapping_the_arms_swaps_the_direction(control: int, candidate: int, sha
 @given(counts, counts, counts, st.floats(-0.5, 0.5))
 def test_swapping_the_pairs_swaps_the_direction(b: int, c: int, neither: int, bound: float) -> None:
     n = b + c + neither
-    assert log_e_difference_above(PairedCounts(b, c, n), bound) == log_e_difference_below(PairedCounts(c, b, n), -bound)
+    assert log_e_difference_above(PairedCounts(b, c, 0, n), bound) == log_e_difference_below(
+        PairedCounts(c, b, 0, n), -bound
+    )
 
 
 @given(counts, counts, counts, st.floats(-0.5, 0.5))
@@ -129,15 +132,37 @@ def test_one_more_event_is_expected_to_change_nothing_at_the_edge_of_the_null(
 ) -> None:
     """The step of a supermartingale, checked where it is an equality: E[D] = bound, whatever came before."""
     n = b + c + neither
-    before = log_e_difference_above(PairedCounts(b, c, n), bound)
+    before = log_e_difference_above(PairedCounts(b, c, 0, n), bound)
     grown = [
-        math.exp(log_e_difference_above(PairedCounts(b + up, c + down, n + 1), bound) - before)
+        math.exp(log_e_difference_above(PairedCounts(b + up, c + down, 0, n + 1), bound) - before)
         for up, down in ((1, 0), (0, 1), (0, 0))
     ]
     for spread in (0.0, 0.3):  # how often the arms differ: any share that has this mean will do
         up, down = max(bound, 0) + spread / 2 * (1 - abs(bound)), max(-bound, 0) + spread / 2 * (1 - abs(bound))
         expected = up * grown[0] + down * grown[1] + (1 - up - down) * grown[2]
         assert expected == pytest.approx(1, rel=1e-6)
+
+
+@given(counts, counts, counts, st.floats(0.2, 5), st.floats(0.01, 0.1), st.floats(0, 0.9))
+def test_one_more_pair_is_expected_to_change_nothing_when_the_rates_have_that_ratio(
+    b: int, c: int, both: int, bound: float, control: float, overlap: float
+) -> None:
+    n = b + c + both
+    seen = PairedCounts(b, c, both, n)
+    before = log_e_paired_ratio_above(seen, bound)
+    together = overlap * min(control, control * bound)
+    chances = {
+        (1, 0, 0): control * bound - together,
+        (0, 1, 0): control - together,
+        (0, 0, 1): together,
+    }
+    grown = {
+        step: math.exp(log_e_paired_ratio_above(PairedCounts(b + up, c + down, both + more, n + 1), bound) - before)
+        for step in chances
+        for up, down, more in [step]
+    }
+    expected = sum(chances[step] * grown[step] for step in chances) + 1 - sum(chances.values())
+    assert expected == pytest.approx(1, rel=1e-6)
 
 
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=4), shares)
