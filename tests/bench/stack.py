@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from streamtag.devstack.kafka import find_kafka
+from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.kafka_jars import kafka_version
 from streamtag.devstack.redis import find_redis
 
@@ -36,15 +36,15 @@ class Stack:
 
 
 @contextmanager
-def running() -> Iterator[Stack]:
-    """Starts both, or takes those of ``STREAMTAG_KAFKA`` and ``STREAMTAG_REDIS``."""
+def running(broker_kind: type[KafkaServer] = KafkaServer) -> Iterator[Stack]:
+    """Starts both, or takes those of ``STREAMTAG_KAFKA`` and ``STREAMTAG_REDIS``; the broker is of the given kind."""
     kafka, redis = find_kafka(), find_redis()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamtag-bench-")))
-        bootstrap, url = kafka.bootstrap, redis.url
+        bootstrap, url = kafka.bootstrap or "", redis.url
         pids: tuple[int, ...] = ()
-        if bootstrap is None:
-            broker = stack.enter_context(kafka.server())
+        if kafka.kind != "external":
+            broker = stack.enter_context(broker_kind(heap_mb=768, backend=kafka.kind))
             bootstrap = broker.bootstrap
             pids = (broker.pid,) if broker.container is None else ()
         if url is None:

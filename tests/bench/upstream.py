@@ -8,6 +8,7 @@ tagged or even sent: what waits for a slow worker, a slow broker or this very pr
 import itertools
 import multiprocessing
 import time
+from collections.abc import Callable
 from ctypes import c_int64
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -125,10 +126,10 @@ class Upstream:
         assert isinstance(found, Written)
         return found
 
-    def write(self, order: Paced | Ahead) -> Written:
-        """Both."""
-        self.begin(order)
-        return self.written()
+    def stop(self) -> Written:
+        """Ends a `Paced` order before its time."""
+        self._pipe.send(None)
+        return self.written(_FLUSH_S)
 
     def close(self) -> None:
         """Ends the process."""
@@ -146,7 +147,10 @@ def _serve(bootstrap: str, topic: str, counters: Counters, pipe: "Connection[Any
             order = pipe.recv()
         except EOFError:
             return
-        pipe.send(writer.pace(order) if isinstance(order, Paced) else writer.keep_ahead(order))
+        if isinstance(order, Paced):
+            pipe.send(writer.pace(order, until=lambda: pipe.poll(0)))
+        elif isinstance(order, Ahead):
+            pipe.send(writer.keep_ahead(order))
 
 
 class _Writer:
@@ -167,17 +171,17 @@ class _Writer:
         self._bodies = itertools.cycle(bodies)
         self._next = 0
 
-    def pace(self, order: Paced) -> Written:
+    def pace(self, order: Paced, until: Callable[[], bool]) -> Written:
         first, count, began = self._next, int(order.per_s * order.seconds), time.monotonic_ns()
         ns, sent, late = 1e9 / order.per_s, 0, 0.0
-        while sent < count:
+        while sent < count and not until():
             now = time.monotonic_ns() - began
             late = max(late, now - sent * ns)
             due = min(count, int(now / ns) + 1)
             self._send(due - sent)
             sent = due
             time.sleep(_TICK_S)
-        return self._done(Written(first, count, began, order.per_s, round(late / 1e6, 1)))
+        return self._done(Written(first, sent, began, order.per_s, round(late / 1e6, 1)))
 
     def keep_ahead(self, order: Ahead) -> Written:
         first, sent, began = self._next, 0, time.monotonic_ns()
