@@ -13,6 +13,7 @@ with e-values (arXiv 2009.02824).
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,9 @@ RATIO_GRID = np.geomspace(1.02, 16.0, 32)
 """Alternatives of `log_e_ratio_above`, as multiples of its bound; part of the definition of a verdict."""
 BET_GRID = np.geomspace(1e-3, 0.95, 32)
 """Bets of `log_e_difference_above`, as shares of the largest that cannot go bankrupt; likewise."""
-_BISECTIONS = 100
+_BISECTIONS = 60
+_WHOLE = 1 - 1e-9  # the largest difference of rates that can be bet on
+_FARTHEST = 30.0  # a log ratio beyond this is infinite
 
 
 class SplitCounts(NamedTuple):
@@ -137,8 +140,8 @@ def ratio_interval(phases: Sequence[SplitCounts], *, alpha: float = 0.05, prior:
     if not control + candidate:
         return 0.0, math.inf
     inside = _most_likely(phases)
-    low = 0.0 if candidate == 0 else math.exp(_edge(kept, inside=inside, outside=-30.0))
-    high = math.inf if control == 0 else math.exp(_edge(kept, inside=inside, outside=30.0))
+    low = 0.0 if candidate == 0 else math.exp(_edge(kept, inside=inside, outside=-_FARTHEST))
+    high = math.inf if control == 0 else math.exp(_edge(kept, inside=inside, outside=_FARTHEST))
     return low, high
 
 
@@ -149,13 +152,13 @@ def _log_e_tilted(control: int, candidate: int, share: float, theta: float, *, p
 
 
 def _most_likely(phases: Sequence[SplitCounts]) -> float:
-    """Log ratio of largest likelihood, clipped to ±30: its derivative falls, so bisection finds where it is 0."""
+    """Log ratio of largest likelihood, within ±`_FARTHEST`: its derivative falls, so bisection finds where it is 0."""
 
     def rises(log_ratio: float) -> bool:
         r = math.exp(log_ratio)
         return sum(s1 - (s0 + s1) * share * r / (share * r + 1 - share) for s0, s1, share in phases) > 0
 
-    return _edge(rises, inside=-30.0, outside=30.0)
+    return _edge(rises, inside=-_FARTHEST, outside=_FARTHEST)
 
 
 # -- shadow: both arms, the same units ---------------------------------------------------------------------------------
@@ -203,6 +206,35 @@ def log_e_paired_ratio_above(counts: PairedCounts, bound: float = 1.0) -> float:
 def log_e_paired_ratio_below(counts: PairedCounts, bound: float = 1.0) -> float:
     """Evidence against "the candidate's rate is at least ``bound`` times the control's", units scored by both."""
     return log_e_paired_ratio_above(_swapped(counts), 1 / bound)
+
+
+def difference_interval(counts: PairedCounts, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Confidence sequence of candidate's rate minus control's, units scored by both; within [-1, 1]."""
+    return _between(
+        partial(log_e_difference_above, counts), partial(log_e_difference_below, counts), alpha, -_WHOLE, _WHOLE
+    )
+
+
+def paired_ratio_interval(counts: PairedCounts, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Confidence sequence of candidate's rate over control's, units scored by both; from 0 to infinity."""
+    low, high = _between(
+        lambda bound: log_e_paired_ratio_above(counts, math.exp(bound)),
+        lambda bound: log_e_paired_ratio_below(counts, math.exp(bound)),
+        alpha,
+        -_FARTHEST,
+        _FARTHEST,
+    )
+    return (0.0 if low == -_FARTHEST else math.exp(low)), (math.inf if high == _FARTHEST else math.exp(high))
+
+
+def _between(
+    above: Callable[[float], float], below: Callable[[float], float], alpha: float, least: float, most: float
+) -> tuple[float, float]:
+    """All bounds that neither test rejects, each with half of the error. Evidence falls (rises) with the bound."""
+    enough = math.log(2 / alpha)
+    low = _edge(lambda bound: above(bound) < enough, inside=most, outside=least)
+    high = _edge(lambda bound: below(bound) < enough, inside=least, outside=most)
+    return low, high
 
 
 def _swapped(counts: PairedCounts) -> PairedCounts:
