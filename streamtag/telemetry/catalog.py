@@ -157,6 +157,13 @@ METRICS = (
         "Old while there is lag: the worker makes no progress; see streamtag.stuck and its log.",
     ),
     Metric(
+        "streamtag.commit.waiting",
+        "gauge",
+        "s",
+        "How long the commit or abort that is under way has taken so far; 0 when none is. Above 1 s: unready.",
+        "Kafka does not answer this worker: broker, network, or its transaction coordinator.",
+    ),
+    Metric(
         "streamtag.rewinds",
         "counter",
         "{rewind}",

@@ -22,6 +22,7 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 
 from streamtag.errors import StreamtagError
 from streamtag.settings import TelemetrySettings
+from streamtag.telemetry.repeats import Repeats
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _WITHHELD_FIELDS = frozenset({"text", "content", "payload", "value", "body", "record", "headers"})
@@ -30,7 +31,6 @@ _WITHHELD = "(withheld: may carry content)"
 _QUOTE_INPUT = (ValueError, LookupError, msgspec.MsgspecError)
 _MAX_FIELD_CHARS = 1_000
 _MAX_CAUSES = 5
-_REPEAT_AFTER_S = 60.0
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -154,18 +154,11 @@ class RepeatFilter(logging.Filter):
     def __init__(self, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._prefix = prefix
-        self._clock = clock
-        self._last: dict[str, float] = {}
+        self._repeats = Repeats(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether ``record`` is shown."""
-        if not record.name.startswith(self._prefix):
-            return True
-        now = self._clock()
-        if now - self._last.get(record.name, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
-            return False
-        self._last[record.name] = now
-        return True
+        return not record.name.startswith(self._prefix) or self._repeats.left_out(record.name) is not None
 
 
 def configure_logging(settings: TelemetrySettings) -> None:

@@ -1,6 +1,6 @@
 """Deliberate defects, one at a time: a campaign that does not fail with each of them proves nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.thresholds import Compiled
-from streamtag.stream import runner, sink, source, start
+from streamtag.stream import member, open_transaction, processing, sink, source, start, transaction_sink
 from streamtag.stream.processor import Output
 from streamtag.tagger import decide, tagger
 
@@ -37,36 +37,36 @@ class Defect:
 
 def _offsets_before_produce() -> None:
     """Positions are committed as soon as a batch has arrived."""
-    process = runner.Runner._process
+    process = processing.Processing._process
 
-    def hasty(self: runner.Runner, batch: source.Batch) -> None:
-        ends = [TopicPartition(t, p, end, "p=0;") for (t, p), end in runner._ends(batch).items()]
-        if batch.epoch == self._source.epoch:
-            self._source.commit_positions(ends)
+    def hasty(self: processing.Processing, batch: source.Batch) -> None:
+        ends = [TopicPartition(t, p, end, "p=0;") for (t, p), end in processing._ends(batch.records).items()]
+        if batch.epoch == self._source.member.epoch:
+            self._source.commit_positions(ends).result()
         process(self, batch)
 
-    runner.Runner._process = hasty
+    processing.Processing._process = hasty
 
 
 def _no_group_metadata() -> None:
     """The broker is not told who commits, so it cannot refuse a zombie; nor does the worker look at its membership."""
     strangers: list[Consumer] = []
 
-    def anonymous(self: runner.Runner) -> object:
+    def anonymous(self: processing.Processing) -> object:
         if not strangers:
             options = self._options
             strangers.append(Consumer({"bootstrap.servers": options.bootstrap_servers, "group.id": options.group}))
         return strangers[0].consumer_group_metadata()
 
-    runner.Runner._membership = anonymous
-    runner.Runner._check_doom = lambda self: None
+    processing.Processing._membership = anonymous
+    open_transaction.OpenTransaction._check_doom = lambda self: None
 
 
 def _no_rewind() -> None:
     """After an abort reading goes on where it was."""
 
     def nothing(self: source.Source) -> "Future[None]":
-        return self.call(lambda: None)
+        return self.calls.ask(lambda: None)
 
     source.Source.rewind = nothing
 
@@ -77,29 +77,29 @@ def _revoke_without_finish() -> None:
     Transactions are made longer than a rebalance takes. Forgetting the positions, too, would be noticed by the
     tagger, which has counted records of partitions that are not covered, and undone.
     """
-    due_in = runner.Runner._due_in
+    due_in = processing.Processing._due_in
 
-    def let_go(self: source.Source, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def let_go(self: member.Member, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
         gone = {(p.topic, p.partition) for p in partitions}
         self._unresolved -= gone
         for partition in gone:
             self._reading.pop(partition, None)
 
-    runner.Runner._due_in = lambda self: due_in(self) + 1.5
-    source.Source._on_revoke = let_go
+    processing.Processing._due_in = lambda self: due_in(self) + 1.5
+    member.Member._on_revoke = let_go
 
 
 def _max_acked() -> None:
     """At least once: commits the highest position handed to the client, without waiting for every delivery."""
-    process = runner.Runner._process
+    process = processing.Processing._process
 
-    def eager(self: runner.Runner, batch: source.Batch) -> None:
+    def eager(self: processing.Processing, batch: source.Batch) -> None:
         process(self, batch)
-        ends = runner._ends(batch).items()
-        self._source.commit_positions([TopicPartition(t, p, end, "p=0;") for (t, p), end in ends])
+        ends = processing._ends(batch.records).items()
+        self._source.commit_positions([TopicPartition(t, p, end, "p=0;") for (t, p), end in ends]).result()
 
-    runner.Runner._process = eager
+    processing.Processing._process = eager
 
 
 def _threshold_mid_batch() -> None:
@@ -147,30 +147,31 @@ def _outside(topic_ending: str) -> Callable[[], None]:
     """Records of one topic go out by a producer of their own, without a transaction."""
 
     def switch_on() -> None:
-        produce = sink.TransactionSink.produce
+        produce = transaction_sink.TransactionSink.produce
         loose: list[Producer] = []
 
-        def produce_outside(self: sink.TransactionSink, output: Output) -> None:
-            if not output.topic.endswith(topic_ending):
-                return produce(self, output)
+        def produce_outside(self: transaction_sink.TransactionSink, outputs: Iterable[Output]) -> None:
             if not loose:
                 loose.append(Producer({"bootstrap.servers": self._options.bootstrap_servers, "linger.ms": 1}))
-            loose[0].produce(output.topic, output.value, output.key, headers=list(output.headers or ()))
-            loose[0].poll(0)
-            return None
+            for output in outputs:
+                if not output.topic.endswith(topic_ending):
+                    produce(self, [output])
+                    continue
+                loose[0].produce(output.topic, output.value, output.key, headers=list(output.headers or ()))
+                loose[0].poll(0)
 
-        sink.TransactionSink.produce = produce_outside
+        transaction_sink.TransactionSink.produce = produce_outside
 
     return switch_on
 
 
 def _positions_from_memory() -> None:
     """After an abort it reads on from what it remembers to have committed, not from what the broker says."""
-    break_off, resolve = source.Source.break_off, start.StartResolver.resolve
+    break_off, resolve = member.Member.break_off, start.StartResolver.resolve
     remembered: dict[Any, int] = {}
 
-    def remember(self: source.Source) -> None:
-        committed = self._owner._positions._committed  # type: ignore[attr-defined]
+    def remember(self: member.Member) -> None:
+        committed = self._owner._transaction._positions._committed  # type: ignore[attr-defined]
         remembered.update({p: committed[p] for p in self._reading if p in committed})
         break_off(self)
 
@@ -182,33 +183,34 @@ def _positions_from_memory() -> None:
                 found[partition] = start.Start(position, partitions=begin.partitions)
         return found
 
-    source.Source.break_off = remember
+    member.Member.break_off = remember
     start.StartResolver.resolve = recall
 
 
 def _no_epochs() -> None:
     """What was read before a break is processed after it."""
-    process = runner.Runner._process
+    process = processing.Processing._process
 
-    def any_epoch(self: runner.Runner, batch: source.Batch) -> None:
-        process(self, source.Batch(self._source.epoch, batch.records))
+    def any_epoch(self: processing.Processing, batch: source.Batch) -> None:
+        process(self, source.Batch(self._source.member.epoch, batch.records))
 
-    runner.Runner._process = any_epoch
-    runner.Runner._check_doom = lambda self: None
-    source.Source._drop_queue = lambda self: None
+    processing.Processing._process = any_epoch
+    open_transaction.OpenTransaction._check_doom = lambda self: None
+    source.Source._drop_queue = lambda self: self._resume()
 
 
 def _twice_when_full() -> None:
     """A record that met a full queue is produced again although it was taken."""
     taken = sink.enqueue
 
-    def twice(producer: Producer, output: Output, on_delivery: Any, stopping: Any) -> None:
-        full = len(producer) > 300
-        taken(producer, output, on_delivery, stopping)
-        if full and hash(output.value) % 50 == 0:
-            taken(producer, output, on_delivery, stopping)
+    def twice(producer: Producer, outputs: Iterable[Output], *rest: Any) -> None:
+        for output in outputs:
+            full = len(producer) > 300
+            taken(producer, [output], *rest)
+            if full and hash(output.value) % 50 == 0:
+                taken(producer, [output], *rest)
 
-    sink.enqueue = twice
+    transaction_sink.enqueue = twice  # type: ignore[attr-defined]
 
 
 def _two_reads_of_the_release() -> None:

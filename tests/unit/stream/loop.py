@@ -11,7 +11,9 @@ from confluent_kafka import Message, TopicPartition
 from fake_broker import FakeBroker, FakeConsumer
 from services import wait_until
 
-from streamtag.stream import runner as runner_module
+from streamtag.stream import backoff
+from streamtag.stream import member as member_module
+from streamtag.stream import processing as processing_module
 from streamtag.stream import source as source_module
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output, Partition, Range
@@ -89,9 +91,9 @@ class ObedientSink:
         self._call("open")
         self._open = []
 
-    def produce(self, output: Output) -> None:
+    def produce(self, outputs: Iterable[Output]) -> None:
         assert self._open is not None
-        self._open.append(output)
+        self._open.extend(outputs)
 
     def commit(self, commits: Mapping[Partition, Commit]) -> None:
         assert self._open is not None
@@ -130,12 +132,17 @@ class Loop:
         self.consumer: FakeConsumer
         self.sink: ObedientSink
         self.failure: BaseException | None = None
-        for name, seconds in {"_IDLE_POLL_S": 0.005, "_TICK_S": 0.02, "_RETRY_S": 0.01}.items():
-            monkeypatch.setattr(source_module, name, seconds)
-        monkeypatch.setattr(runner_module, "_HELD_LOOK_S", 0.005)
-        monkeypatch.setattr(runner_module, "wait", lambda seconds, _stopping: time.sleep(min(seconds, 0.005)))
-        monkeypatch.setattr(source_module, "Consumer", self._make_consumer)
-        monkeypatch.setattr(runner_module, "TransactionSink", self._make_sink)
+        for module, name, seconds in (
+            (source_module, "_IDLE_POLL_S", 0.005),
+            (source_module, "_TICK_S", 0.02),
+            (member_module, "_RETRY_S", 0.01),
+            (member_module, "_REJOIN_S", 0.01),
+            (processing_module, "_HELD_LOOK_S", 0.005),
+        ):
+            monkeypatch.setattr(module, name, seconds)
+        monkeypatch.setattr(backoff, "wait", lambda seconds, _stopping: time.sleep(min(seconds, 0.005)))
+        monkeypatch.setattr(member_module, "Consumer", self._make_consumer)
+        monkeypatch.setattr(processing_module, "TransactionSink", self._make_sink)
         self.runner = Runner(self.options, self.processor, self.metrics)
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamtag.stream import sink as sink_module
+from streamtag.stream import backoff, delivery_sink, transaction_sink
+from streamtag.stream.delivery_sink import DeliverySink
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output
-from streamtag.stream.sink import DeliverySink, TransactionSink, TwinError, Undone
+from streamtag.stream.sink import TwinError, Undone
+from streamtag.stream.transaction_sink import TransactionSink
 from streamtag.telemetry.metrics import Metrics
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "retriable", False, True, False)
@@ -40,6 +43,7 @@ class FakeClient:
         self.calls: list[str] = []
         self.errors: defaultdict[str, deque[KafkaError]] = defaultdict(deque)
         self.made = 0
+        self.waits: list[float] = []
         self.buffer_full = 0
         self.offsets: list[TopicPartition] = []
         self.metadata: object = None
@@ -116,8 +120,9 @@ class Clock:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClient]:
     made = FakeClient()
-    monkeypatch.setattr(sink_module, "Producer", made.make)
-    monkeypatch.setattr(sink_module, "wait", lambda _seconds, _stopping: None)
+    monkeypatch.setattr(transaction_sink, "Producer", made.make)
+    monkeypatch.setattr(delivery_sink, "Producer", made.make)
+    monkeypatch.setattr(backoff, "wait", lambda seconds, _stopping: made.waits.append(seconds))
     yield made
     assert not any(made.errors.values()), f"errors that were never met: {made.errors}"
 
@@ -145,7 +150,7 @@ def sink(client: FakeClient, clock: Clock, stopping: list[bool]) -> TransactionS
 
 def transact(sink: TransactionSink) -> None:
     sink.open()
-    sink.produce(RECORD)
+    sink.produce([RECORD])
     sink.commit(COMMITS)
 
 
@@ -170,7 +175,7 @@ def test_a_transaction_that_is_doomed_sends_no_positions(client: FakeClient) -> 
 
     sink = TransactionSink(OPTIONS, Metrics.in_memory(), group_metadata=doomed, stopping=lambda: False)
     sink.open()
-    sink.produce(RECORD)
+    sink.produce([RECORD])
     with pytest.raises(Undone, match="revoked"):
         sink.commit(COMMITS)
     sink.abort()
@@ -295,12 +300,12 @@ def test_whoever_stops_does_not_wait_for_the_broker(
 def test_a_full_queue_is_waited_for(sink: TransactionSink, client: FakeClient, stopping: list[bool]) -> None:
     sink.open()
     client.buffer_full = 3
-    sink.produce(RECORD)
+    sink.produce([RECORD])
     assert client.calls[-4:] == ["poll 1", "poll 1", "poll 1", "produce 1"]
     client.buffer_full = 1
     stopping.append(True)
     with pytest.raises(Undone, match="stopping"):
-        sink.produce(RECORD)
+        sink.produce([RECORD])
 
 
 def test_closing_aborts_what_is_open(sink: TransactionSink, client: FakeClient) -> None:
@@ -329,15 +334,20 @@ class Deliveries:
         self.client = client
         self.positions: list[list[TopicPartition]] = []
         self.stopping = False
+        self.unanswered = False
         self.sink = DeliverySink(
             OPTIONS, Metrics.in_memory(), commit_positions=self._commit, stopping=lambda: self.stopping
         )
 
-    def _commit(self, positions: list[TopicPartition]) -> None:
+    def _commit(self, positions: list[TopicPartition]) -> "Future[None]":
         self.client.calls.append("positions")
+        done: Future[None] = Future()
         if self.client.errors["positions"]:
-            raise KafkaException(self.client.errors["positions"].popleft())
-        self.positions.append(positions)
+            done.set_exception(KafkaException(self.client.errors["positions"].popleft()))
+        elif not self.unanswered:
+            self.positions.append(positions)
+            done.set_result(None)
+        return done
 
     def transact(self, *outcomes: KafkaError | None, outstanding: int = 0) -> None:
         self.sink.open()
@@ -345,7 +355,7 @@ class Deliveries:
         assert isinstance(producer, FakeProducer)
         producer.outcomes.extend(outcomes)
         for _ in range(len(outcomes) + outstanding):
-            self.sink.produce(RECORD)
+            self.sink.produce([RECORD])
         self.stopping = outstanding > 0
         self.sink.commit(COMMITS)
 
@@ -408,7 +418,7 @@ def test_closing_drops_what_is_queued(deliveries: Deliveries, client: FakeClient
     deliveries.sink.close()
     assert client.calls == []
     deliveries.sink.open()
-    deliveries.sink.produce(RECORD)
+    deliveries.sink.produce([RECORD])
     deliveries.sink.close()
     assert client.calls == ["produce 1", "purge 1"]
     assert deliveries.positions == []

@@ -1,0 +1,246 @@
+"""Membership of the consumer group: joining, partitions that come and go, and from where each is read.
+
+One mechanism serves assignment, revocation and rewinding: a partition that must be (re-)read is taken out of the
+consumer, its position is asked of the broker, and it is put back there. The broker's committed position is the only
+truth about what is done: after a commit whose answer was lost, memory may be wrong, the broker is not.
+
+An *epoch* separates what was read before such a break from what comes after it: batches of an older epoch are dropped.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streamtag.stream import faultpoints
+from streamtag.stream.calls import Calls
+from streamtag.stream.client_log import ClientLog
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.processor import Partition
+from streamtag.stream.start import Start, StartResolver, pack
+from streamtag.stream.trouble import Trouble
+from streamtag.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_BROKER_CALL_S = 2.0
+_RETRY_S = 0.25  # between two attempts to learn a position
+_REJOIN_S = 1.0
+# Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
+_RELEASED_S = 90.0
+
+
+class Owner(Protocol):
+    """What a member tells the runner; called on the polling thread."""
+
+    def assigned(self, starts: Mapping[Partition, Start]) -> None:
+        """These partitions are read from here on."""
+        ...
+
+    def finish(self, budget_s: float) -> bool:
+        """End the open transaction now, within the budget; False where it was doomed instead."""
+        ...
+
+    def lost(self) -> None:
+        """The open transaction, if any, must never commit."""
+        ...
+
+    def released(self, partitions: Collection[Partition]) -> None:
+        """These partitions are no longer read (they may come back through `assigned`)."""
+        ...
+
+
+class Member:
+    """A consumer in its group. On the polling thread only, but for the attributes.
+
+    Args:
+        options: of the loop.
+        metrics: counts rebalances.
+        owner: told about partitions that come and go.
+        trouble: takes note of errors.
+        calls: served while waiting to join.
+        drop: called as an epoch ends: drops what was read before, and resumes what was paused (librdkafka would put
+            a partition back paused).
+        stopping: true when waiting shall end.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        metrics: Metrics,
+        owner: Owner,
+        trouble: Trouble,
+        calls: Calls,
+        *,
+        drop: Callable[[], None],
+        stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._owner = owner
+        self._trouble = trouble
+        self._calls = calls
+        self._drop = drop
+        self._stopping = stopping
+        self._clock = clock
+        self._unresolved: set[Partition] = set()
+        self._reading: dict[Partition, int] = {}  # partition to the partition count of its topic at the first start
+        self._retry_at = 0.0
+        self._join_by = 0.0  # a name that another member holds later than that is held by a twin
+        self.epoch = 0
+        self.metadata: object = None
+        """Membership, as of the last poll."""
+        self.id = ""
+        """Given by the group; empty before it has answered."""
+        self.consumer = self._connect()
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Asks to become a member."""
+        self._join_by = self._clock() + _RELEASED_S
+        self._subscribe()
+
+    def leave(self) -> None:
+        """Leaves (a static member keeps its place); revocation is reported once more."""
+        self.consumer.close()
+
+    def keep(self) -> None:
+        """To be called after every poll: takes up partitions whose position is known by now.
+
+        Raises:
+            StreamtagError: the client has failed for good.
+        """
+        if self._trouble.unreleased() and self._clock() < self._join_by:
+            self._replace_consumer()
+        self._trouble.check()
+        self._resolve()
+        self.metadata = self.consumer.consumer_group_metadata()
+        self.id = self.consumer.memberid() or ""
+
+    def counts(self) -> tuple[int, int]:
+        """How many partitions are read, and how many are assigned but wait for their position."""
+        return len(self._reading), len(self._unresolved)
+
+    def commit_metadata(self, partition: Partition, metadata: str) -> str:
+        """Metadata of a commit, as `streamtag.stream.start` wants it."""
+        return pack(self._reading.get(partition, 0), metadata)
+
+    def commit(self, positions: list[TopicPartition]) -> None:
+        """Commits and waits for the answer; raises KafkaException."""
+        for result in self.consumer.commit(offsets=positions, asynchronous=False) or ():
+            if result.error is not None:
+                raise KafkaException(result.error)
+
+    def _connect(self) -> Consumer:
+        config = {**self._options.consumer_config(), "error_cb": lambda error: self._trouble.note(error, "client")}
+        return Consumer(config, logger=ClientLog(log))
+
+    def _subscribe(self) -> None:
+        self.consumer.subscribe(
+            list(self._options.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _replace_consumer(self) -> None:
+        """Tries again to become a static member.
+
+        With KIP-848 the broker refuses one while another of its name has not left, which is fatal to the client. A
+        predecessor that was killed leaves with the end of its session; a twin never does.
+        """
+        log.warning("another member has this group_instance_id, waiting for its session to end")
+        self.consumer.close()
+        self._calls.serve_while(lambda: not self._stopping(), _REJOIN_S)
+        self._trouble.survived()
+        self.consumer = self._connect()
+        self._subscribe()
+
+    # -- partitions --------------------------------------------------------------------------------------------------
+
+    def break_off(self) -> None:
+        """Begins a new epoch: drops what is queued and reads all assigned partitions from their commits.
+
+        Whatever transaction is still open covers positions that are about to be read again: it must not commit.
+        """
+        self.epoch += 1
+        self._owner.lost()
+        self._drop()
+        if self._reading:
+            self.consumer.incremental_unassign([TopicPartition(t, p) for t, p in self._reading])
+            self._unresolved |= set(self._reading)
+            self._owner.released(list(self._reading))
+            self._reading.clear()
+
+    def _resolve(self) -> None:
+        """Puts partitions whose position is known by now into the consumer. Never waits long: others are read on."""
+        if not self._unresolved or self._clock() < self._retry_at:
+            return
+        wanted = list(self._unresolved)
+        resolver = StartResolver(self.consumer, self._options.start, timeout_s=_BROKER_CALL_S)
+        try:
+            starts = resolver.resolve(wanted)
+            first = [
+                TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
+            ]
+            if first:  # an idle partition keeps its start, and later ones know that the group has started
+                self.commit(first)
+        except KafkaException as exception:
+            # E.g. the predecessor's transaction is still open, or the broker is away: try again soon.
+            self._trouble.note(exception.args[0], "asking for positions")
+            self._retry_at = self._clock() + _RETRY_S
+            return
+        self._unresolved -= set(wanted)
+        faultpoints.reached("resolve.after")
+        for (topic, index), start in starts.items():
+            self._report(topic, index, start)
+            self._reading[topic, index] = start.partitions
+        self._owner.assigned(starts)
+        self.consumer.incremental_assign([TopicPartition(t, p, s.position) for (t, p), s in starts.items()])
+        self._trouble.over()
+        self._metrics.set("streamtag.partitions.assigned", len(self._reading))
+
+    def _report(self, topic: str, index: int, start: Start) -> None:
+        where = {"topic": topic, "partition": index, "position": start.position}
+        if start.expired:
+            self._metrics.add("streamtag.input.expired", start.expired, topic=topic)
+            log.error("records expired before they were read", extra={**where, "records": start.expired})
+        if start.rewound:
+            log.error("the committed position lies beyond the log: topic created anew? reading it whole", extra=where)
+        log.info("reading partition", extra=where)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign([])  # acknowledged; read once the position is known
+        self._unresolved |= {(p.topic, p.partition) for p in partitions}
+        self._retry_at = self._join_by = 0.0
+        self._metrics.add("streamtag.rebalances", kind="assigned")
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        started = self._clock()
+        faultpoints.reached("revoke.before")
+        self.epoch += 1  # first: nothing more of the old epoch is begun
+        if not self._owner.finish(self._options.revoke_budget_ms / 1000):
+            self._metrics.add("streamtag.revoke.overruns")
+            log.warning("revoke overran its budget, the open transaction will be undone")
+        self._give_up(consumer, partitions, "revoked")
+        faultpoints.reached("revoke.after")
+        self._metrics.record("streamtag.revoke.duration", self._clock() - started)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("lost membership of the group", extra={"partitions": len(partitions)})
+        self._give_up(consumer, partitions, "lost")
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], kind: str) -> None:
+        gone = {(p.topic, p.partition) for p in partitions}
+        self._drop()
+        consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
+        self._unresolved -= gone
+        self._owner.released(gone)
+        for partition in gone:
+            self._reading.pop(partition, None)
+        self._metrics.add("streamtag.rebalances", kind=kind)
+        self._metrics.set("streamtag.partitions.assigned", len(self._reading))
+        # What stays was in the dropped queue, too: read it again from its commits.
+        self.break_off()

@@ -1,0 +1,288 @@
+"""The processing thread: takes batches, has them processed, and ends each transaction one way or the other.
+
+A transaction is opened with the first batch and closed after ``commit_interval_ms``; any doubt undoes it: abort,
+rewind to what the broker says is committed, redo.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Message
+
+from streamtag.stream import faultpoints
+from streamtag.stream.backoff import back_off, wait
+from streamtag.stream.delivery_sink import DeliverySink
+from streamtag.stream.open_transaction import OpenTransaction
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.processor import Commit, Hold, Partition, Processor
+from streamtag.stream.sink import Sink, TwinError, Undone
+from streamtag.stream.source import Batch, Source
+from streamtag.stream.transaction_sink import TransactionSink
+from streamtag.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# The same failure this often without a commit between: not weather but a bug; let the orchestrator see it.
+_MAX_FAILURES = 5
+_HELD_LOOK_S = 0.1
+# Undone this often without a commit between: told, as nothing gets done.
+_TELL_UNDONE = 3
+# A commit or abort that takes longer is told, too.
+_TELL_ENDING_S = 1.0
+
+
+class Processing:
+    """Runs one `Processor` on a thread of its own.
+
+    Args:
+        options: of the loop.
+        processor: called on this thread only.
+        metrics: where the loop reports.
+        source: where batches come from, and who rewinds.
+        transaction: what is open; shared with the polling thread.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        processor: Processor,
+        metrics: Metrics,
+        source: Source,
+        transaction: OpenTransaction,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._processor = processor
+        self._metrics = metrics
+        self._source = source
+        self._open = transaction
+        self._clock = clock
+        self._stop = threading.Event()
+        self._abandon = threading.Event()
+        self._finish = threading.Event()  # asked: end the open transaction now
+        self._ending_since: float | None = None  # a commit or abort is under way
+        self._failures = 0  # of the processor, since the last commit
+        self._undone = 0  # transactions, since the last commit
+        self._cause = ""  # of the last one undone
+        self._sink = self._make_sink()
+        self._thread = threading.Thread(target=self._run, name="processing", daemon=True)
+        self.steps = 0
+        """Moves with every step."""
+        self.held: str | None = None
+        """Why nothing is processed."""
+        self.failure: BaseException | None = None
+        """What ended the thread."""
+
+    def _make_sink(self) -> Sink:
+        if self._options.delivery == "exactly_once":
+            return TransactionSink(
+                self._options,
+                self._metrics,
+                group_metadata=self._membership,
+                stopping=self._giving_up,
+                clock=self._clock,
+            )
+        return DeliverySink(
+            self._options, self._metrics, commit_positions=self._source.commit_positions, stopping=self._giving_up
+        )
+
+    # -- other threads -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Asks for the end; the open transaction is committed first. Safe in a signal handler."""
+        self._stop.set()
+
+    def stopping(self) -> bool:
+        """Whether the end was asked for, or has come by itself."""
+        return self._stop.is_set() or self.failure is not None
+
+    def abandon(self) -> None:
+        """Asks for the end at once; the open transaction is left to be undone."""
+        self._abandon.set()
+
+    def finish(self) -> None:
+        """Asks to end the open transaction, now."""
+        self._finish.set()
+
+    def finishing(self) -> bool:
+        """Whether what `finish` asked for is still to be done."""
+        return self._finish.is_set() and self.alive()
+
+    def give_up_finishing(self) -> None:
+        """The open transaction is doomed instead."""
+        self._finish.clear()
+
+    def ending_s(self) -> float:
+        """How long the commit or abort that is under way has taken; 0 when none is."""
+        since = self._ending_since
+        return 0.0 if since is None else self._clock() - since
+
+    def trouble(self) -> str | None:
+        """Why nothing gets committed, or None."""
+        ending_s = self.ending_s()
+        if ending_s > _TELL_ENDING_S:
+            return f"a commit or abort has been waiting for Kafka for {ending_s:.0f} s"
+        if self._undone >= _TELL_UNDONE:
+            return f"{self._undone} transactions in a row undone, the last: {self._cause}"
+        return None
+
+    # -- this thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            # At once, not with the first batch: readers and new owners wait for what a predecessor left open.
+            self._settle()
+            while not self._stop.is_set():
+                self._step()
+            self._guarded(self._commit)
+        except BaseException as error:  # noqa: BLE001 - handed to the polling thread, which raises it
+            self.failure = error
+            log.error("processing ended", extra={"error": f"{type(error).__name__}: {error}"})
+        finally:
+            self._sink.close()  # aborts what is still open, or readers would wait for its timeout
+
+    def _step(self) -> None:
+        """One turn: hold, or a batch, or a commit that is due."""
+        self.steps += 1
+        if self._finish.is_set():
+            self._guarded(self._commit)
+            self._finish.clear()
+        elif self._must_hold():
+            self._guarded(self._commit)
+            wait(_HELD_LOOK_S, self._interrupted)
+        else:
+            batch = self._next_batch()
+            if batch is not None:
+                self._guarded(lambda: self._process(batch))
+            if self._open and (self._due_in() <= 0 or self._processor.full()):
+                self._guarded(self._commit)
+
+    def _next_batch(self) -> Batch | None:
+        started = self._clock()
+        patience = max(0.001, self._due_in()) if self._open else _HELD_LOOK_S
+        try:
+            return self._source.batches.get(timeout=min(patience, _HELD_LOOK_S))
+        except queue.Empty:
+            return None
+        finally:
+            self._metrics.add("streamtag.loop.time", self._clock() - started, phase="wait")
+
+    def _process(self, batch: Batch) -> None:
+        if batch.epoch != self._source.member.epoch:
+            return
+        if not self._open:
+            self._sink.open()
+            self._open.begin(batch.epoch)
+        faultpoints.reached("produce.before")
+        self._sink.produce(self._processor.process(batch.records))
+        faultpoints.reached("produce.after")
+        self._open.advance(_ends(batch.records))
+
+    def _commit(self) -> None:
+        """Closes the open transaction: what was counted goes out with it, then positions."""
+        if not self._open:
+            return
+        started = self._ending_since = self._clock()
+        covered = self._open.covered()
+        if covered:
+            self._sink.produce(self._processor.close(covered))
+            faultpoints.reached("summaries.after")
+        commits = self._processor.commits(covered) if covered else {}
+        metadata = self._source.member.commit_metadata
+        self._sink.commit({p: Commit(c.position, metadata(p, c.metadata)) for p, c in commits.items()})
+        self._open.committed()
+        self._processor.committed()
+        self._ending_since = None
+        self._failures = self._undone = 0
+        took = self._clock() - started
+        self._metrics.add("streamtag.loop.time", took, phase="commit")
+        self._metrics.record("streamtag.commit.duration", took)
+        self._metrics.set("streamtag.commit.time", time.time())
+
+    def _membership(self) -> object:
+        """Group metadata for a commit; refuses for a doomed transaction."""
+        return self._open.unless_doomed(lambda: self._source.member.metadata)
+
+    def _giving_up(self) -> bool:
+        self.steps += 1  # waiting for the broker is not being stuck: a restart would not help
+        return self._abandon.is_set()
+
+    def _interrupted(self) -> bool:
+        return self._stop.is_set() or self._finish.is_set()
+
+    def _due_in(self) -> float:
+        return self._options.commit_interval_ms / 1000 - self._open.age_s()
+
+    def _must_hold(self) -> bool:
+        reason = self._processor.held()
+        if reason != self.held:
+            log.info("held" if reason else "no longer held", extra={"reason": reason or ""})
+            self._metrics.set("streamtag.held", int(reason is not None))
+        self.held = reason
+        return reason is not None
+
+    # -- undoing -----------------------------------------------------------------------------------------------------
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Runs ``work``; whatever goes wrong undoes the open transaction. Never half of it stays."""
+        try:
+            work()
+        except Undone as undone:
+            self._undo(undone.cause)
+        except Hold as hold:
+            self._undo("held")
+            log.error("processing stops", extra={"reason": str(hold)})
+        except TwinError:
+            raise
+        except Exception:
+            self._failures += 1
+            if self._failures >= _MAX_FAILURES:
+                raise
+            log.exception("processing failed, undoing and redoing", extra={"attempt": self._failures})
+            self._undo("processor")
+
+    def _undo(self, cause: str) -> None:
+        """Abort, settle what became of the transaction, forget, rewind; the records come again."""
+        log.warning("transaction undone", extra={"cause": cause})
+        self._metrics.add("streamtag.rewinds", cause=cause)
+        if self._ending_since is None:
+            self._ending_since = self._clock()
+        self._sink.abort()
+        self._settle()
+        self._open.undone()
+        self._processor.undo()
+        rewound = self._source.rewind()
+        while not (rewound.done() or self._giving_up()):
+            time.sleep(0.001)
+        self._ending_since = None
+        self._cause = cause
+        self._undone += 1
+        if self._undone > 1:  # not the first of its kind: slow down
+            back_off(self._undone - 2, self._interrupted, first_s=0.2, most_s=5.0)
+
+    def _settle(self) -> None:
+        """Waits until no transaction is in doubt, so that the broker's committed positions are final."""
+        while not self._abandon.is_set():
+            with contextlib.suppress(Undone):
+                self._sink.settle()
+                return
+
+
+def _ends(records: Iterable[Message]) -> dict[Partition, int]:
+    """Position after the last record of each partition."""
+    # A later record of a partition replaces an earlier one.
+    return {(m.topic(), m.partition()): m.offset() + 1 for m in records}  # type: ignore[misc,operator] # consumed

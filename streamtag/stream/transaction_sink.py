@@ -1,0 +1,189 @@
+"""Exactly once: outputs and positions in one Kafka transaction (KIP-447)."""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from streamtag.stream import faultpoints
+from streamtag.stream.backoff import back_off
+from streamtag.stream.client_log import ClientLog
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.overdue import OverdueError, call_within
+from streamtag.stream.processor import Commit, Output, Partition
+from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue
+from streamtag.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# librdkafka's send_offsets_to_transaction ignores its timeout when the group coordinator goes away under it, and can
+# hang for ever after the broker is back (librdkafka #5456). Past this it is given up, together with its producer.
+_OVERDUE_S = 3.0
+
+
+class TransactionSink:
+    """Exactly once: outputs and positions in one Kafka transaction (KIP-447).
+
+    Args:
+        options: of the loop.
+        metrics: outcomes are counted here.
+        group_metadata: the consumer's current membership, captured by the polling thread; commits of a member that
+            has been superseded are refused by the broker.
+        stopping: true when the process gives up waiting.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        metrics: Metrics,
+        *,
+        group_metadata: Callable[[], object],
+        stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._group_metadata = group_metadata
+        self._stopping = stopping
+        self._clock = clock
+        self._producer: Producer | None = None
+        self._begun = False
+        self._fenced_at: float | None = None
+
+    def open(self) -> None:
+        """Begins a transaction, after making the producer where there is none yet."""
+        self.settle()
+        assert self._producer is not None, "settle() makes one"
+        faultpoints.reached("begin.before")
+        self._attempt(self._producer.begin_transaction)
+        self._begun = True
+        faultpoints.reached("begin.after")
+
+    def produce(self, outputs: Iterable[Output]) -> None:
+        """Queues records."""
+        assert self._producer is not None, "open() comes first"
+        enqueue(self._producer, outputs, self._stopping)
+
+    def commit(self, commits: Mapping[Partition, Commit]) -> None:
+        """Sends positions into the transaction and commits it."""
+        assert self._producer is not None, "open() comes first"
+        offsets = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
+        producer, metadata = self._producer, self._group_metadata()
+        faultpoints.reached("offsets.before")
+        self._attempt(
+            lambda: call_within(
+                _OVERDUE_S,
+                lambda: producer.send_offsets_to_transaction(offsets, metadata, CALL_S),
+                self._stopping,
+            )
+        )
+        faultpoints.reached("offsets.after")
+        faultpoints.reached("commit.before")
+        self._attempt(lambda: producer.commit_transaction(CALL_S))
+        faultpoints.reached("commit.after")
+        self._begun = False
+        self._fenced_at = None
+        self._metrics.add("streamtag.transactions", outcome="committed")
+
+    def abort(self) -> None:
+        """Aborts the open transaction; a producer that cannot even do that is replaced at the next `open`."""
+        if self._producer is None or not self._begun:
+            return
+        producer = self._producer
+        faultpoints.reached("abort.before")
+        try:
+            self._attempt(lambda: producer.abort_transaction(CALL_S))
+            self._metrics.add("streamtag.transactions", outcome="aborted")
+        except Undone as undone:
+            log.warning("abort failed, making a new producer", extra={"cause": undone.cause})
+            self._discard()
+        self._begun = False
+        faultpoints.reached("abort.after")
+
+    def settle(self) -> None:
+        """Makes a producer where there is none: its start ends whatever its predecessor left open."""
+        if self._producer is None:
+            self._producer = self._connect()
+            faultpoints.reached("connect.after")
+
+    def close(self) -> None:
+        """Aborts what is open and lets go of the producer."""
+        self.abort()
+        self._discard()
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        """Repeats a retriable call until it succeeds; anything else ends the transaction."""
+        for attempt in itertools.count():
+            try:
+                call()
+            except OverdueError:
+                log.warning("the client hangs, making a new producer")
+                self._metrics.add("streamtag.kafka.errors", code="overdue")
+                self._discard()
+                self._begun = False
+                raise Undone("overdue") from None
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                self._metrics.add("streamtag.kafka.errors", code=error.name())
+                if error.fatal():
+                    self._fenced(error)
+                elif not error.retriable():
+                    raise Undone(error.name()) from None
+                elif self._stopping():
+                    raise Undone("stopping") from None
+                back_off(attempt, self._stopping, first_s=0.01, most_s=0.25)
+            else:
+                return
+
+    def _fenced(self, error: KafkaError) -> None:
+        """Fatal: this producer is finished. A new one takes over, unless that has just been tried.
+
+        A broker that is frozen or dead for longer than the transaction timeout fences us as a twin would; but only a
+        twin does so again sooner than any timeout could.
+        """
+        now = self._clock()
+        again = self._fenced_at is not None and now - self._fenced_at < self._options.transaction_timeout_ms / 1000
+        self._fenced_at = now
+        self._metrics.add("streamtag.transactions", outcome="fenced")
+        self._discard()
+        self._begun = False
+        if again and error.code() == KafkaError._FENCED:
+            raise TwinError(
+                f"fenced twice at once: another process uses transactional.id {self._options.transactional_id!r}",
+                hint="Give each worker its own tagger.slot, or none: then it takes one by file lock in state_dir.",
+            )
+        log.warning("producer fenced, making a new one", extra={"error": error.name()})
+        raise Undone("fenced")
+
+    def _connect(self) -> Producer:
+        """A producer that has ended its predecessor's transaction; waits for the broker as long as it takes."""
+        producer = self._make_producer()
+        attempt = 0
+        while True:
+            try:
+                producer.init_transactions(CALL_S * 5)
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                self._metrics.add("streamtag.kafka.errors", code=error.name())
+                if self._stopping():
+                    raise Undone("stopping") from None
+                if not error.retriable():  # e.g. fenced while we were getting ready, or not authorised
+                    log.error("cannot start transactions, retrying", extra={"error": error.str()})
+                    producer = self._make_producer()
+                elif attempt % 6 == 0:
+                    log.warning("waiting for Kafka to start transactions", extra={"error": error.str()})
+                back_off(attempt, self._stopping, first_s=0.1, most_s=1.0 if error.retriable() else 10.0)
+                attempt += 1
+            else:
+                return producer
+
+    def _make_producer(self) -> Producer:
+        return Producer(self._options.producer_config(), logger=ClientLog(log))
+
+    def _discard(self) -> None:
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None

@@ -1,0 +1,67 @@
+"""What is wrong between the consumer and the brokers, and whether it is over."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from streamtag.errors import StreamtagError
+from streamtag.telemetry.metrics import Metrics
+from streamtag.telemetry.repeats import Repeats
+
+log = logging.getLogger(__name__)
+
+_DOUBT_S = 3.0
+_UNRELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
+
+
+class Trouble:
+    """Takes note of errors; most pass by themselves, as the client retries.
+
+    Args:
+        metrics: counts errors.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._doubted_until = 0.0
+        self._repeats = Repeats()
+        self._fatal: KafkaError | None = None
+        self.reason: str | None = None
+        """The last trouble that is not over, None while all is well."""
+
+    def note(self, error: KafkaError, doing: str) -> None:
+        """Counts, tells and remembers ``error``."""
+        left_out = self._repeats.left_out(error.code())
+        if left_out is not None:
+            extra = {"doing": doing, "error": error.str(), "left_out": left_out}
+            log.warning("Kafka trouble, going on by itself", extra=extra)
+        self.reason = error.str()
+        if error.fatal() or error.code() == KafkaError._FATAL:  # the latter in place of a message
+            self._fatal = error
+        self._metrics.add("streamtag.kafka.errors", code=error.name())
+
+    def over(self) -> None:
+        """The broker has answered."""
+        if self._clock() >= self._doubted_until:
+            self.reason = None
+
+    def check(self) -> None:
+        """Raises StreamtagError where the consumer has failed for good."""
+        if self._fatal is not None:
+            raise StreamtagError(
+                f"the Kafka consumer has failed for good: {self._fatal.str()}",
+                hint="A new process can go on. Each worker needs a tagger.group_instance_id of its own, or none.",
+            )
+
+    def unreleased(self) -> bool:
+        """Whether the consumer has failed because a static member of its name has not left the group yet."""
+        return self._fatal is not None and _UNRELEASED in self._fatal.str()
+
+    def survived(self) -> None:
+        """The consumer that has failed is replaced; only time shows whether the next one fares better."""
+        self._fatal = None
+        self._doubted_until = self._clock() + _DOUBT_S
