@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 from pipeline import Ledger
 from services import MIB, Kafka, MakeTopics, Redis, Topics, create_topics, delete_topics
 from tiny_bundle import build_tiny_bundle
@@ -17,6 +18,10 @@ from workers import Fleet
 
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
