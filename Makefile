@@ -48,7 +48,7 @@ format: $(DEV) ## Let ruff format, and mend what it can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: services ## Compare plain loop, worker and Faust on a real Kafka; writes reports/bench.json
+bench: services ## Compare the worker with its floors and with other frameworks; ARGS=all measures everything
 	$(PY) -m tests.bench $(ARGS)
 
 faults: services ## Hurt a real pipeline at random moments and check every outcome; writes reports/
@@ -61,12 +61,14 @@ docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-  --no-annotate --custom-compile-command "make constraints" pyproject.toml requirements/build.in
+  --no-annotate --custom-compile-command "make constraints"
+SOURCES := pyproject.toml requirements/build.in
 
 constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(PIP_INSTALL) uv
-	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt
-	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt
+	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt $(SOURCES)
+	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt $(SOURCES)
+	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 
 dist: $(DEV) ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

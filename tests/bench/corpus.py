@@ -12,12 +12,14 @@ import msgspec
 
 TEXTS = 66_000
 """Distinct texts. More than a cache could remember, fewer than the events of a run: real streams repeat themselves."""
+MEAN_CHARS = 180
+"""Characters of a text, on average, where nothing else is asked for."""
 
 _SEED = 20_261_123
 _WORDS = Path(__file__).with_name("words.txt")
-# Characters of a text: log-normal, many short ones and a long tail, as comments have.
-_MEAN_CHARS, _SIGMA, _SHORTEST, _LONGEST = 180.0, 0.75, 12, 1_500
-_MU = math.log(_MEAN_CHARS) - _SIGMA**2 / 2
+# Characters of a text: log-normal, many short ones and a long tail, as comments have. None is longer than the worker
+# takes (events.max_text_chars).
+_SIGMA, _SHORTEST, _LONGEST_OVER_MEAN, _MOST = 0.75, 12, 1_500 / MEAN_CHARS, 19_900
 _NON_ASCII_SHARE = 0.15
 _SENTENCE_ENDS = (". ", ". ", ". ", "! ", "? ", ", ", ", ", "; ", "\n")
 
@@ -34,19 +36,22 @@ class Event(NamedTuple):
 
 
 class Corpus:
-    """`TEXTS` distinct texts, and the events made of them.
+    """Distinct texts, and the events made of them.
+
+    Args:
+        chars: mean length; of long texts there are fewer than `TEXTS`, so that all together are no longer.
 
     Attributes:
         texts: in the order in which events use them.
         sha256: of the texts, one a line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chars: int = MEAN_CHARS) -> None:
         random_ = random.Random(_SEED)
         # A dict keeps order and drops doubles.
         found: dict[str, None] = {}
-        while len(found) < TEXTS:
-            found[_text(random_)] = None
+        while len(found) < TEXTS * MEAN_CHARS // max(chars, MEAN_CHARS):
+            found[_text(random_, chars)] = None
         self.texts = list(found)
         digest = hashlib.sha256()
         for text in self.texts:
@@ -75,8 +80,10 @@ class Corpus:
         }
 
 
-def _text(random_: random.Random) -> str:
-    wanted = min(_LONGEST, max(_SHORTEST, random_.lognormvariate(_MU, _SIGMA)))
+def _text(random_: random.Random, mean: int) -> str:
+    mu = math.log(mean) - _SIGMA**2 / 2
+    longest = min(_MOST, mean * _LONGEST_OVER_MEAN)
+    wanted = min(longest, max(_SHORTEST, random_.lognormvariate(mu, _SIGMA)))
     elsewhere = random_.choice(_ELSEWHERE) if random_.random() < _NON_ASCII_SHARE else None
     parts: list[str] = []
     length, capital = 0, random_.random() < 0.8

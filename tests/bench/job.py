@@ -7,6 +7,8 @@ import msgspec
 
 from streamtag.domain.thresholds import ThresholdSet
 
+from .corpus import MEAN_CHARS
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one peer; given to its process as a JSON file.
@@ -15,10 +17,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         bundle: directory of the model.
         thresholds: label to cut-off.
         events: how many.
-        output: topic of tag events; of the plain loop, the file they are written to.
+        chars: mean length of their texts.
+        output: topic of tag events; for the plain loop the file to write them to, for the floors the file to read.
         bootstrap: Kafka; empty for the plain loop.
         input: topic of content events.
         group: consumer group, new in every run.
+        commit_interval_ms: between two commits, for peers that can be told.
     """
 
     bundle: str
@@ -28,11 +32,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: str = ""
     input: str = ""
     group: str = ""
+    chars: int = MEAN_CHARS
+    commit_interval_ms: int = 100
 
-    def command(self, module: str, path: Path) -> list[str]:
+    def command(self, module: str, path: Path, *, python: str = sys.executable) -> list[str]:
         """Writes the job to ``path``; returns the command that has ``module`` of this package do it."""
         path.write_bytes(msgspec.json.encode(self))
-        return [sys.executable, "-m", f"{__package__}.{module}", str(path)]
+        return [python, "-m", f"{__package__}.{module}", str(path)]
 
     @property
     def threshold_set(self) -> ThresholdSet:

@@ -1,4 +1,4 @@
-"""Peer A: the tagger's own steps in a loop, without Kafka. The floor that the worker is compared with.
+"""The plain loop: the tagger's own steps, without Kafka. What the worker is compared with.
 
 The steps are the functions that the worker calls, over batches of the worker's size. A record is built before the
 clock starts. In ``featurise`` is all of `streamtag.tagger.infer` but the graph: sorting by length, hashing, padding,
@@ -119,7 +119,7 @@ def run(job: Job) -> dict[str, float]:
     loop = PlainLoop(job)
     measured, seen, before = 0, 0, loop.clock.spent
     with Path(job.output).open("wb") as output:
-        for batch in batches(Corpus().events(job.events), loop.batch_size):
+        for batch in batches(Corpus(job.chars).events(job.events), loop.batch_size):
             if not measured and seen >= job.events * FROM_SHARE:
                 before = dict(loop.clock.spent)
                 measured = job.events - seen

@@ -1,4 +1,8 @@
-"""What a run says: a table for people, one JSON document for machines."""
+"""What a run says: tables for people, one JSON document for machines.
+
+``reports/bench.json`` has one section a measurement, each with its own date, machine and versions, and at its top the
+headline figures of all of them. A measurement replaces its own section and headline figures; the others stay.
+"""
 
 import importlib.metadata
 import os
@@ -8,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import confluent_kafka
 import msgspec
@@ -15,19 +20,41 @@ from rich.console import Console
 from rich.table import Table
 
 from .cpu import machine_facts
-from .plain import STEPS
 
-REPORTS = Path("reports")
-PEERS = {
-    "plain": "plain loop, no Kafka",
-    "exactly_once": "streamtag tagger, exactly_once",
-    "at_least_once": "streamtag tagger, at_least_once",
-    "faust": "Faust, event by event",
-}
+REPORT = Path("reports/bench.json")
 _PACKAGES = ("streamtag", "confluent-kafka", "onnxruntime", "numpy", "msgspec", "faust-streaming", "aiokafka", "redis")
 
-Rounds = Sequence[Mapping[str, Mapping[str, float]]]
-# Wide enough for the table where no terminal says how wide it is.
+
+Spreads = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Of several rounds: peer to figure to least, median and largest."""
+
+
+class Goal(NamedTuple):
+    """What a headline figure should be."""
+
+    at_least: bool
+    bound: float
+
+    def met(self, value: float) -> bool:
+        """Whether ``value`` is what it should be."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
+
+
+GOALS = {
+    "worker_over_plain": Goal(False, 1.4),
+    "plain_over_floors": Goal(False, 1.3),
+    "faust_over_worker": Goal(True, 15),
+    "quix_over_worker": Goal(True, 4.5),
+    "kstreams_over_worker": Goal(True, 2),
+    "half_load_p99_ms": Goal(False, 150),
+    "threshold_live_p99_ms": Goal(False, 250),
+    "rss_mb": Goal(False, 300),
+}
+
+# Wide enough for the tables where no terminal says how wide it is.
 console = Console(width=None if sys.stdout.isatty() else 120)
 
 
@@ -36,14 +63,14 @@ def say(line: str) -> None:
     console.print(line, markup=False, highlight=False)
 
 
-def one_line(found: Mapping[str, Mapping[str, float]]) -> str:
-    """The main figure of each peer."""
-    return ", ".join(f"{peer} {main_figure(peer, figures):.1f} µs" for peer, figures in found.items())
-
-
-def main_figure(peer: str, figures: Mapping[str, float]) -> float:
-    """CPU µs per event."""
-    return figures["plain_us" if peer == "plain" else "us"]
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; the first column holds words, the others numbers."""
+    shown = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -52,6 +79,13 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         "min": round(min(values), 3),
         "median": round(statistics.median(values), 3),
         "max": round(max(values), 3),
+    }
+
+
+def spreads(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> Spreads:
+    """`spread` of every figure of every peer, over the rounds."""
+    return {
+        peer: {name: spread([r[peer][name] for r in rounds]) for name in figures} for peer, figures in rounds[0].items()
     }
 
 
@@ -67,55 +101,35 @@ def origin() -> dict[str, object]:
     }
 
 
-def document(facts: Mapping[str, object], rounds: Rounds) -> dict[str, object]:
-    """Medians first, then spread, facts and every round."""
-    spreads = {peer: {name: spread([r[peer][name] for r in rounds]) for name in rounds[0][peer]} for peer in PEERS}
-    us = {peer: spreads[peer]["plain_us" if peer == "plain" else "us"]["median"] for peer in PEERS}
-    return {
-        "plain_us": us["plain"],
-        "worker_us": us["exactly_once"],
-        "worker_at_least_once_us": us["at_least_once"],
-        "faust_us": us["faust"],
-        "worker_over_plain": round(us["exactly_once"] / us["plain"], 3),
-        "worker_at_least_once_over_plain": round(us["at_least_once"] / us["plain"], 3),
-        "faust_over_worker": round(us["faust"] / us["exactly_once"], 2),
-        **{f"{step}_us": spreads["plain"][f"{step}_us"]["median"] for step in STEPS},
-        "spread": spreads,
-        **origin(),
-        **facts,
-        "rounds": list(rounds),
+def save(section: str, found: Mapping[str, object], headline: Mapping[str, float], *, report: Path = REPORT) -> None:
+    """Puts a measurement into the report, and prints its headline figures with their goals.
+
+    Args:
+        section: name of the measurement.
+        found: all of it; date, machine and versions are added here.
+        headline: the figures that stand at the top of the report, under names that no other section uses.
+        report: the file.
+    """
+    before: dict[str, Any] = msgspec.json.decode(report.read_bytes()) if report.exists() else {}
+    sections = before.get("sections")
+    if sections is None:  # not there, or of the time before sections
+        before, sections = {}, {}
+    top = {name: value for name, value in before.items() if name not in ("goals", "sections")}
+    after = {
+        **top,
+        **headline,
+        "goals": {name: str(goal) for name, goal in GOALS.items()},
+        "sections": {**sections, section: {**origin(), **found}},
     }
+    report.parent.mkdir(exist_ok=True)
+    written = report.with_suffix(".new")
+    written.write_bytes(msgspec.json.format(msgspec.json.encode(after)) + b"\n")
+    written.replace(report)
+    for name, value in headline.items():
+        say(f"{name} {value:g}{_against_goal(name, value)}")
+    say(f"section {section!r} written to {report}")
 
 
-def show(found: Mapping[str, object]) -> None:
-    """The table."""
-    spreads: Mapping[str, Mapping[str, Mapping[str, float]]] = found["spread"]  # type: ignore[assignment]
-    plain = spreads["plain"]["plain_us"]["median"]
-    table = Table(title="CPU time per event: median of the rounds (least – largest)", title_justify="left")
-    for column in ("", "µs/event", "× plain", "events/s", "broker µs", "RSS MiB", "others, cores"):
-        table.add_column(column, justify="left" if not column else "right")
-    for peer, words in PEERS.items():
-        figures = spreads[peer]
-        main = figures["plain_us" if peer == "plain" else "us"]
-        cells = [f"{main['median']:.1f} ({main['min']:.1f} – {main['max']:.1f})", f"{main['median'] / plain:.2f}"]
-        if peer != "plain":
-            cells += [f"{figures['events_per_s']['median']:,.0f}", f"{figures['broker_us']['median']:.1f}"]
-            cells += [f"{figures['rss_mib']['median']:.0f}", f"{figures['others_cores']['max']:.2f}"]
-        table.add_row(words, *cells)
-        if peer == "plain":
-            for step in STEPS:
-                one = figures[f"{step}_us"]
-                table.add_row(f"  {step}", f"{one['median']:.1f} ({one['min']:.1f} – {one['max']:.1f})")
-    console.print(table)
-    say(
-        f"worker / plain {found['worker_over_plain']} (goal: at most 1.6), "
-        f"Faust / worker {found['faust_over_worker']} (goal: at least 10); outputs of all peers are equal."
-    )
-
-
-def write(name: str, found: Mapping[str, object]) -> Path:
-    """Writes ``reports/<name>.json``."""
-    REPORTS.mkdir(exist_ok=True)
-    path = REPORTS / f"{name}.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    return path
+def _against_goal(name: str, value: float) -> str:
+    goal = GOALS.get(name)
+    return "" if goal is None else f" (goal: {goal}; {'met' if goal.met(value) else 'missed'})"

@@ -1,33 +1,48 @@
+from pathlib import Path
+
+import msgspec
 import pytest
 from bench import report
-from bench.plain import STEPS
 from bench.propagation import Change, contradictions, percentile
 
-PLAIN = {"plain_us": 20.0, **{f"{step}_us": 4.0 for step in STEPS}}
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "reports" / "bench.json"
 
 
-def peer(us: float) -> dict[str, float]:
-    return {"us": us, "events_per_s": 1e6 / us, "broker_us": 1.0, "others_cores": 0.0, "rss_mib": 100.0}
+def test_a_measurement_replaces_its_own_section_and_figures_only(file: Path) -> None:
+    report.save("memory", {"events": 1}, {"rss_mb": 300.0}, report=file)
+    report.save("load", {"steps": [1]}, {"half_load_p99_ms": 90.0}, report=file)
+    report.save("memory", {"events": 2}, {"rss_mb": 200.0}, report=file)
+    found = msgspec.json.decode(file.read_bytes())
+    assert (found["rss_mb"], found["half_load_p99_ms"]) == (200.0, 90.0)
+    assert found["sections"]["memory"]["events"] == 2
+    assert found["sections"]["load"]["steps"] == [1]
 
 
-ROUNDS = [
-    {"plain": PLAIN, "exactly_once": peer(us), "at_least_once": peer(us + 1), "faust": peer(us * 12)}
-    for us in (24.0, 22.0, 40.0)
-]
-
-
-def test_the_document_gives_medians_ratios_and_spread() -> None:
-    found = report.document({"events": 3}, ROUNDS)
-    assert (found["plain_us"], found["worker_us"], found["faust_us"]) == (20.0, 24.0, 288.0)
-    assert (found["worker_over_plain"], found["faust_over_worker"]) == (1.2, 12.0)
-    assert {f"{step}_us" for step in STEPS} <= found.keys()
-    assert found["spread"]["exactly_once"]["us"] == {"min": 22.0, "median": 24.0, "max": 40.0}  # type: ignore[index]
-
-
-def test_the_document_says_where_it_was_measured_but_not_on_whose_machine() -> None:
-    found = report.origin()
+def test_every_section_says_when_and_on_what_it_was_measured_but_not_on_whose_machine(file: Path) -> None:
+    report.save("load", {}, {}, report=file)
+    found = msgspec.json.decode(file.read_bytes())["sections"]["load"]
     assert {"date", "machine", "load_average_1min", "versions"} == found.keys()
-    assert "node" not in found["machine"]  # type: ignore[operator]
+    assert "node" not in found["machine"]
+
+
+def test_a_report_of_the_time_before_sections_is_begun_anew(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b'{"worker_over_plain": 1.0, "rounds": []}')
+    report.save("load", {}, {}, report=file)
+    assert msgspec.json.decode(file.read_bytes()).keys() == {"goals", "sections"}
+
+
+def test_a_figure_is_printed_with_its_goal_and_whether_that_is_met(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report.save("load", {}, {"half_load_p99_ms": 151.0, "rss_mb": 300.0, "quix_over_worker": 4.4}, report=file)
+    lines = capsys.readouterr().out.splitlines()
+    assert "half_load_p99_ms 151 (goal: at most 150; missed)" in lines
+    assert "rss_mb 300 (goal: at most 300; met)" in lines
+    assert "quix_over_worker 4.4 (goal: at least 4.5; missed)" in lines
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
