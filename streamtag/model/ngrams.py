@@ -133,18 +133,21 @@ class Featuriser:
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
         first_at = np.flatnonzero(is_first)
         times = np.diff(first_at)
-        distinct = keys[first_at[:-1]]
+        distinct = keys.take(first_at[:-1])
         # Which of them belong to which text.
         row_at = np.empty(n + 1, dtype=np.intp)
-        row_at[:-1] = np.searchsorted(distinct, np.arange(n, dtype=np.int32) << self._id_bits)
+        row_at[:-1] = distinct.searchsorted(np.arange(n, dtype=np.int32) << self._id_bits)
         row_at[-1] = len(distinct)
-        ids = distinct & np.int32((1 << self._id_bits) - 1)
+        ids = np.bitwise_and(distinct, np.int32((1 << self._id_bits) - 1), out=distinct)
         # Weights: log-TF over the norm, whose squares are summed in integers.
-        squares = np.zeros(len(distinct) + 1, dtype=np.int64)
-        np.cumsum(_LOG_TF_SQUARED.take(times, mode="clip") * self._idf_squared[ids], out=squares[1:])
-        squared_norm = np.maximum(np.diff(squares[row_at]), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
+        terms = _LOG_TF_SQUARED.take(times, mode="clip")
+        terms *= self._idf_squared.take(ids)
+        sums = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum(terms, out=sums[1:])
+        squared_norm = np.maximum(np.diff(sums.take(row_at)), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
-        weights = _LOG_TF_32.take(times, mode="clip") * np.repeat(inverse_norm, np.diff(row_at))
+        weights = _LOG_TF_32.take(times, mode="clip")
+        weights *= inverse_norm.repeat(np.diff(row_at))
         return Counts(row_at, ids, weights)
 
     def features(self, texts: Sequence[str]) -> Features:
@@ -154,17 +157,15 @@ class Featuriser:
     def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
         counts = self.counts(encoded)
-        per_text = np.diff(counts.row_at)
-        widest = int(per_text.max(initial=0))
-        width = max(1, -(-widest // PAD_TO)) * PAD_TO
-        n = len(encoded)
-        ids = np.full((n, width), self.n_buckets, dtype=np.int32)
-        weights = np.zeros((n, 1, width), dtype=np.float32)
-        shift = np.arange(n) * width - counts.row_at[:-1]
-        place = np.arange(len(counts.ids)) + np.repeat(shift, per_text)
-        ids.reshape(-1)[place] = counts.ids
-        weights.reshape(-1)[place] = counts.weights
-        return Features(ids, weights)
+        per_text = np.diff(counts.row_at).astype(np.int32)
+        width = max(1, -(-int(per_text.max(initial=0)) // PAD_TO)) * PAD_TO
+        # Entries stand text by text, as the cells of a mask do: assigning by it copies whole stretches.
+        used = np.arange(width, dtype=np.int32) < per_text[:, None]
+        ids = np.full(used.shape, self.n_buckets, dtype=np.int32)
+        ids[used] = counts.ids
+        weights = np.zeros(used.shape, dtype=np.float32)
+        weights[used] = counts.weights
+        return Features(ids, weights[:, None])
 
     def _cut(self, text: str) -> str:
         head, tail = self.contract.head_chars, self.contract.tail_chars

@@ -104,8 +104,17 @@ def fold(text: str, rules: Normalisation) -> str:
         if rules.drop_marks:
             text = _MARKS.sub("", text)
     if rules.fold_confusables:
-        text = _CONFUSABLE.sub(lambda match: _CONFUSABLES[match[0]], text)
+        text = _fold_confusables(text)
     return text.casefold() if rules.casefold else text
+
+
+def _fold_confusables(text: str) -> str:
+    # A letter at a time, all of it at once: a text has few different ones, and many of each.
+    found = _CONFUSABLE.search(text)
+    while found:
+        text = text.replace(found[0], _CONFUSABLES[found[0]])
+        found = _CONFUSABLE.search(text, found.end())
+    return text
 
 
 def _with_marks_in_order(text: str) -> str:

@@ -32,9 +32,11 @@ class Scorer:
         as wide as the text with most n-grams in it, so neighbours of one length waste little work on padding.
         """
         scores = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        encoded = [self.featuriser.encode(text) for text in texts]
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        encoded = list(map(self.featuriser.encode, texts))
+        lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded))
+        order = lengths.argsort(kind="stable")
         for at in range(0, len(order), self.batch):
             run = order[at : at + self.batch]
-            scores[run] = self.session.run(self.featuriser.features_of([encoded[i] for i in run]))
+            features = self.featuriser.features_of([encoded[i] for i in run.tolist()])
+            scores[run] = self.session.run(features)
         return scores

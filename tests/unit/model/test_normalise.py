@@ -38,6 +38,12 @@ def test_ascii_may_go_straight_to_its_bytes(text: str) -> None:
     assert fold(compose(text, ALL), ALL).encode().translate(table) == text.encode().translate(table)
 
 
+@given(st.text() | st.text(alphabet=st.sampled_from([*_CONFUSABLES, "a", "é", " "])))
+def test_each_lookalike_becomes_its_letter_and_nothing_else_changes(text: str) -> None:
+    only = Normalisation(nfkc=False, drop_invisible=False, drop_marks=False, casefold=False)
+    assert fold(text, only) == "".join(_CONFUSABLES.get(letter, letter) for letter in text)
+
+
 @given(st.text())
 def test_what_is_normalised_is_valid_for_the_bytes_that_follow(text: str) -> None:
     normalise(text, ALL).encode("utf-8", "replace").translate(byte_table(ALL)).decode("utf-8")
