@@ -35,26 +35,36 @@ class TagRecord:
         return self.event["source"]["partition"], self.event["source"]["offset"]
 
 
+@dataclass(frozen=True)
+class Tombstone:
+    """A tombstone as read, with its place in the tags topic and the position it repeats."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    source: Position
+
+
 def check(
     inputs: Mapping[Position, Input],
     tags: Sequence[TagRecord],
     dead: Sequence[Position],
     summaries: Sequence[CommitSummary],
     revisions: Mapping[str, ThresholdSet],
-    tombstones: Sequence[Position] = (),
+    tombstones: Sequence[Tombstone] = (),
 ) -> list[str]:
     """Everything that is wrong; empty when each input has exactly one, right outcome and every count adds up.
 
     Args:
         inputs: all records of the input topic.
-        tags: all tag events, in order per partition of the tags topic.
+        tags: all tag events.
         dead: source positions of all dead letters.
         summaries: all commit summaries, in order per source partition.
-        tombstones: source positions of all tombstones in the tags topic.
         revisions: sha256 of every threshold revision that was ever active, and its content.
+        tombstones: all tombstones in the tags topic.
     """
     problems = _outcomes(inputs, tags, dead, tombstones)
-    problems += _order(tags)
+    problems += _order([*tags, *tombstones])
     for tag in tags:
         problems += _decision(tag, revisions)
     problems += _ranges(inputs, summaries)
@@ -66,9 +76,13 @@ def _outcomes(
     inputs: Mapping[Position, Input],
     tags: Sequence[TagRecord],
     dead: Sequence[Position],
-    tombstones: Sequence[Position],
+    tombstones: Sequence[Tombstone],
 ) -> list[str]:
-    outcomes = {"event": Counter(tag.source for tag in tags), "bad": Counter(dead), "tombstone": Counter(tombstones)}
+    outcomes = {
+        "event": Counter(tag.source for tag in tags),
+        "bad": Counter(dead),
+        "tombstone": Counter(passed.source for passed in tombstones),
+    }
     problems = []
     for position, given in inputs.items():
         got = {kind: found[position] for kind, found in outcomes.items()}
@@ -82,17 +96,21 @@ def _outcomes(
         source = inputs.get(tag.source)
         if source is not None and (source.id, source.key) != (tag.event["id"], tag.key):
             problems.append(f"changed: id or key of {tag.source}")
+    for passed in tombstones:
+        source = inputs.get(passed.source)
+        if source is not None and source.key != passed.key:
+            problems.append(f"changed: key of {passed.source}")
     return problems
 
 
-def _order(tags: Sequence[TagRecord]) -> list[str]:
+def _order(outcomes: Iterable[TagRecord | Tombstone]) -> list[str]:
     last: dict[tuple[int, bytes | None, int], int] = {}
     problems = []
-    for tag in sorted(tags, key=lambda t: (t.partition, t.offset)):
-        partition, offset = tag.source
-        entity = (tag.partition, tag.key, partition)
-        if tag.key is not None and last.get(entity, -1) >= offset:
-            problems.append(f"order: {tag.source} comes after {last[entity]} of the same key")
+    for outcome in sorted(outcomes, key=lambda o: (o.partition, o.offset)):
+        partition, offset = outcome.source
+        entity = (outcome.partition, outcome.key, partition)
+        if outcome.key is not None and last.get(entity, -1) >= offset:
+            problems.append(f"order: {outcome.source} comes after {last[entity]} of the same key")
         last[entity] = offset
     return problems
 

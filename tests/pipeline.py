@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from checker import Input, Position, TagRecord, check
+from checker import Input, Position, TagRecord, Tombstone, check
 from services import Topics, produce, read_all, wait_until
 
 from streamtag.control.store import ControlStore
@@ -82,7 +82,7 @@ class Outputs:
     tags: list[TagRecord]
     dead: list[Position]
     summaries: list[CommitSummary]
-    tombstones: list[Position]
+    tombstones: list[Tombstone]
 
 
 def read_summaries(topics: Topics, deadline_s: float = 30) -> list[CommitSummary]:
@@ -106,13 +106,13 @@ def wait_covered(ledger: Ledger, deadline_s: float) -> None:
 def read_outputs(topics: Topics) -> Outputs:
     tags, tombstones = [], []
     for record in read_all(topics.bootstrap, topics.tags, deadline_s=60):
-        value = record.value()
+        value, place = record.value(), (record.partition() or 0, record.offset() or 0, record.key())
         if value is None:
             marks: dict[str, bytes] = dict(record.headers() or [])  # type: ignore[arg-type]
             _, partition, offset = marks[SOURCE_HEADER].decode().split("/")
-            tombstones.append((int(partition), int(offset)))
+            tombstones.append(Tombstone(*place, (int(partition), int(offset))))
         else:
-            tags.append(TagRecord(record.partition() or 0, record.offset() or 0, record.key(), json.loads(value)))
+            tags.append(TagRecord(*place, json.loads(value)))
     dead = []
     for record in read_all(topics.bootstrap, topics.dead_letters):
         facts: dict[str, bytes] = dict(record.headers() or [])  # type: ignore[arg-type]

@@ -2,13 +2,14 @@
 
 import random
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streamtag.errors import StreamtagError
 
-from . import campaign, defects, mutations, report
+from . import campaign, defects, merging, mutations, report
 from .stage import Delivery, services, stage
 
 app = typer.Typer(
@@ -23,7 +24,9 @@ Seed = Annotated[int | None, typer.Option(help="Of input, changes and faults; a 
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Of faults.")] = 5.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of faults, at least.")] = 5.0,
+    each: Annotated[int, typer.Option(min=0, help="Go on until each kind of fault has happened so often …")] = 0,
+    at_most: Annotated[float, typer.Option(help="… but no longer than these minutes.")] = 40.0,
     seed: Seed = None,
     events: Annotated[int, typer.Option(min=1_000, help="End when this many were written.")] = 1_000_000_000,
     rate: Annotated[float, typer.Option(min=100, help="Input, records a second.")] = 3_000,
@@ -33,12 +36,14 @@ def main(
     delivery: Annotated[str, typer.Option(help="exactly_once or at_least_once.")] = "exactly_once",
     only: Annotated[str, typer.Option(help="Only kinds of fault whose name contains this.")] = "",
     defect: Annotated[str | None, typer.Option(help=f"One of: {', '.join(defects.BY_NAME)}.")] = None,
+    path: Annotated[Path, typer.Option("--report", help="Where the figures go.")] = report.REPORT,
 ) -> None:
     """One campaign."""
     if context.invoked_subcommand is not None:
         return
     seed = random.randrange(1_000_000) if seed is None else seed
-    plan = campaign.Plan(seed, minutes, rate, [kind for kind in campaign.ALL_KINDS if only in kind.name])
+    kinds = [kind for kind in campaign.ALL_KINDS if only in kind.name]
+    plan = campaign.Plan(seed, minutes, rate, kinds, each=each, at_most_minutes=at_most)
     facts = {"partitions": partitions, "workers": workers, "brokers": brokers, "delivery": delivery, "defect": defect}
     report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
     mode: Delivery = "at_least_once" if delivery == "at_least_once" else "exactly_once"
@@ -49,7 +54,21 @@ def main(
         course = campaign.run(staged, plan, report.say)
         found = report.document(staged, plan, course, facts)
     report.show(found)
-    report.write(found)
+    report.write(found, path)
+    if found["violations"]:
+        raise typer.Exit(1)
+
+
+@app.command("merge")
+def merge(
+    reports: Annotated[list[Path], typer.Argument(help="Reports of campaigns.")],
+    each: Annotated[int, typer.Option(min=0, help="How often each kind should have happened, over all.")] = 10,
+    path: Annotated[Path, typer.Option("--report", help="Where the sums go.")] = report.REPORT,
+) -> None:
+    """Adds reports up; exit code 1 when one holds a violation."""
+    found = merging.merge([report.read(one) for one in reports], each)
+    report.show(found)
+    report.write(found, path)
     if found["violations"]:
         raise typer.Exit(1)
 
@@ -58,11 +77,17 @@ def main(
 def mutate(
     seed: Seed = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="At most, for each defect.")] = 1.5,
-    only: Annotated[str | None, typer.Option(help="Just this defect.")] = None,
+    only: Annotated[str, typer.Option(help=f"Some of them, with commas; {mutations.CONTROL}: without any.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="So many at once, each with services of its own.")] = 1,
+    path: Annotated[Path, typer.Option("--report", help="Where the figures go.")] = mutations.REPORT,
 ) -> None:
     """A short campaign with each deliberate defect, and one without any; exit code 1 unless each is caught."""
     seed = random.randrange(1_000_000) if seed is None else seed
-    if not mutations.run(seed, minutes, only):
+    names = only.split(",") if only else mutations.NAMES
+    found = mutations.run(seed, minutes, names) if jobs == 1 else mutations.run_beside(seed, minutes, names, jobs)
+    mutations.show(found)
+    report.write(found, path)
+    if not all(row["right"] for row in found["defects"].values()):
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from services import wait_until
 
 from streamtag.devstack.kafka import KafkaServer
-from streamtag.devstack.server import HOST, free_port
+from streamtag.devstack.server import HOST
 
 
 class Broker(KafkaServer):
@@ -18,24 +19,26 @@ class Broker(KafkaServer):
 
     Args:
         node: node id; node 1 is the controller, too.
+        take_port: gives a free port, another each time.
         controller_port: of node 1.
         brokers: in the cluster.
         seats: how many listeners.
     """
 
-    def __init__(self, node: int, controller_port: int, *, brokers: int, seats: int) -> None:
-        super().__init__(heap_mb=512)
+    def __init__(
+        self, node: int, take_port: Callable[[], int], controller_port: int, *, brokers: int, seats: int
+    ) -> None:
+        super().__init__(port=take_port(), heap_mb=512)
         self.node = node
         self._controller_port = controller_port
         self._brokers = brokers
-        self.inner = [free_port() for _ in range(seats)]
+        self.inner = [take_port() for _ in range(seats)]
         """Port of each seat's listener."""
-        self.outer = [free_port() for _ in range(seats)]
+        self.outer = [take_port() for _ in range(seats)]
         """Port of each seat's proxy, which clients are told."""
 
     def _choose_ports(self) -> None:
-        if not self._port_fixed:
-            self.port = free_port()
+        """All are given."""
 
     def _write_config(self, *, bind: str, logs: str) -> Path:
         path = super()._write_config(bind=bind, logs=logs)
@@ -68,11 +71,13 @@ class Broker(KafkaServer):
 
 
 class Cluster:
-    """Brokers of one campaign; a context manager."""
+    """Brokers of one campaign; a context manager. Arguments as those of `Broker`."""
 
-    def __init__(self, *, brokers: int, seats: int) -> None:
-        controller_port = free_port()
-        self.brokers = [Broker(node, controller_port, brokers=brokers, seats=seats) for node in range(1, brokers + 1)]
+    def __init__(self, take_port: Callable[[], int], *, brokers: int, seats: int) -> None:
+        controller_port = take_port()
+        self.brokers = [
+            Broker(node, take_port, controller_port, brokers=brokers, seats=seats) for node in range(1, brokers + 1)
+        ]
         self._stack = ExitStack()
 
     def __enter__(self) -> "Cluster":

@@ -5,25 +5,26 @@ its inputs and their outcomes are all there: exactly one outcome a position, cou
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from streamtag.domain.scores import BINS, bin_of
-from streamtag.events.summary import CommitSummary, PaneCounts
+from streamtag.events.summary import CommitSummary
 
-from .corpus import BAD, EVENT, HOLE, LANGS, NO_KEY, TOMBSTONE, Corpus
+from .corpus import BAD, EVENT, HOLE, TOMBSTONE, Corpus
+from .decisions import Decisions
 from .findings import Findings
+from .ordering import Order
+from .recount import recount
 from .releases import Releases
-from .tag_columns import Columns, Table
-from .window import LABELS, Window
-
-_BUCKET_MS = 100
-_MAX_FUTURE_MS, _MAX_AGE_MS = 60_000, 604_800_000
-_DECLARED = ("de", "en")
+from .repeats import Repeats
+from .staleness import ANYBODY, Blur, Staleness
+from .tag_columns import Columns, Places, Table
+from .window import Window
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Checker:
         scores: sha256 of each sound bundle to the scores of `Corpus.texts` in millionths, int64 [texts, labels].
         releases: what may decide.
         findings: where violations go.
-        exactly_once: otherwise positions may have several outcomes and ranges may overlap.
+        exactly_once: otherwise positions may have several outcomes and ranges may overlap, within the window.
+        batch: records a worker takes at once.
         patience_s: longest wait for the outcomes of a committed range.
         clock: monotonic seconds.
     """
@@ -55,10 +57,11 @@ class Checker:
         findings: Findings,
         *,
         exactly_once: bool = True,
+        batch: int = 512,
         patience_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._corpus, self._scores, self._releases, self._findings = corpus, scores, releases, findings
+        self._corpus, self._releases, self._findings = corpus, releases, findings
         self._exactly_once = exactly_once
         self._patience_s = patience_s
         self._clock = clock
@@ -66,13 +69,15 @@ class Checker:
         self._table = Table(corpus)
         self._pending: list[deque[_Pending]] = [deque() for _ in range(partitions)]
         self._covered = [0] * partitions
-        self._last = np.full((partitions, NO_KEY + 1), -1, dtype=np.int64)
-        self._combinations: Counter[tuple[int, int]] = Counter()  # (row, lang)
-        self._decided: Counter[tuple[str, int]] = Counter()  # (release, bucket of time)
+        self._decisions = Decisions(corpus, scores, releases, self._table, findings)
+        self._order = Order(partitions, findings)
+        self._staleness = Staleness()
+        self.repeats = Repeats(batch, findings)
+        """Of at_least_once."""
         self.events = 0
         self.records = 0
+        self.holes = 0
         self.summaries = 0
-        self.longest = 0
 
     # -- what the reader finds ---------------------------------------------------------------------------------------
 
@@ -87,16 +92,19 @@ class Checker:
         window.read_to = max(window.read_to, offsets[-1] + 1)
         self.records += len(offsets)
 
-    def tags(self, messages: Sequence[object]) -> None:
-        """Tag events, in order per partition of their topic."""
-        if not messages:
-            return
-        columns = Columns(self._table, messages)  # type: ignore[arg-type]
-        self.events += len(messages)
-        self._decisions(columns)
+    def outcomes(self, messages: Sequence[Message]) -> None:
+        """Tag events and tombstones, in order per partition of their topic."""
+        columns = Columns(self._table, [message for message in messages if message.value() is not None])
+        places = Places(self._table, messages, columns)
+        self.events += len(columns.offset)
+        self._decisions.check(columns)
         if self._exactly_once:
-            self._order(columns)
-        for partition in np.unique(columns.partition).tolist():
+            self._order.check(places)
+        else:
+            self.repeats.outcomes(places)
+        for partition in np.unique(places.partition).tolist():
+            here = places.partition == partition
+            self._outcomes(partition, places.offset[here & ~places.event], "tombstones")
             of = np.flatnonzero(columns.partition == partition)
             of = of[self._outcomes(partition, columns.offset[of], "tags")]
             self._keep(partition, columns, of)
@@ -104,10 +112,6 @@ class Checker:
     def dead(self, partition: int, offsets: Sequence[int]) -> None:
         """Source positions of dead letters."""
         self._outcomes(partition, np.array(offsets), "dead")
-
-    def tombstones(self, partition: int, offsets: Sequence[int]) -> None:
-        """Source positions of tombstones in the tags topic."""
-        self._outcomes(partition, np.array(offsets), "tombstones")
 
     def summary(self, summary: CommitSummary) -> None:
         """A commit summary, in order per source partition."""
@@ -120,7 +124,8 @@ class Checker:
         self._covered[p] = max(covered, summary.to_offset)
         self._pending[p].append(_Pending(summary, self._clock()))
         self.summaries += 1
-        self.longest = max(self.longest, summary.to_offset - summary.from_offset)
+        if not self._exactly_once:
+            self.repeats.summary(summary)
 
     # -- progress ----------------------------------------------------------------------------------------------------
 
@@ -128,9 +133,9 @@ class Checker:
         """Input positions no summary covers yet."""
         return sum(max(0, w.read_to - c) for w, c in zip(self._windows, self._covered, strict=True))
 
-    def verified(self) -> int:
-        """Positions verified."""
-        return sum(window.verified_to for window in self._windows)
+    def verified_to(self) -> list[int]:
+        """Of each partition: all positions below are verified."""
+        return [window.verified_to for window in self._windows]
 
     def verify(self, *, patience_s: float | None = None) -> None:
         """Verifies what is complete; what stays incomplete for too long is lost."""
@@ -143,11 +148,11 @@ class Checker:
                 queue.popleft()
                 self._verify(partition, one.summary)
 
-    def finish(self, blurred: Sequence[tuple[int, int]], *, bound_ms: int) -> None:
+    def finish(self, blurs: Sequence[Blur], *, bound_ms: int) -> None:
         """After the last record was read: what is missing now is lost.
 
         Args:
-            blurred: Unix ms intervals in which Redis or the way to it was hurt somewhere.
+            blurs: when, and where, a release could not be followed.
             bound_ms: how long a superseded release may go on deciding.
         """
         self.verify(patience_s=0)
@@ -156,8 +161,9 @@ class Checker:
             missing = int((window.span(start, max(start, window.read_to))["kind"] != HOLE).sum())
             if missing:
                 self._findings.add("uncovered", f"partition {partition}, {missing} records from {start}", missing)
-        self._check_combinations()
-        self._check_staleness(blurred, bound_ms)
+        self._decisions.finish()
+        self._staleness.check(self._table.rows, self._releases, blurs, bound_ms, self._findings)
+        self.repeats.finish()
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
@@ -186,47 +192,7 @@ class Checker:
         cells["by_arrival"][index] = columns.by_arrival[of]
         placed = np.where(columns.by_arrival[of], columns.processed_ms[of], columns.stamp[of])
         cells["pane"][index] = placed // 10_000 * 10_000
-
-    def _decisions(self, c: Columns) -> None:
-        facts = self._corpus.facts(c.ordinal)
-        self._wrong("changed", c, (facts.entity != c.entity) | (facts.lang != c.lang) | (facts.kind != EVENT))
-        self._wrong("decision", c, ~c.sound)
-        self._wrong("decision", c, (c.tagged != (c.micro >= self._table.cutoffs[c.row])).any(axis=1))
-        rows = self._table.rows
-        for row in np.unique(c.row).tolist():
-            of = c.row == row
-            expected = self._scores.get(rows[row].bundle_sha256)
-            if expected is None:
-                self._findings.add("release", f"{rows[row]} decided with a bundle that is not sound", int(of.sum()))
-            else:
-                self._wrong("score", c, of & (c.micro != expected[facts.text]).any(axis=1))
-            for lang, n in enumerate(np.bincount(c.lang[of], minlength=len(LANGS)).tolist()):
-                self._combinations[row, lang] += n
-            for bucket, n in zip(*np.unique(c.appended_ms[of] // _BUCKET_MS, return_counts=True), strict=True):
-                self._decided[rows[row].release_sha256, int(bucket) * _BUCKET_MS] += int(n)
-        unbelieved = (c.stamp > c.processed_ms + _MAX_FUTURE_MS) | (c.stamp < c.processed_ms - _MAX_AGE_MS)
-        self._wrong("placement", c, unbelieved != c.by_arrival)
-
-    def _wrong(self, kind: str, columns: Columns, where: NDArray[np.bool_]) -> None:
-        if where.any():
-            i = int(np.flatnonzero(where)[0])
-            self._findings.add(kind, f"{columns.partition[i]}/{columns.offset[i]}", int(where.sum()))
-
-    def _order(self, c: Columns) -> None:
-        """Of one key in one partition of the tags topic, source offsets only grow."""
-        keyed = np.flatnonzero(c.entity < NO_KEY)
-        group = c.into[keyed] * (NO_KEY + 1) + c.entity[keyed]
-        order = np.argsort(group, kind="stable")
-        group, offset = group[order], c.offset[keyed][order]
-        last = self._last.reshape(-1)
-        first = np.ones(len(group), dtype=np.bool_)
-        first[1:] = group[1:] != group[:-1]
-        before = np.where(first, last[group], np.concatenate([[-1], offset[:-1]]))
-        back = offset <= before
-        if back.any():
-            i = int(np.flatnonzero(back)[0])
-            self._findings.add("order", f"offset {offset[i]} after {before[i]} of one key", int(back.sum()))
-        np.maximum.at(last, group, offset)
+        cells["appended"][index] = columns.appended_ms[of]
 
     # -- summaries ---------------------------------------------------------------------------------------------------
 
@@ -249,9 +215,11 @@ class Checker:
         whole = start == summary.from_offset
         if whole and (said != tuple(kinds[[EVENT, BAD, TOMBSTONE]].tolist()) or summary.in_ != sum(said)):
             self._findings.add("counts", f"{where} holds {kinds[1:].tolist()}, its summary says {said}")
-        once = cells["tags"] <= 1
-        if whole and self._exactly_once and once.all():
-            self._recount(cells[cells["tags"] == 1], summary, where)
+        self.holes += int((cells["kind"][fresh - start :] == HOLE).sum())
+        if self._exactly_once and whole and (cells["tags"] <= 1).all():
+            recount(cells[cells["tags"] == 1], summary, self._table.rows, self._corpus, self._findings)
+        once = cells[fresh - start :][cells["tags"][fresh - start :] == 1]
+        self._staleness.note(once, summary.writer if self._exactly_once else ANYBODY)
         window.verified(summary.to_offset)
 
     def _positions(self, cells: NDArray[np.void], where: str, start: int) -> None:
@@ -270,59 +238,3 @@ class Checker:
         for name, at in problems.items():
             if at.any():
                 self._findings.add(name, f"{where}: offset {start + int(np.flatnonzero(at)[0])}", int(at.sum()))
-
-    def _recount(self, cells: NDArray[np.void], summary: CommitSummary, where: str) -> None:
-        found: dict[tuple[str, int], list[NDArray[np.void]]] = {}
-        for row in np.unique(cells["release"]).tolist():
-            of = cells[cells["release"] == row]
-            release = self._table.rows[row].release_sha256
-            for pane in np.unique(of["pane"]).tolist():
-                found.setdefault((release, pane), []).append(of[of["pane"] == pane])
-        said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes}
-        if said.keys() != found.keys():
-            self._findings.add("recount", f"{where}: panes {sorted(said)} instead of {sorted(found)}")
-            return
-        for key, parts in found.items():
-            if not self._pane_equals(said[key], np.concatenate(parts)):
-                self._findings.add("recount", f"{where}: pane {key}")
-
-    def _pane_equals(self, said: PaneCounts, cells: NDArray[np.void]) -> bool:
-        if (said.events, said.by_arrival) != (len(cells), int(cells["by_arrival"].sum())):
-            return False
-        lang = self._corpus.facts(cells["ordinal"]).lang
-        value = [LANGS[code] if LANGS[code] in _DECLARED else "other" for code in range(len(LANGS))]
-        segments = Counter(value[code] for code in lang.tolist())
-        if {name: counts.events for name, counts in said.segments.get("lang", {}).items()} != segments:
-            return False
-        for j, label in enumerate(LABELS):
-            counts, micro = said.labels[label], cells["micro"][:, j].astype(np.int64)
-            histogram = np.bincount(bin_of(micro), minlength=BINS)
-            bins = np.flatnonzero(histogram)
-            wanted = (int(cells["tagged"][:, j].sum()), int(micro.sum()), bins.tolist(), histogram[bins].tolist())
-            if (counts.alerts, counts.sum_micro, counts.bins, counts.counts) != wanted:
-                return False
-        return True
-
-    # -- releases ----------------------------------------------------------------------------------------------------
-
-    def _check_combinations(self) -> None:
-        for (index, lang), n in self._combinations.items():
-            row = self._table.rows[index]
-            known = self._releases.known(row.release_sha256)
-            if n == 0:
-                continue
-            if known is None or known.revision_sha256 != row.revision_sha256 or not known.good:
-                self._findings.add("release", f"{row.release_sha256[:12]} decided and was never active", n)
-            elif self._releases.cutoffs(row.revision_sha256, (LANGS[lang], None, None)) != row.cutoffs:
-                self._findings.add("threshold", f"release {known.number} in {LANGS[lang]}: {row.cutoffs}", n)
-
-    def _check_staleness(self, blurred: Sequence[tuple[int, int]], bound_ms: int) -> None:
-        superseded = self._releases.superseded_ms()
-        for (sha, at_ms), n in self._decided.items():
-            if sha not in superseded:
-                continue
-            since_ms, other_bundle = superseded[sha]
-            bound = bound_ms * (2 if other_bundle else 1)  # it has to be loaded first
-            hurt = any(start < at_ms and at_ms - bound < end for start, end in blurred)
-            if at_ms > since_ms + bound and not hurt:
-                self._findings.add("stale", f"{sha[:12]} decided {at_ms - since_ms} ms after it was superseded", n)

@@ -3,8 +3,10 @@
 import random
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
+from .seats import Seat
 from .stage import Stage
 
 
@@ -14,13 +16,11 @@ class Fault(ABC):
     Attributes:
         name: kind, in the report.
         hurts: faults that hurt the same thing are never under way together.
-        blurs: a worker may go on under a superseded release, because it cannot know.
         weight: how often it comes up, compared with others.
     """
 
     name: ClassVar[str]
     hurts: ClassVar[str]
-    blurs: ClassVar[bool] = False
     weight: ClassVar[int] = 1
     brokers: ClassVar[int] = 1
     """How many it needs."""
@@ -41,6 +41,18 @@ class Fault(ABC):
     def possible(cls, stage: Stage) -> bool:
         """Whether this machine can have it."""
         return len(stage.services.cluster.brokers) >= cls.brokers
+
+    @property
+    def counts(self) -> bool:
+        """False when nothing was hurt after all."""
+        return True
+
+    def blurred(self) -> Sequence[Seat]:
+        """Seats whose worker may decide under a superseded release, or publish late, because it cannot know."""
+        return ()
+
+    def __str__(self) -> str:
+        return self.name
 
     @abstractmethod
     def inject(self) -> None:

@@ -18,6 +18,8 @@ from .reading import now_ms
 from .releases import Releases
 
 WHO = Who("campaign", "fault campaign")
+CHANGES = ("threshold change", "bundle swap", "bad bundle")
+"""Kinds of change, as `Operator.made` counts them."""
 
 
 class Operator:

@@ -111,6 +111,12 @@ class Proxies:
         self._ports = dict(ports)
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     def __enter__(self) -> "Proxies":
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.proxy", json.dumps(self._ports)],

@@ -10,11 +10,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from services import Topics
 
 from streamtag.events import dead_letters, summary
-from streamtag.tagger.emit import SOURCE_HEADER
 
 from .checking import Checker
 from .corpus import ordinal_of
 from .findings import Findings
+from .tag_columns import header
 from .upstream import ORDINAL_HEADER
 
 _CHUNK = 2_000
@@ -51,7 +51,7 @@ class Reader:
         )
         self._handlers: dict[str, Callable[[Sequence[Message]], None]] = {
             topics.input: self._inputs,
-            topics.tags: self._tags,
+            topics.tags: checker.outcomes,
             topics.stats: self._summaries,
             topics.dead_letters: self._dead,
         }
@@ -77,6 +77,11 @@ class Reader:
     def committed_since(self, moment_ms: int) -> bool:
         """True when every partition has a commit summary that the broker appended after ``moment_ms``."""
         return all(at > moment_ms for at in self._committed_ms)
+
+    def positions(self) -> list[TopicPartition]:
+        """Where it reads on, of each partition that it has read from."""
+        places = self._consumer.position([TopicPartition(topic, p) for topic, p in self._ends])
+        return [place for place in places if place.offset >= 0]
 
     def unread(self) -> list[str]:
         """Partitions that are not read to their end, with where they are. Asks the broker."""
@@ -120,26 +125,16 @@ class Reader:
             offsets, ordinals, stamps = columns[message.partition() or 0]
             value = message.value()
             offsets.append(message.offset() or 0)
-            ordinals.append(ordinal_of(value) if value is not None else int(_header(message, ORDINAL_HEADER)))
+            ordinals.append(ordinal_of(value) if value is not None else int(header(message, ORDINAL_HEADER)))
             stamps.append(message.timestamp()[1])
         for partition, (offsets, ordinals, stamps) in columns.items():
             self._checker.inputs(partition, offsets, ordinals, stamps)
 
-    def _tags(self, messages: Sequence[Message]) -> None:
-        self._checker.tags([m for m in messages if m.value() is not None])
-        passed: dict[int, list[int]] = defaultdict(list)
-        for message in messages:
-            if message.value() is None:
-                _, partition, offset = _header(message, SOURCE_HEADER).split("/")
-                passed[int(partition)].append(int(offset))
-        for where, offsets in passed.items():
-            self._checker.tombstones(where, offsets)
-
     def _dead(self, messages: Sequence[Message]) -> None:
         found: dict[int, list[int]] = defaultdict(list)
         for message in messages:
-            partition = int(_header(message, dead_letters.PARTITION))
-            found[partition].append(int(_header(message, dead_letters.OFFSET)))
+            partition = int(header(message, dead_letters.PARTITION))
+            found[partition].append(int(header(message, dead_letters.OFFSET)))
         for partition, offsets in found.items():
             self._checker.dead(partition, offsets)
 
@@ -148,11 +143,6 @@ class Reader:
             one = summary.decode(message.value() or b"")
             self._checker.summary(one)
             self._committed_ms[one.partition] = max(self._committed_ms[one.partition], message.timestamp()[1])
-
-
-def _header(message: Message, name: str) -> str:
-    """A header of ours, the last of its name."""
-    return next(v for k, v in reversed(message.headers() or []) if k == name).decode()  # type: ignore[union-attr]
 
 
 def now_ms() -> int:

@@ -1,10 +1,11 @@
 """Workers of a campaign: each sits on a seat, which has its roads to Kafka and Redis, and keeps it over restarts."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,20 +13,20 @@ from typing import Literal
 from services import wait_until
 from workers import Worker
 
-from streamtag.devstack.server import free_port
-
 from . import ROOT
 
 Action = Literal["kill", "freeze", "raise", "undo"]
 
 SESSION_MS = 2_500
 TRANSACTION_MS = 5_000
+BATCH = 512
 
 # Short enough for a campaign to see in minutes what production sees in months.
 FAST = {
     "tagger.session_timeout_ms": str(SESSION_MS),
     "tagger.transaction_timeout_ms": str(TRANSACTION_MS),
     "tagger.revoke_budget_ms": "2000",
+    "tagger.batch_size": str(BATCH),
     "redis.poll_interval_s": "0.5",
     "redis.heartbeat_s": "0.5",
     "redis.timeout_s": "1",
@@ -33,6 +34,7 @@ FAST = {
     "kafka.producer": "{queue.buffering.max.messages: 3000}",
     "stats.segments": "{lang: [de, en]}",
     "telemetry.log_format": "json",
+    "telemetry.port": "0",  # nobody asks, and no two campaigns on one machine may meet
 }
 
 
@@ -40,9 +42,8 @@ class CampaignWorker(Worker):
     """A tagger that can be armed."""
 
     def __init__(self, overrides: Mapping[str, str], log: Path, defect: str | None) -> None:  # its own process
-        self.port = free_port()
         self.log = log
-        arguments = [f"--set={name}={value}" for name, value in {**overrides, "telemetry.port": self.port}.items()]
+        arguments = [f"--set={name}={value}" for name, value in overrides.items()]
         marked = [f"--defect={defect}"] if defect else []
         environ = {k: v for k, v in os.environ.items() if not k.startswith("STREAMTAG_")}
         with log.open("ab") as out:
@@ -93,6 +94,7 @@ class Seat:
     def __post_init__(self) -> None:
         self.unexpected: list[str] = []
         self._doomed = False
+        self._armed_at = 0
 
     def start(self) -> None:
         """Seats a new worker."""
@@ -135,7 +137,9 @@ class Seat:
     def arm(self, point: str, skip: int, action: Action) -> None:
         """The worker will strike itself."""
         self._doomed = self._doomed or action == "kill"
-        self.current().tell(f"arm {point} {skip} {action}")
+        worker = self.current()
+        self._armed_at = worker.log.stat().st_size
+        worker.tell(f"arm {point} {skip} {action}")
 
     def disarm(self) -> None:
         """What has not struck will not."""
@@ -143,14 +147,34 @@ class Seat:
             self._doomed = False
             self.current().tell("disarm")
 
-    def wait_struck(self, action: Action, deadline_s: float) -> bool:
-        """Waits until the worker has killed or frozen itself; False when it has not come to the point."""
+    def wait_struck(self, point: str, action: Action, deadline_s: float) -> bool:
+        """Waits until the worker has struck itself; False when it has not come to the point."""
         worker = self.current()
-        try:
-            wait_until(lambda: not worker.alive if action == "kill" else worker.frozen, deadline_s, "struck")
-        except AssertionError:
-            return False
-        return True
+        said = f"fault point {point}: {action}".encode()
+
+        def struck() -> bool:
+            if action == "kill":
+                return not worker.alive
+            if action == "freeze":
+                return worker.frozen
+            with worker.log.open("rb") as log:
+                log.seek(self._armed_at)
+                return said in log.read()
+
+        return _happens(struck, deadline_s)
+
+    def lives_for(self, seconds: float) -> bool:
+        """False as soon as the worker has ended."""
+        worker = self.current()
+        return not _happens(lambda: not worker.alive, seconds)
+
+    def writer(self) -> str | None:
+        """The transactional id of who sits here, as its log says; None before it has said so."""
+        if self.worker is None or not self.worker.log.exists():
+            return None
+        lines = self.worker.log.read_text(errors="replace").splitlines()
+        starts = (line for line in reversed(lines) if '"tagger starts"' in line)
+        return next((str(json.loads(line)["worker"]) for line in starts), None)
 
     def look(self) -> None:
         """Notes an exit that nobody asked for, and seats a new worker."""
@@ -164,7 +188,7 @@ class Seat:
         worker = self.current()
         if worker.alive:
             worker.signal(signal.SIGUSR1)
-            self.wait_struck("kill", 1.0)  # it does not: time to write
+            self.lives_for(1.0)  # time to write
         self.leave()
         self.start()
 
@@ -174,3 +198,11 @@ class Seat:
             self._doomed = True
             self.worker.signal(signal.SIGCONT)
             self.worker.kill()
+
+
+def _happens(what: Callable[[], bool], deadline_s: float) -> bool:
+    try:
+        wait_until(what, deadline_s, "it")
+    except AssertionError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Sequence
 from typing import ClassVar
 
 import redis
@@ -9,7 +10,7 @@ from services import wait_until
 
 from .fault import Fault
 from .proxy import Mode
-from .seats import SESSION_MS, TRANSACTION_MS
+from .seats import SESSION_MS, TRANSACTION_MS, Seat
 from .stage import Stage, namespace_keys
 
 _BEYOND_TRANSACTION_S = TRANSACTION_MS / 1000 + 1.5
@@ -23,6 +24,9 @@ class BrokerFault(Fault):
     def __init__(self, stage: Stage, choose: random.Random) -> None:
         super().__init__(stage, choose)
         self.node = choose.choice(stage.services.cluster.brokers)
+
+    def blurred(self) -> Sequence[Seat]:
+        return self.stage.seats
 
     def heal(self) -> None:
         self.node.start()
@@ -86,7 +90,10 @@ class CoordinatorMoved(BrokerFailover):
 
 
 class RedisFault(Fault):
-    hurts, blurs = "redis", True
+    hurts = "redis"
+
+    def blurred(self) -> Sequence[Seat]:
+        return self.stage.seats
 
 
 class RedisKilled(RedisFault):
@@ -175,6 +182,9 @@ class NetworkFault(Fault):
         self._seats = stage.seats if everybody else [self.seat]
         self._delay_ms = choose.uniform(30, 250)
 
+    def blurred(self) -> Sequence[Seat]:
+        return self._seats
+
     def _links(self) -> list[str]:
         if self.hurts == "redis":
             return [f"redis/{seat.index}" for seat in self._seats]
@@ -188,7 +198,7 @@ class NetworkFault(Fault):
 
 
 class KafkaCut(NetworkFault):
-    name, hurts, mode, blurs = "network to kafka cut", "kafka", "cut", True
+    name, hurts, mode = "network to kafka cut", "kafka", "cut"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -196,7 +206,7 @@ class KafkaCut(NetworkFault):
 
 
 class KafkaStalled(NetworkFault):
-    name, hurts, mode, blurs = "network to kafka stalled", "kafka", "stall", True
+    name, hurts, mode = "network to kafka stalled", "kafka", "stall"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -206,7 +216,7 @@ class KafkaStalled(NetworkFault):
 class KafkaHalfOpen(NetworkFault):
     """Requests arrive and are carried out, answers never come."""
 
-    name, hurts, mode, blurs = "network to kafka half open", "kafka", "half_open", True
+    name, hurts, mode = "network to kafka half open", "kafka", "half_open"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -214,7 +224,7 @@ class KafkaHalfOpen(NetworkFault):
 
 
 class KafkaDelayed(NetworkFault):
-    name, hurts, mode, blurs = "network to kafka delayed", "kafka", "delay", True
+    name, hurts, mode = "network to kafka delayed", "kafka", "delay"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -222,7 +232,7 @@ class KafkaDelayed(NetworkFault):
 
 
 class RedisCut(NetworkFault):
-    name, hurts, mode, blurs = "network to redis cut", "redis", "cut", True
+    name, hurts, mode = "network to redis cut", "redis", "cut"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -230,7 +240,7 @@ class RedisCut(NetworkFault):
 
 
 class RedisHalfOpen(NetworkFault):
-    name, hurts, mode, blurs = "network to redis half open", "redis", "half_open", True
+    name, hurts, mode = "network to redis half open", "redis", "half_open"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
@@ -238,7 +248,7 @@ class RedisHalfOpen(NetworkFault):
 
 
 class RedisDelayed(NetworkFault):
-    name, hurts, mode, blurs = "network to redis delayed", "redis", "delay", True
+    name, hurts, mode = "network to redis delayed", "redis", "delay"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from services import MIB, Topics, delete_topics
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.devstack.redis import RedisServer
-from streamtag.devstack.server import HOST, free_port
+from streamtag.devstack.server import HOST
 from streamtag.domain.scores import to_micro
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
@@ -30,10 +30,11 @@ from .checking import Checker
 from .corpus import Corpus
 from .findings import Findings
 from .operator import Operator
+from .ports import Ports
 from .proxy import Proxies
 from .reading import Reader
 from .releases import Releases
-from .seats import FAST, Seat
+from .seats import BATCH, FAST, Seat
 from .upstream import Upstream
 
 Delivery = Literal["exactly_once", "at_least_once"]
@@ -71,9 +72,10 @@ def services(*, workers: int, brokers: int) -> Iterator[Services]:
             read_bundle(build_tiny_bundle(directory, version=version, weights_seed=int(version)))
             for version in ("1", "2")
         ]
-        cluster = stack.enter_context(Cluster(brokers=brokers, seats=seats))
-        server = stack.enter_context(RedisServer())
-        ports = [free_port() for _ in range(seats)]
+        free = stack.enter_context(Ports())
+        cluster = stack.enter_context(Cluster(free.take, brokers=brokers, seats=seats))
+        server = stack.enter_context(RedisServer(port=free.take()))
+        ports = [free.take() for _ in range(seats)]
         links = cluster.links() | {f"redis/{seat}": (port, server.port) for seat, port in enumerate(ports)}
         proxies = stack.enter_context(Proxies(links))
         yield Services(cluster, server, ports, proxies, directory, bundles, seats, pool)
@@ -181,6 +183,7 @@ def stage(
             releases,
             findings,
             exactly_once=delivery == "exactly_once",
+            batch=BATCH,
         )
         reader = stack.enter_context(Reader(topics, checker, findings))
         operator = Operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed)

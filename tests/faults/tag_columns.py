@@ -1,4 +1,4 @@
-"""Tag events as read, turned into columns: the only place that touches every event in Python."""
+"""Records of the tags topic as read, turned into columns: the only place that touches each of them in Python."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
+
+from streamtag.tagger.emit import SOURCE_HEADER
 
 from .corpus import LANGS, Corpus
 from .window import LABELS
@@ -88,6 +90,32 @@ class Columns:
         self.by_arrival: NDArray[np.bool_] = processed < 0
         self.processed_ms = np.abs(processed)
         self.micro = np.rint(scores * 1_000_000).astype(np.int64)
+
+
+class Places:
+    """Where outcomes stand and where they come from, tag events and tombstones, in the order of the tags topic.
+
+    Attributes:
+        partition, offset: source position.
+        into: partition of the tags topic.
+        entity: code of the key.
+        event: True for a tag event, False for a tombstone.
+    """
+
+    def __init__(self, table: "Table", messages: Sequence[Message], events: Columns) -> None:
+        places = np.empty((len(messages), 4), dtype=np.int64)
+        self.event = np.array([message.value() is not None for message in messages], dtype=np.bool_)
+        places[self.event] = np.stack([events.partition, events.offset, events.into, events.entity], axis=1)
+        passed = [message for message in messages if message.value() is None]
+        for i, message in zip(np.flatnonzero(~self.event).tolist(), passed, strict=True):
+            _, partition, offset = header(message, SOURCE_HEADER).split("/")
+            places[i] = int(partition), int(offset), message.partition() or 0, table.entity(message.key())
+        self.partition, self.offset, self.into, self.entity = (places[:, c] for c in range(4))
+
+
+def header(message: Message, name: str) -> str:
+    """A header of ours, the last of its name."""
+    return next(v for k, v in reversed(message.headers() or []) if k == name).decode()  # type: ignore[union-attr]
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -5,12 +5,14 @@ aborts: the log gets holes. What readers of committed records find in the input 
 by, so nothing here needs to know what became of a chunk. Reads ``<records per second>`` lines from stdin.
 """
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 from confluent_kafka import KafkaException, Producer
@@ -35,6 +37,8 @@ class Writer:
         self._transactional: Producer | None = None
         self.stopping = threading.Event()
         self.rate = 0.0
+        self.did: Counter[str] = Counter()
+        """Chunks by what was ugly about them."""
 
     def run(self, limit: int) -> None:
         """At most ``limit`` ordinals; some are written twice, some never."""
@@ -58,6 +62,7 @@ class Writer:
         if draw < 0.75:
             self._put(self._plain, ordinals, records, stamps)
         elif draw < 0.85:  # the whole chunk twice, as after a lost acknowledgement
+            self.did["chunk repeated"] += 1
             for _ in range(2):
                 self._put(self._plain, ordinals, records, stamps)
         else:
@@ -68,8 +73,10 @@ class Writer:
         draw = self._choose.random()
         if draw < 0.8:
             return [now_ms] * count
-        if draw < 0.97:  # out of order, by up to half a minute
+        if draw < 0.97:  # by up to half a minute
+            self.did["timestamps out of order"] += 1
             return [now_ms - self._choose.randrange(30_000) for _ in range(count)]
+        self.did["timestamps of another time"] += 1
         return [now_ms + self._choose.choice((-400, 1)) * _DAY_MS] * count  # nobody can believe this
 
     def _put(self, producer: Producer, ordinals: np.ndarray, records: list[Record], stamps: list[int]) -> None:
@@ -96,7 +103,9 @@ class Writer:
                 producer.abort_transaction(10)
             else:
                 producer.commit_transaction(10)
+            self.did["transaction aborted" if abort else "transaction committed"] += 1
         except KafkaException:  # the broker is being hurt: whatever became of it, readers of committed records agree
+            self.did["transaction lost"] += 1
             self._transactional = None
 
     def _producer(self, *, transactional: bool = False) -> Producer:
@@ -123,9 +132,15 @@ class Upstream:
     def __init__(self, bootstrap: str, topic: str, seed: int, limit: int) -> None:
         arguments = [bootstrap, topic, str(seed), str(limit)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self.module, *arguments], cwd=ROOT, stdin=subprocess.PIPE, text=True
+            [sys.executable, "-m", self.module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.rate = 0.0
+        self.did: dict[str, int] = {}
+        """Chunks by what was ugly about them, once it has ended."""
 
     @property
     def pid(self) -> int:
@@ -148,9 +163,11 @@ class Upstream:
         if not self.finished:
             self._process.terminate()
         try:
-            self._process.wait(90)
+            said, _ = self._process.communicate(timeout=90)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        else:
+            self.did = json.loads(said) if said else self.did
 
     def _tell(self, line: str) -> None:
         if not self.finished:
@@ -171,6 +188,7 @@ def main(bootstrap: str, topic: str, seed: str, limit: str) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     writer.run(int(limit))
+    print(json.dumps(writer.did), flush=True)
 
 
 if __name__ == "__main__":

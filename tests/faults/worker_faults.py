@@ -2,11 +2,12 @@
 
 import random
 import signal
+from collections.abc import Sequence
 
 from streamtag.stream.faultpoints import POINTS
 
 from .fault import Fault
-from .seats import SESSION_MS, TRANSACTION_MS, Action
+from .seats import SESSION_MS, TRANSACTION_MS, Action, Seat
 from .stage import Stage
 
 _BEYOND_SESSION_S = SESSION_MS / 1000 + 0.6
@@ -17,7 +18,7 @@ _PROCESSING = ("begin.", "produce.", "summaries.", "offsets.", "commit.")
 
 
 class Killed(Fault):
-    name, hurts, weight = "worker killed", "workers", 2
+    name, hurts = "worker killed", "workers"
     ends_worker = True
 
     def inject(self) -> None:
@@ -41,11 +42,14 @@ class Drained(Fault):
 class FrozenBeyondSession(Fault):
     """Out of the group, with a transaction that is still open when it wakes."""
 
-    name, hurts, blurs = "worker frozen beyond the session", "workers", True
+    name, hurts = "worker frozen beyond the session", "workers"
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
         return _BEYOND_SESSION_S, _WITHIN_TRANSACTION_S
+
+    def blurred(self) -> Sequence[Seat]:
+        return [self.seat]
 
     def inject(self) -> None:
         self.seat.freeze()
@@ -79,7 +83,7 @@ class Storm(Fault):
         spare = self.stage.spare
         for hard, gap_s in zip(self._hard, self._gap_s, strict=True):
             spare.start()
-            spare.wait_struck("kill", gap_s)  # it does not: time for it to join, or not quite
+            spare.lives_for(gap_s)  # time for it to join, or not quite
             self.seat.stop()
             self.seat.start()
             if hard:
@@ -103,6 +107,13 @@ class AtPoint(Fault):
         self.struck = False
         self.ends_worker = self.action == "kill" or self.point in _AT_START
 
+    @property
+    def counts(self) -> bool:
+        return self.struck
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.point}{'' if self.struck else ', not reached'})"
+
     def inject(self) -> None:
         seat, point = self.seat, self.point
         if point in _AT_START:
@@ -117,7 +128,7 @@ class AtPoint(Fault):
             self.stage.spare.start()  # takes partitions from the others
         else:
             seat.arm(point, self._skip, self.action)
-        self.struck = self.action in ("raise", "undo") or seat.wait_struck(self.action, 12)
+        self.struck = seat.wait_struck(point, self.action, 12)
 
     def heal(self) -> None:
         if not self.struck:
@@ -128,7 +139,7 @@ class AtPoint(Fault):
 
 
 class KilledAtPoint(AtPoint):
-    name, action, weight = "worker killed at a point", "kill", 4
+    name, action, weight = "worker killed at a point", "kill", 2
 
     def heal(self) -> None:
         super().heal()
@@ -139,12 +150,15 @@ class KilledAtPoint(AtPoint):
 class FrozenAtPoint(AtPoint):
     """The zombie at its most dangerous: it wakes in the middle of a commit."""
 
-    name, action, blurs, weight = "worker frozen at a point", "freeze", True, 2
+    name, action = "worker frozen at a point", "freeze"
 
     def __init__(self, stage: Stage, choose: random.Random) -> None:
         super().__init__(stage, choose)
         short = choose.random() < 0.6
         self.hold_s = choose.uniform(_BEYOND_SESSION_S, _WITHIN_TRANSACTION_S) if short else _BEYOND_TRANSACTION_S
+
+    def blurred(self) -> Sequence[Seat]:
+        return [self.seat]
 
     def heal(self) -> None:
         if self.struck:
@@ -155,7 +169,7 @@ class FrozenAtPoint(AtPoint):
 class FrozenInCommit(FrozenAtPoint):
     """Out of the group when it wakes, its transaction still open: only the broker can refuse the commit."""
 
-    name, weight = "worker frozen in a commit", 1
+    name = "worker frozen in a commit"
     points = ("produce.after", "summaries.after", "offsets.before")
 
     def __init__(self, stage: Stage, choose: random.Random) -> None:
@@ -164,14 +178,14 @@ class FrozenInCommit(FrozenAtPoint):
 
 
 class Failing(AtPoint):
-    name, action, weight = "processing fails at a point", "raise", 2
+    name, action = "processing fails at a point", "raise"
     points = tuple(p for p in POINTS if p.startswith(_PROCESSING))
 
 
 class AnswerLost(AtPoint):
     """The broker did what it was asked to, and the worker cannot know."""
 
-    name, action, weight = "answer lost at a point", "undo", 2
+    name, action = "answer lost at a point", "undo"
     points = tuple(p for p in POINTS if p.startswith(_PROCESSING))
 
 

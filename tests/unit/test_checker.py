@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from checker import Input, TagRecord, check
+from checker import Input, TagRecord, Tombstone, check
 
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events.summary import CommitSummary, LabelCounts, PaneCounts
@@ -26,7 +26,9 @@ def tag(offset: int, score: float) -> TagRecord:
     return TagRecord(0, offset, b"k", event)
 
 
-def summary(start: int, end: int, tagged: int, clean: int, dead: int, label: LabelCounts) -> CommitSummary:
+def summary(
+    start: int, end: int, tagged: int, clean: int, dead: int, label: LabelCounts, skipped: int = 0
+) -> CommitSummary:
     pane = PaneCounts(
         start_ms=0,
         release=1,
@@ -47,11 +49,11 @@ def summary(start: int, end: int, tagged: int, clean: int, dead: int, label: Lab
         partition=0,
         from_offset=start,
         to_offset=end,
-        in_=tagged + clean + dead,
+        in_=tagged + clean + dead + skipped,
         tagged=tagged,
         clean=clean,
         dead=dead,
-        skipped=0,
+        skipped=skipped,
         pane_ms=10_000,
         writer="w",
         delivery="exactly_once",
@@ -61,20 +63,22 @@ def summary(start: int, end: int, tagged: int, clean: int, dead: int, label: Lab
 
 
 class Log:
-    """Three events and one bad record, in two transactions."""
+    """Three events, one bad record and one tombstone, in two transactions."""
 
     def __init__(self) -> None:
         self.inputs = {(0, i): Input("event", str(i), b"k") for i in range(3)}
         self.inputs[0, 3] = Input("bad", "3", b"k")
+        self.inputs[0, 4] = Input("tombstone", "4", b"k")
         self.tags = [tag(0, 0.25), tag(1, 0.75), tag(2, 0.5)]
         self.dead = [(0, 3)]
+        self.tombstones = [Tombstone(0, 4, b"k", (0, 4))]
         self.summaries = [
             summary(0, 2, 1, 1, 0, LabelCounts(1, 1_000_000, [256, 768], [1, 1])),
-            summary(2, 4, 1, 0, 1, LabelCounts(1, 500_000, [512], [1])),
+            summary(2, 5, 1, 0, 1, LabelCounts(1, 500_000, [512], [1]), skipped=1),
         ]
 
     def problems(self) -> list[str]:
-        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET})
+        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET}, self.tombstones)
 
 
 def test_a_sound_log_has_no_problems() -> None:
@@ -94,6 +98,14 @@ def swapped(log: Log) -> None:
     log.tags = [TagRecord(0, i, t.key, t.event) for i, t in enumerate(reversed(log.tags))]
 
 
+def overtaking_tombstone(log: Log) -> None:
+    log.tombstones = [Tombstone(0, -1, b"k", (0, 4))]
+
+
+def tombstone_of_another_key(log: Log) -> None:
+    log.tombstones = [Tombstone(0, 4, b"other", (0, 4))]
+
+
 PLANTED: list[tuple[Callable[[Log], object], str]] = [
     (lambda log: log.tags.pop(), "lost"),
     (lambda log: log.dead.pop(), "lost"),
@@ -106,6 +118,10 @@ PLANTED: list[tuple[Callable[[Log], object], str]] = [
     (other_cutoff, "threshold"),
     (unknown_revision, "release"),
     (swapped, "order"),
+    (overtaking_tombstone, "order"),
+    (tombstone_of_another_key, "changed"),
+    (lambda log: log.tombstones.clear(), "lost"),
+    (lambda log: log.tombstones.append(log.tombstones[0]), "doubled"),
     (lambda log: log.summaries.pop(), "uncovered"),
     (lambda log: setattr(log.summaries[1], "from_offset", 3), "gap"),
     (lambda log: setattr(log.summaries[1], "from_offset", 1), "overlap"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from faults.checking import Checker
 from faults.corpus import BAD, EVENT, LANGS, TOMBSTONE, Corpus
 from faults.findings import Findings
 from faults.releases import Known, Releases
+from faults.staleness import Blur
 
 from streamtag.domain.scores import BINS, bin_of
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events.summary import CommitSummary, LabelCounts, PaneCounts, SegmentCounts
+from streamtag.tagger.emit import SOURCE_HEADER
 
 N = 600
 NOW_MS = 1_795_000_000_000
@@ -21,15 +24,20 @@ BUNDLE, RELEASE, REVISION = "b" * 64, "a" * 64, "c" * 64
 CUTOFFS = {"spam": 0.5, "greeting": 0.25}
 
 
-class Tag:
-    """What the checker asks of a Kafka message."""
+class Outcome:
+    """What the checker asks of a message in the tags topic: a tag event, or a tombstone where ``event`` is None."""
 
-    def __init__(self, event: dict[str, Any], key: bytes | None) -> None:
+    def __init__(self, offset: int, key: bytes | None, event: dict[str, Any] | None) -> None:
+        self.offset = offset
         self.event = event
+        self.appended_ms = NOW_MS
         self._key = key
 
-    def value(self) -> bytes:
-        return json.dumps(self.event).encode()
+    def value(self) -> bytes | None:
+        return None if self.event is None else json.dumps(self.event).encode()
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return [(SOURCE_HEADER, b"content/0/%d" % self.offset)]
 
     def key(self) -> bytes | None:
         return self._key
@@ -38,38 +46,49 @@ class Tag:
         return 0
 
     def timestamp(self) -> tuple[int, int]:
-        return 2, NOW_MS
+        return 2, self.appended_ms
 
 
 class History:
-    """One partition, one transaction, all of it right: to be spoilt."""
+    """One partition, two transactions, all of it right: to be spoilt."""
 
     def __init__(self) -> None:
         self.corpus = Corpus(1)
         self.ordinals = np.arange(N)
         self.facts = self.corpus.facts(self.ordinals)
         self.micro = np.random.default_rng(0).integers(0, 1_000_001, (len(self.corpus.texts), 2))
-        self.tags = [self._tag(int(n)) for n in self.ordinals[self.facts.kind == EVENT]]
+        self.outcomes = [self._outcome(int(n)) for n in self.ordinals[self.facts.kind != BAD]]
         self.dead = self.ordinals[self.facts.kind == BAD].tolist()
-        self.tombstones = self.ordinals[self.facts.kind == TOMBSTONE].tolist()
         self.summaries = [self._summary(0, 200), self._summary(200, N)]
+        self.releases = Releases(frozenset({BUNDLE}))
+        self.releases._known[RELEASE] = Known(1, BUNDLE, REVISION, NOW_MS - 60_000, True)
+        self.releases._sets[REVISION] = ThresholdSet(CUTOFFS)
+        self.blurs: list[Blur] = []
+
+    @property
+    def tags(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.event is not None]
 
     def findings(self, *, exactly_once: bool = True) -> dict[str, int]:
         found = Findings()
-        releases = Releases(frozenset({BUNDLE}))
-        releases._known[RELEASE] = Known(1, BUNDLE, REVISION, 1, True)
-        releases._sets[REVISION] = ThresholdSet(CUTOFFS)
-        checker = Checker(1, self.corpus, {BUNDLE: self.micro}, releases, found, exactly_once=exactly_once)
-        checker.inputs(0, self.ordinals.tolist(), self.ordinals.tolist(), [NOW_MS] * N)
-        checker.tags(self.tags)
+        checker = Checker(1, self.corpus, {BUNDLE: self.micro}, self.releases, found, exactly_once=exactly_once)
+        checker.inputs(0, self.ordinals.tolist(), self.ordinals.tolist(), [NOW_MS] * len(self.ordinals))
+        checker.outcomes(self.outcomes)  # type: ignore[arg-type]
         checker.dead(0, self.dead)
-        checker.tombstones(0, self.tombstones)
         for one in self.summaries:
             checker.summary(one)
-        checker.finish([], bound_ms=1_000)
+        checker.finish(self.blurs, bound_ms=1_000)
         return found.violations()
 
-    def _tag(self, n: int) -> Tag:
+    def supersede(self, ago_ms: int, *, bundle: str = BUNDLE) -> None:
+        """The release of this history was followed by another so long before its outcomes were published."""
+        self.releases._known["e" * 64] = Known(2, bundle, REVISION, NOW_MS - ago_ms, True)
+
+    def _outcome(self, n: int) -> Outcome:
+        key = self.corpus.keys[self.facts.entity[n]]
+        return Outcome(n, key, self._event(n) if self.facts.kind[n] == EVENT else None)
+
+    def _event(self, n: int) -> dict[str, Any]:
         micro = self.micro[self.facts.text[n]]
         scores = {label: int(m) / 1_000_000 for label, m in zip(CUTOFFS, micro, strict=True)}
         lang = LANGS[self.facts.lang[n]]
@@ -83,7 +102,7 @@ class History:
             "release": {"sha256": RELEASE, "bundle": {"sha256": BUNDLE}, "thresholds": {"sha256": REVISION}},
             "processed_at": "2026-11-18T11:06:40.000Z",
         }
-        return Tag(event | ({"segment": {"lang": lang}} if lang else {}), self.corpus.keys[self.facts.entity[n]])
+        return event | ({"segment": {"lang": lang}} if lang else {})
 
     def _summary(self, start: int, end: int) -> CommitSummary:
         kind, text = self.facts.kind[start:end], self.facts.text[start:end]
@@ -123,51 +142,101 @@ def test_a_right_history_has_no_findings() -> None:
     assert History().findings() == {}
 
 
+def event(history: History, index: int) -> dict[str, Any]:
+    """Of the tag event at this index."""
+    found = history.tags[index].event
+    assert found is not None
+    return found
+
+
 def lose(history: History) -> None:
-    del history.tags[5]
+    history.outcomes.remove(history.tags[5])
 
 
 def double(history: History) -> None:
-    history.tags.insert(9, history.tags[8])
+    history.outcomes.insert(9, history.tags[8])
 
 
 def lose_a_dead_letter(history: History) -> None:
     del history.dead[0]
 
 
+def double_a_dead_letter(history: History) -> None:
+    history.dead.append(history.dead[0])
+
+
+def tombstones(history: History) -> list[Outcome]:
+    return [outcome for outcome in history.outcomes if outcome.event is None]
+
+
+def lose_a_tombstone(history: History) -> None:
+    history.outcomes.remove(tombstones(history)[0])
+
+
 def double_a_tombstone(history: History) -> None:
-    history.tombstones.append(history.tombstones[0])
+    history.outcomes.append(tombstones(history)[0])
+
+
+def kill_a_sound_event(history: History) -> None:
+    dies = history.tags[3]
+    history.outcomes.remove(dies)
+    history.dead.append(dies.offset)
+
+
+def invent_an_outcome(history: History) -> None:
+    """One for an offset that holds no record, as after an aborted transaction upstream."""
+    history.ordinals = np.delete(history.ordinals, history.tags[-1].offset)
+
+
+def copy_from_another_record(history: History) -> None:
+    event(history, 3)["id"] = event(history, 4)["id"]
 
 
 def swap_scores(history: History) -> None:
-    one, other = history.tags[3].event, history.tags[4].event
-    one["scores"], other["scores"], one["tags"], other["tags"] = (
-        other["scores"],
-        one["scores"],
-        other["tags"],
-        one["tags"],
-    )
+    one, other = event(history, 3), event(history, 4)
+    for part in ("scores", "tags"):
+        one[part], other[part] = other[part], one[part]
 
 
 def decide_otherwise(history: History) -> None:
-    event = next(t.event for t in history.tags if t.event["tags"])
-    event["tags"] = []
+    next(t.event for t in history.tags if t.event and t.event["tags"])["tags"] = []
 
 
 def use_other_cutoffs(history: History) -> None:
-    event = history.tags[7].event
-    event["thresholds"] = {"spam": 1.0, "greeting": 1.0}
-    event["tags"] = []
+    event(history, 7).update(thresholds={"spam": 1.0, "greeting": 1.0}, tags=[])
 
 
 def use_an_unknown_release(history: History) -> None:
-    history.tags[7].event["release"] = history.tags[7].event["release"] | {"sha256": "d" * 64}
+    event(history, 7)["release"] = event(history, 7)["release"] | {"sha256": "d" * 64}
+
+
+def use_a_bad_bundle(history: History) -> None:
+    event(history, 7)["release"] = event(history, 7)["release"] | {"bundle": {"sha256": "0" * 64}}
+
+
+def use_a_refused_release(history: History) -> None:
+    """One that was the champion for a moment, and whose bundle no worker may load."""
+    history.releases._known[RELEASE] = Known(1, BUNDLE, REVISION, 1, False)
+
+
+def disbelieve_a_timestamp(history: History) -> None:
+    event(history, 7)["time_flag"] = "by_arrival"
 
 
 def change_the_order(history: History) -> None:
-    keyed = [i for i, t in enumerate(history.tags) if t.key() == history.tags[0].key()]
+    keyed = [i for i, t in enumerate(history.outcomes) if t.key() == history.tags[0].key()]
     i, j = keyed[0], keyed[1]
-    history.tags[i], history.tags[j] = history.tags[j], history.tags[i]
+    history.outcomes[i], history.outcomes[j] = history.outcomes[j], history.outcomes[i]
+
+
+def move_a_tombstone_behind_the_next_of_its_key(history: History) -> None:
+    for passed in tombstones(history):
+        later = [o for o in history.outcomes if o.key() == passed.key() and o.offset > passed.offset]
+        if passed.key() is not None and later:
+            history.outcomes.remove(passed)
+            history.outcomes.append(passed)
+            return
+    raise AssertionError("no tombstone is followed by an outcome of its key")
 
 
 def skip_a_range(history: History) -> None:
@@ -178,8 +247,16 @@ def repeat_a_range(history: History) -> None:
     history.summaries.append(history.summaries[1])
 
 
+def let_ranges_overlap(history: History) -> None:
+    history.summaries[1] = history._summary(190, N)
+
+
 def miscount(history: History) -> None:
     history.summaries[0].dead += 1
+    history.summaries[0].in_ += 1
+
+
+def break_the_balance(history: History) -> None:
     history.summaries[0].in_ += 1
 
 
@@ -187,8 +264,24 @@ def missum(history: History) -> None:
     history.summaries[1].panes[0].labels["spam"].sum_micro += 1
 
 
+def misplace(history: History) -> None:
+    history.summaries[1].panes[0].start_ms += 10_000
+
+
+def forget_a_language(history: History) -> None:
+    history.summaries[1].panes[0].segments["lang"].popitem()
+
+
 def stop_early(history: History) -> None:
     del history.summaries[1]
+
+
+def follow_too_late(history: History) -> None:
+    history.supersede(1_200)
+
+
+def load_too_late(history: History) -> None:
+    history.supersede(2_200, bundle="f" * 64)
 
 
 @pytest.mark.parametrize(
@@ -197,20 +290,72 @@ def stop_early(history: History) -> None:
         (lose, "lost"),
         (double, "doubled"),
         (lose_a_dead_letter, "lost"),
+        (double_a_dead_letter, "doubled"),
+        (lose_a_tombstone, "lost"),
         (double_a_tombstone, "doubled"),
+        (kill_a_sound_event, "outcome"),
+        (invent_an_outcome, "invented"),
+        (copy_from_another_record, "changed"),
         (swap_scores, "score"),
         (decide_otherwise, "decision"),
         (use_other_cutoffs, "threshold"),
         (use_an_unknown_release, "release"),
+        (use_a_bad_bundle, "release"),
+        (use_a_refused_release, "release"),
+        (disbelieve_a_timestamp, "placement"),
         (change_the_order, "order"),
+        (move_a_tombstone_behind_the_next_of_its_key, "order"),
         (skip_a_range, "gap"),
         (repeat_a_range, "overlap"),
+        (let_ranges_overlap, "overlap"),
         (miscount, "counts"),
+        (break_the_balance, "counts"),
         (missum, "recount"),
+        (misplace, "recount"),
+        (forget_a_language, "recount"),
         (stop_early, "uncovered"),
+        (follow_too_late, "stale"),
+        (load_too_late, "stale"),
     ],
 )
 def test_each_planted_fault_is_found(spoil: Callable[[History], None], expected: str) -> None:
     history = History()
     spoil(history)
     assert expected in history.findings()
+
+
+@pytest.mark.parametrize(
+    ("ago_ms", "bundle"), [(900, BUNDLE), (1_900, "f" * 64)], ids=["other cut-offs", "another bundle"]
+)
+def test_a_release_may_decide_until_the_bound(ago_ms: int, bundle: str) -> None:
+    history = History()
+    history.supersede(ago_ms, bundle=bundle)
+    assert history.findings() == {}
+
+
+def test_a_blur_excuses_the_writer_it_names_and_only_as_long_as_it_lasts() -> None:
+    history = History()
+    history.supersede(5_000)
+    cut_off = Blur(NOW_MS - 4_900, NOW_MS - 500, frozenset({"w"}))
+    for blur, stale in [
+        (cut_off, False),
+        (replace(cut_off, writers=None), False),
+        (replace(cut_off, writers=frozenset({"another"})), True),
+        (replace(cut_off, end_ms=NOW_MS - 4_000), True),
+    ]:
+        history.blurs = [blur]
+        assert ("stale" in history.findings()) == stale, blur
+
+
+def test_blurs_that_overlap_excuse_no_more_than_they_cover() -> None:
+    history = History()
+    history.supersede(5_000)
+    history.blurs = [Blur(NOW_MS - 4_900, NOW_MS - 2_500, None), Blur(NOW_MS - 4_800, NOW_MS - 2_500, None)]
+    assert "stale" in history.findings()
+
+
+def test_at_least_once_allows_what_one_transaction_held() -> None:
+    history = History()
+    history.outcomes += [outcome for outcome in history.outcomes if outcome.offset >= 200]
+    history.summaries.append(history.summaries[1])
+    assert history.findings(exactly_once=False).keys() == {"doubled", "overlap"}

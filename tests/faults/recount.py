@@ -1,0 +1,62 @@
+"""What a commit summary says against what its tag events say."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.domain.scores import BINS, bin_of
+from streamtag.events.summary import CommitSummary, PaneCounts
+
+from .corpus import LANGS, Corpus
+from .findings import Findings
+from .tag_columns import Row
+from .window import LABELS
+
+_DECLARED = ("de", "en")
+
+
+def recount(
+    cells: NDArray[np.void], summary: CommitSummary, rows: Sequence[Row], corpus: Corpus, findings: Findings
+) -> None:
+    """Every pane of a summary must equal the fold over its tag events.
+
+    Args:
+        cells: of the summary's range, those that hold one tag event.
+        summary: to check.
+        rows: what ``cells["release"]`` points to.
+        corpus: what was written.
+        findings: takes what does not add up.
+    """
+    where = f"{summary.partition}[{summary.from_offset}, {summary.to_offset})"
+    found: dict[tuple[str, int], list[NDArray[np.void]]] = {}
+    for row in np.unique(cells["release"]).tolist():
+        of = cells[cells["release"] == row]
+        for pane in np.unique(of["pane"]).tolist():
+            found.setdefault((rows[row].release_sha256, pane), []).append(of[of["pane"] == pane])
+    said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes}
+    if said.keys() != found.keys():
+        findings.add("recount", f"{where}: panes {sorted(said)} instead of {sorted(found)}")
+        return
+    for key, parts in found.items():
+        if not _equals(said[key], np.concatenate(parts), corpus):
+            findings.add("recount", f"{where}: pane {key}")
+
+
+def _equals(said: PaneCounts, cells: NDArray[np.void], corpus: Corpus) -> bool:
+    if (said.events, said.by_arrival) != (len(cells), int(cells["by_arrival"].sum())):
+        return False
+    lang = corpus.facts(cells["ordinal"]).lang
+    value = [LANGS[code] if LANGS[code] in _DECLARED else "other" for code in range(len(LANGS))]
+    segments = Counter(value[code] for code in lang.tolist())
+    if {name: counts.events for name, counts in said.segments.get("lang", {}).items()} != segments:
+        return False
+    for j, label in enumerate(LABELS):
+        counts, micro = said.labels[label], cells["micro"][:, j].astype(np.int64)
+        histogram = np.bincount(bin_of(micro), minlength=BINS)
+        bins = np.flatnonzero(histogram)
+        wanted = (int(cells["tagged"][:, j].sum()), int(micro.sum()), bins.tolist(), histogram[bins].tolist())
+        if (counts.alerts, counts.sum_micro, counts.bins, counts.counts) != wanted:
+            return False
+    return True
