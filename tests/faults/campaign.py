@@ -59,6 +59,7 @@ class Course:
     """What happened. ``recovery_s`` has faults that came alone; together, recovery belongs to both."""
 
     faults: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    points: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     recovery_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     blurs: list[Blur] = field(default_factory=list)
     rounds: int = 0
@@ -185,6 +186,8 @@ def _violated(stage: Stage) -> bool:
 def wind_up(stage: Stage, course: Course, say: Say) -> None:
     """Everything is whole: the rest of the input must come out, and every worker must drain."""
     stage.upstream.stop()
+    if failed := stage.upstream.failed:
+        stage.findings.add("writer", failed)
     say("the writer has stopped, waiting for the rest")
     with contextlib.suppress(AssertionError):  # `Checker.finish` counts what is missing
         wait_until(lambda: not stage.reader.unread() and stage.checker.backlog() == 0, 90, "the rest", every_s=0.3)

@@ -19,7 +19,7 @@ _SUMS = (
     "doubled",
     "wrong",
 )
-_SUMS_BY_KIND = ("upstream", "faults", "changes", "points_not_reached", "violations")
+_SUMS_BY_KIND = ("upstream", "faults", "changes", "points", "points_not_reached", "violations")
 _EACH_OWN = ("seed", "minutes", "partitions", "workers", "brokers", "delivery", "date", *_SUMS[:1], "faults_total")
 
 

@@ -48,6 +48,7 @@ def document(stage: Stage, plan: Plan, course: Course, facts: Mapping[str, objec
         "changes_refused": stage.operator.refused,
         "each": plan.each,
         "fell_short": fell_short(kinds, plan.each),
+        "points": dict(sorted(course.points.items())),
         "points_not_reached": dict(sorted(course.missed.items())),
         "not_reached": course.unreached,
         # one loss shows as a gap and as missing outcomes, one doubling as an overlap and as doubled outcomes

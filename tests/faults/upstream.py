@@ -44,14 +44,15 @@ class Writer:
         """At most ``limit`` ordinals; some are written twice, some never."""
         ordinal, due = 0, time.monotonic()
         while ordinal < limit and not self.stopping.is_set():
-            if self.rate <= 0:
+            rate = self.rate  # another thread changes it
+            if rate <= 0:
                 due = time.monotonic()
                 self.stopping.wait(0.02)
                 continue
             ordinals = np.arange(ordinal, ordinal + CHUNK)
             ordinal += CHUNK
             self._write(ordinals)
-            due = max(due, time.monotonic() - 1.0) + CHUNK / self.rate
+            due = max(due, time.monotonic() - 1.0) + CHUNK / rate
             self._plain.poll(0)
             self.stopping.wait(max(0.0, due - time.monotonic()))
         self._plain.flush(60)
@@ -151,6 +152,12 @@ class Upstream:
     def finished(self) -> bool:
         """True when it has written all it was to write."""
         return self._process.poll() is not None
+
+    @property
+    def failed(self) -> str | None:
+        """How it ended, in words, where it should not have."""
+        code = self._process.poll()
+        return None if code in (None, 0, -signal.SIGTERM) else f"exit code {code}"
 
     def pace(self, rate: float) -> None:
         """Records per second from now on; 0 rests."""

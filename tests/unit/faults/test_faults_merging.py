@@ -28,6 +28,7 @@ def report(seed: int, **other: Any) -> dict[str, Any]:
         "changes_refused": 1,
         "each": 0,
         "fell_short": {},
+        "points": {"worker killed at a point (commit.before)": 1},
         "points_not_reached": {},
         "not_reached": [],
         "lost": 0,

@@ -1,0 +1,34 @@
+"""Who sits where: a blur excuses a worker by the name it publishes under."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from faults.campaign import _writers
+from faults.seats import CampaignWorker, Seat
+from faults.stage import Stage
+
+STARTS = '{"ts": "t", "event": "tagger starts", "worker": "%s", "group": "g"}\n'
+
+
+def seat(index: int, logs: Path, *names: str) -> Seat:
+    """A seat on which workers of these names have sat, one after another."""
+    log = logs / f"worker-{index}.log"
+    log.write_text("".join(STARTS % name + '{"event": "something else"}\n' for name in names), encoding="utf-8")
+    return Seat(index, {}, logs, worker=cast(CampaignWorker, SimpleNamespace(log=log)))
+
+
+def test_a_seat_has_the_name_of_its_last_worker(tmp_path: Path) -> None:
+    assert seat(0, tmp_path, "group-host-0", "group-host-2").writer() == "group-host-2"
+
+
+def test_an_empty_seat_and_one_that_has_not_spoken_have_no_name(tmp_path: Path) -> None:
+    assert Seat(0, {}, tmp_path).writer() is None
+    assert seat(1, tmp_path).writer() is None
+
+
+def test_a_fault_of_one_seat_excuses_its_worker_and_one_of_all_excuses_everybody(tmp_path: Path) -> None:
+    seats = [seat(0, tmp_path, "a"), seat(1, tmp_path, "b")]
+    stage = cast(Stage, SimpleNamespace(seats=seats))
+    assert _writers(stage, seats[1:]) == frozenset({"b"})
+    assert _writers(stage, seats) is None
