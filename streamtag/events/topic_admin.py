@@ -19,6 +19,8 @@ from streamtag.events.topics import Difference, ExistingTopic, Remedy, TopicDecl
 from streamtag.settings import KafkaSettings
 
 _TIMEOUT_S = 10.0
+# The client gives up by itself, and says why; this only keeps us from waiting for a client that does not.
+_MARGIN_S = 1.0
 
 
 class TopicAdmin:
@@ -38,7 +40,7 @@ class TopicAdmin:
         try:
             topics = self._client.list_topics(timeout=self._timeout_s).topics
         except KafkaException as error:
-            raise self._explain(error, "list topics") from error
+            raise self._explain(error.args[0], "list topics") from error
         found = {name: topics[name] for name in names if name in topics}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
         if not resources:
@@ -86,11 +88,8 @@ class TopicAdmin:
     def _create(self, topic: TopicDeclaration) -> None:
         wanted = NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.config))
         futures = self._client.create_topics([wanted], operation_timeout=self._timeout_s)
-        try:
-            futures[topic.name].result(self._timeout_s)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
-                raise self._explain(error, f"create topic {topic.name}") from error
+        # Where it exists by now, somebody else was faster.
+        self._answer(futures[topic.name], f"create topic {topic.name}", fine=KafkaError.TOPIC_ALREADY_EXISTS)
 
     def _set(self, topic: str, name: str, value: str) -> None:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
@@ -98,16 +97,20 @@ class TopicAdmin:
         self._results(self._client.incremental_alter_configs([resource], request_timeout=self._timeout_s))
 
     def _results(self, futures: Mapping[Any, Any]) -> dict[Any, Any]:
-        found = {}
-        for subject, future in futures.items():
-            try:
-                found[subject] = future.result(self._timeout_s)
-            except KafkaException as error:
-                raise self._explain(error, str(subject)) from error
-        return found
+        return {subject: self._answer(future, str(subject)) for subject, future in futures.items()}
 
-    def _explain(self, error: KafkaException, what: str) -> UnavailableError | RefusedError:
-        reason: KafkaError = error.args[0]
+    def _answer(self, future: Any, what: str, *, fine: int | None = None) -> Any:
+        """What ``future`` brings; None for an error of the code ``fine``."""
+        try:
+            return future.result(self._timeout_s + _MARGIN_S)
+        except KafkaException as error:
+            if error.args[0].code() == fine:
+                return None
+            raise self._explain(error.args[0], what) from error
+        except TimeoutError:
+            raise self._explain(KafkaError(KafkaError._TIMED_OUT), what) from None
+
+    def _explain(self, reason: KafkaError, what: str) -> UnavailableError | RefusedError:
         if reason.code() < 0 or reason.retriable():  # negative: the client's own, no broker said it
             return UnavailableError(
                 f"Kafka at {self._bootstrap} does not answer ({what}): {reason.str()}",

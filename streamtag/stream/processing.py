@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Message
 
@@ -282,7 +282,8 @@ class Processing:
                 return
 
 
-def _ends(records: Iterable[Message]) -> dict[Partition, int]:
+def _ends(records: Sequence[Message]) -> dict[Partition, int]:
     """Position after the last record of each partition."""
-    # A later record of a partition replaces an earlier one.
-    return {(m.topic(), m.partition()): m.offset() + 1 for m in records}  # type: ignore[misc,operator] # consumed
+    partitions = zip(map(Message.topic, records), map(Message.partition, records), strict=True)
+    last = dict(zip(partitions, map(Message.offset, records), strict=True))  # a later one replaces an earlier one
+    return {partition: offset + 1 for partition, offset in last.items()}  # type: ignore[misc,operator] # consumed

@@ -23,6 +23,10 @@ _IDLE_POLL_S = 0.05  # longest wait for a first record: bounds how late calls of
 _TICK_S = 1.0
 _TRIAL_S = 0.5  # how long an idle poller in trouble waits for a sign of life from the broker, once a tick
 
+# A batch of records that the client cannot unpack, e.g. as it would be too large.
+_UNREADABLE = (KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG)
+_UNREADABLE_HINT = "Raise receive.message.max.bytes in kafka.consumer, or set the group's position past the batch."
+
 
 class Batch(NamedTuple):
     """Records handed to the processing thread; stale when the member's epoch has moved on."""
@@ -115,12 +119,13 @@ class Source:
         messages = [first]
         if self._options.batch_size > 1:
             messages += consumer.consume(self._options.batch_size - 1, self._options.batch_wait_ms / 1000)
-        records = [m for m in messages if m.error() is None]
-        if len(records) < len(messages):
+        records = messages
+        if any(error is not None for error in map(Message.error, messages)):
+            records = [m for m in messages if m.error() is None]
             for message in messages:
                 self._on_message_error(message)
         self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
-        for topic, n in Counter([m.topic() for m in records]).items():
+        for topic, n in Counter(map(Message.topic, records)).items():
             self._metrics.add("streamtag.records.consumed", n, topic=topic or "")
         return records
 
@@ -128,9 +133,15 @@ class Source:
         error = message.error()
         if error is None:
             return
-        self.trouble.note(error, "polling")
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # the position fell out of the log: find a new one
+            self.trouble.note(error, "polling")
             self.member.break_off()
+        elif message.topic() is None:
+            self.trouble.note(error, "polling")
+        else:  # the client stays where it is and tries again: nothing is skipped
+            where = f"reading {message.topic()}/{message.partition()} at {message.offset()}"
+            hint = _UNREADABLE_HINT if error.code() in _UNREADABLE else ""
+            self.trouble.note(error, where, stands=True, hint=hint)
 
     def _try_broker(self) -> None:
         """Asks whether the trouble is over: where nothing is read or assigned, nothing else would show it."""

@@ -33,13 +33,22 @@ class Trouble:
         self.reason: str | None = None
         """The last trouble that is not over, None while all is well."""
 
-    def note(self, error: KafkaError, doing: str) -> None:
-        """Counts, tells and remembers ``error``."""
-        left_out = self._repeats.left_out(error.code())
+    def note(self, error: KafkaError, doing: str, *, stands: bool = False, hint: str = "") -> None:
+        """Counts, tells and remembers ``error``.
+
+        Args:
+            error: as the client reports it.
+            doing: what it prevents.
+            stands: a broker that answers is no sign that it is over; that it does not come again is.
+            hint: what a person can do.
+        """
+        left_out = self._repeats.left_out((error.code(), doing))
         if left_out is not None:
-            extra = {"doing": doing, "error": error.str(), "left_out": left_out}
-            log.warning("Kafka trouble, going on by itself", extra=extra)
-        self.reason = error.str()
+            extra = {"doing": doing, "error": error.str(), "left_out": left_out, **({"hint": hint} if hint else {})}
+            log.log(logging.ERROR if stands else logging.WARNING, "Kafka trouble, going on by itself", extra=extra)
+        self.reason = f"{doing}: {error.str()}"
+        if stands:
+            self._doubted_until = self._clock() + _DOUBT_S
         if error.fatal() or error.code() == KafkaError._FATAL:  # the latter in place of a message
             self._fatal = error
         self._metrics.add("streamtag.kafka.errors", code=error.name())

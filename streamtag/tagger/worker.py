@@ -74,16 +74,24 @@ def run_worker(settings: Settings, *, on_ready: Callable[[Telemetry], None] | No
     Raises:
         StreamtagError: what a person must see; its exit code becomes the process's.
     """
+    asked_to_stop = threading.Event()
+    _on_stop_signal(asked_to_stop.set)  # before anything can be seen of this process: whoever sees it may stop it
     with ExitStack() as stack:
         slot = stack.enter_context(take_slot(settings.tagger.group, settings.state_dir, settings.tagger.slot))
         telemetry = start_telemetry(settings.telemetry, role="tagger", instance=slot.name, group=settings.tagger.group)
         stack.callback(telemetry.close)
         worker = _Worker(settings, slot.name, telemetry)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.runner.stop())
+        _on_stop_signal(worker.runner.stop)
+        if asked_to_stop.is_set():
+            worker.runner.stop()
         if on_ready is not None:
             on_ready(telemetry)
         worker.run(stack)
+
+
+def _on_stop_signal(work: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: work())
 
 
 def _settle_garbage() -> None:

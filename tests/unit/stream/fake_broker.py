@@ -28,6 +28,7 @@ class FakeBroker:
         self.rebalances: deque[Rebalance] = deque()
         self.errors: deque[KafkaError] = deque()  # for the error callback
         self.message_errors: deque[KafkaError] = deque()  # that come in place of messages
+        self.broken: deque[Message] = deque()  # that come with an error of their partition
         self.lock = threading.RLock()
 
     def add_partition(self, topic: str) -> Partition:
@@ -125,6 +126,8 @@ class FakeConsumer:
             self._rebalance(*self.broker.rebalances.popleft())
         if self.broker.message_errors:
             return Message(error=self.broker.message_errors.popleft())
+        if self.broker.broken:
+            return self.broker.broken.popleft()
         found = self._take(1)
         if not found:
             time.sleep(min(timeout, 0.001))

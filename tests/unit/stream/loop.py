@@ -130,6 +130,7 @@ class Loop:
         self.metrics: InMemoryMetrics = Metrics.in_memory()
         self.processor = Copier(broker.asked)
         self.consumer: FakeConsumer
+        self.consumers = 0
         self.sink: ObedientSink
         self.failure: BaseException | None = None
         for module, name, seconds in (
@@ -148,6 +149,7 @@ class Loop:
 
     def _make_consumer(self, config: dict[str, Any], **_: object) -> FakeConsumer:
         self.consumer = FakeConsumer(self.broker, config)
+        self.consumers += 1
         return self.consumer
 
     def _make_sink(self, _options: StreamOptions, _metrics: Metrics, **rest: Any) -> ObedientSink:

@@ -12,6 +12,7 @@ from fake_broker import FakeBroker
 from loop import Loop, undone
 from services import wait_until
 
+from streamtag.stream import member
 from streamtag.stream.processor import Hold, Partition
 from streamtag.stream.sink import TwinError
 
@@ -547,6 +548,76 @@ def test_trouble_is_told_while_it_lasts_and_no_longer(make_loop: MakeLoop, broke
     wait_until(lambda: "down" in (loop.runner.status().error or ""), 10, "told")
     wait_until(lambda: loop.runner.status().error is None, 10, "over, though nothing was read or assigned")
     loop.stop()
+
+
+def test_a_commit_that_hangs_is_told_while_it_hangs(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop()
+    gate = Gate()
+    loop.while_committing = gate
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    wait_until(lambda: "waiting for Kafka" in (loop.runner.status().error or ""), 10, "told")
+    wait_until(lambda: loop.metrics.value("streamtag.commit.waiting") > 1, 10, "measured")
+    gate.open()
+    loop.wait_committed(ZERO, 4)
+    wait_until(lambda: loop.runner.status().error is None, 10, "over")
+    wait_until(lambda: loop.metrics.value("streamtag.commit.waiting") == 0, 10, "measured")
+    loop.stop()
+
+
+def test_a_batch_that_cannot_be_unpacked_is_named_and_told_as_long_as_it_stands(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    """The broker answers all the while, and another partition is read."""
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO, ONE)
+    wait_until(lambda: loop.runner.status().reading == 2, 10, "reading")
+    broken = Message(topic="content", partition=0, offset=7, error=KafkaError(KafkaError._BAD_COMPRESSION))
+    broker.broken.append(broken)
+    wait_until(lambda: "content/0 at 7" in (loop.runner.status().error or ""), 10, "told")
+    asked = broker.asked.count("list_topics")
+    wait_until(lambda: broker.asked.count("list_topics") > asked + 3, 10, "the broker answers")
+    assert "content/0 at 7" in (loop.runner.status().error or "")
+    broker.write(ONE, 4)
+    loop.wait_committed(ONE, 4)
+    loop.stop()
+
+
+HELD_NAME = KafkaError(KafkaError._FATAL, f"Fatal error: {KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()}")
+
+
+def test_a_static_member_waits_for_the_session_of_its_predecessor(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """With KIP-848 the broker refuses it until then, which is fatal to the client."""
+    broker.write(ZERO, 4)
+    broker.message_errors.extend([HELD_NAME] * 3)
+    loop = make_loop().start()
+    wait_until(lambda: not broker.message_errors, 10, "refused three times")
+    assert KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in (loop.runner.status().error or "")
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    loop.stop()
+    assert loop.failure is None
+    assert loop.consumers == 4
+    loop.check_exactly_once(ZERO)
+
+
+@pytest.mark.parametrize("twin", ["was there before and stays", "came later"])
+def test_a_static_member_whose_name_a_twin_holds_ends(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, twin: str
+) -> None:
+    loop = make_loop()
+    if twin == "came later":
+        loop.start().rebalance("assign", ZERO)
+        wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+        broker.message_errors.append(HELD_NAME)
+    else:
+        monkeypatch.setattr(member, "_RELEASED_S", 0.2)
+        broker.message_errors.extend([HELD_NAME] * 10_000)
+        loop.start()
+    loop.wait_end()
+    assert "instance" in str(loop.failure)
+    assert (loop.consumers == 1) == (twin == "came later")
 
 
 @pytest.mark.parametrize("way", ["error callback", "in place of a message"])

@@ -191,6 +191,13 @@ def test_a_retriable_call_is_repeated_until_it_succeeds(sink: TransactionSink, c
     assert client.made == 1
 
 
+def test_a_call_that_fails_at_once_again_and_again_does_not_spin(sink: TransactionSink, client: FakeClient) -> None:
+    client.order("commit", *[RETRIABLE] * 50)
+    transact(sink)
+    assert len(client.waits) == 50
+    assert 1 < sum(client.waits) <= 50 * 0.25
+
+
 @pytest.mark.parametrize("call", ["offsets", "commit"])
 def test_whoever_stops_does_not_repeat_for_ever(
     sink: TransactionSink, client: FakeClient, stopping: list[bool], call: str
@@ -404,6 +411,19 @@ def test_a_commit_that_is_refused_undoes(deliveries: Deliveries, client: FakeCli
     with pytest.raises(Undone, match="ILLEGAL_GENERATION"):
         deliveries.transact(None)
     assert deliveries.positions == []
+
+
+def test_a_commit_that_is_not_answered_is_waited_for_until_the_end(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is frozen for minutes: neither a failure nor a reason to go on."""
+    monkeypatch.setattr(delivery_sink, "CALL_S", 0.001)
+    deliveries.unanswered = True
+    looks = iter([False] * 100 + [True])
+    deliveries.sink._stopping = lambda: next(looks)
+    with pytest.raises(Undone, match="stopping"):
+        deliveries.transact(None)
+    assert next(looks, None) is None
 
 
 def test_where_no_position_moves_nothing_is_committed(deliveries: Deliveries) -> None:
