@@ -101,7 +101,7 @@ def _serve(bootstrap: str, topic: str, partitions: int, counters: Counters, pipe
         if pipe.poll(0):
             try:
                 pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):
                 return
             pipe.send(_joined(noted))
             noted.clear()

@@ -4,7 +4,6 @@ Workers have their default settings, and the broker has Kafka's default timeouts
 gap is what the protocol takes and not what catching up takes.
 """
 
-import itertools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -279,10 +278,10 @@ def summary(scenario: Mapping[str, Mapping[str, float]]) -> str:
 def show(found: Mapping[str, object]) -> None:
     """The table."""
     scenarios: Mapping[str, Mapping[str, Mapping[str, float]]] = found["scenarios"]  # type: ignore[assignment]
-    figures = [(one, name) for one in scenarios.values() for name in one if name.endswith("_s")]
     rows = [
-        (str(one["words"]), name.removesuffix("_s"), *(f"{one[name][p]:.2f}" for p in ("p50", "p99", "max")))
-        for one, name in figures
+        (f"{one['words']}: {name.removesuffix('_s')}", *(f"{one[name][p]:.2f}" for p in ("p50", "p99", "max")))
+        for one in scenarios.values()
+        for name in one
+        if name.endswith("_s")
     ]
-    for row in itertools.chain([("", "", "p50", "p99", "max")], rows):
-        report.say(f"{row[0]:<78} {row[1]:<9} {row[2]:>6} {row[3]:>6} {row[4]:>6}")
+    report.table("Without committed tags, seconds", ("", "p50", "p99", "max"), rows)

@@ -66,12 +66,8 @@ def _median(figures: list[dict[str, float]]) -> dict[str, float]:
 def show(found: Mapping[str, object]) -> None:
     """A few lines."""
     workers: Mapping[int, Mapping[str, float]] = found["workers"]  # type: ignore[assignment]
-    for count, figures in workers.items():
-        report.say(
-            f"{count} worker{'s' if int(count) > 1 else ''}: {figures['events_per_s']:,.0f} events/s, "
-            f"{figures['worker_us']:.1f} µs/event, {figures['worker_cores']:.2f} cores, "
-            f"broker {figures['broker_us']:.1f} µs/event, others {figures['others_cores']:.2f} cores"
-        )
-    report.say(
-        f"two over one: {found['two_workers_over_one']} × events/s; broker and workers share the machine's cores"
-    )
+    columns = ("workers", "events/s", "µs/event", "cores", "broker µs", "others, cores")
+    names = ("events_per_s", "worker_us", "worker_cores", "broker_us", "others_cores")
+    rows = [(str(count), *(f"{one[name]:,.2f}" for name in names)) for count, one in workers.items()]
+    report.table("Worker processes on one backlog; the broker shares the cores", columns, rows)
+    report.say(f"two over one: {found['two_workers_over_one']} × events/s")

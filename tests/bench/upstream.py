@@ -145,7 +145,7 @@ def _serve(bootstrap: str, topic: str, counters: Counters, pipe: "Connection[Any
     while True:
         try:
             order = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         if isinstance(order, Paced):
             pipe.send(writer.pace(order, until=lambda: pipe.poll(0)))
