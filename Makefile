@@ -14,7 +14,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults hostile docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: services ## Compare the worker with its floors and with other frameworks;
 
 faults: services ## Hurt a real pipeline at random moments and check every outcome; writes reports/
 	$(PY) -m tests.faults $(ARGS)
+
+soak: services ## An hour of load with a fault a minute: does anything grow? ARGS="--minutes 5" ends it sooner
+	$(PY) -m tests.soak $(ARGS)
 
 hostile: $(DEV) ## Send hostile records through the path that decides; ARGS="--minutes 5" ends it sooner
 	$(PY) -m tests.hostile $(ARGS)

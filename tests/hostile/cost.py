@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from svg_plot import Axis, Line, Panel, draw
+
 from streamtag.events import dead_letters
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
@@ -153,7 +155,7 @@ def seconds(case: Case, size: int, attempts: int = 3) -> float:
 
 def table(found: Sequence[tuple[Case, Sequence[float]]]) -> str:
     """Markdown; milliseconds."""
-    names = [f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB" for size in SIZES]
+    names = [_size(size) for size in SIZES]
     lines = [f"| step | input | {' | '.join(names)} |", f"|---|---|{'--:|' * len(SIZES)}"]
     lines += [f"| {c.step} | {c.name} | {' | '.join(_milliseconds(s) for s in times)} |" for c, times in found]
     return "\n".join(lines)
@@ -163,36 +165,23 @@ def _milliseconds(s: float) -> str:
     return f"{s * 1e3:.3g}" if s < 1 else f"{s * 1e3:.0f}"
 
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _DECADE, _OCTAVE = 560, 420, 60, 20, 60, 32
 _COLOURS = {"decode": "#1f77b4", "normalise": "#d62728", "featurise": "#2ca02c", "dead letter": "#9467bd"}
 
 
 def plot(found: Sequence[tuple[Case, Sequence[float]]]) -> str:
     """SVG, both axes logarithmic; a linear cost climbs as the dashed line does."""
+    lines = [
+        Line(list(zip(SIZES, times, strict=True)), _COLOURS[case.step], case.step, f"{case.step}: {case.name}")
+        for case, times in found
+    ]
+    ideal = [(float(size), 1e-6 * size / SIZES[0]) for size in SIZES]
+    x = Axis(SIZES[0], SIZES[-1], [(size, _size(size)) for size in SIZES], log=True)
+    y = Axis(1e-6, 10, [(10.0**power, f"{10.0**power * 1e3:g} ms") for power in range(-6, 2)], log=True)
+    return draw([Panel("CPU time against size", x, y, [*lines, Line(ideal, "black", dashed=True)], height=420)], 560)
 
-    def point(size: float, s: float) -> str:
-        x = _LEFT + _OCTAVE * (math.log2(size) - 10)
-        return f"{x:.0f},{_TOP + _DECADE * (1 - math.log10(max(s, 1e-6))):.0f}"
 
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + 40}" font-size="12">']
-    for power in range(-6, 2):
-        y = _TOP + _DECADE * (1 - power)
-        parts.append(
-            f'<path d="M{_LEFT},{y}h448" stroke="#ddd"/><text x="2" y="{y + 4}">{10.0**power * 1e3:g} ms</text>'
-        )
-    for size in SIZES:
-        x = _LEFT + _OCTAVE * (math.log2(size) - 10) - 20
-        name = f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB"
-        parts.append(f'<text x="{x:.0f}" y="{_TOP + 7 * _DECADE + 18}">{name}</text>')
-    for case, times in found:
-        line = " ".join(point(size, s) for size, s in zip(SIZES, times, strict=True))
-        title = f"<title>{case.step}: {case.name}</title>"
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{_COLOURS[case.step]}">{title}</polyline>')
-    ideal = f"{point(SIZES[0], 1e-6)} {point(SIZES[-1], 1e-6 * SIZES[-1] / SIZES[0])}"
-    parts.append(f'<polyline points="{ideal}" fill="none" stroke="black" stroke-dasharray="4"/>')
-    for i, (step, colour) in enumerate(_COLOURS.items()):
-        parts.append(f'<text x="{_LEFT + 10}" y="{_TOP + 20 + 16 * i}" fill="{colour}">{step}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+def _size(size: int) -> str:
+    return f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB"
 
 
 if __name__ == "__main__":

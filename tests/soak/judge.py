@@ -1,0 +1,123 @@
+"""Flat or not: what a process holds at rest, over its life."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sampling import Life, Sample
+
+RSS_MIB = 300.0
+"""Most a worker may hold at any time."""
+GROWTH_MIB = 10.0
+"""Most by which memory at rest may grow from the end of the warm-up to the end of a life."""
+WARM_UP = 1 / 6
+"""Share of a life that does not count: caches and the allocator fill, and the first of each kind of fault leaves more
+memory mapped than was before."""
+JUDGED_S = 1_200.0
+"""Shorter lives are described, but a slope over them says nothing."""
+MORE_FDS = 2
+MORE_THREADS = 1
+"""By so many may the level after a fault lie above the one before the first."""
+
+Stretch = tuple[float, float]
+"""Unix seconds, ``[from, to)``."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Descriptors or threads at rest: ``base`` before the first fault, then the least after each."""
+
+    base: int
+    after: Sequence[int]
+    most: int
+    allowed: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether it comes back to its base after every fault."""
+        return all(level <= self.base + self.allowed for level in self.after)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On one life. The slope is that of least squares over the seconds at rest after the warm-up.
+
+    Attributes:
+        name: of the process.
+        seconds: it lived, under load.
+        judged: whether it lived long enough for its growth to be judged.
+        rss_mib: at rest, after the warm-up and at the end, and the most at any time.
+        slope_mib_per_h: of memory at rest.
+        growth_mib: the slope times what is left of the life after the warm-up.
+        fds, threads: levels.
+        cores: processors used, on average.
+    """
+
+    name: str
+    seconds: float
+    judged: bool
+    rss_mib: tuple[float, float, float]
+    slope_mib_per_h: float
+    growth_mib: float
+    fds: Level
+    threads: Level
+    cores: float
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong, in words."""
+        if self.rss_mib[2] > RSS_MIB:
+            yield f"{self.name} held {self.rss_mib[2]:.0f} MiB"
+        if self.judged and self.growth_mib > GROWTH_MIB:
+            yield f"{self.name} grew by {self.growth_mib:.1f} MiB, {self.slope_mib_per_h:.1f} MiB/h"
+        for what, level in (("descriptors", self.fds), ("threads", self.threads)):
+            if not level.flat:
+                yield f"{self.name} had {level.base} {what} at rest, and {max(level.after)} after a fault"
+
+
+def rests(start_s: float, end_s: float, hurt: Sequence[Stretch]) -> list[Stretch]:
+    """What remains of a run between its faults."""
+    edges = [start_s, *(edge for stretch in sorted(hurt) for edge in stretch), end_s]
+    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= 1]
+
+
+def judge(life: Life, at_rest: Sequence[Stretch]) -> Verdict | None:
+    """None for a process that was never at rest after its start."""
+    begun, ended = at_rest[0][0], at_rest[-1][1]
+    samples = [s for s in life.samples if begun <= s.at < ended]
+    calm = [part for stretch in at_rest if (part := _within(samples, stretch))]
+    if not calm:
+        return None
+    first, last = samples[0], samples[-1]
+    lived = last.at - first.at
+    warm = [s for part in calm for s in part if s.at >= first.at + WARM_UP * lived]
+    per_s = slope([(s.at, s.rss_mib) for s in warm])
+    return Verdict(
+        name=life.name,
+        seconds=lived,
+        judged=lived >= JUDGED_S,
+        rss_mib=(warm[0].rss_mib if warm else last.rss_mib, last.rss_mib, max(s.rss_mib for s in samples)),
+        slope_mib_per_h=per_s * 3_600,
+        growth_mib=per_s * lived * (1 - WARM_UP),
+        fds=_level([[s.fds for s in part] for part in calm], max(s.fds for s in samples), MORE_FDS),
+        threads=_level([[s.threads for s in part] for part in calm], max(s.threads for s in samples), MORE_THREADS),
+        cores=(last.cpu_s - first.cpu_s) / max(1.0, lived),
+    )
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Least squares, y per x; 0 of fewer than two points."""
+    if len(points) < 2:
+        return 0.0
+    x, y = np.array(points).T
+    x = x - x.mean()
+    return float((x * (y - y.mean())).sum() / (x * x).sum())
+
+
+def _within(samples: Sequence[Sample], stretch: Stretch) -> list[Sample]:
+    return [s for s in samples if stretch[0] <= s.at < stretch[1]]
+
+
+def _level(parts: Sequence[Sequence[int]], most: int, allowed: int) -> Level:
+    base, *after = [min(part) for part in parts]
+    return Level(base, after, most, allowed)

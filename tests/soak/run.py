@@ -1,0 +1,178 @@
+"""The long run: capacity, then an even load below it, and a fault in every period."""
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from faults.campaign import ALL_KINDS, Course, Say, await_commits, deal, strike, wind_up
+from faults.fault import Fault
+from faults.reading import now_ms
+from faults.stage import Stage
+from services import wait_until
+
+from streamtag.devstack.server import Server
+
+from .latency import Latencies, LatencyReader
+from .retention import Retention
+from .sampling import Life, Sampler
+from .writer import SteadyUpstream
+
+SETTINGS = {"kafka.producer": "{}"}
+"""Over the campaign's: its producer queue is small on purpose."""
+
+_OUTSTANDING = 20_000  # while capacity is measured: more than a second of work
+_SETTLING = 0.25  # share of that time which does not count
+_BEHIND_S = 1.0
+_CATCH_UP_S = 90.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        seed: of input, changes and faults.
+        minutes: under load.
+        every_s: one fault in each such period.
+        share: of the capacity.
+        calibrate_s: how long capacity is measured.
+        rate: records per second, instead of measuring.
+        kinds: fault classes to draw from.
+    """
+
+    seed: int
+    minutes: float
+    every_s: float
+    share: float
+    calibrate_s: float
+    rate: float | None = None
+    kinds: Sequence[type[Fault]] = ALL_KINDS
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One fault, Unix seconds. ``caught_up_s``: from then on no more than a second of work was outstanding."""
+
+    name: str
+    hurts: str
+    seat: int
+    from_s: float
+    healed_s: float
+    caught_up_s: float
+
+
+@dataclass
+class Result:
+    """What happened; Unix seconds."""
+
+    capacity: float | None
+    rate: float
+    course: Course
+    from_s: float = 0.0
+    to_s: float = 0.0
+    strikes: list[Strike] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
+    latencies: Latencies = field(default_factory=lambda: Latencies(0))
+    peak_disk_mib: float = 0.0
+
+
+def schedule(stage: Stage, plan: Plan) -> Iterator[tuple[float, Fault]]:
+    """Seconds from the start, and the fault: a function of the seed alone.
+
+    The first seat is spared by all faults that end a worker: its worker lives as long as the run.
+    """
+    choose = random.Random(plan.seed)
+    dealt = deal([kind for kind in plan.kinds if kind.possible(stage)], choose)
+    for period in range(int(plan.minutes * 60 / plan.every_s)):
+        fault = next(dealt)(stage, choose)
+        other = choose.choice(stage.working[1:])
+        if fault.ends_worker and fault.seat is stage.working[0]:
+            fault.seat = other
+        yield (period + choose.uniform(0.2, 0.5)) * plan.every_s, fault
+
+
+def run(stage: Stage, plan: Plan, say: Say) -> Result:
+    """The whole run; violations are in ``stage.findings``."""
+    upstream = stage.upstream
+    assert isinstance(upstream, SteadyUpstream)
+    retention = Retention(stage)
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="streamtag-soak-")))
+        topics = stage.topics
+        reader = stack.enter_context(
+            LatencyReader(topics.bootstrap, topics.tags, topics.partitions, directory / "latencies.npz")
+        )
+        others = {
+            "checker": os.getpid,
+            "writer": lambda: upstream.pid,
+            "latency reader": lambda: reader.pid,
+            "proxy": lambda: stage.services.proxies.pid,
+            "kafka": lambda: _pid(stage.services.cluster.brokers[0]),
+            "redis": lambda: _pid(stage.services.redis),
+        }
+        with Sampler(stage.seats, others, retention.step) as sampler:
+            upstream.until(_OUTSTANDING)
+            await_commits(stage, now_ms(), "all partitions commit for the first time")
+            capacity = _capacity(stage, upstream, plan.calibrate_s) if plan.rate is None else None
+            result = Result(capacity, plan.rate or plan.share * (capacity or 0), Course(), lives=sampler.lives)
+            wait_until(lambda: _level(stage, upstream), 60, "everything written is verified")
+            say(f"capacity {capacity or 0:,.0f} records/s, load {result.rate:,.0f} records/s")
+            _hurt(stage, upstream, reader, plan, result, say)
+            result.to_s = time.time()
+        wind_up(stage, result.course, say)
+        result.latencies = reader.finish()
+    result.peak_disk_mib = retention.peak_disk_mib
+    return result
+
+
+def _capacity(stage: Stage, upstream: SteadyUpstream, seconds: float) -> float:
+    """Records per second that come out verified while there is always enough to do."""
+    begun = time.monotonic()
+    settled: tuple[float, int] | None = None
+    while (now := time.monotonic()) < begun + seconds:
+        verified = sum(stage.checker.verified_to())
+        upstream.until(verified + _OUTSTANDING)
+        if settled is None and now > begun + seconds * _SETTLING:
+            settled = now, verified
+        time.sleep(0.02)  # the pace of the loop: some hundreds of records
+    assert settled is not None, "some time remains"
+    return (sum(stage.checker.verified_to()) - settled[1]) / (time.monotonic() - settled[0])
+
+
+def _outstanding(stage: Stage, upstream: SteadyUpstream) -> int:
+    """Records that are due and not verified."""
+    return upstream.due() - sum(stage.checker.verified_to())
+
+
+def _level(stage: Stage, upstream: SteadyUpstream) -> bool:
+    return _outstanding(stage, upstream) <= _BEHIND_S * upstream.rate
+
+
+def _hurt(stage: Stage, upstream: SteadyUpstream, reader: LatencyReader, plan: Plan, result: Result, say: Say) -> None:
+    begun = time.monotonic()
+    result.from_s = time.time()
+    upstream.pace(result.rate)
+    for at_s, fault in schedule(stage, plan):
+        time.sleep(max(0.0, begun + at_s - time.monotonic()))  # the moment of a fault is random: nothing waits for it
+        reader.check()
+        from_s = time.time()
+        strike(stage, [fault], result.course, say)
+        healed_s = time.time()
+        try:
+            wait_until(lambda: _level(stage, upstream), _CATCH_UP_S, f"level after {fault.name}", every_s=0.1)
+        except AssertionError as late:
+            stage.findings.add("behind", str(late))
+        result.strikes.append(Strike(fault.name, fault.hurts, fault.seat.index, from_s, healed_s, time.time()))
+    time.sleep(max(0.0, begun + plan.minutes * 60 - time.monotonic()))
+
+
+def _pid(server: Server) -> int | None:
+    try:
+        return server.pid
+    except RuntimeError:  # being restarted
+        return None

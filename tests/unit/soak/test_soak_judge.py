@@ -1,0 +1,68 @@
+"""What the long run calls flat."""
+
+import pytest
+from soak.judge import GROWTH_MIB, JUDGED_S, judge, rests, slope
+from soak.sampling import Life, Sample
+
+HOUR = 3_600
+
+
+def life(*, rss: float = 150.0, per_h: float = 0.0, fds: int = 28, threads: int = 19, seconds: int = HOUR) -> Life:
+    samples = [Sample(float(s), rss + per_h * s / HOUR, fds, threads, s * 0.2) for s in range(seconds)]
+    return Life("worker 0", 1, samples)
+
+
+def problems(one: Life, hurt: list[tuple[float, float]]) -> list[str]:
+    verdict = judge(one, rests(0.0, len(one.samples), hurt))
+    assert verdict is not None, "it was at rest"
+    return list(verdict.problems())
+
+
+def test_a_slope_is_that_of_the_line_through_the_points() -> None:
+    assert slope([(1_000.0 + x, 5.0 - 0.25 * x) for x in range(50)]) == pytest.approx(-0.25)
+
+
+def test_a_run_without_faults_rests_all_the_time() -> None:
+    assert rests(10.0, 20.0, []) == [(10.0, 20.0)]
+
+
+def test_between_faults_a_run_rests() -> None:
+    assert rests(0.0, 100.0, [(10.0, 20.0), (50.0, 99.5)]) == [(0.0, 10.0), (20.0, 50.0)]
+
+
+def test_a_worker_that_stays_as_it_is_has_no_problems() -> None:
+    assert problems(life(), [(600.0, 610.0)]) == []
+
+
+def test_a_leak_of_a_few_bytes_an_event_is_found() -> None:
+    grown = problems(life(per_h=GROWTH_MIB * 1.3), [(600.0, 610.0)])
+    assert [problem for problem in grown if "grew" in problem]
+
+
+def test_what_a_fault_takes_and_gives_back_is_no_growth() -> None:
+    one = life()
+    one.samples[3_000:3_060] = [s._replace(rss_mib=250.0, fds=60, threads=40) for s in one.samples[3_000:3_060]]
+    assert problems(one, [(3_000.0, 3_060.0)]) == []
+
+
+def test_growth_of_a_short_life_is_not_judged() -> None:
+    assert problems(life(per_h=500.0, seconds=int(JUDGED_S / 2)), []) == []
+
+
+def test_more_memory_than_allowed_is_a_problem_however_briefly() -> None:
+    one = life()
+    one.samples[605] = one.samples[605]._replace(rss_mib=400.0)
+    assert problems(one, [(600.0, 610.0)]) == ["worker 0 held 400 MiB"]
+
+
+@pytest.mark.parametrize(("what", "name"), [("fds", "descriptors"), ("threads", "threads")])
+def test_what_stays_open_after_a_fault_is_found(what: str, name: str) -> None:
+    one = life()
+    one.samples[610:] = [s._replace(**{what: getattr(s, what) + 5}) for s in one.samples[610:]]
+    found = problems(one, [(600.0, 610.0)])
+    assert len(found) == 1
+    assert name in found[0]
+
+
+def test_a_process_that_was_never_at_rest_is_not_judged() -> None:
+    assert judge(Life("worker 1", 2, [Sample(605.0, 1.0, 1, 1, 0.0)]), [(0.0, 600.0), (610.0, 700.0)]) is None
