@@ -1,5 +1,6 @@
 """Deliberate defects, one at a time: a campaign that does not fail with each of them proves nothing."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -100,6 +101,18 @@ def _max_acked() -> None:
         self._source.commit_positions([TopicPartition(t, p, end, "p=0;") for (t, p), end in ends]).result()
 
     processing.Processing._process = eager
+
+
+def _rare_commits() -> None:
+    """At least once: only every tenth commit is made, and the worker goes on as if all were."""
+    commit, asked = source.Source.commit_positions, itertools.count(1)
+
+    def lazy(self: source.Source, positions: list[TopicPartition]) -> "Future[None]":
+        if next(asked) % 10 == 0:
+            return commit(self, positions)
+        return self.calls.ask(lambda: None)
+
+    source.Source.commit_positions = lazy
 
 
 def _threshold_mid_batch() -> None:
@@ -232,6 +245,7 @@ ALL = (
     Defect("no_rewind", _no_rewind),
     Defect("revoke_without_finish", _revoke_without_finish, faults=("join and leave storm",)),
     Defect("max_acked", _max_acked, "at_least_once"),
+    Defect("rare_commits", _rare_commits, "at_least_once"),
     Defect("threshold_mid_batch", _threshold_mid_batch),
     Defect("old_identity", _old_identity),
     Defect("dead_letters_outside", _outside("-dead")),

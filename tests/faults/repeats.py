@@ -3,8 +3,12 @@
 Positions of a partition are committed after each transaction, so whoever goes on begins where a transaction began,
 and repeats no more than what one transaction held. A worker that was given up and wakes publishes no more than that,
 either. A *run* is what was repeated in one go: source offsets that grow, all of them below what was reached before.
+
+Where a transaction begins, the one before it has been committed. A worker that wakes may publish a range from before
+such a place, once; one that goes on from there has committed a position that goes back.
 """
 
+from bisect import bisect_right, insort
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +54,11 @@ class Repeats:
         self._findings = findings
         self._outcomes: dict[tuple[int, int], _Track] = {}  # by partition of the tags topic and of the input
         self._ranges: dict[int, _Track] = {}
-        self._boundaries: dict[int, set[int]] = {}
+        self._begun: dict[int, list[int]] = {}
+        """Of each partition, ascending: where transactions began."""
+        self._ended: dict[int, set[int]] = {}
+        self._set_back: dict[int, tuple[int, str]] = {}
+        """End and writer of the last range, if it came from before what had been committed."""
         self._longest_where = ""
         self.longest = 0
         """Positions in the longest run."""
@@ -68,13 +76,19 @@ class Repeats:
 
     def summary(self, one: CommitSummary) -> None:
         """The next commit summary of its partition."""
-        boundaries = self._boundaries.setdefault(one.partition, {0})
-        track = self._ranges.setdefault(one.partition, _Track())
-        if one.from_offset < track.reached and one.from_offset not in boundaries:
-            what = f"partition {one.partition} is repeated from {one.from_offset}, where no transaction began"
-            self._findings.add("unbounded", what)
-        self._note(track.add(one.from_offset, one.to_offset), track, f"ranges of partition {one.partition}")
-        boundaries |= {one.from_offset, one.to_offset}
+        p, start, end = one.partition, one.from_offset, one.to_offset
+        begun, ended = self._begun.setdefault(p, [0]), self._ended.setdefault(p, set())
+        track = self._ranges.setdefault(p, _Track())
+        if start < track.reached and start not in ended and begun[bisect_right(begun, start) - 1] != start:
+            self._findings.add("unbounded", f"partition {p} is repeated from {start}, where no transaction began")
+        if self._set_back.pop(p, None) == (start, one.writer):
+            self._findings.add("unbounded", f"partition {p} goes on at {start} behind what was committed before")
+        following = bisect_right(begun, start)
+        if following < len(begun) and begun[following] < end:
+            self._set_back[p] = end, one.writer
+        self._note(track.add(start, end), track, f"ranges of partition {p}")
+        insort(begun, start)
+        ended.add(end)
         self.transaction = max(self.transaction, one.to_offset - one.from_offset)
 
     def finish(self) -> None:

@@ -32,8 +32,8 @@ class Watched:
         )
         self.repeats.outcomes(cast(Places, found))
 
-    def range(self, start: int, end: int) -> None:
-        found = SimpleNamespace(partition=0, from_offset=start, to_offset=end)
+    def range(self, start: int, end: int, writer: str = "w") -> None:
+        found = SimpleNamespace(partition=0, from_offset=start, to_offset=end, writer=writer)
         self.repeats.summary(cast(CommitSummary, found))
 
     def violations(self) -> dict[str, int]:
@@ -68,8 +68,8 @@ def test_a_transaction_may_come_again_and_again() -> None:
 
 def test_a_zombie_may_publish_the_transaction_it_had_open_long_after() -> None:
     watched = Watched()
-    watched.range(100, 200)
-    watched.tags(range(100, 200))
+    watched.range(100, 210, "zombie")
+    watched.tags(range(100, 210))
     watched.range(500, 600)
     watched.tags(range(500, 600))
     assert watched.violations() == {}
@@ -81,11 +81,19 @@ def test_more_outcomes_than_a_transaction_holds_are_unbounded() -> None:
     assert watched.violations() == {"unbounded": 1}
 
 
-def test_more_ranges_than_one_transaction_are_unbounded() -> None:
+def test_a_transaction_may_come_again_in_pieces() -> None:
     watched = Watched()
-    watched.range(200, 300)
-    watched.range(300, 400)
-    assert watched.violations() == {"unbounded": 1}
+    watched.range(500, 600)
+    for start in range(500, 600, 20):
+        watched.range(start, start + 20)
+    assert watched.violations() == {}
+
+
+def test_to_go_on_from_before_what_was_committed_is_unbounded() -> None:
+    watched = Watched()
+    watched.range(300, 410)  # 400 was committed: the next transaction began there
+    watched.range(410, 500)
+    assert watched.violations() == {"unbounded": 2}
 
 
 def test_a_repetition_that_begins_where_no_transaction_began_is_unbounded() -> None:
