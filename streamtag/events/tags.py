@@ -21,11 +21,20 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
 
 
+class SegmentValues(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a segment is made of, as far as the event has it; see `streamtag.domain.thresholds.DIMENSIONS`."""
+
+    lang: str | None = None
+    channel: str | None = None
+    tenant: str | None = None
+
+
 class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The decision on one event, explainable from itself.
 
     ``scores`` and ``thresholds`` hold every label, so ``score >= threshold`` can be recomputed for those not
-    tagged, too. ``scores`` and ``thresholds`` are `msgspec.Raw` on the way out: encoded once per batch or row.
+    tagged, too. What the same for many events is `msgspec.Raw` on the way out, encoded once; ``scores`` is a struct
+    made for the labels (`streamtag.tagger.decide.scores_type`).
 
     Attributes:
         id: id of the content event.
@@ -51,7 +60,7 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     release: msgspec.Raw | dict[str, object]
     processed_at: str
     stage: str = "1"
-    segment: dict[str, str] | None = None
+    segment: SegmentValues | None = None
     arm: str = "control"
     experiment: str | None = None
     traceparent: str | None = None

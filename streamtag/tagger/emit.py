@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import msgspec
 from confluent_kafka import Message
 
-from streamtag.domain.thresholds import DIMENSIONS, Segment
 from streamtag.events import dead_letters
 from streamtag.events.rejection import Rejected
-from streamtag.events.tags import Source, Tag, TagEvent
+from streamtag.events.tags import SegmentValues, Source, Tag, TagEvent
 from streamtag.stream.processor import Output
 from streamtag.tagger.decide import Deciding, Decisions
 from streamtag.tagger.decode import Decoded
@@ -18,6 +17,7 @@ from streamtag.telemetry.tracing import TraceContext
 SOURCE_HEADER = "streamtag.source"
 """Of a tombstone in the tags topic: ``topic/partition/offset`` of the one it repeats."""
 _NO_SCORES = msgspec.Raw(b"{}")
+_NO_SEGMENT = (None, None, None)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,45 +61,40 @@ class Emitter:
         now_ms: int,
     ) -> Iterator[Output | None]:
         """One record per event, in order, None where none is published; the key is that of the input."""
-        labels, topic = deciding.labels, self._tags_topic
+        topic, scores_of = self._tags_topic, deciding.scores_of
         processed_at = _rfc3339(now_ms)
-        scores = decisions.scores.tolist()
-        matrix = deciding.compiled.matrix.tolist()
-        tagged_any: list[bool] = decisions.tagged.any(axis=1).tolist()  # type: ignore[assignment]
         columns = zip(
+            decoded.positions,
             decoded.records,
+            decoded.keys,
             decoded.events,
-            scores,
-            tagged_any,
+            decisions.scores.tolist(),
+            _tags(decisions, deciding),
             decisions.rows.tolist(),
             decisions.segments,
             contexts,
             by_arrival,
             strict=True,
         )
-        for record, event, row_scores, any_tag, row, segment, context, flagged in columns:
-            tags: list[Tag] = []
-            if any_tag:
-                cutoffs = matrix[row]
-                tags = [Tag(labels[i], s, cutoffs[i]) for i, s in enumerate(row_scores) if s >= cutoffs[i]]
-            elif self._only_tagged:
+        for (source, partition, offset), record, key, event, scores, tags, row, segment, context, flagged in columns:
+            if self._only_tagged and not tags:
                 yield None
                 continue
             value = _encode(
                 TagEvent(
                     id=event.id,
-                    source=Source(record.topic(), record.partition(), record.offset(), record.timestamp()[1]),
+                    source=Source(source, partition, offset, record.timestamp()[1]),
                     tags=tags,
-                    scores=dict(zip(labels, row_scores, strict=True)) if self._with_scores else _NO_SCORES,
+                    scores=scores_of(*scores) if self._with_scores else _NO_SCORES,
                     thresholds=deciding.cutoffs_json(row),
                     release=deciding.release_json,
                     processed_at=processed_at,
-                    segment=_segment(segment),
+                    segment=SegmentValues(*segment) if segment != _NO_SEGMENT else None,
                     traceparent=context.parent.decode("ascii") if context else None,
                     time_flag="arrival" if flagged else None,
                 )
             )
-            yield Output(topic, record.key(), value, context.headers() if context else None)
+            yield Output(topic, key, value, context.headers() if context else None)
 
     def tombstone(self, record: Message) -> Output:
         """A null payload passes through as such: what deletes an event from a compacted topic deletes its tags."""
@@ -125,10 +120,14 @@ class Emitter:
         return Output(self._dead_letters_topic, key, value, headers)
 
 
-def _segment(segment: Segment) -> dict[str, str] | None:
-    if segment == (None, None, None):
-        return None
-    return {name: value for name, value in zip(DIMENSIONS, segment, strict=True) if value is not None}
+def _tags(decisions: Decisions, deciding: Deciding) -> Iterator[list[Tag]]:
+    """The tags of each event; made for the whole batch at once, as most pairs of event and label are none."""
+    events, labels = decisions.tagged.nonzero()
+    cutoffs = deciding.compiled.matrix[decisions.rows[events], labels]
+    found = zip(labels.tolist(), decisions.scores[events, labels].tolist(), cutoffs.tolist(), strict=True)
+    tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]
+    ends: list[int] = decisions.tagged.sum(axis=1).cumsum().tolist()
+    return (tags[start:end] for start, end in zip([0, *ends], ends, strict=False))
 
 
 def _rfc3339(at_ms: int) -> str:

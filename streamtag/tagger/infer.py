@@ -50,18 +50,19 @@ def infer(
 def _score(
     texts: Sequence[str], scorer: Scorer, refused: Refusals, on_split: Callable[[], None]
 ) -> NDArray[np.float32]:
-    try:
-        return scorer.score(texts)
-    except Exception as error:  # noqa: BLE001 - a model may raise anything; the offender is isolated below
-        log.warning("scoring a batch failed, isolating the cause", extra={"error": type(error).__name__})
-    rows, failures = bisect(lambda part: list(scorer.score(part)), texts, on_split)
     scores = np.zeros((len(texts), len(scorer.labels)), dtype=np.float32)
-    for i, row in enumerate(rows):
-        if row is not None:
-            scores[i] = row
+
+    def run(part: Sequence[int]) -> Sequence[int]:
+        start, end = part[0], part[-1] + 1
+        scores[start:end] = scorer.score(texts[start:end])
+        return part
+
+    _, failures = bisect(run, range(len(texts)), on_split)
     for i, failure in failures.items():
         message = f"the model raised {type(failure).__name__}"  # never its own message: it may quote the text
         refused.setdefault(i, Rejected(ErrorClass.SCORER_ERROR, stage="infer", field="/text", message=message))
+    if failures:
+        log.warning("the model failed on texts", extra={"texts": len(failures), "batch": len(texts)})
     return scores
 
 

@@ -18,7 +18,7 @@ from streamtag.tagger.counts import Counts, ScoredBatch
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded, decode
 from streamtag.tagger.emit import Emitter
-from streamtag.tagger.infer import Refusals, infer
+from streamtag.tagger.infer import infer
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.stop import Stop
 from streamtag.telemetry.metrics import Metrics
@@ -191,10 +191,9 @@ class Tagger:
         with self._phase("infer"):
             micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
         if refusals:
-            keep = [i for i in range(len(decoded.events)) if i not in refusals]
-            self._set_aside(decoded, refusals, keep)
-            micro, contexts = micro[keep], [contexts[i] for i in keep]
-            if not keep:
+            stay = decoded.refuse(refusals)
+            micro, contexts = micro[stay], [contexts[i] for i in stay]
+            if not stay:
                 return iter(())
         with self._phase("decide"):
             decisions = decide_batch(decoded.events, micro, deciding)
@@ -221,13 +220,6 @@ class Tagger:
                 yield self._emitter.tombstone(record)
             elif id(record) in kept:
                 yield next(tags)
-
-    def _set_aside(self, decoded: Decoded, refusals: Refusals, keep: Sequence[int]) -> None:
-        decoded.dead += [(decoded.records[i], rejected) for i, rejected in refusals.items()]
-        decoded.dead.sort(key=lambda dead: (dead[0].topic(), dead[0].partition(), dead[0].offset()))
-        decoded.records = [decoded.records[i] for i in keep]
-        decoded.events = [decoded.events[i] for i in keep]
-        decoded.headers = [decoded.headers[i] for i in keep]
 
     def _count(
         self, decoded: Decoded, decisions: Decisions, deciding: Deciding, micro: np.ndarray, now_ms: int

@@ -27,7 +27,7 @@ TAG_EVENT = tags.TagEvent(
     },
     processed_at="2026-11-23T03:00:00.123Z",
     stage="2",
-    segment={"lang": "en", "tenant": "a"},
+    segment=tags.SegmentValues(lang="en", tenant="a"),
     arm="candidate",
     experiment="x1",
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

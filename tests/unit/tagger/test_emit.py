@@ -1,5 +1,6 @@
 """Stage 4: what goes out for each record, in which order and under which key."""
 
+import msgspec
 import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from tagging import LABELS, NOW, RAISES, Rig, raw_record, record, release
 
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.stream.processor import Output
+from streamtag.tagger.decide import scores_type
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TAGGED, CLEAN = (0.9, 0.1), (0.1, 0.1)
@@ -98,6 +100,16 @@ def test_without_scores_tags_still_carry_theirs() -> None:
     assert tag["scores"] == {}
     assert tag["tags"] == [{"label": "spam", "score": 0.9, "threshold": 0.5, "action": "tag"}]
     assert tag["thresholds"] == dict.fromkeys(LABELS, 0.5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=5, unique=True), st.data())
+def test_scores_are_published_under_their_labels_whatever_these_are_called(
+    labels: list[str], data: st.DataObject
+) -> None:
+    scores = data.draw(st.tuples(*(st.integers(0, 1_000_000).map(lambda micro: micro / 1_000_000) for _ in labels)))
+    made = scores_type(tuple(labels))(*scores)
+    assert msgspec.json.encode(made) == msgspec.json.encode(dict(zip(labels, scores, strict=True)))
 
 
 def test_the_trace_context_is_carried_in_headers_and_event() -> None:

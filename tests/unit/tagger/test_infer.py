@@ -51,7 +51,7 @@ def test_one_offender_costs_a_few_runs_each_of_them_counted() -> None:
     texts[77] = RAISES
     _, refused = infer([event(text) for text in texts], scorer, lambda: splits.append(1))  # type: ignore[arg-type]
     assert list(refused) == [77]
-    assert len(scorer.batches) <= 2 + 2 * math.log2(256)
+    assert len(scorer.batches) <= 1 + 2 * math.log2(256)
     assert len(splits) == math.log2(256)
 
 
