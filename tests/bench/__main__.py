@@ -1,6 +1,7 @@
 """``python -m tests.bench``: what `make bench` runs."""
 
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from streamtag.errors import StreamtagError
 from streamtag.model.registry import find_bundle
 
-from . import comparison, load, matrix, propagation, report
+from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling
 from .bundles import build_standin
 from .throughput import Work
 
@@ -39,7 +40,11 @@ def main(
     if context.invoked_subcommand is not None:
         return
     rounds, events = (1, 40_000) if quick else (rounds, events)
-    _compare(comparison.Plan(Work(_bundle(bundle), events), rounds, _peers(peers)))
+    _compare(
+        comparison.Plan(
+            Work(_bundle(bundle), events), rounds, _some(peers, comparison.PEERS, ("plain", "exactly_once"))
+        )
+    )
 
 
 @app.command("commits")
@@ -47,7 +52,7 @@ def measure_commits(events: Events = matrix.Plan.events, rounds: Rounds = matrix
     """The worker by commit interval."""
     found = matrix.commit_intervals(matrix.Plan(events, rounds))
     matrix.show("CPU time per event by commit interval", found)
-    report.save("commit_intervals", found, {})
+    _save("commit_intervals", found)
 
 
 @app.command("lengths")
@@ -55,7 +60,7 @@ def measure_lengths(events: Events = matrix.Plan.events, rounds: Rounds = matrix
     """Plain loop and worker by length of the texts."""
     found = matrix.text_lengths(matrix.Plan(events, rounds))
     matrix.show("CPU time per event by length of the texts", found)
-    report.save("text_lengths", found, {})
+    _save("text_lengths", found)
 
 
 @app.command("labels")
@@ -63,7 +68,7 @@ def measure_labels(events: Events = matrix.Plan.events, rounds: Rounds = matrix.
     """Plain loop and worker by number of labels."""
     found = matrix.label_counts(matrix.Plan(events, rounds))
     matrix.show("CPU time per event by number of labels", found)
-    report.save("label_counts", found, {})
+    _save("label_counts", found)
 
 
 @app.command("propagation")
@@ -78,7 +83,7 @@ def measure_propagation(
         f"commit to applied on all {found['workers']} workers, {found['changes']} changes, {rate} events/s: "
         f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, max {found['max_ms']} ms"
     )
-    report.save("propagation", found, {"threshold_live_p99_ms": found["p99_ms"]})  # type: ignore[dict-item]
+    _save("propagation", found, threshold_live_p99_ms="p99_ms")
 
 
 @app.command("load")
@@ -89,8 +94,49 @@ def measure_load(
     """Latency against load, up to saturation: one worker on a timetable."""
     found = load.run(load.Plan(_bundle(bundle), seconds))
     load.show(found)
-    load.PLOT.write_text(load.draw(found), encoding="utf-8")
-    report.save("load", found, {"half_load_p99_ms": found["half_load_p99_ms"]})  # type: ignore[dict-item]
+    _draw(load.PLOT, load.draw(found))
+    _save("load", found, half_load_p99_ms="half_load_p99_ms")
+
+
+@app.command("memory")
+def measure_memory(
+    events: Annotated[int, typer.Option(min=200_000, help="At full speed.")] = 10_000_000, bundle: Bundle = "16"
+) -> None:
+    """Resident memory, descriptors and threads of one worker over many events."""
+    found = memory.run(_bundle(bundle), events=events)
+    memory.show(found)
+    _draw(memory.PLOT, memory.draw(found))
+    _save("memory", found, rss_mb="rss_mb", rss_slope_mb_per_million="rss_slope_mb_per_million")
+
+
+@app.command("scaling")
+def measure_scaling(events: Events = 400_000, rounds: Rounds = 2, bundle: Bundle = "16") -> None:
+    """One and two worker processes on a backlog."""
+    found = scaling.run(_bundle(bundle), events=events, rounds=rounds)
+    scaling.show(found)
+    _save("scaling", found, two_workers_over_one="two_workers_over_one")
+
+
+@app.command("gaps")
+def measure_gaps(
+    repeats: Annotated[int, typer.Option(min=1, help="Of each scenario; of the slowest fewer.")] = 2,
+    only: Annotated[str, typer.Option(help="Scenarios, separated by commas.")] = ",".join(gaps.SCENARIOS),
+    bundle: Bundle = "16",
+) -> None:
+    """How long no tags come: restart, rolling restart, a worker killed."""
+    found = gaps.run(_bundle(bundle), repeats=repeats, names=_some(only, gaps.SCENARIOS))
+    gaps.show(found)
+    _save("gaps", found)
+
+
+@app.command("profile")
+def measure_profile(
+    seconds: Annotated[float, typer.Option(min=1, help="Of each profiler.")] = 15.0, bundle: Bundle = "16"
+) -> None:
+    """Where a worker's CPU time goes: the dearest components, symbols and functions."""
+    found = profiler.run(_bundle(bundle), seconds=seconds)
+    profiler.show(found)
+    _save("profile", found)
 
 
 @app.command("all")
@@ -103,6 +149,17 @@ def measure_all() -> None:
             command.callback()
 
 
+def _bundle(spec: str) -> Path:
+    return build_standin(int(spec)) if spec.isdecimal() else find_bundle(spec, [])
+
+
+def _some(names: str, known: Collection[str], always: Collection[str] = ()) -> list[str]:
+    wanted = names.split(",")
+    if not set(always) <= set(wanted) <= set(known):
+        raise typer.BadParameter(f"some of {', '.join(known)}{'; always ' if always else ''}{', '.join(always)}")
+    return wanted
+
+
 def _compare(plan: comparison.Plan) -> None:
     found = comparison.run(plan)
     spreads: report.Spreads = found["spread"]  # type: ignore[assignment]
@@ -110,16 +167,14 @@ def _compare(plan: comparison.Plan) -> None:
     report.save("comparison", found, comparison.headline(spreads))
 
 
-def _bundle(spec: str) -> Path:
-    return build_standin(int(spec)) if spec.isdecimal() else find_bundle(spec, [])
+def _save(section: str, found: Mapping[str, object], **headline: str) -> None:
+    """Into the report; ``headline`` names the section's figures that stand at its top."""
+    report.save(section, found, {name: float(str(found[figure])) for name, figure in headline.items()})
 
 
-def _peers(names: str) -> list[str]:
-    wanted = names.split(",")
-    unknown = [name for name in wanted if name not in comparison.PEERS]
-    if unknown or not {"plain", "exactly_once"} <= set(wanted):
-        raise typer.BadParameter(f"some of {', '.join(comparison.PEERS)}; plain and exactly_once always")
-    return wanted
+def _draw(path: Path, picture: str) -> None:
+    path.write_text(picture, encoding="utf-8")
+    report.say(f"drawn to {path}")
 
 
 if __name__ == "__main__":

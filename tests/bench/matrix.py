@@ -11,7 +11,7 @@ from .throughput import Figures, Throughput, Work
 LABELS = 16
 COMMIT_INTERVALS_MS = (20, 50, 100, 250, 1_000)
 # Mean length of the texts to the share of the events that takes about as long as all of the usual length.
-CHARS = {60: 1.0, 180: 1.0, 1_000: 0.2, 8_000: 0.06}
+CHARS = {60: 1.0, 180: 1.0, 1_000: 0.2, 8_000: 0.1}
 LABEL_COUNTS = (8, 16, 50)
 
 Turn = Mapping[str, Figures]
@@ -30,7 +30,7 @@ class Plan:
     """
 
     events: int = 100_000
-    rounds: int = 3
+    rounds: int = 2
 
 
 def commit_intervals(plan: Plan) -> dict[str, object]:
