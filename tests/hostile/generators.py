@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import alphabet, bombs
+from . import alphabet, bombs, dearest
 from .subject import Attack, Headers, Setup
 
 BATCH = 512
@@ -162,6 +162,13 @@ def timestamps(choose: random.Random) -> list[Attack]:
     ]
 
 
+def _dearest(setup: str) -> Make:
+    def make(choose: random.Random) -> list[Attack]:
+        return choose.sample([dear.attack for dear in dearest.known() if dear.setup == setup], k=4)
+
+    return make
+
+
 STRUCTURED_HEADERS: list[Headers | None] = [
     [("content-type", b"application/cloudevents+json")],
     [("content-type", b"application/cloudevents+json; charset=utf-8")],
@@ -175,6 +182,7 @@ SETUPS = [
     Setup("raw", {"events.mapping": "raw"}),
     Setup("joined", {"events.mapping": str(Path(__file__).with_name("joined.yaml"))}),
     Setup("tight", {"events.max_depth": "3", "events.max_text_chars": "20", "dead_letters.max_bytes": "4096"}),
+    Setup("wide", {}, "wide"),
 ]
 
 GENERATORS = [
@@ -192,6 +200,11 @@ GENERATORS = [
     Generator("joined_mutants", "joined", 4, _mutants(alphabet.JOINED_RECORDS)),
     Generator("raw_mutants", "raw", 4, _mutants([*alphabet.RAW, *alphabet.NATIVE])),
     Generator("raw_unicode", "raw", 2, unicode_texts),
+    Generator("wide_mutants", "wide", 3, _mutants(alphabet.NATIVE)),
+    Generator("wide_unicode", "wide", 3, unicode_texts),
+    Generator("wide_timestamps", "wide", 1, timestamps),
     Generator("bombs", "native", 3, bombs.native),
     Generator("mapped_bombs", "joined", 2, bombs.mapped),
+    Generator("dearest", "native", 2, _dearest("native")),
+    Generator("mapped_dearest", "joined", 1, _dearest("joined")),
 ]

@@ -3,13 +3,12 @@
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from .campaign import Result
+from .campaign import Plan, Result
 
 
-def compose(result: Result, seed: int, bundle: Path, guided: Mapping[str, Any] | None) -> dict[str, Any]:
+def compose(result: Result, plan: Plan, guided: Mapping[str, Any] | None) -> dict[str, Any]:
     """The document. ``guided`` is what the coverage-guided turn reported, if there was one."""
     kinds = [finding.kind for finding in result.findings]
     generators = {
@@ -25,8 +24,9 @@ def compose(result: Result, seed: int, bundle: Path, guided: Mapping[str, Any] |
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "bundle": "/".join(bundle.parts[-2:]),
-        "seed": seed,
+        "bundles": {name: "/".join(bundle.parts[-2:]) for name, bundle in plan.bundles.items()},
+        "seed": plan.seed,
+        "jobs": plan.jobs,
         "seconds": round(result.seconds, 1),
         "inputs": result.inputs,
         "deaths": kinds.count("death"),

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jsonschema
 import msgspec
@@ -77,10 +78,11 @@ class _TagEvent(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Setup:
-    """One way the tagger can be set up: settings that differ from the defaults."""
+    """One way the tagger can be set up: settings that differ from the defaults, and the bundle that decides."""
 
     name: str
     overrides: Mapping[str, str]
+    bundle: Literal["given", "wide"] = "given"
 
 
 class _NoStop:
@@ -106,6 +108,11 @@ def active_release(bundle: Path) -> ActiveRelease:
     ]
     ref = ReleaseRef(1, "0" * 64, scorer.bundle.ref, 1, "0" * 64)
     return ActiveRelease(ref, ThresholdSet(cutoffs, tuple(overrides)), scorer, "redis")
+
+
+@cache
+def _schema(role: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(topics.read_declarations()[role].value_schema or {})
 
 
 def settings_of(setup: Setup) -> Settings:
@@ -136,10 +143,6 @@ class Subject:
             metrics=Metrics.in_memory(),
             tracer=BatchTracer(TracerProvider().get_tracer("hostile")),
         )
-        declared = topics.read_declarations()
-        self._schemas = {
-            role: jsonschema.Draft202012Validator(declared[role].value_schema or {}) for role in ("tags", "stats")
-        }
         self._read = msgspec.json.Decoder(_TagEvent).decode
         self._next = [0] * PARTITIONS
         self._open_from = [0] * PARTITIONS
@@ -176,7 +179,7 @@ class Subject:
         self._check(records, outputs)
         self._next[self._batches % PARTITIONS] += len(records)
         self._batches += 1
-        if self._batches % _BATCHES_A_TRANSACTION == 0:
+        if self._batches % _BATCHES_A_TRANSACTION == 0 or self.tagger.full():
             took += self.commit()
         return took
 
@@ -237,7 +240,7 @@ class Subject:
         _must(all(0 <= score <= 1 for score in event.scores.values()), "scores are probabilities")
         self._outputs += 1
         if self._outputs % _SCHEMA_EVERY == 1:
-            self._schemas["tags"].validate(msgspec.json.decode(value))
+            _schema("tags").validate(msgspec.json.decode(value))
         return event.source.offset, "tagged" if tagged else "clean"
 
     def _dead_letter(self, output: Output, due: Mapping[int | None, Message]) -> tuple[int, str]:
@@ -271,7 +274,7 @@ class Subject:
         for kind, n in self._open.items():
             _must(sum(getattr(one, kind) for one in found) == n, f"{kind} is what came out")
         if found and self._batches % _SCHEMA_EVERY < _BATCHES_A_TRANSACTION:
-            self._schemas["stats"].validate(msgspec.json.decode(outputs[0].value or b""))
+            _schema("stats").validate(msgspec.json.decode(outputs[0].value or b""))
 
 
 def _must(holds: bool, what: str) -> None:

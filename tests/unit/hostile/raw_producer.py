@@ -23,27 +23,28 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def send(bootstrap: str, topic: str, value: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Produces one record to partition 0 and waits until the broker has it."""
+def send(bootstrap: str, topic: str, value: bytes, headers: list[tuple[bytes, bytes]], *, times: int = 1) -> None:
+    """Produces equal records to partition 0 and waits until the broker has them."""
     library = _library()
     reason = ctypes.create_string_buffer(512)
     configuration = library.rd_kafka_conf_new()
     library.rd_kafka_conf_set(configuration, b"bootstrap.servers", bootstrap.encode(), reason, 512)
     library.rd_kafka_conf_set(configuration, b"log_level", b"0", reason, 512)
     client = _Pointer(library.rd_kafka_new(_PRODUCER, configuration, reason, 512))
-    added = _Pointer(library.rd_kafka_headers_new(len(headers)))
-    for name, content in headers:
-        library.rd_kafka_header_add(added, name, len(name), content, len(content))
     number, size = ctypes.c_int, ctypes.c_size_t
-    failed = library.rd_kafka_producev(
-        client,
-        *(number(_TOPIC), ctypes.c_char_p(topic.encode())),
-        *(number(_PARTITION), ctypes.c_int32(0)),
-        *(number(_COPY[0]), number(_COPY[1])),
-        *(number(_VALUE), ctypes.c_char_p(value), size(len(value))),
-        *(number(_HEADERS), added),
-        number(_END),
-    )
-    assert not failed, f"librdkafka error {failed}"
+    for _ in range(times):
+        added = _Pointer(library.rd_kafka_headers_new(len(headers)))  # the record's from now on
+        for name, content in headers:
+            library.rd_kafka_header_add(added, name, len(name), content, len(content))
+        failed = library.rd_kafka_producev(
+            client,
+            *(number(_TOPIC), ctypes.c_char_p(topic.encode())),
+            *(number(_PARTITION), ctypes.c_int32(0)),
+            *(number(_COPY[0]), number(_COPY[1])),
+            *(number(_VALUE), ctypes.c_char_p(value), size(len(value))),
+            *(number(_HEADERS), added),
+            number(_END),
+        )
+        assert not failed, f"librdkafka error {failed}"
     assert not library.rd_kafka_flush(client, 10_000), "the broker did not take it"
     library.rd_kafka_destroy(client)

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
+from hostile.dearest import MAX_HEADERS
 from raw_producer import send
 
 from streamtag.devstack.mock_kafka import MockKafka
@@ -49,8 +50,7 @@ def test_a_topic_full_of_such_records_crashes_nothing(broker: str) -> None:
     """Hot code is specialised by the interpreter, and then meets what the client leaves behind in another way."""
     count = 200
     first = 2
-    for _ in range(count):
-        send(broker, "content", VALUE, [(b"\xff", b"1")])
+    send(broker, "content", VALUE, [(b"\xff", b"1")], times=count)
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "g", "fetch.wait.max.ms": 10})
     consumer.assign([TopicPartition("content", 0, first)])
     records: list[Message] = []
@@ -60,3 +60,14 @@ def test_a_topic_full_of_such_records_crashes_nothing(broker: str) -> None:
     decoded = decode(records, Decoder(EventsSettings()))  # type: ignore[call-arg]
     assert len(decoded.dead) == count
     gc.collect()
+
+
+def test_a_record_with_more_headers_than_the_client_reads_comes_without_any() -> None:
+    """Not ours to change, but the limits page says so, and what a record's headers may cost rests on it."""
+    with MockKafka({"content": 1}) as kafka:
+        send(kafka.bootstrap, "content", VALUE, [(b"h", b"")] * MAX_HEADERS)
+        send(kafka.bootstrap, "content", VALUE, [(b"h", b"")] * (MAX_HEADERS + 1))
+        most, beyond = consumed(kafka.bootstrap, 0), consumed(kafka.bootstrap, 1)
+        decoded = decode([most, beyond], Decoder(EventsSettings()))  # type: ignore[call-arg]
+    assert decoded.records == [most, beyond]
+    assert [len(headers or ()) for headers in decoded.headers] == [MAX_HEADERS, 0]
