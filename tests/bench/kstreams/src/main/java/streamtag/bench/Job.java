@@ -11,6 +11,7 @@ import java.util.Map;
  * What this peer gets told, by {@code tests/bench/kstreams_peer.py}.
  *
  * @param group the consumer group, which to Kafka Streams is the application id
+ * @param state directory, empty: nothing here has a state
  * @param release goes into every tag event as it is
  * @param labels in the order of the score columns
  * @param cutoffs of the labels, in the same order
@@ -20,6 +21,7 @@ record Job(
     String input,
     String output,
     String group,
+    int commitIntervalMs,
     String state,
     JsonNode release,
     List<String> labels,

@@ -3,9 +3,11 @@ package streamtag.bench;
 import ai.onnxruntime.OrtException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
+import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
@@ -18,14 +20,17 @@ import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 import org.apache.kafka.streams.processor.api.RecordMetadata;
 
 /**
- * Peer D: the tagger as one would write it with Kafka Streams.
+ * The tagger as one would write it with Kafka Streams.
  *
  * <p>Event by event. A processor that collected events to score them together would have Streams commit the offsets of
- * events that are still in its memory: after a crash they would be gone, exactly-once or not. Keeping them in a state
- * store is safe, and dearer than what a batch saves.
+ * events that are still in its memory: after a crash they would be gone, exactly-once or not. A state store would keep
+ * them, at the price of a second topic.
  */
 public final class Tagger {
-  private static final long CLOSE_MS = 10_000;
+  private static final Duration CLOSE_IN = Duration.ofSeconds(10);
+
+  // The default, 16 KiB, holds some twenty tag events.
+  private static final int PRODUCER_BATCH_BYTES = 256 * 1024;
 
   private Tagger() {}
 
@@ -40,7 +45,7 @@ public final class Tagger {
             failed.countDown();
           }
         });
-    Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(java.time.Duration.ofMillis(CLOSE_MS))));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(CLOSE_IN)));
     streams.start();
     try {
       failed.await();
@@ -64,9 +69,10 @@ public final class Tagger {
     settings.put(StreamsConfig.APPLICATION_ID_CONFIG, job.group());
     settings.put(StreamsConfig.STATE_DIR_CONFIG, job.state());
     settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
-    settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100);
+    settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, job.commitIntervalMs());
     settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1);
     settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
+    settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), PRODUCER_BATCH_BYTES);
     return settings;
   }
 
