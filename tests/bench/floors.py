@@ -153,16 +153,19 @@ class Hashing:
 
     def weights(self, keys: NDArray[np.int32], encoded: Sequence[bytes]) -> NDArray[np.float32]:
         """Of each distinct n-gram of each text."""
-        first_at = np.flatnonzero(np.diff(keys, prepend=np.int32(-1)))
-        distinct, times = keys.take(first_at), np.diff(first_at, append=len(keys))
-        ends = np.searchsorted(distinct, np.arange(1, len(encoded) + 1, dtype=np.int32) << self._id_bits)
-        squares = np.zeros(len(distinct) + 1, dtype=np.int64)
-        addends = self._log_tf_squared.take(times, mode="clip") * self._idf_squared.take(distinct & self._id_mask)
-        np.cumsum(addends, out=squares[1:])
-        norms = np.sqrt(np.maximum(np.diff(squares.take(ends), prepend=0), 1)).astype(np.float32)
+        is_first = np.ones(len(keys) + 1, dtype=np.bool_)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
+        first_at = np.flatnonzero(is_first)
+        times, ids = np.diff(first_at), keys.take(first_at[:-1])
+        ends = ids.searchsorted(np.arange(1, len(encoded) + 1, dtype=np.int32) << self._id_bits)
+        ids &= self._id_mask
+        terms = self._log_tf_squared.take(times, mode="clip")
+        terms *= self._idf_squared.take(ids)
+        sums = np.cumsum(terms, out=terms).take(ends - 1, mode="clip")
+        norms = np.sqrt(np.maximum(np.diff(sums, prepend=0), 1)).astype(np.float32)
         norms *= np.float32(1 / math.sqrt(_UNIT * IDF_UNIT**2))
         weights: NDArray[np.float32] = self._log_tf.take(times, mode="clip")
-        weights /= np.repeat(norms, np.diff(ends, prepend=0))
+        weights /= norms.repeat(np.diff(ends, prepend=0))
         return weights
 
 
