@@ -35,7 +35,8 @@ class Decisions:
     ) -> None:
         self._corpus, self._scores, self._releases = corpus, scores, releases
         self._table, self._findings = table, findings
-        self._seen: Counter[tuple[int, int]] = Counter()  # (row, lang)
+        self._unknown: Counter[tuple[int, int]] = Counter()  # (row, lang) of releases nobody has named yet
+        self._judged: dict[tuple[int, int], tuple[str, str] | None] = {}  # (row, lang) to class and words of a finding
 
     def check(self, c: Columns) -> None:
         """More tag events: content, scores, tags and placement."""
@@ -51,22 +52,36 @@ class Decisions:
                 self._findings.add("release", f"{rows[row]} decided with a bundle that is not sound", int(of.sum()))
             else:
                 self._wrong("score", c, of & (c.micro != expected[facts.text]).any(axis=1))
-            for lang, n in enumerate(np.bincount(c.lang[of], minlength=len(LANGS)).tolist()):
-                self._seen[row, lang] += n
+            for lang in np.unique(c.lang[of]).tolist():
+                self._judge(row, lang, int((c.lang[of] == lang).sum()))
         unbelieved = (c.stamp > c.processed_ms + _MAX_FUTURE_MS) | (c.stamp < c.processed_ms - _MAX_AGE_MS)
         self._wrong("placement", c, unbelieved != c.by_arrival)
 
     def finish(self) -> None:
-        """When all releases are known: each that decided was active, and decided by its own cut-offs."""
-        for (index, lang), n in self._seen.items():
-            row = self._table.rows[index]
+        """When all releases are known: a release that decided and is not among them was never active."""
+        unknown, self._unknown = self._unknown, Counter()
+        for (row, lang), n in unknown.items():
+            self._judge(row, lang, n)
+        for (row, _), n in self._unknown.items():
+            self._findings.add("release", f"{self._table.rows[row].release_sha256[:12]} was never active", n)
+
+    def _judge(self, index: int, lang: int, n: int) -> None:
+        """Whether a release that is known was active, and these are its cut-offs for this language."""
+        row = self._table.rows[index]
+        if (index, lang) not in self._judged:
             known = self._releases.known(row.release_sha256)
-            if n == 0:
-                continue
-            if known is None or known.revision_sha256 != row.revision_sha256 or not known.good:
-                self._findings.add("release", f"{row.release_sha256[:12]} decided and was never active", n)
-            elif self._releases.cutoffs(row.revision_sha256, (LANGS[lang], None, None)) != row.cutoffs:
-                self._findings.add("threshold", f"release {known.number} in {LANGS[lang]}: {row.cutoffs}", n)
+            if known is None:  # made a moment ago: its maker has yet to say so
+                self._unknown[index, lang] += n
+                return
+            right = self._releases.cutoffs(row.revision_sha256, (LANGS[lang], None, None))
+            if known.revision_sha256 != row.revision_sha256 or not known.good:
+                self._judged[index, lang] = "release", f"{row.release_sha256[:12]} decided and was never active"
+            elif right != row.cutoffs:
+                self._judged[index, lang] = "threshold", f"release {known.number} in {LANGS[lang]}: {row.cutoffs}"
+            else:
+                self._judged[index, lang] = None
+        if (finding := self._judged[index, lang]) is not None:
+            self._findings.add(*finding, n)
 
     def _wrong(self, kind: str, columns: Columns, where: NDArray[np.bool_]) -> None:
         if where.any():
