@@ -7,6 +7,8 @@ from concurrent.futures import Future
 
 from confluent_kafka import KafkaException
 
+from streamtag.stream.sink import Undone
+
 _LOOK_S = 0.01
 
 
@@ -18,7 +20,7 @@ class Calls:
         self._waiting: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
 
     def ask(self, work: Callable[[], None]) -> Future[None]:
-        """Has ``work`` done, soon; the future tells when, and raises the KafkaException that it raised."""
+        """Has ``work`` done, soon; the future tells when, and raises the KafkaException or `Undone` that it raised."""
         done: Future[None] = Future()
         self._waiting.put((work, done))
         return done
@@ -32,7 +34,7 @@ class Calls:
                 return
             try:
                 work()
-            except KafkaException as error:
+            except (KafkaException, Undone) as error:
                 done.set_exception(error)
             else:
                 done.set_result(None)

@@ -23,7 +23,8 @@ class DeliverySink:
     Args:
         options: of the loop.
         metrics: errors are counted here.
-        commit_positions: commits on the polling thread, which owns the consumer; the future raises KafkaException.
+        commit_positions: commits on the polling thread, which owns the consumer; the future raises KafkaException, or
+            `Undone` when the partitions were lost meanwhile.
         stopping: true when the process gives up waiting.
     """
 

@@ -88,6 +88,10 @@ class OpenTransaction:
             self._check_doom()
             return read()
 
+    def check(self) -> None:
+        """Raises `Undone` when it is doomed."""
+        self.unless_doomed(lambda: None)
+
     def committed(self) -> None:
         """It has ended well."""
         with self._lock:

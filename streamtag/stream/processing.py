@@ -5,6 +5,7 @@ rewind to what the broker says is committed, redo.
 """
 
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -88,9 +89,10 @@ class Processing:
                 stopping=self._giving_up,
                 clock=self._clock,
             )
-        return DeliverySink(
-            self._options, self._metrics, commit_positions=self._source.commit_positions, stopping=self._giving_up
-        )
+        # A live member may commit positions of partitions that it has lost: the broker accepts them, and they would set
+        # back the next owner's.
+        commit = functools.partial(self._source.commit_positions, check=self._open.check)
+        return DeliverySink(self._options, self._metrics, commit_positions=commit, stopping=self._giving_up)
 
     # -- other threads -----------------------------------------------------------------------------------------------
 

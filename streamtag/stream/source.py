@@ -194,9 +194,19 @@ class Source:
 
     # -- asked for by the processing thread --------------------------------------------------------------------------
 
-    def commit_positions(self, positions: list[TopicPartition]) -> Future[None]:
-        """Commits plain positions (at least once)."""
-        return self.calls.ask(lambda: self.member.commit(positions))
+    def commit_positions(
+        self, positions: list[TopicPartition], check: Callable[[], None] = lambda: None
+    ) -> Future[None]:
+        """Commits plain positions (at least once), after ``check``, which may raise `Undone`.
+
+        Both on the polling thread: as partitions are lost on that thread only, none is lost between the two.
+        """
+
+        def commit() -> None:
+            check()
+            self.member.commit(positions)
+
+        return self.calls.ask(commit)
 
     def rewind(self) -> Future[None]:
         """Reads everything again from what the broker says is committed."""

@@ -75,8 +75,15 @@ class Copier:
 class ObedientSink:
     """A transaction in memory: what was produced is seen when `commit` succeeds, together with the positions."""
 
-    def __init__(self, loop: "Loop", group_metadata: Callable[[], object], stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        loop: "Loop",
+        group_metadata: Callable[[], object],
+        stopping: Callable[[], bool],
+        commit_positions: Callable[[Sequence[TopicPartition]], None],
+    ) -> None:
         self._loop = loop
+        self._commit_positions = commit_positions
         self._group_metadata = group_metadata
         self.stopping = stopping
         self._open: list[Output] | None = None
@@ -103,7 +110,7 @@ class ObedientSink:
         self._loop.while_committing()
         self._call("commit")
         self._loop.outputs += self._open
-        self._loop.broker.commit([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
+        self._commit_positions([TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()])
         self._open = None
 
     def abort(self) -> None:
@@ -144,6 +151,7 @@ class Loop:
         monkeypatch.setattr(backoff, "wait", lambda seconds, _stopping: time.sleep(min(seconds, 0.005)))
         monkeypatch.setattr(member_module, "Consumer", self._make_consumer)
         monkeypatch.setattr(processing_module, "TransactionSink", self._make_sink)
+        monkeypatch.setattr(processing_module, "DeliverySink", self._make_delivery)
         self.runner = Runner(self.options, self.processor, self.metrics)
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
 
@@ -153,7 +161,14 @@ class Loop:
         return self.consumer
 
     def _make_sink(self, _options: StreamOptions, _metrics: Metrics, **rest: Any) -> ObedientSink:
-        self.sink = ObedientSink(self, rest["group_metadata"], rest["stopping"])
+        self.sink = ObedientSink(self, rest["group_metadata"], rest["stopping"], self.broker.commit)
+        return self.sink
+
+    def _make_delivery(self, _options: StreamOptions, _metrics: Metrics, **rest: Any) -> ObedientSink:
+        def commit(positions: Sequence[TopicPartition]) -> None:
+            rest["commit_positions"](positions).result(10)
+
+        self.sink = ObedientSink(self, lambda: None, rest["stopping"], commit)
         return self.sink
 
     def _run(self) -> None:

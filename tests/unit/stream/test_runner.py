@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, TopicPartition
 from fake_broker import FakeBroker
 from loop import Loop, undone
 from services import wait_until
@@ -325,6 +325,25 @@ def test_a_transaction_doomed_at_the_last_moment_never_commits(
     assert ("sink.commit begins" in broker.asked) == (moment == "before the positions are sent")
     assert "sink.commit" not in broker.asked
     assert (loop.outputs, broker.position(ZERO)) == ([], 0)
+
+
+def test_positions_of_partitions_lost_during_the_flush_are_not_committed(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    """At least once, a broker accepts them from a live member, and would set back what the next owner committed."""
+    broker.write(ZERO, 4)
+    loop = make_loop(revoke_budget_ms=50, delivery="at_least_once")
+    gate = Gate()
+    loop.while_committing = gate
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    loop.rebalance("revoke", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
+    broker.commit([TopicPartition(*ZERO, 40)])  # by the next owner
+    gate.open()
+    wait_until(lambda: "processor.undo" in broker.asked, 10, "undone")
+    loop.stop()
+    assert broker.position(ZERO) == 40
 
 
 def test_a_commit_that_is_under_way_when_the_budget_ends_is_settled_before_anything_else(
