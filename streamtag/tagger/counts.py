@@ -1,5 +1,6 @@
 """What the open transaction decided, in integers: the commit summaries, counted over columns when it closes."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,7 +24,7 @@ class ScoredBatch:
     Attributes:
         ref: the release.
         labels: its label ids, in column order.
-        partitions: source partition of each event.
+        partitions: source partition of each event, as a number given by `Counts.number`; intp [n].
         panes: start of its pane, int64 [n], Unix milliseconds.
         by_arrival: bool [n].
         micro: scores in millionths, int64 [n, labels].
@@ -33,7 +34,7 @@ class ScoredBatch:
 
     ref: ReleaseRef
     labels: tuple[str, ...]
-    partitions: Sequence[Partition]
+    partitions: NDArray[np.intp]
     panes: NDArray[np.int64]
     by_arrival: NDArray[np.bool_]
     micro: NDArray[np.int64]
@@ -68,7 +69,8 @@ class Counts:
     delivery: str
     _batches: list[ScoredBatch] = field(default_factory=list)
     _totals: dict[Partition, Totals] = field(default_factory=dict)
-    _panes: set[tuple[ReleaseRef, Partition, int]] = field(default_factory=set)
+    _numbers: dict[Partition, int] = field(default_factory=dict)
+    _panes: set[tuple[ReleaseRef, int, int]] = field(default_factory=set)
     _cells: int = 0
 
     def totals(self, partition: Partition) -> Totals:
@@ -88,21 +90,27 @@ class Counts:
             sum(t.skipped for t in every),
         )
 
+    def number(self, partitions: Sequence[Partition]) -> NDArray[np.intp]:
+        """A number for each partition, the same within a transaction; intp [n]."""
+        numbers = self._numbers
+        for partition in set(partitions).difference(numbers):
+            numbers[partition] = len(numbers)
+        return np.fromiter(map(numbers.__getitem__, partitions), dtype=np.intp, count=len(partitions))
+
     def add(self, batch: ScoredBatch) -> None:
         """Counts a batch of scored events."""
         self._batches.append(batch)
         before = len(self._panes)
-        self._panes.update(
-            (batch.ref, p, start) for p, start in set(zip(batch.partitions, batch.panes.tolist(), strict=True))
-        )
+        places = set(zip(batch.partitions.tolist(), batch.panes.tolist(), strict=True))
+        self._panes.update((batch.ref, partition, start) for partition, start in places)
         self._cells += (len(self._panes) - before) * len(batch.labels)
-        any_tag: list[bool] = batch.tagged.any(axis=1).tolist()  # type: ignore[assignment]
-        for partition, tagged in zip(batch.partitions, any_tag, strict=True):
-            totals = self.totals(partition)
-            if tagged:
-                totals.tagged += 1
-            else:
-                totals.clean += 1
+        events = np.bincount(batch.partitions, minlength=len(self._numbers)).tolist()
+        tagged = np.bincount(batch.partitions[batch.tagged.any(axis=1)], minlength=len(self._numbers)).tolist()
+        for partition, number in self._numbers.items():
+            if events[number]:
+                totals = self.totals(partition)
+                totals.tagged += tagged[number]
+                totals.clean += events[number] - tagged[number]
 
     def cells(self) -> int:
         """Labels times panes that the summaries will hold."""
@@ -124,6 +132,7 @@ class Counts:
         """The transaction is over."""
         self._batches.clear()
         self._totals.clear()
+        self._numbers.clear()
         self._panes.clear()
         self._cells = 0
 
@@ -156,37 +165,33 @@ class Counts:
         )
 
     def _count(self, batch: ScoredBatch) -> list[tuple[Partition, PaneCounts]]:
-        """Counts one release's events by (partition, pane): one `bincount` over all labels and bins."""
-        width = len(batch.labels)
-        keys: dict[tuple[Partition, int], int] = {}
-        pairs = zip(batch.partitions, batch.panes.tolist(), strict=True)
-        group = np.fromiter((keys.setdefault(pair, len(keys)) for pair in pairs), np.int64, len(batch.partitions))
-        cells = (group[:, None] * width + np.arange(width)) * BINS + bin_of(batch.micro)
-        histograms = np.bincount(cells.ravel(), minlength=len(keys) * width * BINS).reshape(len(keys), width, BINS)
-        events = np.bincount(group, minlength=len(keys)).tolist()
-        by_arrival = np.bincount(group[batch.by_arrival], minlength=len(keys)).tolist()
-        alerts = _sums(group, batch.tagged.astype(np.int64), len(keys)).tolist()
-        sums = _sums(group, batch.micro, len(keys)).tolist()
-        segments = self._count_segments(batch, group, len(keys))
-        found = []
-        for (partition, start_ms), g in keys.items():
-            labels = {
-                label: _label_counts(alerts[g][j], sums[g][j], histograms[g, j]) for j, label in enumerate(batch.labels)
-            }
-            pane = PaneCounts(
-                start_ms=start_ms,
-                **_identity(batch.ref),
-                arm="control",
-                events=events[g],
-                by_arrival=by_arrival[g],
-                labels=labels,
-                segments=segments[g],
+        """Counts one release's events by (partition, pane)."""
+        starts, pane = np.unique(batch.panes, return_inverse=True)
+        places, group = np.unique(batch.partitions * len(starts) + pane, return_inverse=True)
+        groups = len(places)
+        events = np.bincount(group).tolist()
+        by_arrival = np.bincount(group[batch.by_arrival], minlength=groups).tolist()
+        labels = _count_labels(batch, group, groups)
+        segments = self._count_segments(batch, group, groups)
+        partitions = list(self._numbers)
+        return [
+            (
+                partitions[place // len(starts)],
+                PaneCounts(
+                    start_ms=int(starts[place % len(starts)]),
+                    **_identity(batch.ref),
+                    arm="control",
+                    events=events[g],
+                    by_arrival=by_arrival[g],
+                    labels=labels[g],
+                    segments=segments[g],
+                ),
             )
-            found.append((partition, pane))
-        return found
+            for g, place in enumerate(places.tolist())
+        ]
 
     def _count_segments(
-        self, batch: ScoredBatch, group: NDArray[np.int64], groups: int
+        self, batch: ScoredBatch, group: NDArray[np.intp], groups: int
     ) -> list[dict[str, dict[str, SegmentCounts]]]:
         found: list[dict[str, dict[str, SegmentCounts]]] = [{} for _ in range(groups)]
         for dimension, declared in self.segments.items():
@@ -197,12 +202,16 @@ class Counts:
             code = np.fromiter((index.get(s[column] or "", other) for s in batch.segments), np.int64, len(group))
             cell = group * len(values) + code
             events = np.bincount(cell, minlength=groups * len(values)).reshape(groups, -1).tolist()
-            alerts = _sums(cell, batch.tagged.astype(np.int64), groups * len(values)).tolist()
+            alerts = [np.bincount(cell[tagged], minlength=groups * len(values)).tolist() for tagged in batch.tagged.T]
             for g in range(groups):
                 found[g][dimension] = {
                     value: SegmentCounts(
                         events[g][i],
-                        {b: n for b, n in zip(batch.labels, alerts[g * len(values) + i], strict=True) if n},
+                        {
+                            label: counts[g * len(values) + i]
+                            for label, counts in zip(batch.labels, alerts, strict=True)
+                            if counts[g * len(values) + i]
+                        },
                     )
                     for i, value in enumerate(values)
                     if events[g][i]
@@ -219,7 +228,7 @@ def _merged(batches: Sequence[ScoredBatch]) -> list[ScoredBatch]:
         ScoredBatch(
             ref,
             parts[0].labels,
-            [p for part in parts for p in part.partitions],
+            np.concatenate([part.partitions for part in parts]),
             np.concatenate([part.panes for part in parts]),
             np.concatenate([part.by_arrival for part in parts]),
             np.concatenate([part.micro for part in parts]),
@@ -230,16 +239,28 @@ def _merged(batches: Sequence[ScoredBatch]) -> list[ScoredBatch]:
     ]
 
 
-def _sums(group: NDArray[np.int64], values: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """Sum of the rows of ``values`` [n, k] per group, int64 [groups, k]; exact, unlike weighted bincount."""
-    out = np.zeros((groups, values.shape[1]), dtype=np.int64)
-    np.add.at(out, group, values)
-    return out
+def _count_labels(batch: ScoredBatch, group: NDArray[np.intp], groups: int) -> list[dict[str, LabelCounts]]:
+    """Per group, the counts of each label.
+
+    A label at a time: a table of all labels, groups and bins could take hundreds of megabytes, and is nearly empty.
+    """
+    found: list[dict[str, LabelCounts]] = [{} for _ in range(groups)]
+    bins = bin_of(batch.micro)
+    for column, label in enumerate(batch.labels):
+        alerts = np.bincount(group[batch.tagged[:, column]], minlength=groups).tolist()
+        sums = _sums(group, batch.micro[:, column], groups)
+        table = np.bincount(group * BINS + bins[:, column], minlength=groups * BINS)
+        filled = np.flatnonzero(table)
+        counts, places = table[filled].tolist(), (filled % BINS).tolist()
+        ends = filled.searchsorted(np.arange(groups + 1) * BINS).tolist()
+        for g, (start, end) in enumerate(itertools.pairwise(ends)):
+            found[g][label] = LabelCounts(alerts[g], sums[g], places[start:end], counts[start:end])
+    return found
 
 
-def _label_counts(alerts: int, sum_micro: int, histogram: NDArray[np.int64]) -> LabelCounts:
-    bins = np.flatnonzero(histogram)
-    return LabelCounts(alerts, sum_micro, bins.tolist(), histogram[bins].tolist())
+def _sums(group: NDArray[np.intp], values: NDArray[np.int64], groups: int) -> list[int]:
+    """Sum of ``values`` [n] per group. In floats, and exact: a transaction's millionths stay far below 2**53."""
+    return [int(total) for total in np.bincount(group, values, minlength=groups).tolist()]
 
 
 def _identity(ref: ReleaseRef) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from streamtag.settings import Settings
 from streamtag.stream.processor import Commit, Hold, Output, Partition, Range
 from streamtag.tagger.counts import Counts, ScoredBatch
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
-from streamtag.tagger.decode import Decoded, decode
+from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.infer import infer
 from streamtag.tagger.limit import DeadLetterLimit
@@ -118,7 +118,7 @@ class Tagger:
         with self._tracer.batch(records[0].topic() or "", len(records), contexts) as span:
             tags = self._scored(decoded, deciding, contexts, now_ms)
             with self._phase("emit"):
-                yield from filter(None, self._in_order(records, decoded, tags))
+                yield from filter(None, self._in_order(records, decoded, tags) if decoded.skipped else tags)
             span.set("streamtag.release.number", deciding.active.ref.number)
         yield from self._refused(decoded, deciding, now_ms)
         self._watch_limit(records, decoded)
@@ -211,9 +211,6 @@ class Tagger:
         self, records: Sequence[Message], decoded: Decoded, tags: Iterator[Output | None]
     ) -> Iterator[Output | None]:
         """Tag events and tombstones as their sources stood: of one key, the last must stay the last."""
-        if not decoded.skipped:
-            yield from tags
-            return
         skipped, kept = {id(one) for one in decoded.skipped}, {id(one) for one in decoded.records}
         for record in records:
             if id(record) in skipped:
@@ -225,8 +222,9 @@ class Tagger:
         self, decoded: Decoded, decisions: Decisions, deciding: Deciding, micro: np.ndarray, now_ms: int
     ) -> ScoredBatch:
         stats = self._settings.stats
-        partitions = [_source(record) for record in decoded.records]
-        stamps = np.fromiter((_timestamp(r) for r in decoded.records), dtype=np.int64, count=len(partitions))
+        partitions = [(topic, partition) for topic, partition, _ in decoded.positions]
+        times = map(Message.timestamp, decoded.records)
+        stamps = np.array([stamp if kind else -1 for kind, stamp in times], dtype=np.int64)
         panes, by_arrival = place(
             stamps,
             now_ms,
@@ -235,24 +233,25 @@ class Tagger:
             max_age_ms=stats.max_age_s * 1000,
         )
         active = deciding.active
+        numbers = self._counts.number(partitions)
         batch = ScoredBatch(
-            active.ref, deciding.labels, partitions, panes, by_arrival, micro, decisions.tagged, decisions.segments
+            active.ref, deciding.labels, numbers, panes, by_arrival, micro, decisions.tagged, decisions.segments
         )
         self._counts.add(batch)
-        self._note_first(decoded.records, partitions)
+        self._note_first(partitions, decoded.positions)
         believed = stamps[~by_arrival]
         if believed.size:
             oldest = int(believed.min())
             self._oldest_ms = oldest if self._oldest_ms is None else min(oldest, self._oldest_ms)
         return batch
 
-    def _note_first(self, records: Sequence[Message], partitions: Sequence[Partition]) -> None:
+    def _note_first(self, partitions: Sequence[Partition], positions: Sequence[Position]) -> None:
         """Remembers where this release begins to decide each partition; soon there is nothing left to note."""
         unseen = set(partitions).difference(self._decided_from, self._decided_open)
         if unseen:
-            for record, partition in zip(records, partitions, strict=True):
+            for partition, (_, _, offset) in zip(partitions, positions, strict=True):
                 if partition in unseen:
-                    self._decided_open.setdefault(partition, record.offset() or 0)
+                    self._decided_open.setdefault(partition, offset)
 
     def _refused(self, decoded: Decoded, deciding: Deciding, now_ms: int) -> Iterator[Output]:
         for record in decoded.skipped:
@@ -277,7 +276,7 @@ class Tagger:
                 self._stop.set(detail, dead=len(decoded.dead), records=len(records))
                 raise Hold(detail)
         else:
-            self._limit.report_clean({_source(record) for record in records}, len(records))
+            self._limit.report_clean({where[:2] for where in positions(records)}, len(records))
 
     def _on_split(self) -> None:
         self._metrics.add("streamtag.batch.bisections")
@@ -293,8 +292,3 @@ class Tagger:
 
 def _source(record: Message) -> Partition:
     return record.topic(), record.partition()  # type: ignore[return-value] # a consumed record has both
-
-
-def _timestamp(record: Message) -> int:
-    kind, stamp = record.timestamp()
-    return stamp if kind else -1

@@ -1,16 +1,20 @@
 """Commit summaries equal a naive recount of what was emitted, whatever came in one transaction."""
 
+import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, NOW, RAISES, Rig, raw_record, record, release
 
 from streamtag.domain.thresholds import Override, ThresholdSet
+from streamtag.stream.processor import Range
+from streamtag.tagger.counts import Counts, ScoredBatch
 
 PARTITIONS = [("content", 0), ("content", 1), ("other", 0)]
 DECLARED = {"lang": ["de", "en"], "tenant": ["a"]}
@@ -166,6 +170,31 @@ def test_a_transaction_is_full_before_its_summaries_outgrow_a_record() -> None:
     assert max(len(output.value or b"") for output in outputs) < rig.settings.dead_letters.max_bytes
     rig.tagger.committed()
     assert not rig.tagger.full()
+
+
+def test_counting_old_and_thin_traffic_takes_no_room_for_what_did_not_happen() -> None:
+    """A table of every label, pane and bin would take 210 MB here, nearly all of it zeros."""
+    events, labels = 512, tuple(f"label-{i}" for i in range(50))
+    counts = Counts(PANE_MS, {}, "g-0", "exactly_once")
+    micro = np.arange(events * len(labels), dtype=np.int64).reshape(events, -1) * 39
+    panes = np.arange(events, dtype=np.int64) * PANE_MS
+    batch = ScoredBatch(
+        release().ref,
+        labels,
+        counts.number([PARTITIONS[0]] * events),
+        panes,
+        np.zeros(events, dtype=np.bool_),
+        micro,
+        micro > 500_000,
+        [(None, None, None)] * events,
+    )
+    counts.add(batch)
+    tracemalloc.start()
+    [one] = counts.summaries({PARTITIONS[0]: Range(0, events)}, NOW)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [pane.start_ms for pane in one.panes] == panes.tolist()
+    assert peak < 40 * 2**20
 
 
 def test_live_traffic_is_never_full() -> None:
