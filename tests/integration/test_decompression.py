@@ -67,12 +67,18 @@ def test_what_the_client_refuses_to_unpack_holds_its_partition_only_says_so_and_
     ledger.write(list(events(200, seed=3)))
     worker = fleet.start().wait_ready()
     wait_covered(ledger, 30)
-    write_bomb(ledger, "zstd", partition=0)
-    worker.wait_unready("ecompress")
+    offset = write_bomb(ledger, "zstd", partition=0)
+    worker.wait_unready(f"reading {ledger.topics.input}/0 at {offset}: Decompression")
     later = ledger.write(list(events(200, seed=4)))
-    others = [place for place in later if place[0] != 0]
-    wait_until(lambda: tagged(ledger.topics, max(others)), 30, "other partitions go on")
-    worker.wait_unready("ecompress")
+    last = max(place for place in later if place[0] != 0)
+    seen: list[int] = []
+
+    def goes_on_unready() -> bool:
+        seen.append(worker.health()[0])
+        return len(seen) > 50 and tagged(ledger.topics, last)
+
+    wait_until(goes_on_unready, 30, "other partitions go on", every_s=0.1)
+    assert set(seen) == {503}, "never ready while a partition stands"
     assert worker.stop() == 0
     fleet.overrides["kafka.consumer"] = f"{{receive.message.max.bytes: {512 * MIB}}}"
     fleet.start().wait_ready()
