@@ -66,7 +66,10 @@ def merge(
     path: Annotated[Path, typer.Option("--report", help="Where the sums go.")] = report.REPORT,
 ) -> None:
     """Adds reports up; exit code 1 when one holds a violation."""
-    found = merging.merge([report.read(one) for one in reports], each)
+    try:
+        found = merging.merge([report.read(one) for one in reports], each)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     report.show(found)
     report.write(found, path)
     if found["violations"]:

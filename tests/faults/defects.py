@@ -107,10 +107,10 @@ def _rare_commits() -> None:
     """At least once: only every tenth commit is made, and the worker goes on as if all were."""
     commit, asked = source.Source.commit_positions, itertools.count(1)
 
-    def lazy(self: source.Source, positions: list[TopicPartition]) -> "Future[None]":
+    def lazy(self: source.Source, positions: list[TopicPartition], check: Callable[[], None]) -> "Future[None]":
         if next(asked) % 10 == 0:
-            return commit(self, positions)
-        return self.calls.ask(lambda: None)
+            return commit(self, positions, check)
+        return self.calls.ask(check)
 
     source.Source.commit_positions = lazy
 
