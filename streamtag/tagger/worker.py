@@ -23,6 +23,7 @@ from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
 from streamtag.stream.slots import take_slot
+from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
 from streamtag.telemetry.setup import Telemetry, start_telemetry
@@ -76,6 +77,7 @@ def run_worker(settings: Settings, *, on_ready: Callable[[Telemetry], None] | No
     """
     asked_to_stop = threading.Event()
     _on_stop_signal(asked_to_stop.set)  # before anything can be seen of this process: whoever sees it may stop it
+    keep_freed_memory()
     with ExitStack() as stack:
         slot = stack.enter_context(take_slot(settings.tagger.group, settings.state_dir, settings.tagger.slot))
         telemetry = start_telemetry(settings.telemetry, role="tagger", instance=slot.name, group=settings.tagger.group)

@@ -1,0 +1,36 @@
+"""A run after a run finds the memory that the first one freed."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: what this one has freed so far decides what the C library does.
+_ALLOCATE = """
+import resource, sys
+import numpy as np
+from streamtag.tagger.memory import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def run():
+    return [np.ones(200_000) for _ in range(3)]
+run()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    run()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode: str) -> int:
+    run = subprocess.run([sys.executable, "-c", _ALLOCATE, mode], capture_output=True, text=True, check=True)
+    return int(run.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_what_a_run_freed_costs_the_next_one_no_page_faults() -> None:
+    pages = 3 * 200_000 * 8 // resource.getpagesize()
+    assert faults("keep") < 2 * pages
+    assert faults("as it is") > 10 * pages
