@@ -24,3 +24,11 @@ def read_headers(record: Message) -> Headers:
     except SystemError:
         record.set_headers([])  # what is left behind crashes whoever reads it
         raise UnicodeError("the name of a header is not UTF-8") from None
+
+
+def readable_headers(record: Message) -> Headers:
+    """As `read_headers`, but None where a name is not UTF-8: for a record that is refused already."""
+    try:
+        return read_headers(record)
+    except UnicodeError:
+        return None

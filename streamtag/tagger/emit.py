@@ -7,6 +7,7 @@ import msgspec
 from confluent_kafka import Message
 
 from streamtag.events import dead_letters
+from streamtag.events.headers import readable_headers
 from streamtag.events.rejection import Rejected
 from streamtag.events.tags import SegmentValues, Source, Tag, TagEvent
 from streamtag.stream.processor import Output
@@ -110,7 +111,7 @@ class Emitter:
             timestamp_ms=record.timestamp()[1],
             key=record.key(),
             value=record.value(),
-            headers=record.headers(),  # type: ignore[arg-type]
+            headers=readable_headers(record),
             rejected=rejected,
             release=release,
             worker=self._worker,

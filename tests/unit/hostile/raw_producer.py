@@ -5,7 +5,7 @@ import ctypes
 from confluent_kafka import cimpl
 
 _PRODUCER = 0
-_END, _TOPIC, _PARTITION, _VALUE, _HEADERS = 0, 1, 3, 4, 10  # rd_kafka_vtype_t
+_END, _TOPIC, _PARTITION, _VALUE, _KEY, _HEADERS = 0, 1, 3, 4, 5, 10  # rd_kafka_vtype_t
 _COPY = (7, 2)  # RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY
 _Pointer = ctypes.c_void_p
 
@@ -23,7 +23,15 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def send(bootstrap: str, topic: str, value: bytes, headers: list[tuple[bytes, bytes]], *, times: int = 1) -> None:
+def send(
+    bootstrap: str,
+    topic: str,
+    value: bytes | None,
+    headers: list[tuple[bytes, bytes]],
+    *,
+    key: bytes | None = None,
+    times: int = 1,
+) -> None:
     """Produces equal records to partition 0 and waits until the broker has them."""
     library = _library()
     reason = ctypes.create_string_buffer(512)
@@ -41,7 +49,8 @@ def send(bootstrap: str, topic: str, value: bytes, headers: list[tuple[bytes, by
             *(number(_TOPIC), ctypes.c_char_p(topic.encode())),
             *(number(_PARTITION), ctypes.c_int32(0)),
             *(number(_COPY[0]), number(_COPY[1])),
-            *(number(_VALUE), ctypes.c_char_p(value), size(len(value))),
+            *(number(_VALUE), ctypes.c_char_p(value), size(len(value or b""))),
+            *(number(_KEY), ctypes.c_char_p(key), size(len(key or b""))),
             *(number(_HEADERS), added),
             number(_END),
         )

@@ -7,10 +7,12 @@ from hostile.dearest import MAX_HEADERS
 from raw_producer import send
 
 from streamtag.devstack.mock_kafka import MockKafka
+from streamtag.events.dead_letters import ERROR_CLASS, split
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass
 from streamtag.settings import EventsSettings
 from streamtag.tagger.decode import decode
+from streamtag.tagger.emit import Emitter
 
 VALUE = b'{"id": "a", "text": "hello"}'
 
@@ -60,6 +62,27 @@ def test_a_topic_full_of_such_records_crashes_nothing(broker: str) -> None:
     decoded = decode(records, Decoder(EventsSettings()))  # type: ignore[call-arg]
     assert len(decoded.dead) == count
     gc.collect()
+
+
+def test_a_tombstone_refused_for_its_key_becomes_a_dead_letter_without_such_headers() -> None:
+    key = b"k" * 5_000
+    with MockKafka({"content": 1}) as kafka:
+        send(kafka.bootstrap, "content", None, [(b"\xff", b"1")], key=key)
+        record = consumed(kafka.bootstrap, 0)
+        decoded = decode([record], Decoder(EventsSettings()))  # type: ignore[call-arg]
+    ((dead, rejected),) = decoded.dead
+    emitter = Emitter(
+        tags_topic="tags",
+        dead_letters_topic="dead-letters",
+        only_tagged=False,
+        with_scores=True,
+        max_dead_letter_bytes=100_000,
+        worker="w",
+    )
+    letter = emitter.dead_letter(dead, rejected, release="1", now_ms=0)
+    original, facts = split(letter.headers)
+    assert (letter.key, letter.value, original) == (key, None, [])
+    assert facts[ERROR_CLASS] == b"field_too_long"
 
 
 def test_a_record_with_more_headers_than_the_client_reads_comes_without_any() -> None:
