@@ -57,6 +57,7 @@ class Reader:
         }
         self._ends = {(name, p): 0 for name in topics.names for p in range(topics.partitions)}
         """Where each partition ended for this reader: markers behind the last record are no records."""
+        self._next = dict(self._ends)
 
     def __enter__(self) -> "Reader":
         places = [TopicPartition(name, p, OFFSET_BEGINNING) for name, p in self._ends]
@@ -80,8 +81,7 @@ class Reader:
 
     def positions(self) -> list[TopicPartition]:
         """Where it reads on, of each partition that it has read from."""
-        places = self._consumer.position([TopicPartition(topic, p) for topic, p in self._ends])
-        return [place for place in places if place.offset >= 0]
+        return [TopicPartition(topic, p, offset) for (topic, p), offset in self._next.items() if offset]
 
     def unread(self) -> list[str]:
         """Partitions that are not read to their end, with where they are. Asks the broker."""
@@ -118,6 +118,7 @@ class Reader:
                 self._findings.add("log", error.str())
         for topic, group in found.items():
             self._handlers[topic](group)
+            self._next |= {(topic, m.partition() or 0): (m.offset() or 0) + 1 for m in group}
 
     def _inputs(self, messages: Sequence[Message]) -> None:
         columns: dict[int, tuple[list[int], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
