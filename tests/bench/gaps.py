@@ -26,7 +26,7 @@ from .upstream import Counters, Paced, Upstream
 
 PER_S = 1_000
 _LONGEST_S = 7_200.0
-_RECOVERED_S = 120.0
+_RECOVERED_S = 300.0
 _SHORTENED = (
     "transaction.abort.timed.out.transaction.cleanup.interval.ms",
     "group.initial.rebalance.delay.ms",
@@ -90,7 +90,13 @@ class Stage:
     def wait_recovered(self, *workers: Worker) -> None:
         """Until these share all partitions and nothing waits."""
         self._pipeline.wait_shared(*workers)
-        wait_until(lambda: self._counters.behind < PER_S / 2, _RECOVERED_S, "nothing waits any more")
+
+        def caught_up() -> bool:
+            for worker in workers:
+                worker.check_alive()
+            return self._counters.behind < PER_S / 2
+
+        wait_until(caught_up, _RECOVERED_S, "nothing waits any more")
 
     def arrivals(self) -> Arrivals:
         """Since the last call."""
