@@ -286,6 +286,5 @@ class Processing:
 
 def _ends(records: Sequence[Message]) -> dict[Partition, int]:
     """Position after the last record of each partition."""
-    partitions = zip(map(Message.topic, records), map(Message.partition, records), strict=True)
-    last = dict(zip(partitions, map(Message.offset, records), strict=True))  # a later one replaces an earlier one
-    return {partition: offset + 1 for partition, offset in last.items()}  # type: ignore[misc,operator] # consumed
+    # A later record of a partition replaces an earlier one.
+    return {(m.topic(), m.partition()): m.offset() + 1 for m in records}  # type: ignore[misc,operator] # consumed

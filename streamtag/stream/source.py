@@ -119,9 +119,8 @@ class Source:
         messages = [first]
         if self._options.batch_size > 1:
             messages += consumer.consume(self._options.batch_size - 1, self._options.batch_wait_ms / 1000)
-        records = messages
-        if any(error is not None for error in map(Message.error, messages)):
-            records = [m for m in messages if m.error() is None]
+        records = [m for m in messages if m.error() is None]
+        if len(records) < len(messages):
             for message in messages:
                 self._on_message_error(message)
         self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
