@@ -19,7 +19,7 @@ from streamtag.settings import EventsSettings
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-_ARRAY, _ESCAPE = b"[\\"
+_OBJECT, _ARRAY, _ESCAPE, _QUOTE = b'{[\\"'  # a byte is looked for faster as a number
 _FIELDS = len(ContentEvent.__struct_fields__)
 _COPIED = tuple(name for name in ContentEvent.__struct_fields__ if name not in ("text", "features"))
 _astuple = msgspec.structs.astuple
@@ -94,7 +94,7 @@ class Decoder:
         # The hot path: cheap screens in C settle almost every record, an exact check stands behind each.
         if not value.isascii():
             check_utf8(value)
-        if _ARRAY in value or value.find(b"{", 1) > 0 or len(value) > self._max_values:
+        if _ARRAY in value or value.find(_OBJECT, 1) > 0 or len(value) > self._max_values:
             self._check_structure(value)
         try:
             event = self._typed(value)
@@ -193,4 +193,4 @@ def _surely_unique(event: ContentEvent, value: bytes) -> bool:
         if event.text is None or b"\\u0022" in value:
             return False
         expected += event.text.count('"')
-    return value.count(b'"') == expected
+    return value.count(_QUOTE) == expected

@@ -55,7 +55,9 @@ _MARKS_IN_DISGUISE = {
 }
 # NFKC sorts a run of marks by exchanging neighbours, in quadratic time; up to this length nobody notices.
 _SHORT = 256
-_LONG_RUN = re.compile(r"[^\w\s]{32,}+")  # all marks are in it: none is a letter
+_RUN = 32
+_LONG_RUN = re.compile(rf"[^\w\s]{{{_RUN},}}+")  # all marks are in it: none is a letter
+_IN_A_RUN = re.compile(r"[^\w\s]")
 
 
 class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +123,8 @@ def _with_marks_in_order(text: str) -> str:
     """A text that NFKC makes the same of, with long runs of marks in the order that NFKC gives them."""
     for disguised, marks in _MARKS_IN_DISGUISE.items():
         text = text.replace(disguised, marks)
+    if not _IN_A_RUN.search(text[_RUN - 1 :: _RUN]):  # a run has one of every so many characters
+        return text
     return _LONG_RUN.sub(lambda run: "".join(_in_order(run[0])), text)
 
 
