@@ -39,7 +39,7 @@ _COMPONENTS = {
     "libpython": "interpreter",
     "python3": "interpreter",  # one that is linked into its program
 }
-_PROCESSING = "_process_until_stopped"
+_PROCESSING = "(streamtag/stream/processing.py:"
 _WAITS = ("Condition.wait", "Thread.join", "Event.wait")
 
 Shares = dict[str, float]

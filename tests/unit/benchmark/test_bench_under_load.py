@@ -106,7 +106,7 @@ def test_cpu_time_is_per_event_and_others_are_what_is_left() -> None:
 
 
 def test_a_function_of_ours_is_charged_with_what_it_calls() -> None:
-    thread = "Runner._process_until_stopped (streamtag/stream/runner.py:205)"
+    thread = "Processing._run (streamtag/stream/processing.py:205)"
     stacks = [
         f"{thread};infer (streamtag/tagger/infer.py:3);run (onnxruntime/session.py:9) 3",
         f"{thread};infer (streamtag/tagger/infer.py:5) 1",
