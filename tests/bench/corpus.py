@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,12 +48,7 @@ class Corpus:
     """
 
     def __init__(self, chars: int = MEAN_CHARS) -> None:
-        random_ = random.Random(_SEED)
-        # A dict keeps order and drops doubles.
-        found: dict[str, None] = {}
-        while len(found) < TEXTS * MEAN_CHARS // max(chars, MEAN_CHARS):
-            found[_text(random_, chars)] = None
-        self.texts = list(found)
+        self.texts = _texts(chars)
         digest = hashlib.sha256()
         for text in self.texts:
             digest.update(text.encode() + b"\0")
@@ -78,6 +74,16 @@ class Corpus:
             "p10_p50_p90_p99_chars": [lengths[n * share // 100] for share in (10, 50, 90, 99)],
             "non_ascii_share": round(sum(not text.isascii() for text in self.texts) / n, 3),
         }
+
+
+@cache
+def _texts(mean: int) -> list[str]:
+    random_ = random.Random(_SEED)
+    # A dict keeps order and drops doubles.
+    found: dict[str, None] = {}
+    while len(found) < TEXTS * MEAN_CHARS // max(mean, MEAN_CHARS):
+        found[_text(random_, mean)] = None
+    return list(found)
 
 
 def _text(random_: random.Random, mean: int) -> str:

@@ -3,6 +3,8 @@ import itertools
 import pytest
 from bench.corpus import TEXTS, Corpus
 
+from streamtag.settings import EventsSettings
+
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
@@ -32,3 +34,10 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one(corpus: Corpus) -> None:
 def test_events_outnumber_texts_and_keep_ids_of_their_own(corpus: Corpus) -> None:
     count = TEXTS + 10
     assert len({event.value for event in corpus.events(count)}) == count
+
+
+@pytest.mark.parametrize("chars", [60, 8_000])
+def test_texts_of_another_length_are_what_a_worker_takes(chars: int) -> None:
+    lengths = [len(text) for text in Corpus(chars).texts]
+    assert 0.9 * chars < sum(lengths) / len(lengths) < 1.1 * chars
+    assert max(lengths) < EventsSettings().max_text_chars
