@@ -3,7 +3,7 @@ import itertools
 import pytest
 from bench.corpus import TEXTS, Corpus
 
-from streamtag.settings import EventsSettings
+from streamtag.settings import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +40,4 @@ def test_events_outnumber_texts_and_keep_ids_of_their_own(corpus: Corpus) -> Non
 def test_texts_of_another_length_are_what_a_worker_takes(chars: int) -> None:
     lengths = [len(text) for text in Corpus(chars).texts]
     assert 0.9 * chars < sum(lengths) / len(lengths) < 1.1 * chars
-    assert max(lengths) < EventsSettings().max_text_chars
+    assert max(lengths) < load_settings(environ={}).settings.events.max_text_chars
