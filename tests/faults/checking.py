@@ -192,7 +192,7 @@ class Checker:
         cells["by_arrival"][index] = columns.by_arrival[of]
         placed = np.where(columns.by_arrival[of], columns.processed_ms[of], columns.stamp[of])
         cells["pane"][index] = placed // 10_000 * 10_000
-        cells["appended"][index] = columns.appended_ms[of]
+        cells["decided"][index] = columns.decided_ms[of]
 
     # -- summaries ---------------------------------------------------------------------------------------------------
 

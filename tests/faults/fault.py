@@ -48,7 +48,7 @@ class Fault(ABC):
         return True
 
     def blurred(self) -> Sequence[Seat]:
-        """Seats whose worker may decide under a superseded release, or publish late, because it cannot know."""
+        """Seats whose worker may decide under a superseded release, because it cannot know."""
         return ()
 
     def __str__(self) -> str:

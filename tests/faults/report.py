@@ -32,7 +32,7 @@ def document(stage: Stage, plan: Plan, course: Course, facts: Mapping[str, objec
     changes = {kind: n for kind, n in kinds.items() if kind in stage.operator.made}
     return {
         "seed": plan.seed,
-        "minutes": round(course.minutes, 1),
+        "minutes": round(course.minutes or plan.minutes, 1),  # the long run keeps its own time
         **facts,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": checker.records,

@@ -25,9 +25,6 @@ class BrokerFault(Fault):
         super().__init__(stage, choose)
         self.node = choose.choice(stage.services.cluster.brokers)
 
-    def blurred(self) -> Sequence[Seat]:
-        return self.stage.seats
-
     def heal(self) -> None:
         self.node.start()
         self.stage.services.cluster.wait_replicated()
@@ -183,7 +180,7 @@ class NetworkFault(Fault):
         self._delay_ms = choose.uniform(30, 250)
 
     def blurred(self) -> Sequence[Seat]:
-        return self._seats
+        return self._seats if self.hurts == "redis" else ()
 
     def _links(self) -> list[str]:
         if self.hurts == "redis":

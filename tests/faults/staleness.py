@@ -18,7 +18,7 @@ ANYBODY = ""
 
 @dataclass(frozen=True)
 class Blur:
-    """A time in which workers may decide under a superseded release, or publish late what they decided before.
+    """A time in which workers may decide under a superseded release, because they cannot know.
 
     Attributes:
         start_ms, end_ms: Unix milliseconds.
@@ -31,14 +31,14 @@ class Blur:
 
 
 class Staleness:
-    """Collects who published decisions of which release when, in the broker's time: its clock is never stepped."""
+    """Collects who decided by which release when. When it was published does not matter: a broker may be away."""
 
     def __init__(self) -> None:
         self._decided: Counter[tuple[int, str, int]] = Counter()  # (row, writer, bucket of time)
 
     def note(self, cells: NDArray[np.void], writer: str) -> None:
         """Outcomes of one verified range, each a tag event, and who committed it."""
-        at = np.stack([cells["release"].astype(np.int64), cells["appended"] // _BUCKET_MS], axis=1)
+        at = np.stack([cells["release"].astype(np.int64), cells["decided"] // _BUCKET_MS], axis=1)
         for (row, bucket), n in zip(*np.unique(at, axis=0, return_counts=True), strict=True):
             self._decided[int(row), writer, int(bucket) * _BUCKET_MS] += int(n)
 

@@ -13,6 +13,9 @@ from streamtag.tagger.emit import SOURCE_HEADER
 from .corpus import LANGS, Corpus
 from .window import LABELS
 
+# Between decision and append, while a broker is away. Steps of a clock are longer, or forward.
+_LONGEST_WAIT_MS = 60_000
+
 
 class _Tag(msgspec.Struct, gc=False):
     label: str
@@ -47,7 +50,8 @@ class Columns:
     Attributes:
         partition, offset: source position.
         into: partition of the tags topic it was found in.
-        appended_ms: when the broker appended it.
+        decided_ms: when it was decided, by the worker's clock; where that has been stepped, when the broker took the
+            event, a little later.
         ordinal, stamp, entity, lang, processed_ms, by_arrival: as the event (or its key) says.
         micro: scores, int64 [n, labels].
         tagged: bool [n, labels].
@@ -86,9 +90,12 @@ class Columns:
                 if tag.score != said[tag.label] or tag.threshold != cutoffs[tag.label]:
                     self.sound[i] = False
         self.partition, self.offset, self.stamp, self.ordinal, self.into = (facts[:, c] for c in range(5))
-        self.appended_ms, self.entity, self.lang, processed, self.row = (facts[:, c] for c in range(5, 10))
+        appended_ms, self.entity, self.lang, processed, self.row = (facts[:, c] for c in range(5, 10))
         self.by_arrival: NDArray[np.bool_] = processed < 0
         self.processed_ms = np.abs(processed)
+        waited_ms = appended_ms - self.processed_ms
+        stepped = (waited_ms < 0) | (waited_ms > _LONGEST_WAIT_MS)
+        self.decided_ms = np.where(stepped, appended_ms, self.processed_ms)
         self.micro = np.rint(scores * 1_000_000).astype(np.int64)
 
 

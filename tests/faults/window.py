@@ -20,7 +20,7 @@ CELL = np.dtype(
         ("tagged", "?", (len(LABELS),)),
         ("pane", "i8"),
         ("by_arrival", "?"),
-        ("appended", "i8"),  # when the broker took the tag event, Unix ms
+        ("decided", "i8"),  # when, Unix ms; see `Columns`
     ]
 )
 _TRIM = 65_536

@@ -100,7 +100,7 @@ class History:
             "scores": scores,
             "thresholds": CUTOFFS,
             "release": {"sha256": RELEASE, "bundle": {"sha256": BUNDLE}, "thresholds": {"sha256": REVISION}},
-            "processed_at": "2026-11-18T11:06:40.000Z",
+            "processed_at": "2026-11-18T11:06:40.000Z",  # NOW_MS
         }
         return event | ({"segment": {"lang": lang}} if lang else {})
 
@@ -345,6 +345,24 @@ def test_a_blur_excuses_the_writer_it_names_and_only_as_long_as_it_lasts() -> No
     ]:
         history.blurs = [blur]
         assert ("stale" in history.findings()) == stale, blur
+
+
+def test_it_counts_when_an_event_was_decided_not_when_the_broker_took_it() -> None:
+    history = History()
+    history.supersede(500)
+    for outcome in history.outcomes:
+        outcome.appended_ms = NOW_MS + 10_000
+    assert history.findings() == {}
+
+
+@pytest.mark.parametrize("step", ["2026-11-18T10:06:40.000Z", "2026-11-18T11:07:10.000Z"], ids=["back", "forward"])
+def test_a_stepped_clock_hides_no_stale_decision(step: str) -> None:
+    history = History()
+    history.supersede(1_200)
+    for tag in history.tags:
+        assert tag.event is not None
+        tag.event["processed_at"] = step
+    assert "stale" in history.findings()
 
 
 def test_blurs_that_overlap_excuse_no_more_than_they_cover() -> None:

@@ -62,6 +62,19 @@ def test_two_faults_at_once_hurt_different_things() -> None:
         assert len({fault.hurts for fault in faults}) == len(faults)
 
 
+def test_only_what_keeps_a_worker_from_knowing_excuses_it() -> None:
+    """Frozen workers and hurt roads to Redis excuse those they hurt, Redis itself everybody, Kafka nobody."""
+    stage = made_up_stage()
+    for _, faults in itertools.islice(rounds(stage, Plan(7, 1, 1)), 300):
+        for fault in faults:
+            if fault.hurts == "kafka" or fault.name in ("worker killed", "worker drained", "clock stepped"):
+                assert list(fault.blurred()) == []
+            elif "frozen" in fault.name and fault.hurts == "workers":
+                assert fault.blurred() == [fault.seat]
+            elif fault.name.startswith("redis"):
+                assert fault.blurred() == stage.seats
+
+
 @pytest.mark.parametrize(
     ("minutes", "least", "over"),
     [(4.9, 10, False), (5.1, 10, True), (5.1, 9, False), (19.9, 9, False), (20.1, 9, True)],
