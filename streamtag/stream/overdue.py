@@ -1,4 +1,8 @@
-"""Calls into the client that may ignore their own timeout, made so that the caller does not hang with them."""
+"""Calls into the client that may ignore their own timeout, made so that the caller does not hang with them.
+
+An exception holds the frames that it has passed. A frame that holds the exception in turn would keep the client that
+was called, with its threads and connections, until the garbage collector looks; in a worker that is seldom.
+"""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +32,7 @@ def call_within(seconds: float, call: Callable[[], object], waiting: Callable[[]
         try:
             call()
         except BaseException as error:  # noqa: BLE001 - handed to the caller, which raises it
-            done.set_exception(error)
+            done.set_exception(error.with_traceback(None))
         else:
             done.set_result(None)
 
@@ -39,7 +43,10 @@ def call_within(seconds: float, call: Callable[[], object], waiting: Callable[[]
         if left <= 0:
             raise OverdueError
         waiting()
-    done.result()
+    try:
+        done.result()
+    finally:
+        del done  # see the module
 
 
 def _finished(done: "Future[None]", seconds: float) -> bool:
