@@ -142,15 +142,14 @@ def strike(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> N
     for fault in faults:
         if not fault.counts:
             course.missed[str(fault)] += 1
-            continue
-        course.faults[fault.name] += 1
-        if len(faults) == 1 and recovered:
-            course.recovery_s[fault.name].append(took_s)
-    course.blurs += [
-        Blur(begun_ms, now_ms() + _BLUR_AFTER_MS, _writers(stage, fault.blurred()))
-        for fault in faults
-        if fault.blurred()
-    ]
+        else:
+            course.faults[fault.name] += 1
+            if str(fault) != fault.name:
+                course.points[str(fault)] += 1
+            if len(faults) == 1 and recovered:
+                course.recovery_s[fault.name].append(took_s)
+        if seats := fault.blurred():
+            course.blurs.append(Blur(begun_ms, now_ms() + _BLUR_AFTER_MS, _writers(stage, seats)))
     checker = stage.checker
     say(
         f"{course.rounds:>3}  {names}: {healed - begun:.1f} s, recovered after {took_s:.1f} s"
