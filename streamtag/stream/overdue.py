@@ -27,16 +27,7 @@ def call_within(seconds: float, call: Callable[[], object], waiting: Callable[[]
         OverdueError: it did not return in time.
     """
     done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller, which raises it
-            done.set_exception(error.with_traceback(None))
-        else:
-            done.set_result(None)
-
-    threading.Thread(target=run, name="client call", daemon=True).start()
+    threading.Thread(target=_run, args=(call, done), name="client call", daemon=True).start()
     left = seconds
     while not _finished(done, min(left, _LOOK_S)):
         left -= _LOOK_S
@@ -47,6 +38,15 @@ def call_within(seconds: float, call: Callable[[], object], waiting: Callable[[]
         done.result()
     finally:
         del done  # see the module
+
+
+def _run(call: Callable[[], object], done: "Future[None]") -> None:
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 - handed to the caller, which raises it
+        done.set_exception(error.with_traceback(None))
+    else:
+        done.set_result(None)
 
 
 def _finished(done: "Future[None]", seconds: float) -> bool:
