@@ -10,7 +10,14 @@ from functools import partial
 import pytest
 from checker import Input
 from confluent_kafka import Message, Producer
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 from pipeline import Ledger, check_all, events, read_outputs, read_summaries, wait_covered
 from services import MakeTopics, Topics, produce, read_all, wait_until
 from workers import Fleet, Worker
@@ -98,6 +105,32 @@ def test_a_static_member_whose_name_another_takes_ends_and_says_so(fleet: Fleet,
     ledger.write(list(events(500, seed=48)))
     wait_covered(ledger, 60)
     check_exactly_once(fleet, ledger)
+
+
+def test_under_kip_848_a_static_member_waits_until_its_killed_predecessor_has_left(
+    fleet: Fleet, ledger: Ledger
+) -> None:
+    """The broker refuses it until then, for as long as a session lasts, and the client calls that fatal."""
+    fleet.overrides["tagger.group_protocol"] = "consumer"
+    _set_session(fleet, 15_000)  # longer than a worker takes to start
+    ledger.write(list(events(500, seed=53)))
+    first = fleet.start(tagger__group_instance_id="a", tagger__slot="a").wait_ready(60)
+    wait_until(lambda: metric(first, "streamtag_partitions_assigned") == 4, 60, "a member with all partitions")
+    first.kill()
+    ledger.write(list(events(500, seed=54)))
+    heir = fleet.start(tagger__group_instance_id="a", tagger__slot="a")
+    heir.wait_unready("instance ID is still used")
+    heir.wait_ready(90)
+    wait_covered(ledger, 60)
+    check_exactly_once(fleet, ledger)
+
+
+def _set_session(fleet: Fleet, timeout_ms: int) -> None:
+    entry = ConfigEntry("consumer.session.timeout.ms", str(timeout_ms), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.GROUP, fleet.group, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": fleet.topics.bootstrap})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
 
 
 # -- where reading starts ----------------------------------------------------------------------------------------------
