@@ -84,7 +84,9 @@ class EventsSettings(Section):
     )
     max_bytes: int = Field(1_048_576, ge=1, description="Largest record value, bytes")
     max_depth: int = Field(32, ge=1, le=500, description="Deepest nesting of JSON objects and arrays")
-    max_values: int = Field(10_000, ge=1, description="Most values in one record: objects, arrays and commas of its JSON")
+    max_values: int = Field(
+        10_000, ge=1, description="Most values in one record: objects, arrays and commas of its JSON"
+    )
     max_text_chars: int = Field(20_000, ge=1, description="Longest text, Unicode code points")
     max_field_chars: int = Field(
         1_024, ge=1, description="Longest id, time, lang, author, channel, tenant, key; a record key: 4 x as many bytes"
