@@ -45,6 +45,7 @@ from streamtag.model.ngrams import IDF_UNIT, MAX_COUNT, MIX_1, MIX_2, MIX_SHIFT,
 from streamtag.model.normalise import byte_table
 from streamtag.model.scorer import Scorer
 from streamtag.settings import Settings, load_settings
+from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.worker import stream_options
 
 from .corpus import Corpus
@@ -200,6 +201,7 @@ def produce(job: Job, settings: Settings, values: Sequence[bytes]) -> float:
 
 def run(job: Job) -> dict[str, float]:
     """All floors, µs per event. The job's output is a file of the plain loop's tag events."""
+    keep_freed_memory()
     overrides = {"kafka.bootstrap_servers": job.bootstrap, "tagger.group": job.group}
     settings = load_settings(environ={}, overrides=overrides).settings
     kafka = {
