@@ -29,7 +29,7 @@ class OpenTransaction:
         self._lock = threading.Lock()
         self._positions = Positions()
         self._epoch: int | None = None  # in which it was begun; None: none is open
-        self._begun_at = 0.0
+        self._since = 0.0
         self._doomed_before = 0
 
     def __bool__(self) -> bool:
@@ -37,8 +37,8 @@ class OpenTransaction:
         return self._epoch is not None
 
     def age_s(self) -> float:
-        """Seconds since it was begun."""
-        return self._clock() - self._begun_at
+        """Seconds since what it holds began to wait."""
+        return self._clock() - self._since
 
     def following(self) -> dict[Partition, int]:
         """First position not yet processed, of every partition that is read."""
@@ -65,9 +65,9 @@ class OpenTransaction:
 
     # -- the processing thread ---------------------------------------------------------------------------------------
 
-    def begin(self, epoch: int) -> None:
-        """The sink is open, for batches of ``epoch``."""
-        self._epoch, self._begun_at = epoch, self._clock()
+    def begin(self, epoch: int, since: float) -> None:
+        """The sink is open, for batches of ``epoch``; the first record has waited since then (see ``clock``)."""
+        self._epoch, self._since = epoch, since
 
     def advance(self, ends: Mapping[Partition, int]) -> None:
         """Everything below these positions has been processed in it. Raises `Undone` when it is doomed."""

@@ -19,6 +19,7 @@ from streamtag.stream.backoff import back_off, wait
 from streamtag.stream.delivery_sink import DeliverySink
 from streamtag.stream.open_transaction import OpenTransaction
 from streamtag.stream.options import StreamOptions
+from streamtag.stream.pace import Pace
 from streamtag.stream.processor import Commit, Hold, Partition, Processor
 from streamtag.stream.sink import Sink, TwinError, Undone
 from streamtag.stream.source import Batch, Source
@@ -68,6 +69,8 @@ class Processing:
         self._abandon = threading.Event()
         self._finish = threading.Event()  # asked: end the open transaction now
         self._ending_since: float | None = None  # a commit or abort is under way
+        self._committing_at = 0.0  # the last commit began
+        self._pace = Pace()
         self._failures = 0  # of the processor, since the last commit
         self._undone = 0  # transactions, since the last commit
         self._cause = ""  # of the last one undone
@@ -174,6 +177,10 @@ class Processing:
                 self._guarded(self._commit)
 
     def _next_batch(self) -> Batch | None:
+        batch = self._pace.rest() or self._take_batch()
+        return None if batch is None else self._pace.cut(batch)
+
+    def _take_batch(self) -> Batch | None:
         started = self._clock()
         patience = max(0.001, self._due_in()) if self._open else _HELD_LOOK_S
         try:
@@ -188,17 +195,29 @@ class Processing:
             return
         if not self._open:
             self._sink.open()
-            self._open.begin(batch.epoch)
+            self._open.begin(batch.epoch, self._waiting_since(batch))
         faultpoints.reached("produce.before")
-        self._sink.produce(self._processor.process(batch.records))
+        started = self._clock()
+        try:
+            self._sink.produce(self._processor.process(batch.records))
+        finally:
+            self._pace.took(len(batch.records), self._clock() - started)
         faultpoints.reached("produce.after")
         self._open.advance(_ends(batch.records))
+
+    def _waiting_since(self, batch: Batch) -> float:
+        """When a commit interval begins: with the batch, which may have waited for the last commit to end.
+
+        At the earliest with that commit, and half an interval ago, or transactions would become small under load.
+        """
+        half = self._options.commit_interval_ms / 2_000
+        return max(batch.polled_at, self._committing_at, self._clock() - half)
 
     def _commit(self) -> None:
         """Closes the open transaction: what was counted goes out with it, then positions."""
         if not self._open:
             return
-        started = self._ending_since = self._clock()
+        started = self._ending_since = self._committing_at = self._clock()
         covered = self._open.covered()
         if covered:
             self._sink.produce(self._processor.close(covered))
@@ -241,13 +260,18 @@ class Processing:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Runs ``work``; whatever goes wrong undoes the open transaction. Never half of it stays."""
+        cause = self._why_undone(work)
+        if cause is not None:  # no exception is being handled any more: see `streamtag.stream.trouble.reason`
+            self._undo(cause)
+
+    def _why_undone(self, work: Callable[[], None]) -> str | None:
         try:
             work()
         except Undone as undone:
-            self._undo(undone.cause)
+            return undone.cause
         except Hold as hold:
-            self._undo("held")
             log.error("processing stops", extra={"reason": str(hold)})
+            return "held"
         except TwinError:
             raise
         except Exception:
@@ -255,7 +279,8 @@ class Processing:
             if self._failures >= _MAX_FAILURES:
                 raise
             log.exception("processing failed, undoing and redoing", extra={"attempt": self._failures})
-            self._undo("processor")
+            return "processor"
+        return None
 
     def _undo(self, cause: str) -> None:
         """Abort, settle what became of the transaction, forget, rewind; the records come again."""

@@ -33,6 +33,7 @@ class Batch(NamedTuple):
 
     epoch: int
     records: list[Message]
+    polled_at: float
 
 
 class Source:
@@ -85,7 +86,7 @@ class Source:
             epoch = self.member.epoch
             records = self._poll()
             if records and epoch == self.member.epoch:
-                self._hand_over(Batch(epoch, records))
+                self._hand_over(Batch(epoch, records, self._clock()))
 
     def close(self) -> None:
         """Serves what is asked by now and leaves the group."""

@@ -205,7 +205,7 @@ def _no_epochs() -> None:
     process = processing.Processing._process
 
     def any_epoch(self: processing.Processing, batch: source.Batch) -> None:
-        process(self, source.Batch(self._source.member.epoch, batch.records))
+        process(self, batch._replace(epoch=self._source.member.epoch))
 
     processing.Processing._process = any_epoch
     open_transaction.OpenTransaction._check_doom = lambda self: None

@@ -20,22 +20,22 @@ def transaction() -> OpenTransaction:
 
 def test_ranges_of_transactions_touch_and_what_was_undone_comes_again(transaction: OpenTransaction) -> None:
     assert not transaction
-    transaction.begin(1)
+    transaction.begin(1, 0.0)
     transaction.advance({ZERO: 9})
     assert transaction
     assert (transaction.covered(), transaction.following()) == ({ZERO: Range(5, 9)}, {ZERO: 9})
     transaction.undone()
     assert (bool(transaction), transaction.following()) == (False, {ZERO: 5})
-    transaction.begin(1)
+    transaction.begin(1, 0.0)
     transaction.advance({ZERO: 7})
     transaction.committed()
-    transaction.begin(1)
+    transaction.begin(1, 0.0)
     transaction.advance({ZERO: 11})
     assert transaction.covered() == {ZERO: Range(7, 11)}
 
 
 def test_a_doomed_transaction_can_only_be_undone(transaction: OpenTransaction) -> None:
-    transaction.begin(1)
+    transaction.begin(1, 0.0)
     transaction.advance({ZERO: 9})
     transaction.doom(2)
     for attempt in (
@@ -46,13 +46,13 @@ def test_a_doomed_transaction_can_only_be_undone(transaction: OpenTransaction) -
         with pytest.raises(Undone, match="revoked"):
             attempt()
     transaction.undone()
-    transaction.begin(2)
+    transaction.begin(2, 0.0)
     assert transaction.unless_doomed(lambda: "membership") == "membership"
 
 
 def test_a_doom_waits_for_a_reader_of_what_a_commit_needs(transaction: OpenTransaction) -> None:
     """Either the commit goes with what was read before the doom, or it sees the doom: nothing in between."""
-    transaction.begin(1)
+    transaction.begin(1, 0.0)
     doomed = threading.Event()
 
     def doom() -> None:

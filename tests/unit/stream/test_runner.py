@@ -13,6 +13,7 @@ from loop import Loop, undone
 from services import wait_until
 
 from streamtag.stream import member
+from streamtag.stream.pace import LONGEST_S
 from streamtag.stream.processor import Hold, Partition
 from streamtag.stream.sink import TwinError
 
@@ -106,6 +107,25 @@ def test_a_full_transaction_is_committed_before_its_interval_is_over(make_loop: 
     assert [span.end for span in loop.ranges(ZERO)] == [16, 32]
     loop.stop()
     loop.check_exactly_once(ZERO)
+
+
+def test_a_slow_processor_gets_small_batches_and_commits_between_them(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 64)
+    loop = make_loop(commit_interval_ms=50, batch_size=64, batch_wait_ms=50)
+    sizes: list[int] = []
+
+    def slow(records: Sequence[Message]) -> None:
+        sizes.append(len(records))
+        time.sleep(0.005 * len(records))
+
+    loop.processor.before = slow
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 64)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    assert sum(sizes) == 64
+    assert max(sizes[1:]) <= LONGEST_S / 0.005
+    assert broker.asked.count("processor.committed") > 2
 
 
 def test_an_idle_loop_opens_no_transaction(make_loop: MakeLoop, broker: FakeBroker) -> None:

@@ -1,0 +1,44 @@
+"""Batches are cut to what a processor does in a tenth of a second."""
+
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamtag.stream.pace import LONGEST_S, Pace
+from streamtag.stream.source import Batch
+
+
+def batch(n: int) -> Batch:
+    return Batch(1, [Message(topic="content", partition=0, offset=i) for i in range(n)], 0.0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.floats(0, 0.05)), max_size=8))
+def test_no_record_is_lost_or_moved_by_cutting(batches: list[tuple[int, float]]) -> None:
+    pace = Pace()
+    for n, seconds_each in batches:
+        whole, seen = batch(n), []
+        part: Batch | None = whole
+        while part is not None:
+            now = pace.cut(part)
+            seen += now.records
+            pace.took(len(now.records), len(now.records) * seconds_each)
+            part = pace.rest()
+        assert seen == whole.records
+
+
+def test_a_slow_processor_gets_what_it_can_do_in_time() -> None:
+    pace = Pace()
+    pace.took(32, 32 * LONGEST_S / 4)
+    assert len(pace.cut(batch(512)).records) == 4
+    assert len((pace.rest() or batch(0)).records) == 508
+    assert pace.rest() is None
+
+
+def test_a_fast_processor_gets_whole_batches_and_a_stalled_one_gets_on_again() -> None:
+    pace = Pace()
+    pace.took(32, 0.001)
+    assert len(pace.cut(batch(512)).records) == 512
+    pace.took(512, 60.0)
+    assert len(pace.cut(batch(512)).records) == 1
+    pace.took(1, 0.0001)
+    assert len(pace.cut(batch(512)).records) == 512
