@@ -136,9 +136,9 @@ class TaggerSettings(Section):
     )
     pause_after_ms: int = Field(1_000, ge=0, description="Back pressure this long before partitions are paused")
     transaction_timeout_ms: int = Field(
-        10_000, ge=1_000, le=900_000, description="Broker aborts a silent transaction after this"
+        5_000, ge=1_000, le=900_000, description="Broker aborts a silent transaction after this"
     )
-    session_timeout_ms: int = Field(10_000, ge=1_000, description="Member is out after this silence (classic protocol)")
+    session_timeout_ms: int = Field(6_000, ge=1_000, description="Member is out after this silence (classic protocol)")
     max_poll_interval_ms: int = Field(300_000, ge=1_000, description="Longest time between two polls")
     revoke_budget_ms: int = Field(
         5_000, ge=100, description="Longest work inside a revoke before the transaction is aborted"

@@ -22,8 +22,8 @@ class StreamOptions:
     batch_wait_ms: int = 5
     queue_batches: int = 4
     pause_after_ms: int = 1_000
-    transaction_timeout_ms: int = 10_000
-    session_timeout_ms: int = 10_000
+    transaction_timeout_ms: int = 5_000
+    session_timeout_ms: int = 6_000
     max_poll_interval_ms: int = 300_000
     revoke_budget_ms: int = 5_000
     drain_timeout_s: float = 20.0

@@ -22,8 +22,8 @@ CONSUMER_GUARANTEES = {
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",
     "max.poll.interval.ms": 300_000,
-    "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 2_000,
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_200,
     "partition.assignment.strategy": "cooperative-sticky",
 }
 PRODUCER_GUARANTEES = {
@@ -31,7 +31,7 @@ PRODUCER_GUARANTEES = {
     "enable.idempotence": True,
     "acks": "all",
     "transactional.id": "g-0",
-    "transaction.timeout.ms": 10_000,
+    "transaction.timeout.ms": 5_000,
     "message.max.bytes": 8_388_608,
 }
 
