@@ -121,7 +121,9 @@ def run(stage: Stage, plan: Plan, say: Say) -> Result:
             capacity = _capacity(stage, upstream, plan.calibrate_s) if plan.rate is None else None
             result = Result(capacity, plan.rate or plan.share * (capacity or 0), Course(), lives=sampler.lives)
             wait_until(lambda: _level(stage, upstream), 60, "everything written is verified")
-            say(f"capacity {capacity or 0:,.0f} records/s, load {result.rate:,.0f} records/s")
+            if capacity is not None:
+                say(f"capacity {capacity:,.0f} records/s")
+            say(f"load {result.rate:,.0f} records/s")
             _hurt(stage, upstream, reader, plan, result, say)
             result.to_s = time.time()
         wind_up(stage, result.course, say)
