@@ -12,7 +12,6 @@ from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.stream.sink import CALL_S, Undone, enqueue
-from streamtag.stream.trouble import reason
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ class DeliverySink:
         try:
             done.result()
         except KafkaException as exception:
-            error = reason(exception)
+            error: KafkaError = exception.args[0]
             self._metrics.add("streamtag.kafka.errors", code=error.name())
             raise Undone(error.name()) from None
 

@@ -20,7 +20,7 @@ from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
 from streamtag.stream.start import Start, StartResolver, pack
-from streamtag.stream.trouble import Trouble, reason
+from streamtag.stream.trouble import Trouble
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Member:
                 self.commit(first)
         except KafkaException as exception:
             # E.g. the predecessor's transaction is still open, or the broker is away: try again soon.
-            self._trouble.note(reason(exception), "asking for positions")
+            self._trouble.note(exception.args[0], "asking for positions")
             self._retry_at = self._clock() + _RETRY_S
             return
         self._unresolved -= set(wanted)

@@ -260,8 +260,10 @@ class Processing:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Runs ``work``; whatever goes wrong undoes the open transaction. Never half of it stays."""
+        # Not in an exception handler: whatever is handled while confluent-kafka 2.16 raises, it keeps for ever, with
+        # its frames and the producer that they hold.
         cause = self._why_undone(work)
-        if cause is not None:  # no exception is being handled any more: see `streamtag.stream.trouble.reason`
+        if cause is not None:
             self._undo(cause)
 
     def _why_undone(self, work: Callable[[], None]) -> str | None:

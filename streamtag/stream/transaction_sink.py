@@ -14,7 +14,6 @@ from streamtag.stream.options import StreamOptions
 from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue
-from streamtag.stream.trouble import reason
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -127,7 +126,7 @@ class TransactionSink:
                 self._begun = False
                 raise Undone("overdue") from None
             except KafkaException as exception:
-                error = reason(exception)
+                error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
                 if error.fatal():
                     self._fenced(error)
@@ -167,7 +166,7 @@ class TransactionSink:
             try:
                 producer.init_transactions(CALL_S * 5)
             except KafkaException as exception:
-                error = reason(exception)
+                error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
                 if self._stopping():
                     raise Undone("stopping") from None

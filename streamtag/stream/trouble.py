@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 from streamtag.errors import StreamtagError
 from streamtag.telemetry.metrics import Metrics
@@ -14,17 +14,6 @@ log = logging.getLogger(__name__)
 
 _DOUBT_S = 3.0
 _UNRELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
-
-
-def reason(exception: KafkaException) -> KafkaError:
-    """What the client says, without the frames that the exception has passed.
-
-    confluent-kafka 2.16 never lets go of an exception that it raises; a frame would keep its client, with threads and
-    connections, after that was replaced.
-    """
-    exception.__traceback__ = exception.__context__ = None
-    error: KafkaError = exception.args[0]
-    return error
 
 
 class Trouble:

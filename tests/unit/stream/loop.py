@@ -86,6 +86,7 @@ class ObedientSink:
         self._commit_positions = commit_positions
         self._group_metadata = group_metadata
         self.stopping = stopping
+        self.while_undoing: Callable[[], None] = lambda: None
         self._open: list[Output] | None = None
 
     def _call(self, name: str) -> None:
@@ -114,10 +115,12 @@ class ObedientSink:
         self._open = None
 
     def abort(self) -> None:
+        self.while_undoing()
         self._call("abort")
         self._open = None
 
     def settle(self) -> None:
+        self.while_undoing()
         self._call("settle")
 
     def close(self) -> None:

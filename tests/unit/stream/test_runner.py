@@ -1,6 +1,7 @@
 """The loop: whatever goes wrong, what is committed is each record once, and ranges that touch."""
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -153,6 +154,24 @@ def test_an_undone_transaction_is_aborted_settled_and_read_again_from_the_broker
     assert loop.metrics.value("streamtag.rewinds", cause="ordered") == 1
     undoing = broker.asked[broker.asked.index("sink.commit") :]
     assert within(undoing, "sink.abort", "sink.settle", "processor.undo", "committed", "sink.open", "sink.commit")
+
+
+def test_nothing_is_undone_while_an_exception_is_handled(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """confluent-kafka keeps for ever what is handled while it raises, and with it the producer that failed."""
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    loop.trouble["commit"].append(undone())
+    handled: list[object] = []
+
+    def note() -> None:
+        handled.append(sys.exc_info()[1])
+
+    loop.sink.while_undoing = note
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    loop.stop()
+    assert len(handled) >= 2
+    assert set(handled) == {None}
 
 
 def test_a_commit_whose_answer_was_lost_is_not_done_again(make_loop: MakeLoop, broker: FakeBroker) -> None:

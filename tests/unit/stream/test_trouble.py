@@ -1,14 +1,13 @@
 """Trouble with the brokers: told once a minute and as long as it lasts; fatal only where no retry can help."""
 
 import logging
-import weakref
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError
 
 from streamtag.errors import StreamtagError
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.trouble import Trouble, reason
+from streamtag.stream.trouble import Trouble
 from streamtag.telemetry.metrics import InMemoryMetrics, Metrics
 
 REFUSED = KafkaError(KafkaError._TRANSPORT, "connection refused")
@@ -88,24 +87,6 @@ def test_a_consumer_that_was_replaced_is_doubted_for_a_while(trouble: Trouble, c
     clock.now += 4.0
     trouble.over()
     assert trouble.reason is None
-
-
-def test_an_exception_that_the_client_keeps_keeps_nothing_of_ours() -> None:
-    """Were it not so, each producer that failed while another failure was handled would stay for ever."""
-    producer = Producer({"bootstrap.servers": "127.0.0.1:1", "transactional.id": "t", "log_level": 0})
-
-    class Held:
-        """Stands for the client that a frame holds."""
-
-    def fail() -> weakref.ref[Held]:
-        held = Held()
-        try:
-            producer.init_transactions(0.01)
-        except KafkaException as exception:
-            reason(exception)
-        return weakref.ref(held)
-
-    assert fail()() is None
 
 
 def test_the_client_says_each_kind_of_thing_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
