@@ -41,6 +41,8 @@ class StreamOptions:
             "fetch.wait.max.ms": 100,
             # Prefetch holds a few batches, not the default 64 MiB of every worker.
             "queued.max.messages.kbytes": 16_384,
+            # The same in records, per partition: each costs some 400 bytes beside its own.
+            "queued.min.messages": 10_000,
             "topic.metadata.refresh.interval.ms": 10_000,
             "fetch.message.max.bytes": 4_194_304,
             **self.client,
