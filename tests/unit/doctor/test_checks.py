@@ -109,7 +109,7 @@ def test_dead_letters_must_hold_what_the_source_may_send(source: int, dead: int,
     ("config", "options", "status"),
     [
         ({"transaction.max.timeout.ms": "900000"}, {}, "ok"),
-        ({"transaction.max.timeout.ms": "5000"}, {}, "fail"),
+        ({"transaction.max.timeout.ms": "4999"}, {}, "fail"),
         ({"inter.broker.protocol.version": "3.9-IV0"}, {}, "ok"),
         ({"inter.broker.protocol.version": "3.9-IV0"}, {"tagger__group_protocol": "consumer"}, "fail"),
         ({"group.coordinator.rebalance.protocols": "classic"}, {"tagger__group_protocol": "consumer"}, "fail"),
