@@ -6,7 +6,10 @@ consecutive summaries touch; offsets inside a range that hold no record (transac
 nowhere. ``in = tagged + clean + dead + skipped``. Every number can be added; a reader never needs the tags.
 """
 
+from typing import Literal
+
 import msgspec
+from msgspec import UNSET, UnsetType
 
 VERSION = 1
 
@@ -34,6 +37,43 @@ class SegmentCounts(msgspec.Struct, gc=False):
     alerts: dict[str, int]
 
 
+class UnitRows(msgspec.Struct, gc=False, frozen=True, rename={"hashes": "hash"}):
+    """Columns of the events that took part in an experiment; bytes are base64 in JSON. See `events/unit_rows.py`.
+
+    Attributes:
+        hashes: of each event's unit of correlation (JSON: ``hash``), uint64 little-endian [n].
+        control: what the control tagged, bits [n, labels], each row padded to whole bytes, lowest bit first.
+        candidate: what the candidate tagged, likewise.
+    """
+
+    hashes: bytes
+    control: bytes
+    candidate: bytes
+
+
+class ExperimentRows(msgspec.Struct, gc=False, frozen=True):
+    """What one experiment needs of a pane, to count each unit once over the whole experiment.
+
+    A shadow's rows hold both arms and stand in the cell of the control; a split's stand in the cell of the arm that
+    decided, and the bits of the other arm are zero.
+
+    Attributes:
+        id: of the experiment, as in tag events.
+        phase: index into the experiment's phases, from 0.
+        mode: shadow or split.
+        labels: ids, in the order of the bits.
+        units: one row per event that took part.
+        shed: events that should have been scored by the candidate, too, and were not, as its budget was spent.
+    """
+
+    id: str
+    phase: int
+    mode: Literal["shadow", "split"]
+    labels: list[str]
+    units: UnitRows
+    shed: int = 0
+
+
 class PaneCounts(msgspec.Struct, gc=False):
     """Counts of one pane under one release and arm.
 
@@ -47,6 +87,7 @@ class PaneCounts(msgspec.Struct, gc=False):
         by_arrival: of these, how many were placed by arrival (timestamp not believed).
         labels: per label id.
         segments: dimension to value to counts.
+        experiments: rows of the experiments that run; absent where none does.
     """
 
     start_ms: int
@@ -61,6 +102,7 @@ class PaneCounts(msgspec.Struct, gc=False):
     by_arrival: int
     labels: dict[str, LabelCounts]
     segments: dict[str, dict[str, SegmentCounts]] = {}
+    experiments: list[ExperimentRows] | UnsetType = UNSET
 
 
 class CommitSummary(msgspec.Struct, gc=False, rename={"from_offset": "from", "to_offset": "to", "in_": "in"}):

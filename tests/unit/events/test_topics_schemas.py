@@ -62,6 +62,11 @@ SUMMARY = summary.CommitSummary(
             by_arrival=1,
             labels={"spam": summary.LabelCounts(1, 750_001, [0, 768], [1, 1])},
             segments={"lang": {"en": summary.SegmentCounts(1, {"spam": 1}), "other": summary.SegmentCounts(1, {})}},
+            experiments=[
+                summary.ExperimentRows(
+                    "3-0123456789ab", 0, "shadow", ["spam"], summary.UnitRows(b"8 bytes.", b"\x01", b"\x00")
+                )
+            ],
         )
     ],
 )
@@ -96,6 +101,8 @@ STRUCTS = [
     ("tags", ("properties", "tags", "items"), tags.Tag),
     ("stats", (), summary.CommitSummary),
     ("stats", ("$defs", "pane"), summary.PaneCounts),
+    ("stats", ("$defs", "experiment"), summary.ExperimentRows),
+    ("stats", ("$defs", "experiment", "properties", "units"), summary.UnitRows),
     ("stats", ("$defs", "label"), summary.LabelCounts),
     ("stats", ("$defs", "segment"), summary.SegmentCounts),
     ("content", (), content.ContentEvent),
@@ -109,9 +116,9 @@ def test_schema_and_struct_have_the_same_fields(role: str, path: tuple[str, ...]
         node = node[part]
     fields = msgspec.structs.fields(struct)
     assert set(node["properties"]) == {field.encode_name for field in fields}
-    # a struct that omits defaults, and the input, may lack what has one; the others write every field
+    # a struct that omits defaults, and the input, may lack what has one; the others write every field that is set
     may_omit = struct in (tags.TagEvent, content.ContentEvent)
-    written = {field.encode_name for field in fields if field.required or not may_omit}
+    written = {f.encode_name for f in fields if f.required or not (may_omit or f.default is msgspec.UNSET)}
     assert set(node["required"]) == written
 
 
