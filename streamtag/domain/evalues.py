@@ -5,6 +5,9 @@ ever reaches ``1 / alpha`` with probability at most ``alpha``, however often one
 ``log E`` of *counts alone*: order does not matter, counts of partitions and windows can be added, and anybody can
 recompute them. No data gives ``log E = 0``.
 
+The hypothesis must hold for each unit given all that was counted before it. So a unit counts once (copies of an
+outcome are no new evidence), shares are those of the assignment, and "the rate is at most …" means at every moment.
+
 Sources: Lindon and Malek, Anytime-valid inference for multinomial count data (arXiv 2011.03567); Waudby-Smith and
 Ramdas, Estimating means of bounded random variables by betting (arXiv 2010.09686); Howard et al., Time-uniform,
 nonparametric, nonasymptotic confidence sequences (arXiv 1810.08240); Wang and Ramdas, False discovery rate control
@@ -13,7 +16,7 @@ with e-values (arXiv 2009.02824).
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 RATIO_GRID = np.geomspace(1.02, 16.0, 32)
 """Alternatives of `log_e_ratio_above`, as multiples of its bound; part of the definition of a verdict."""
 BET_GRID = np.geomspace(1e-3, 0.95, 32)
-"""Bets of `log_e_difference_above`, as shares of the largest that cannot go bankrupt; likewise."""
+"""Bets on pairs, as the share of all winnings that the worst outcome takes; likewise."""
 _BISECTIONS = 60
 _WHOLE = 1 - 1e-9  # the largest difference of rates that can be bet on
 _FARTHEST = 30.0  # a log ratio beyond this is infinite
@@ -98,6 +101,17 @@ def rate_interval(alerts: int, events: int, *, alpha: float = 0.05, best_at: flo
 # -- split: two arms, different units ----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4_096)
+def ratio_growth(share: float, bound: float) -> NDArray[np.float64]:
+    """What one alert of control, and of candidate, adds to the log wealth of each alternative; [2, alternatives].
+
+    An alert is the candidate's with probability ``share * ratio / (share * ratio + 1 - share)``, whatever the rates.
+    """
+    odds = share * bound / (1 - share)
+    control = math.log1p(odds) - np.log1p(odds * RATIO_GRID)
+    return _frozen(np.stack([control, control + np.log(RATIO_GRID)]))
+
+
 def log_e_ratio_above(phases: Sequence[SplitCounts], bound: float = 1.0) -> float:
     """Evidence against "the candidate's rate is at most ``bound`` times the control's, at all times".
 
@@ -109,9 +123,7 @@ def log_e_ratio_above(phases: Sequence[SplitCounts], bound: float = 1.0) -> floa
     """
     total = np.zeros(len(RATIO_GRID))
     for control, candidate, share in phases:
-        null = share * bound / (share * bound + 1 - share)
-        theta = share * bound * RATIO_GRID / (share * bound * RATIO_GRID + 1 - share)
-        total += candidate * (np.log(theta) - math.log(null)) + control * (np.log1p(-theta) - math.log1p(-null))
+        total += _sum((control, candidate), ratio_growth(share, bound))
     return _log_mean_exp(total)
 
 
@@ -122,6 +134,8 @@ def log_e_ratio_below(phases: Sequence[SplitCounts], bound: float = 1.0) -> floa
 
 def ratio_interval(phases: Sequence[SplitCounts], *, alpha: float = 0.05, prior: float = 20.0) -> tuple[float, float]:
     """Confidence sequence of candidate's rate over control's (Lindon and Malek); one mixture for each phase.
+
+    Where phases differ so much that no one ratio fits them all, it covers the ratio of every phase.
 
     Returns:
         Lower and upper end, from 0 to infinity.
@@ -140,6 +154,9 @@ def ratio_interval(phases: Sequence[SplitCounts], *, alpha: float = 0.05, prior:
     if not control + candidate:
         return 0.0, math.inf
     inside = _most_likely(phases)
+    if len(phases) > 1 and not kept(inside):
+        each = [ratio_interval([phase], alpha=alpha / len(phases), prior=prior) for phase in phases]
+        return min(low for low, _ in each), max(high for _, high in each)
     low = 0.0 if candidate == 0 else math.exp(_edge(kept, inside=inside, outside=-_FARTHEST))
     high = math.inf if control == 0 else math.exp(_edge(kept, inside=inside, outside=_FARTHEST))
     return low, high
@@ -164,14 +181,23 @@ def _most_likely(phases: Sequence[SplitCounts]) -> float:
 # -- shadow: both arms, the same units ---------------------------------------------------------------------------------
 
 
-def log_e_paired(candidate_only: int, control_only: int) -> float:
-    """Evidence against "where the arms differ, either is as likely to be the one that tags".
+@lru_cache(maxsize=4_096)
+def difference_growth(bound: float) -> NDArray[np.float64]:
+    """What a unit adds to the log wealth of each bet: tagged by candidate only, control only, alike; [3, bets].
 
-    >>> round(math.exp(log_e_paired(6, 0)), 6)
-    9.142857
+    Bets on ``candidate - control - bound``, whose worst is ``-1 - bound``.
     """
-    n = candidate_only + control_only
-    return _log_beta((1 + candidate_only, 1 + control_only)) + n * math.log(2)
+    bets = BET_GRID / (1 + bound)
+    return _frozen(np.log1p([bets * (1 - bound), -BET_GRID, -bets * bound]))
+
+
+@lru_cache(maxsize=4_096)
+def paired_ratio_growth(bound: float) -> NDArray[np.float64]:
+    """What a unit adds to the log wealth of each bet: tagged by candidate only, control only, both; [3, bets].
+
+    Bets on ``candidate / bound - control``, whose mean is at most 0 under the null, and whose worst is -1.
+    """
+    return _frozen(np.log1p([BET_GRID / bound, -BET_GRID, BET_GRID * (1 / bound - 1)]))
 
 
 def log_e_difference_above(counts: PairedCounts, bound: float = 0.0) -> float:
@@ -182,9 +208,7 @@ def log_e_difference_above(counts: PairedCounts, bound: float = 0.0) -> float:
         bound: difference of rates, within (-1, 1); 0.01 is one percentage point.
     """
     b, c, _, n = counts
-    bets = BET_GRID / (1 + max(bound, 0.0))
-    wins = b * np.log1p(bets * (1 - bound)) + c * np.log1p(-bets * (1 + bound)) + (n - b - c) * np.log1p(-bets * bound)
-    return _log_mean_exp(wins)
+    return _log_mean_exp(_sum((b, c, n - b - c), difference_growth(bound)))
 
 
 def log_e_difference_below(counts: PairedCounts, bound: float = 0.0) -> float:
@@ -193,14 +217,8 @@ def log_e_difference_below(counts: PairedCounts, bound: float = 0.0) -> float:
 
 
 def log_e_paired_ratio_above(counts: PairedCounts, bound: float = 1.0) -> float:
-    """Evidence against "the candidate's rate is at most ``bound`` times the control's", units scored by both.
-
-    Bets on ``candidate - bound * control``, whose mean is at most 0 under that hypothesis. ``bound`` is above 0.
-    """
-    b, c, both, _ = counts
-    bets = BET_GRID / max(bound, 1.0)
-    wins = b * np.log1p(bets) + c * np.log1p(-bets * bound) + both * np.log1p(bets * (1 - bound))
-    return _log_mean_exp(wins)
+    """Evidence against "the candidate's rate is at most ``bound`` times the control's", units scored by both."""
+    return _log_mean_exp(_sum(counts[:3], paired_ratio_growth(bound)))
 
 
 def log_e_paired_ratio_below(counts: PairedCounts, bound: float = 1.0) -> float:
@@ -256,6 +274,16 @@ def e_bh(e_values: Sequence[float], alpha: float = 0.05) -> list[int]:
     order = np.argsort(-values, kind="stable")
     enough = np.flatnonzero(np.arange(1, len(values) + 1) * values[order] >= len(values) / alpha)
     return sorted(order[: enough[-1] + 1].tolist()) if enough.size else []
+
+
+def _sum(counts: Sequence[int], growth: NDArray[np.float64]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = sum(count * row for count, row in zip(counts, growth, strict=True))
+    return total
+
+
+def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    values.flags.writeable = False  # shared by all who ask for the same table
+    return values
 
 
 def _log_beta(parameters: Sequence[float]) -> float:

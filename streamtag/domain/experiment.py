@@ -14,7 +14,7 @@ class Tolerance:
     """How far a label's alert rate may move and still count as equal.
 
     Attributes:
-        kind: ``relative`` to the control's rate (0.2: from 0.8 to 1.25 times), or ``absolute`` (0.005: half a
+        kind: ``relative`` to the control's rate (0.25: from 0.8 to 1.25 times), or ``absolute`` (0.005: half a
             percentage point; shadow only, where both rates are of the same units).
         size: above 0; below 1.
     """
@@ -61,6 +61,7 @@ class ExperimentPlan:
         labels: policy of every label that both arms score.
         alpha: chance that any label of a harmless candidate is ever called worse; likewise of a wrong PASS.
         alpha_assignment: chance that a sound assignment is ever called broken (split).
+        max_conflicts: share of units that may turn up in both arms of one phase before the experiment is invalid.
         max_units, max_hours: horizon; past either one the experiment is inconclusive.
         on_worse: what a label that is not critical does to the verdict when it is worse.
     """
@@ -69,6 +70,7 @@ class ExperimentPlan:
     labels: Mapping[str, LabelPolicy] = field(default_factory=dict)
     alpha: float = 0.05
     alpha_assignment: float = 0.001
+    max_conflicts: float = 0.001
     max_units: int = 10_000_000
     max_hours: float = 24.0 * 14
     on_worse: Literal["fail", "warn"] = "fail"
@@ -77,10 +79,11 @@ class ExperimentPlan:
         """Labels that are not muted."""
         return {name: policy for name, policy in self.labels.items() if not policy.muted}
 
-    def alpha_of(self, label: str) -> float:
-        """The label's part of ``alpha``: weighted Bonferroni."""
+    def alphas(self) -> dict[str, float]:
+        """Part of ``alpha`` that each judged label has: weighted Bonferroni."""
         judged = self.judged()
-        return self.alpha * judged[label].weight / sum(policy.weight for policy in judged.values())
+        total = sum(policy.weight for policy in judged.values())
+        return {name: self.alpha * policy.weight / total for name, policy in judged.items()}
 
 
 def problems(plan: ExperimentPlan, base_rates: Mapping[str, float] | None = None) -> list[str]:
@@ -94,6 +97,8 @@ def problems(plan: ExperimentPlan, base_rates: Mapping[str, float] | None = None
     for name, value in (("alpha", plan.alpha), ("alpha_assignment", plan.alpha_assignment)):
         if not 0 < value < 0.5:
             found.append(f"{name}: {value} is outside 0 … 0.5")
+    if not 0 <= plan.max_conflicts < 1:
+        found.append(f"max_conflicts: {plan.max_conflicts} is outside 0 … 1")
     for name, limit in (("max_units", plan.max_units), ("max_hours", plan.max_hours)):
         if not (limit > 0 and math.isfinite(limit)):
             found.append(f"{name}: must be above 0")

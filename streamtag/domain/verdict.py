@@ -3,6 +3,11 @@
 Counts are cumulative, per phase. They are looked at in a fixed order (the ends of panes), and the largest evidence
 ever seen of "worse" stays (`Peaks`): a verdict does not depend on who looked when. PASS is a claim of its own, that
 every judged label moved by less than its tolerance; silence is never one.
+
+Errors: a label within its tolerance *at every moment* makes FAIL with at most its part of alpha, whatever the others
+do. A label beyond its tolerance at every moment is called equal with at most alpha, and PASS needs every label to be
+called equal, so it needs no correction (intersection-union). A label that is worse only for a while has neither
+promise; evidence of a change that comes late must first make up for what spoke against it before.
 """
 
 import math
@@ -11,12 +16,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
+import numpy as np
+
 from streamtag.domain import evalues
 from streamtag.domain.evalues import PairedCounts, SplitCounts
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 
-_ASSIGNMENT_PRIOR = 100.0  # finds small imbalances in many units
+ASSIGNMENT_PRIOR = 100.0
+"""Of the sample-ratio test: finds small imbalances in many units; part of the definition of a verdict."""
+_LOG_2 = math.log(2)
 _DOUBLINGS = 20  # of what has been seen, before a forecast gives up
+_FEW_CONFLICTS = 10  # may happen whatever their share
 
 _Test = Callable[[float], float]
 
@@ -29,6 +39,11 @@ class State(StrEnum):
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     INVALID = "INVALID"
+
+    @property
+    def final(self) -> bool:
+        """Whether the experiment is over: the first final state is its verdict, and nothing is looked at again."""
+        return self is not State.COLLECTING
 
 
 @dataclass(frozen=True)
@@ -63,28 +78,20 @@ class LabelEvidence:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Largest evidence ever seen of "worse" per label, and of a broken assignment. Fold `seen` over the looks."""
+    """Largest evidence ever seen of "worse" per label, and of a broken assignment, as natural logarithms."""
 
     worse: Mapping[str, float] = field(default_factory=dict)
     assignment: float = 0.0
 
-    def seen(self, plan: ExperimentPlan, phases: Sequence[PhaseCounts]) -> "Peaks":
-        """After one more look at the cumulative counts."""
-        judged = plan.judged()
-        worse = {
-            label: max(self.worse.get(label, 0.0), worse_evidence(policy, label_evidence(plan, label, phases)))
-            for label, policy in judged.items()
-        }
-        return Peaks(worse, max(self.assignment, assignment_evidence(plan, phases)))
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """The state of an experiment with its reasons.
+    """The state of an experiment after a look, with its reasons.
 
     Attributes:
         state: see `State`.
         reasons: one line each, for people.
+        peaks: what the next look starts from.
         worse: labels whose evidence of "worse" has reached its bound.
         equal: labels shown to be equal within their tolerance.
         open: judged labels of which neither is known.
@@ -93,54 +100,64 @@ class Verdict:
 
     state: State
     reasons: tuple[str, ...]
-    worse: tuple[str, ...] = ()
-    equal: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
-    listed: tuple[str, ...] = ()
+    peaks: Peaks
+    worse: tuple[str, ...]
+    equal: tuple[str, ...]
+    open: tuple[str, ...]
+    listed: tuple[str, ...]
 
 
-def decide(plan: ExperimentPlan, phases: Sequence[PhaseCounts], peaks: Peaks, *, hours: float) -> Verdict:
-    """The verdict at one moment.
+def decide(
+    plan: ExperimentPlan, phases: Sequence[PhaseCounts], before: Peaks, *, hours: float, conflicts: int = 0
+) -> Verdict:
+    """One look: the verdict at this moment.
 
     Args:
         plan: what is asked.
         phases: cumulative counts.
-        peaks: of all looks up to and including this one.
+        before: peaks of the look before this one.
         hours: since the experiment started, by pane time.
+        conflicts: units that were seen in both arms of one phase (split).
     """
     evidence = {label: label_evidence(plan, label, phases) for label in plan.judged()}
-    worse = tuple(label for label in evidence if peaks.worse.get(label, 0.0) >= _bound(plan.alpha_of(label)))
+    now = {label: worse_evidence(plan.labels[label], found) for label, found in evidence.items()}
+    peaks = Peaks(
+        {label: max(before.worse.get(label, 0.0), found) for label, found in now.items()},
+        max(before.assignment, assignment_evidence(plan, phases)),
+    )
+    parts = plan.alphas()
+    worse = tuple(label for label, peak in peaks.worse.items() if peak >= _bound(parts[label]))
     equal = tuple(label for label, found in evidence.items() if found.equal >= _bound(plan.alpha))
     undecided = tuple(label for label in evidence if label not in worse and label not in equal)
-    state, reasons = _state(plan, peaks, worse, equal, undecided, units(plan, phases), hours)
-    current = [math.exp(min(700.0, worse_evidence(plan.labels[label], found))) for label, found in evidence.items()]
-    names = list(evidence)
-    listed = tuple(names[i] for i in evalues.e_bh(current, plan.alpha))
-    return Verdict(state, reasons, worse, equal, undecided, listed)
+    listed = evalues.e_bh([math.exp(min(700.0, found)) for found in now.values()], plan.alpha)
 
-
-def _state(
-    plan: ExperimentPlan,
-    peaks: Peaks,
-    worse: Sequence[str],
-    equal: Sequence[str],
-    undecided: Sequence[str],
-    n: int,
-    hours: float,
-) -> tuple[State, tuple[str, ...]]:
+    state, reasons = State.COLLECTING, _worse_reasons(worse, "worse by more than its tolerance (a warning only)")
+    n = units(plan, phases)
     if peaks.assignment >= _bound(plan.alpha_assignment):
-        return State.INVALID, ("units do not fall into the arms as assigned: events are lost, doubled or misrouted",)
-    failing = [label for label in worse if plan.labels[label].critical or plan.on_worse == "fail"]
-    if failing:
-        return State.FAIL, tuple(f"{label}: worse by more than its tolerance" for label in failing)
-    warned = tuple(f"{label}: worse by more than its tolerance (a warning only)" for label in worse)
-    if not undecided and equal and not worse:
-        return State.PASS, ("every judged label moved by less than its tolerance",)
-    if n >= plan.max_units or hours >= plan.max_hours:
-        what = f"{n:,} units" if n >= plan.max_units else f"{hours:.1f} hours"
-        reason = "no unit was counted" if n == 0 else f"not enough evidence after {what} for {', '.join(undecided)}"
-        return State.INCONCLUSIVE, (*warned, reason)
-    return State.COLLECTING, warned
+        state = State.INVALID
+        reasons = ("units do not fall into the arms as assigned: events are lost, doubled or misrouted",)
+    elif conflicts > max(_FEW_CONFLICTS, plan.max_conflicts * n):
+        state, reasons = State.INVALID, (f"{conflicts:,} of {n:,} units were given to both arms",)
+    elif failing := [label for label in worse if plan.labels[label].critical or plan.on_worse == "fail"]:
+        state, reasons = State.FAIL, _worse_reasons(failing, "worse by more than its tolerance")
+    elif evidence and len(equal) == len(evidence) and not worse:
+        state, reasons = State.PASS, ("every judged label moved by less than its tolerance",)
+    elif n >= plan.max_units or hours >= plan.max_hours:
+        state = State.INCONCLUSIVE
+        ended = "no unit was counted" if n == 0 else f"ended after {n:,} units and {hours:.1f} hours"
+        reasons = (*reasons, ended, *(_missing(plan, label, phases) for label in undecided if n))
+    return Verdict(state, reasons, peaks, worse, equal, undecided, tuple(list(evidence)[i] for i in listed))
+
+
+def _worse_reasons(labels: Sequence[str], what: str) -> tuple[str, ...]:
+    return tuple(f"{label}: {what}" for label in labels)
+
+
+def _missing(plan: ExperimentPlan, label: str, phases: Sequence[PhaseCounts]) -> str:
+    needed = units_needed(plan, label, phases)
+    if needed is None:
+        return f"{label}: not shown to be equal, nor would it be if all went on like this"
+    return f"{label}: not shown to be equal; about {needed:,} more units would do if all went on like this"
 
 
 def label_evidence(plan: ExperimentPlan, label: str, phases: Sequence[PhaseCounts]) -> LabelEvidence:
@@ -176,19 +193,19 @@ def interval(plan: ExperimentPlan, label: str, phases: Sequence[PhaseCounts]) ->
 
 
 def worse_evidence(policy: LabelPolicy, found: LabelEvidence) -> float:
-    """Evidence of a change for the worse; where both ways are worse, each has half of the label's error."""
+    """Evidence of a change for the worse; where both ways are worse, half of the stake is bet on each."""
     if policy.direction == "increase":
         return found.higher
-    return found.lower if policy.direction == "decrease" else max(found.higher, found.lower) - math.log(2)
+    return found.lower if policy.direction == "decrease" else float(np.logaddexp(found.higher, found.lower)) - _LOG_2
 
 
 def assignment_evidence(plan: ExperimentPlan, phases: Sequence[PhaseCounts]) -> float:
-    """Evidence that units do not fall into the arms as assigned; phases are independent, so theirs adds up."""
+    """Evidence that units do not fall into the arms as assigned; each phase goes on where the one before ended."""
     if plan.mode == "shadow":
         return 0.0
     return sum(
         evalues.log_e_shares(
-            (phase.control_units, phase.candidate_units), (1 - phase.share, phase.share), _ASSIGNMENT_PRIOR
+            (phase.control_units, phase.candidate_units), (1 - phase.share, phase.share), ASSIGNMENT_PRIOR
         )
         for phase in phases
     )
@@ -200,7 +217,7 @@ def units(plan: ExperimentPlan, phases: Sequence[PhaseCounts]) -> int:
 
 
 def units_needed(plan: ExperimentPlan, label: str, phases: Sequence[PhaseCounts]) -> int | None:
-    """Units still needed until the label is shown to be equal, should everything go on as it was; None: never."""
+    """Units still needed until the label is shown to be equal, should all phases go on as they were; None: never."""
     bound, seen = _bound(plan.alpha), units(plan, phases)
 
     def enough(times: float) -> bool:

@@ -13,7 +13,6 @@ from streamtag.domain.evalues import (
     e_bh,
     log_e_difference_above,
     log_e_difference_below,
-    log_e_paired,
     log_e_paired_ratio_above,
     log_e_ratio_above,
     log_e_ratio_below,
@@ -65,11 +64,21 @@ def test_rate_intervals_are_those_confseq_publishes(
 
 @pytest.mark.parametrize(
     ("b", "c", "e"),
-    [(6, 0, 9.142857), (8, 0, 28.444444), (10, 0, 93.090909), (9, 1, 9.309091), (10, 2, 4.773893), (20, 5, 24.290515)],
+    [
+        (6, 0, 9.142857),
+        (8, 0, 28.444444),
+        (10, 0, 93.090909),
+        (9, 1, 9.309091),
+        (10, 2, 4.773893),
+        (20, 5, 24.290515),
+        (33, 8, 547.971306),
+        (121, 59, 4730.990069),
+    ],
 )
 def test_paired_evidence_is_the_closed_form(b: int, c: int, e: float) -> None:
-    assert math.exp(log_e_paired(b, c)) == pytest.approx(e, abs=1e-6)
-    assert math.exp(log_e_paired(b, c)) == pytest.approx(2 ** (b + c) / ((b + c + 1) * math.comb(b + c, b)))
+    evidence = math.exp(log_e_shares([b, c], [0.5, 0.5], prior=2))  # a uniform mixture
+    assert evidence == pytest.approx(e, abs=1e-6)
+    assert evidence == pytest.approx(2 ** (b + c) / ((b + c + 1) * math.comb(b + c, b)))
 
 
 def test_reference_values() -> None:
@@ -104,7 +113,6 @@ def test_e_bh_is_what_a_hand_computes(e_values: list[float], rejected: list[int]
 
 def test_no_data_is_no_evidence() -> None:
     assert log_e_shares([0, 0], [0.3, 0.7]) == pytest.approx(0)
-    assert log_e_paired(0, 0) == 0
     assert log_e_ratio_above([]) == log_e_ratio_above([SplitCounts(0, 0, 0.1)]) == pytest.approx(0)
     assert log_e_difference_above(PairedCounts(0, 0, 0, 0), 0.01) == pytest.approx(0)
     assert rate_interval(0, 0) == (0, 1)
@@ -196,3 +204,26 @@ def test_a_rate_interval_holds_the_rate_that_was_seen_and_no_impossible_one(aler
     low, high = rate_interval(alerts, alerts + clean)
     seen = alerts / (alerts + clean) if alerts + clean else 0.5
     assert 0 <= low <= seen <= high <= 1
+
+
+@given(st.lists(st.tuples(counts, counts, st.floats(0.05, 0.95)), min_size=1, max_size=4))
+def test_a_ratio_interval_is_never_empty_however_much_the_phases_differ(seen: list[tuple[int, int, float]]) -> None:
+    low, high = ratio_interval([SplitCounts(*one) for one in seen])
+    assert low < high
+
+
+def test_where_no_one_ratio_fits_all_phases_the_interval_covers_each() -> None:
+    doubled, halved = SplitCounts(1_000, 2_000, 0.5), SplitCounts(2_000, 1_000, 0.5)
+    low, high = ratio_interval([doubled, halved])
+    assert low < 0.5
+    assert high > 2
+
+
+@given(counts, counts, counts, st.floats(0.3, 3), st.floats(1.01, 1.5))
+def test_evidence_against_at_most_falls_with_the_bound(b: int, c: int, both: int, bound: float, more: float) -> None:
+    pair = PairedCounts(b, c, both, b + c + both)
+    assert log_e_paired_ratio_above(pair, bound * more) <= log_e_paired_ratio_above(pair, bound) + 1e-9
+    split = [SplitCounts(c, b, 0.3)]
+    assert log_e_ratio_above(split, bound * more) <= log_e_ratio_above(split, bound) + 1e-9
+    difference = (bound - 1) / 4
+    assert log_e_difference_above(pair, difference + more / 5) <= log_e_difference_above(pair, difference) + 1e-9

@@ -1,5 +1,6 @@
 """What a verdict may say of which counts."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,17 @@ from hypothesis import strategies as st
 
 from streamtag.domain.evalues import PairedCounts, SplitCounts, difference_interval, paired_ratio_interval
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Tolerance, problems
-from streamtag.domain.verdict import Peaks, PhaseCounts, State, Verdict, decide, label_evidence, units_needed
+from streamtag.domain.verdict import (
+    LabelEvidence,
+    Peaks,
+    PhaseCounts,
+    State,
+    Verdict,
+    decide,
+    label_evidence,
+    units_needed,
+    worse_evidence,
+)
 
 SHADOW = ExperimentPlan("shadow", {"spam": LabelPolicy(Tolerance("absolute", 0.01)), "fraud": LabelPolicy()})
 SPLIT = ExperimentPlan("split", {"spam": LabelPolicy(direction="increase"), "fraud": LabelPolicy()})
@@ -19,7 +30,7 @@ def shadow(n: int, **labels: tuple[int, int, int]) -> list[PhaseCounts]:
 
 
 def judged(plan: ExperimentPlan, phases: list[PhaseCounts], hours: float = 1.0) -> Verdict:
-    return decide(plan, phases, Peaks().seen(plan, phases), hours=hours)
+    return decide(plan, phases, Peaks(), hours=hours)
 
 
 @pytest.mark.parametrize("plan", [SHADOW, SPLIT])
@@ -60,8 +71,7 @@ def test_a_change_for_the_better_is_no_failure_and_no_pass() -> None:
 def test_a_peak_of_evidence_stays_when_later_counts_dilute_it() -> None:
     bad = shadow(20_000, spam=(1_500, 10, 900), fraud=(20, 20, 900))
     diluted = shadow(2_000_000, spam=(1_500, 1_500, 9_000), fraud=(20, 20, 9_000))
-    peaks = Peaks().seen(SHADOW, bad).seen(SHADOW, diluted)
-    assert decide(SHADOW, diluted, peaks, hours=2).state is State.FAIL
+    assert decide(SHADOW, diluted, judged(SHADOW, bad).peaks, hours=2).state is State.FAIL
     assert judged(SHADOW, diluted).state is not State.FAIL
 
 
@@ -86,6 +96,33 @@ def test_a_regression_over_a_ramp_is_seen_although_pooled_rates_look_better() ->
     ]
     plan = ExperimentPlan("split", {"spam": LabelPolicy(Tolerance("relative", 0.1))})
     assert label_evidence(plan, "spam", ramp).higher > 10
+
+
+def test_at_the_horizon_it_says_what_is_missing() -> None:
+    thin = shadow(1_000, spam=(10, 10, 90), fraud=(200, 9, 90))
+    ended = judged(replace(SHADOW, on_worse="warn"), thin, hours=1e6)
+    assert ended.state is State.INCONCLUSIVE
+    assert ended.reasons[0] == "fraud: worse by more than its tolerance (a warning only)"
+    assert "more units would do" in ended.reasons[-1]
+
+
+def test_conflicts_make_it_invalid_when_they_are_more_than_a_few() -> None:
+    phases = [PhaseCounts(0.5, 5_000, 5_000, {"spam": (50, 50)})]
+    states = [decide(SPLIT, phases, Peaks(), hours=1, conflicts=n).state for n in (10, 11)]
+    assert states == [State.COLLECTING, State.INVALID]
+
+
+@given(st.floats(-5, 50), st.floats(-5, 50))
+def test_where_both_ways_are_worse_evidence_is_the_mean_of_both(higher: float, lower: float) -> None:
+    found = worse_evidence(LabelPolicy(direction="either"), LabelEvidence(higher, lower, 0))
+    assert math.exp(found) == pytest.approx((math.exp(higher) + math.exp(lower)) / 2)
+
+
+def test_weights_share_the_error_among_the_labels_that_are_judged() -> None:
+    plan = ExperimentPlan(
+        "shadow", {"a": LabelPolicy(weight=3), "b": LabelPolicy(), "c": LabelPolicy(muted=True, weight=9)}
+    )
+    assert plan.alphas() == pytest.approx({"a": 0.0375, "b": 0.0125})
 
 
 @settings(max_examples=30, deadline=None)
@@ -124,10 +161,12 @@ def test_a_plan_is_refused_with_every_reason() -> None:
         "split",
         {"spam": LabelPolicy(Tolerance("absolute", 0.0), weight=0), "fraud": LabelPolicy(Tolerance(size=2))},
         alpha=0,
+        max_conflicts=1,
         max_hours=0,
     )
     assert [problem.split(":")[0] for problem in problems(plan)] == [
         "alpha",
+        "max_conflicts",
         "max_hours",
         "labels.spam.tolerance",
         "labels.spam.tolerance",
