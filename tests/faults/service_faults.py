@@ -165,7 +165,7 @@ class RedisSetBack(RedisLoses):
             super().inject()
             client.flushall()
             for key, value in before.items():
-                client.restore(key, 0, value)
+                client.restore(key, 0, value, replace=True)  # a heartbeat may have come in between
 
 
 class NetworkFault(Fault):
