@@ -104,7 +104,7 @@ def test_a_redis_set_back_to_an_older_state_does_not_set_back_the_worker(
         wait_until(lambda: "revision 2" in worker.log.read_text(), 10, "revision 2 applied")
         client.flushall()
         for key, value in before.items():
-            client.restore(key, 0, value)
+            client.restore(key, 0, value, replace=True)
     worker.wait_unready("older state")
     refused = streamtag(own_fleet, "thresholds", "set", "spam=0.45", "--reason", "x")
     assert refused.returncode != 0
