@@ -6,11 +6,12 @@ import jsonschema
 import msgspec
 import pytest
 
-from streamtag.events import content, dead_letters, summary, tags
+from streamtag.events import content, dead_letters, panes, summary, tags
 from streamtag.events.rejection import ErrorClass, Rejected
-from streamtag.events.topics import read_declarations
+from streamtag.events.topics import directory, read_declaration, read_declarations
 
-DECLARATIONS = read_declarations()
+# The topic of panes is declared, and none of the tagger's: whoever sets up a tagger does not need it.
+DECLARATIONS = {**read_declarations(), "panes": read_declaration(directory() / "panes.yaml")}
 SHA = "0" * 64
 
 TAG_EVENT = tags.TagEvent(
@@ -70,7 +71,29 @@ SUMMARY = summary.CommitSummary(
         )
     ],
 )
+COUNTS = SUMMARY.panes[0]
+PANE = panes.Pane(
+    version=panes.VERSION,
+    shard=3,
+    start_ms=COUNTS.start_ms,
+    pane_ms=10_000,
+    n=8,
+    addendum=False,
+    exact=True,
+    positions={"content/3": (40, 45)},
+    cells=[
+        panes.Cell(
+            **{name: getattr(COUNTS, name) for name in panes.Cell.__struct_fields__ if name != "experiments"},
+            experiments=[
+                panes.PlacedRows(
+                    "3-0123456789ab", 0, "shadow", ["spam"], summary.UnitRows(b"8 bytes.", b"\x01", b"\x00"), offset=7
+                )
+            ],
+        )
+    ],
+)
 EVENT = content.ContentEvent("e1", "hello", {"age": 3, "vip": True, "x": None}, lang="en", key="k")
+EXAMPLES = [("tags", TAG_EVENT), ("stats", SUMMARY), ("panes", PANE), ("content", EVENT)]
 
 
 def schema(role: str) -> dict[str, Any]:
@@ -83,7 +106,7 @@ def plain(value: object) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-@pytest.mark.parametrize(("role", "example"), [("tags", TAG_EVENT), ("stats", SUMMARY), ("content", EVENT)])
+@pytest.mark.parametrize(("role", "example"), EXAMPLES)
 def test_what_the_code_writes_is_valid(role: str, example: msgspec.Struct) -> None:
     jsonschema.validate(plain(example), schema(role), cls=jsonschema.Draft202012Validator)
 
@@ -105,6 +128,9 @@ STRUCTS = [
     ("stats", ("$defs", "experiment", "properties", "units"), summary.UnitRows),
     ("stats", ("$defs", "label"), summary.LabelCounts),
     ("stats", ("$defs", "segment"), summary.SegmentCounts),
+    ("panes", (), panes.Pane),
+    ("panes", ("$defs", "cell"), panes.Cell),
+    ("panes", ("$defs", "experiment"), panes.PlacedRows),
     ("content", (), content.ContentEvent),
 ]
 
@@ -122,6 +148,15 @@ def test_schema_and_struct_have_the_same_fields(role: str, path: tuple[str, ...]
     assert set(node["required"]) == written
 
 
+def test_a_pane_counts_in_the_words_of_the_summaries() -> None:
+    shared = schema("panes")["$defs"].keys() & schema("stats")["$defs"].keys() - {"experiment"}
+    assert shared == {"count", "sha256", "experiment_id", "base64", "label", "segment"}
+    for name in shared:
+        assert schema("panes")["$defs"][name] == schema("stats")["$defs"][name]
+    cell, counts = panes.Cell.__struct_fields__, summary.PaneCounts.__struct_fields__
+    assert cell == counts[1:], "a cell has the fields of a summary's pane but the start"
+
+
 def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if isinstance(value, dict):
         return [p for k, v in value.items() for p in ((*here, k), *paths(v, (*here, k)))]
@@ -130,7 +165,7 @@ def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return []
 
 
-@pytest.mark.parametrize(("role", "example"), [("tags", TAG_EVENT), ("stats", SUMMARY), ("content", EVENT)])
+@pytest.mark.parametrize(("role", "example"), EXAMPLES)
 def test_a_value_of_another_type_is_invalid_wherever_it_stands(role: str, example: msgspec.Struct) -> None:
     validator = jsonschema.Draft202012Validator(schema(role))
     for path in paths(plain(example)):
