@@ -109,6 +109,6 @@ def _quantiles(below: NDArray[np.int64], bins: int) -> Iterator[int]:
     edge, last = 0, len(below) - 1
     for left in range(bins, 1, -1):
         target = below[edge] + (below[-1] - below[edge]) / left
-        edge = min(max(edge + 1, int(np.searchsorted(below, target))), last)
+        edge = int(np.searchsorted(below, target))
         if edge < last:
             yield edge

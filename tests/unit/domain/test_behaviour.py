@@ -42,6 +42,13 @@ def test_a_label_on_nearly_everything_is_raised_and_says_how_it_was() -> None:
     assert found.words == "990 of 1,000 events are tagged insult; 300 of 100,000 in the reference"
 
 
+def test_a_label_that_is_only_perhaps_on_nearly_everything_is_not_raised_yet() -> None:
+    usual = AlertCounts(1_000, {"a": 500})
+    (found,) = stuck_labels(usual, AlertCounts(1_000, {"a": 960}))
+    assert found.critical == NEARLY_ALL
+    assert 0.9 < found.value < NEARLY_ALL
+
+
 def test_a_label_that_was_always_on_everything_may_stay_so() -> None:
     usual = AlertCounts(10_000, {"text": 9_990})
     assert raised(stuck_labels(usual, AlertCounts(10_000, {"text": 9_991}))) == []

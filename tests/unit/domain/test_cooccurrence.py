@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamtag.domain.behaviour import Signal
-from streamtag.domain.chi_square import critical_value
+from streamtag.domain.chi_square import critical_value, survival
 from streamtag.domain.cooccurrence import CoAlerts, association_changes, bh_rejections, phi
 
 cells = st.tuples(*[st.integers(5, 2_000)] * 4)
@@ -128,6 +128,16 @@ def test_pairs_that_part_are_raised_and_come_first() -> None:
     assert found[0].labels == ("l0", "l1")
     assert [s.labels for s in found if s.raised] == [("l0", "l1")]
     assert len(found) == 15
+
+
+def test_as_many_pairs_are_raised_as_the_false_discovery_rate_allows() -> None:
+    rng = np.random.default_rng(6)
+    tags = rng.random((4_000, 8)) < 0.3
+    before, now = window(tags[:2_000]), window(tags[2_000:] | (rng.random((2_000, 1)) < 0.05))
+    found = association_changes(before, now)
+    p_values = [survival(signal.value, 1) for signal in found]
+    alone = sum(p <= 0.05 / len(p_values) for p in p_values)
+    assert alone < sum(signal.raised for signal in found) == bh_rejections(p_values)
 
 
 def test_a_pair_that_never_met_and_now_does_is_raised_though_the_reference_has_an_empty_cell() -> None:

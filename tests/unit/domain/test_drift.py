@@ -101,9 +101,9 @@ def test_every_bin_expects_five_events_of_either_sample(
         assert held.min() * min(1.0, m / reference.sum()) >= 5 - 1e-9
 
 
-@given(st.integers(0, 1_000_000))
-def test_a_threshold_with_events_on_both_sides_is_an_edge(cut: int) -> None:
-    starts = bin_starts(np.full(BINS, 5), 10**6, thresholds_micro=[cut])
+@given(st.integers(200_000, 800_000), st.integers(50, 100_000))
+def test_a_threshold_with_events_enough_on_both_sides_is_an_edge_before_any_quantile(cut: int, m: int) -> None:
+    starts = bin_starts(np.full(BINS, 5), m, thresholds_micro=[cut])
     assert bin_of(np.array([cut]))[0] in starts
 
 
