@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("devstack", "doctor", "dead_letters"),
-    ("tagger",),
+    ("tagger", "stats"),
     ("stream",),
     ("control",),
     ("model",),

@@ -1,0 +1,225 @@
+"""How a ledger and an audit look on a screen and in JSON."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from streamtag.cli import context
+from streamtag.cli.dlq_views import printable, time_of
+from streamtag.stats.audit import AuditFinding
+from streamtag.stats.auditor import AuditReport, PartitionReport
+from streamtag.stats.coverage import Place
+from streamtag.stats.ledger import Aside, Finding
+from streamtag.stats.ledger_reader import LedgerReport
+
+_PLURALS = {
+    "gap": "gaps",
+    "overlap": "overlaps",
+    "imbalance": "imbalances",
+    "unreadable": "records that are no summaries",
+}
+
+
+def ledger_document(report: LedgerReport, topic: str, since_ms: int | None) -> dict[str, Any]:
+    """The JSON of ``streamtag ledger``."""
+    counts = report.counts()
+    return {
+        "ok": not any(counts.values()),
+        "stats": topic,
+        "since_ms": since_ms,
+        "counts": counts,
+        "partitions": _partitions(report),
+        "findings": [_finding(found) for found in report.findings()],
+        "unreadable": [_aside(one) for one in report.ledger.asides],
+        "unsettled": report.unsettled,
+    }
+
+
+def print_ledger(report: LedgerReport, topic: str) -> None:
+    """The tables of ``streamtag ledger``."""
+    rows = _partitions(report)
+    columns = ("from", "to", "committed", "in", "tagged", "clean", "dead", "skipped", "summaries", "missing", "doubled")
+    context.print_table(
+        ("source", *columns, "last commit"),
+        ((printable(_source(row)), *(row[name] for name in columns), time_of(row["latest_ms"])) for row in rows),
+    )
+    findings = report.findings()
+    if findings:
+        context.print_table(
+            ("what", "source", "positions", "how many", "between", "detail"),
+            ((*_range(found), _between(found, topic), printable(_detail(found))) for found in findings),
+        )
+    _print_asides(report.ledger.asides, topic)
+    counts = report.counts()
+    if any(counts.values()):
+        told = ", ".join(f"{n} {kind if n == 1 else _PLURALS[kind]}" for kind, n in counts.items() if n)
+        more = sum(counts.values()) - len(findings) - len(report.ledger.asides)
+        _say(f"Found: {told}{f'; {more} of them not listed' if more else ''}.")
+    elif rows:
+        summaries, records = (sum(row[name] for row in rows) for name in ("summaries", "in"))
+        _say(f"Nothing is missing or doubled: {records} records in {summaries} summaries, and each adds up.")
+    else:
+        _say(f"{topic} holds no summaries.")
+    _print_unsettled(report.unsettled)
+
+
+def audit_document(report: AuditReport) -> dict[str, Any]:
+    """The JSON of ``streamtag ledger audit``."""
+    return {
+        "ok": report.clean,
+        "read_from_ms": report.read_from_ms,
+        "partitions": [_audited(one) for one in report.partitions],
+        "findings": [_audit_finding(found) for one in report.partitions for found in one.findings],
+        "unreadable": [_aside(one) for one in report.unreadable],
+        "unreadable_count": report.unreadable_count,
+        "foreign": report.foreign,
+        "truncated": report.truncated,
+        "unsettled": report.unsettled,
+    }
+
+
+def print_audit(report: AuditReport, stats_topic: str) -> None:
+    """The tables of ``streamtag ledger audit``."""
+    columns = ("from", "to", "in", "tagged", "clean", "dead", "skipped", "summaries", "expired")
+    rows = [_audited(one) for one in report.partitions]
+    context.print_table(
+        ("source", *columns),
+        ((_source(row), *(row[n] or (None if n == "expired" else 0) for n in columns)) for row in rows),
+    )
+    findings = [found for one in report.partitions for found in one.findings]
+    if findings:
+        context.print_table(
+            ("what", "source", "positions", "records", "summary", "detail"),
+            (
+                (
+                    f.kind,
+                    f"{f.topic}/{f.partition}",
+                    f"[{f.start}, {f.end})",
+                    f.records,
+                    _at(f.place, stats_topic),
+                    f.detail,
+                )
+                for f in findings
+            ),
+        )
+    _print_asides(report.unreadable, stats_topic)
+    records = sum(row["in"] for row in rows)
+    if report.clean:
+        _say(f"Each of {records} records has exactly one outcome, and every summary says so.")
+    else:
+        listed = len(findings) + len(report.unreadable)
+        total = sum(sum(one.counts.values()) for one in report.partitions) + report.unreadable_count
+        _say(f"{total} findings in {records} records{f', {listed} of them listed' if listed < total else ''}.")
+    for topic, count in report.foreign.items():
+        _say(f"{topic}: {count} records that streamtag did not write were passed over.")
+    if report.truncated:
+        _say(
+            f"No longer whole since {time_of(report.read_from_ms)}: {', '.join(report.truncated)}. "
+            "What was deleted there looks lost."
+        )
+    _print_unsettled(report.unsettled)
+
+
+def _partitions(report: LedgerReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "topic": topic,
+            "partition": partition,
+            "from": found.coverage.spans[0].start,
+            "to": found.coverage.spans[-1].end,
+            "committed": report.committed.get((topic, partition)),
+            **_totals(found.totals),
+            "missing": found.coverage.missing()
+            + sum(gap.end - gap.start for gap in report.tail if (gap.topic, gap.partition) == (topic, partition)),
+            "doubled": found.doubled,
+            "latest_ms": found.latest_ms,
+        }
+        for (topic, partition), found in report.ledger.partitions.items()
+    ]
+
+
+def _audited(one: PartitionReport) -> dict[str, Any]:
+    return {
+        "topic": one.topic,
+        "partition": one.partition,
+        "from": one.start,
+        "to": one.end,
+        "expired": one.expired,
+        **_totals(one.recounted),
+        "summaries": one.compared,
+        "summaries_partly": one.partly,
+        "counts": one.counts,
+    }
+
+
+def _totals(sums: msgspec.Struct) -> dict[str, int]:
+    return {name.rstrip("_"): count for name, count in msgspec.structs.asdict(sums).items()}
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "topic": found.topic,
+        "partition": found.partition,
+        "positions": [found.start, found.end],
+        "before": None if found.before is None else found.before._asdict(),
+        "after": None if found.after is None else found.after._asdict(),
+        "detail": found.detail,
+    }
+
+
+def _audit_finding(found: AuditFinding) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "topic": found.topic,
+        "partition": found.partition,
+        "positions": [found.start, found.end],
+        "records": found.records,
+        "summary": None if found.place is None else found.place._asdict(),
+        "detail": found.detail,
+    }
+
+
+def _aside(one: Aside) -> dict[str, Any]:
+    return {**one.place._asdict(), "bytes": one.bytes, "reason": one.reason}
+
+
+def _source(row: dict[str, Any]) -> str:
+    return f"{row['topic']}/{row['partition']}"
+
+
+def _range(found: Finding) -> Sequence[Any]:
+    source = printable(f"{found.topic}/{found.partition}")
+    return found.kind, source, f"[{found.start}, {found.end})", found.end - found.start
+
+
+def _between(found: Finding, topic: str) -> str:
+    if found.kind == "imbalance":
+        return _at(found.after, topic) or ""
+    return f"{_at(found.before, topic) or '(nothing)'} and {_at(found.after, topic) or 'the position committed'}"
+
+
+def _detail(found: Finding) -> str:
+    if found.kind == "overlap" and found.detail == "exactly_once":
+        return "exactly_once: was the input topic created anew, or the group moved back?"
+    return found.detail
+
+
+def _at(place: Place | None, topic: str) -> str | None:
+    return None if place is None else f"{topic}/{place.shard}/{place.offset}"
+
+
+def _print_asides(asides: Iterable[Aside], topic: str) -> None:
+    rows = [(_at(one.place, topic), one.bytes, printable(one.reason)) for one in asides]
+    if rows:
+        context.print_table(("kept aside", "bytes", "why"), rows)
+
+
+def _print_unsettled(unsettled: Sequence[str]) -> None:
+    if unsettled:
+        _say(f"A transaction is open and hides the end of {', '.join(unsettled)}: look again when it is over.")
+
+
+def _say(text: str) -> None:
+    context.stdout.print(text, highlight=False, markup=False, soft_wrap=True)

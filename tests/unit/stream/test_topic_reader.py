@@ -1,0 +1,80 @@
+"""Ranges of topics are read whole and no further, on librdkafka's mock broker."""
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer
+
+from streamtag.devstack.mock_kafka import MockKafka
+from streamtag.errors import NotFoundError, UnavailableError
+from streamtag.stream import topic_reader as room
+from streamtag.stream.options import StreamOptions
+from streamtag.stream.topic_reader import TopicReader, _Reading
+
+
+def options(bootstrap: str) -> StreamOptions:
+    return StreamOptions(bootstrap, group="g", topics=(), transactional_id="reader", consumer={"fetch.wait.max.ms": 10})
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> Iterator[str]:
+    """Two partitions of 30 records, and one that is empty."""
+    with MockKafka({"content": 3}) as kafka:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        for n in range(60):
+            producer.produce("content", value=str(n).encode(), partition=n % 2)
+        assert producer.flush(20) == 0
+        yield kafka.bootstrap
+
+
+def read(reader: TopicReader, ranges: dict[int, tuple[int, int]]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for batch in reader.batches("content", ranges):
+        for message in batch:
+            found.setdefault(message.partition() or 0, []).append(message.offset() or 0)
+    return found
+
+
+def test_ranges_are_read_whole_and_no_further(bootstrap: str) -> None:
+    with TopicReader(options(bootstrap)) as reader:
+        bounds = reader.bounds("content")
+        assert bounds == {0: (0, 30), 1: (0, 30), 2: (0, 0)}
+        assert read(reader, bounds) == {0: list(range(30)), 1: list(range(30))}
+        assert read(reader, {0: (10, 20), 1: (29, 30), 2: (0, 0)}) == {0: list(range(10, 20)), 1: [29]}
+        assert read(reader, {}) == {}
+        assert reader.unsettled == {}
+
+
+def test_a_group_that_has_committed_nothing_has_no_positions(bootstrap: str) -> None:
+    with TopicReader(options(bootstrap)) as reader:
+        assert reader.committed([("content", 0)]) == {}
+        assert reader.committed([]) == {}
+
+
+def test_a_topic_that_does_not_exist_is_named(bootstrap: str) -> None:
+    with TopicReader(options(bootstrap)) as reader, pytest.raises(NotFoundError, match="nowhere"):
+        reader.bounds("nowhere")
+
+
+def test_a_kafka_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_CALL_S", 0.3)
+    with TopicReader(options("127.0.0.1:1")) as reader, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
+        reader.bounds("content")
+
+
+def test_an_end_that_a_transaction_hides_is_waited_for_and_then_named() -> None:
+    reading = _Reading({0: 10, 1: 10})
+    assert not reading.reached(0, 7, ended=100.0)
+    assert reading.expired(100.0 + room._SETTLE_S) == []
+    assert reading.expired(100.1 + room._SETTLE_S) == [(0, 7)]
+    assert reading.ends == {1: 10}
+
+
+def test_an_end_that_is_reached_meanwhile_is_none_to_wait_for() -> None:
+    reading = _Reading({0: 10})
+    assert not reading.reached(0, 7, ended=100.0)
+    assert not reading.reached(0, 8)
+    assert reading.expired(200.0) == []
+    assert reading.reached(0, 12)
+    assert not reading.reached(0, 13)
+    assert reading.ends == {}
