@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from streamtag.control.champion import by_worker, champion_to_change
 from streamtag.control.documents import Bundle, Cutoffs, Stored, ThresholdRevision
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
@@ -52,7 +53,7 @@ class ReleaseChanges:
         if not heads.blank:
             raise ConflictError("Redis holds releases of this namespace already: not a first start")
         ahead = [beat for beat in read_fleet(self._store).heartbeats if beat.release is not None]
-        _refuse(_by_worker(ahead), "Redis is empty, but workers decide by releases it has lost", hint=RESTORE_HINT)
+        _refuse(by_worker(ahead), "Redis is empty, but workers decide by releases it has lost", hint=RESTORE_HINT)
         _refuse(problems(thresholds, labels), f"the default thresholds of bundle {bundle} are not valid")
         who = Who(FIRST_AUTHOR, f"defaults of bundle {bundle}")
         return self._commit(None, heads, Proposal("seed", _wire(bundle), thresholds, who, note="first start"))
@@ -61,7 +62,7 @@ class ReleaseChanges:
         self, changes: Mapping[str, float], who: Who, *, when: Mapping[str, str] | None = None, force: bool = False
     ) -> Outcome:
         """Moves some cut-offs: the base ones, or those of the segment ``when``."""
-        base, heads = self._base()
+        base, heads = champion_to_change(self._store)
         return self._change(base, heads, _with_changes(base.thresholds, changes, when or {}), who, force=force)
 
     def apply(
@@ -74,7 +75,7 @@ class ReleaseChanges:
         force: bool = False,
     ) -> Outcome:
         """Replaces the whole set; a conflict where ``expected`` (and its hash, if given) is not the current one."""
-        base, heads = self._base()
+        base, heads = champion_to_change(self._store)
         present = base.release.document.thresholds
         if expected is not None and (expected, expected_sha256 or present.sha256) != (present.revision, present.sha256):
             raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
@@ -82,7 +83,7 @@ class ReleaseChanges:
 
     def restore(self, revision: int, who: Who) -> Outcome:
         """A new revision with the content of an earlier one. The way back is free of the guard rail."""
-        base, heads = self._base()
+        base, heads = champion_to_change(self._store)
         wanted = self.revision(revision).document.thresholds.to_set()
         found = [*who.problems(), *problems(wanted, _labels(base))]
         _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
@@ -102,7 +103,7 @@ class ReleaseChanges:
 
         The guard rail counts only where the bundle stays: cut-offs of two bundles are not steps of one another.
         """
-        base, heads = self._base()
+        base, heads = champion_to_change(self._store)
         wanted = base.thresholds if thresholds is None else thresholds
         _refuse(
             [*who.problems(), *problems(wanted, labels)],
@@ -159,31 +160,6 @@ class ReleaseChanges:
             hint="`streamtag thresholds history` lists them.",
         )
 
-    def _base(self) -> tuple[Current, Heads]:
-        heads = self._store.heads()
-        if heads.champion is None:
-            raise NotFoundError(
-                "Redis holds no release: nothing to change yet",
-                hint=f"The first worker to start seeds it. After a loss: {RESTORE_HINT}",
-            )
-        base = self._store.load(heads.champion)
-        self._refuse_behind_fleet(base)
-        return base, heads
-
-    def _refuse_behind_fleet(self, base: Current) -> None:
-        """Workers ahead of Redis mean that it lost releases: a change from here would undo them without a word."""
-        number, sha256 = base.id.number, base.id.sha256
-        ahead = [
-            beat
-            for beat in read_fleet(self._store).heartbeats
-            if beat.release is not None
-            and (beat.release > number or (beat.release == number and beat.release_sha256 != sha256))
-        ]
-        # A worker may simply have been faster than we: then the champion has moved on, and the commit will conflict.
-        if ahead and self._store.champion() == base.id:
-            what = f"Redis was restored from an older state: its champion is release {number}"
-            _refuse(_by_worker(ahead), f"{what}, which workers are ahead of", hint=RESTORE_HINT)
-
     def _change(self, base: Current, heads: Heads, wanted: ThresholdSet, who: Who, *, force: bool) -> Outcome:
         # The active pair was validated, so the labels of its bundle are exactly those of its thresholds: an operator
         # needs no copy of the bundle to change a cut-off.
@@ -217,6 +193,10 @@ class ReleaseChanges:
             based_on = "an empty Redis" if heads.champion is None else f"release {heads.champion.number}"
             raise conflict(self._readable(self._store.heads(damaged=True)), based_on=based_on, before=base)
         if result.outcome == "taken":
+            now = self._store.heads(damaged=True)
+            if now.alias == heads.alias and (now.release > heads.release or now.revision > heads.revision):
+                # An experiment has taken these numbers for its candidate: the next ones are free.
+                return self._commit(base, now, proposal)
             raise RefusedError(
                 f"{result.detail} exists in Redis already, and documents are never overwritten",
                 hint="The counters in Redis are damaged; `streamtag release restore-snapshot` numbers above them.",
@@ -257,14 +237,10 @@ def _same(one: ThresholdSet, other: ThresholdSet) -> bool:
 
 def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat]) -> list[str]:
     number = snapshot.id.number
-    found = _by_worker([beat for beat in beats if (beat.release or 0) > number])
+    found = by_worker([beat for beat in beats if (beat.release or 0) > number])
     if present is not None and (present.id == snapshot.id or present.id.number > number):
         found.append(f"Redis has lost nothing: its champion is release {present.id.number}")
     return found
-
-
-def _by_worker(beats: Sequence[Heartbeat]) -> list[str]:
-    return [f"worker {beat.worker} decides by release {beat.release}" for beat in beats]
 
 
 def _refuse(found: Sequence[str], what: str, *, hint: str = "") -> None:

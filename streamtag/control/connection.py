@@ -31,6 +31,7 @@ class Keys:
         self.audit = self.prefix + "audit"
         self.channel = self.prefix + "changes"
         self.fleet = self.prefix + "fleet"
+        self.experiments = self.prefix + "experiments"
 
     def release(self, number: int) -> str:
         """The release document of this number."""
@@ -39,6 +40,14 @@ class Keys:
     def revision(self, number: int) -> str:
         """The threshold revision of this number."""
         return f"{self.prefix}revision:{number}"
+
+    def experiment(self, number: int) -> str:
+        """The experiment document of this number."""
+        return f"{self.prefix}experiment:{number}"
+
+    def experiment_change(self, number: int) -> str:
+        """The change of experiments of this number."""
+        return f"{self.prefix}experiment-change:{number}"
 
     def heartbeat(self, worker: str) -> str:
         """The last heartbeat of one worker."""

@@ -1,4 +1,4 @@
-"""The immutable documents of the control plane: threshold revisions and releases.
+"""The immutable documents of the control plane: threshold revisions, releases, experiments and their changes.
 
 A document is encoded once, by whoever makes it, and from then on is an opaque JSON string: its identity is its number
 and the SHA-256 of exactly those bytes. Redis' own ``cjson`` never touches it (it cuts floats to 14 digits and turns
@@ -10,23 +10,33 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
+from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.errors import RefusedError
 
 __all__ = [
     "Bundle",
+    "ChangeId",
     "Cutoffs",
+    "ExperimentChange",
+    "ExperimentDocument",
+    "ExperimentId",
+    "Phase",
     "ReleaseDocument",
     "ReleaseId",
     "RevisionId",
+    "Run",
     "SegmentCutoffs",
     "Stored",
     "ThresholdRevision",
+    "Unit",
+    "decode_change",
+    "decode_experiment",
     "decode_release",
     "decode_revision",
     "reference",
@@ -37,6 +47,7 @@ __all__ = [
 Number = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Unit = Literal["event", "author", "channel", "tenant", "key"]
 
 
 class RevisionId(msgspec.Struct, frozen=True):
@@ -95,6 +106,11 @@ class ThresholdRevision(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     at: Time
 
+    @property
+    def number(self) -> int:
+        """As in other documents."""
+        return self.revision
+
 
 class ReleaseDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A bundle and a threshold revision that decide together."""
@@ -112,7 +128,95 @@ class ReleaseDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Random id of the change: makes the hash unique, so that a commit whose reply was lost is recognised."""
 
 
-D = TypeVar("D", ThresholdRevision, ReleaseDocument)
+class ExperimentId(msgspec.Struct, frozen=True):
+    """Identity of an experiment."""
+
+    number: Number
+    sha256: Sha256
+
+    def __str__(self) -> str:
+        """Short, and no other even where a restored Redis gives the number again: what events and summaries carry."""
+        return f"{self.number}-{self.sha256[:12]}"
+
+
+class ExperimentDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment compares, and how it is judged. Fixed when it starts.
+
+    Attributes:
+        number: of the experiment.
+        control, candidate: the releases compared. The control is the champion at the start.
+        unit: what the outcomes of events hang together by, and is counted (and in a split assigned) as one. An event
+            that lacks it takes no part; in a split, the control decides it.
+        salt: key of the units' hashes, hexadecimal; its own for every experiment, so that no two assign alike.
+        plan: what is asked of each label, and when to give up.
+        base_rates: alert rates of the control that the tolerances were checked against, as far as they were known.
+        author, reason, at: who started it, why and when.
+    """
+
+    number: Number
+    control: ReleaseRef
+    candidate: ReleaseRef
+    unit: Unit
+    salt: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    plan: ExperimentPlan
+    base_rates: dict[str, float]
+    author: str
+    reason: str
+    at: Time
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """A stretch of an experiment with one share of units: given to the candidate (split), scored by both (shadow)."""
+
+    share: float
+    began_at: Time
+
+
+class Run(msgspec.Struct, frozen=True):
+    """How far an experiment has come: its phases, the last one is the present."""
+
+    experiment: ExperimentId
+    phases: tuple[Phase, ...]
+
+
+class ChangeId(msgspec.Struct, frozen=True):
+    """Identity of a change of experiments, as the alias ``experiments`` holds the latest."""
+
+    number: Number
+    sha256: Sha256
+
+
+class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One step in the life of one experiment, and what ran beside it: the latest one says all that runs.
+
+    Attributes:
+        number: of the change, over all experiments.
+        parent: the change before it.
+        action: what was done.
+        run: the experiment it was done to, as it is since.
+        others: experiments that ran beside it.
+        author, reason, at: who did it, why and when.
+        change: random id, as in `ReleaseDocument`.
+    """
+
+    number: Number
+    parent: ChangeId | None
+    action: Literal["start", "phase", "stop"]
+    run: Run
+    others: tuple[Run, ...]
+    author: str
+    reason: str
+    at: Time
+    change: str
+
+    @property
+    def running(self) -> tuple[Run, ...]:
+        """What runs since, the oldest first."""
+        runs = self.others if self.action == "stop" else (*self.others, self.run)
+        return tuple(sorted(runs, key=lambda run: run.experiment.number))
+
+
+D = TypeVar("D", ThresholdRevision, ReleaseDocument, ExperimentDocument, ExperimentChange)
 
 
 @dataclass(frozen=True)
@@ -126,6 +230,8 @@ class Stored(Generic[D]):
 
 _REVISION = msgspec.json.Decoder(ThresholdRevision)
 _RELEASE = msgspec.json.Decoder(ReleaseDocument)
+_EXPERIMENT = msgspec.json.Decoder(ExperimentDocument)
+_CHANGE = msgspec.json.Decoder(ExperimentChange)
 
 
 def sha256_of(raw: bytes) -> str:
@@ -145,18 +251,22 @@ def decode_revision(raw: bytes, expected: RevisionId) -> Stored[ThresholdRevisio
     Raises:
         RefusedError: other bytes than were published, or not a revision document.
     """
-    _check_bytes(f"threshold revision {expected.revision}", raw, expected.sha256)
-    document = _decode(f"threshold revision {expected.revision}", raw, _REVISION)
-    _check_number("threshold revision", document.revision, expected.revision)
-    return Stored(document, raw, expected.sha256)
+    return _decode("threshold revision", expected.revision, raw, expected.sha256, _REVISION)
 
 
 def decode_release(raw: bytes, expected: ReleaseId) -> Stored[ReleaseDocument]:
     """Reads a release and proves that it is the expected one; raises as `decode_revision`."""
-    _check_bytes(f"release {expected.number}", raw, expected.sha256)
-    document = _decode(f"release {expected.number}", raw, _RELEASE)
-    _check_number("release", document.number, expected.number)
-    return Stored(document, raw, expected.sha256)
+    return _decode("release", expected.number, raw, expected.sha256, _RELEASE)
+
+
+def decode_experiment(raw: bytes, expected: ExperimentId) -> Stored[ExperimentDocument]:
+    """Reads an experiment and proves that it is the expected one; raises as `decode_revision`."""
+    return _decode("experiment", expected.number, raw, expected.sha256, _EXPERIMENT)
+
+
+def decode_change(raw: bytes, expected: ChangeId) -> Stored[ExperimentChange]:
+    """Reads a change of experiments and proves that it is the expected one; raises as `decode_revision`."""
+    return _decode("experiment change", expected.number, raw, expected.sha256, _CHANGE)
 
 
 def reference(release: Stored[ReleaseDocument]) -> ReleaseRef:
@@ -172,22 +282,17 @@ def reference(release: Stored[ReleaseDocument]) -> ReleaseRef:
     )
 
 
-def _check_bytes(what: str, raw: bytes, expected: str) -> None:
+def _decode(what: str, number: int, raw: bytes, sha256: str, decoder: msgspec.json.Decoder[D]) -> Stored[D]:
     found = sha256_of(raw)
-    if found != expected:
-        raise RefusedError(f"{what} is not what was published: sha256 {found[:12]}… instead of {expected[:12]}…")
-
-
-def _check_number(what: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise RefusedError(f"{what} {expected} calls itself {found}")
-
-
-def _decode(what: str, raw: bytes, decoder: msgspec.json.Decoder[D]) -> D:
+    if found != sha256:
+        raise RefusedError(f"{what} {number} is not what was published: sha256 {found[:12]}… instead of {sha256[:12]}…")
     try:
-        return decoder.decode(raw)
+        document = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(f"{what} cannot be read: {error}") from None
+        raise RefusedError(f"{what} {number} cannot be read: {error}") from None
+    if document.number != number:
+        raise RefusedError(f"{what} {number} calls itself {document.number}")
+    return Stored(document, raw, sha256)
 
 
 def _floats(labels: Mapping[str, float]) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Who:
 class Proposal:
     """What shall decide, who says so, and above which numbers it lies."""
 
-    action: Literal["seed", "thresholds", "promote", "restore", "restore-snapshot"]
+    action: Literal["seed", "thresholds", "promote", "restore", "restore-snapshot", "experiment"]
     bundle: Bundle
     thresholds: ThresholdSet | None
     """None keeps the base's revision."""

@@ -1,10 +1,14 @@
 """What the tests of the control plane share: a Redis in memory (with Lua), and short names."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import fakeredis
+import typer
 
+from streamtag.cli import experiment, fleet, release, thresholds
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import Heartbeat
 from streamtag.control.proposal import Who
@@ -16,6 +20,8 @@ from streamtag.settings import RedisSettings
 BUNDLE = BundleRef("demo", "1", "a" * 64)
 LABELS = ("spam", "insult")
 DEFAULTS = ThresholdSet({"spam": 0.5, "insult": 0.6})
+Run = Callable[..., Any]
+"""See the fixture `run` of `command_line`."""
 ANNA = Who("anna", "first try")
 BORIS = Who("boris", "second try")
 
@@ -79,3 +85,13 @@ def heartbeat(worker: str = "w1", **fields: object) -> Heartbeat:
     at = datetime(2026, 11, 23, tzinfo=UTC)
     known = {"host": "h", "pid": 1, "group": "g", "member_id": f"m-{worker}", "slot": "0", "started_at": at}
     return Heartbeat(**{"worker": worker, "beat_at": at, **known, **fields})  # type: ignore[arg-type]
+
+
+def command() -> Any:
+    """The commands of the control plane."""
+    app = typer.Typer()
+    app.add_typer(thresholds.app, name="thresholds")
+    app.add_typer(release.app, name="release")
+    app.add_typer(experiment.app, name="experiment")
+    app.command("fleet")(fleet.fleet)
+    return app

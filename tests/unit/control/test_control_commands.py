@@ -1,84 +1,23 @@
-"""The commands thresholds, release and fleet, against an embedded Redis over TCP, as the demo runs it."""
+"""The commands thresholds, release and fleet, against an embedded Redis over TCP."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
-import typer
-from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, current, heartbeat
+from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, command, current, heartbeat
 from typer.testing import CliRunner
 
-from streamtag.cli import context, fleet, main, release, thresholds
+from streamtag.cli import main, release, thresholds
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import send
 from streamtag.control.group import GroupReader
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError, UnavailableError
-from streamtag.settings import RedisSettings
 
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    server = fakeredis.TcpFakeServer(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"redis://127.0.0.1:{server.server_address[1]}/0"
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
-
-
-@pytest.fixture
-def store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlStore]:
-    for name in ("STREAMTAG_CONFIG", "STREAMTAG_KAFKA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STREAMTAG_REDIS", url)
-    monkeypatch.setenv("STREAMTAG_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(GroupReader, "members", lambda _self, _timeout_s: frozenset())
-    made = ControlStore(RedisSettings.model_validate({"url": url}))
-    made.client.flushall()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def seeded(store: ControlStore) -> ControlStore:
-    ReleaseChanges(store, max_step=1).seed(BUNDLE, LABELS, DEFAULTS)
-    return store
-
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command; gives its text, or the one JSON document where ``-o json`` is among the arguments."""
-    monkeypatch.setattr(context, "GLOBALS", context.Globals())
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(context.stdout, "_width", 200)
-
-    def invoke(*arguments: object, stdin: str | None = None) -> Any:
-        words = [str(argument) for argument in arguments]
-        result = CliRunner().invoke(_app(), words, input=stdin)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout) if "json" in words else result.stdout
-
-    return invoke
-
-
-def _app() -> Any:
-    app = typer.Typer()
-    app.add_typer(thresholds.app, name="thresholds")
-    app.add_typer(release.app, name="release")
-    app.command("fleet")(fleet.fleet)
-    return app
+pytest_plugins = ("command_line",)
 
 
 def test_set_commits_and_says_what_changed(seeded: ControlStore, run: Run) -> None:
@@ -231,7 +170,7 @@ def test_restore_history_and_diff(seeded: ControlStore, run: Run) -> None:
 def test_a_damaged_history_is_shown_as_far_as_it_is_proven(seeded: ControlStore, run: Run) -> None:
     run("thresholds", "set", "spam=0.6", "-m", "up", "--wait", 0)
     seeded.client.set(seeded.keys.revision(1), b"{}")
-    result = CliRunner().invoke(_app(), ["thresholds", "history", "-o", "json"])
+    result = CliRunner().invoke(command(), ["thresholds", "history", "-o", "json"])
     assert [row["revision"] for row in json.loads(result.stdout)] == [2]
     assert isinstance(result.exception, RefusedError)
     assert "threshold revision 1 is not what was published" in result.exception.message

@@ -1,0 +1,213 @@
+"""`streamtag experiment`: a challenger against the champion on live traffic."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streamtag.cli.context import (
+    Author,
+    Output,
+    OutputFormat,
+    Reason,
+    author_or_user,
+    parse_assignments,
+    print_json,
+    print_table,
+    settings,
+    stdout,
+)
+from streamtag.cli.experiment_views import describe, print_experiment, row
+from streamtag.cli.outcome import read_text
+from streamtag.cli.thresholds import Limit
+from streamtag.control.experiment_file import load_plan, merge, request_of
+from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_request import NewCandidate
+from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore, Current
+from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import SettingsError
+from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.registry import find_bundle
+from streamtag.settings import Settings
+
+app = typer.Typer(help="Experiments (champion against challenger): start, show, change the share, stop.")
+
+Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
+Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
+
+
+def _open() -> tuple[Settings, ExperimentLog, ExperimentChanges]:
+    loaded = settings().settings
+    log = ExperimentLog(ControlStore(loaded.redis))
+    return loaded, log, ExperimentChanges(log)
+
+
+@app.command()
+def start(
+    reason: Reason,
+    author: Author = None,
+    challenger: Annotated[
+        int | None, typer.Option("--challenger", help="An earlier release, or the candidate of an earlier experiment.")
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", help="name, name@version, or a path; default: the champion's bundle.")
+    ] = None,
+    thresholds: Annotated[
+        str | None,
+        typer.Option("--thresholds", help="keep (the champion's), defaults (the bundle's own), or a file."),
+    ] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="YAML or JSON with what follows; options win.")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="shadow (both score the same units) or split. Default: shadow.")
+    ] = None,
+    share: Share = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Counted once: event (default), author, channel, tenant or key.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="LABEL=WORDS: ±20% or ±0.005, increase, decrease, critical, muted, weight 2."),
+    ] = None,
+    others: Annotated[
+        str | None, typer.Option("--others", help="The same words for every other label, e.g. muted. Default: ±20%.")
+    ] = None,
+    base_rate: Annotated[
+        list[str] | None, typer.Option("--base-rate", help="LABEL=RATE: alerts per unit of the champion, as known.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Chance of a wrong verdict. Default: 0.05.")] = None,
+    max_units: Annotated[int | None, typer.Option("--max-units", help="Give up after this many units.")] = None,
+    max_hours: Annotated[float | None, typer.Option("--max-hours", help="Give up after this long.")] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
+
+    Exit code 0 once it is recorded and announced, 3 refused, 5 somebody else was first.
+    """
+    loaded, log, changes = _open()
+    options = {
+        "mode": mode,
+        "share": share,
+        "unit": unit,
+        "others": others,
+        "alpha": alpha,
+        "max_units": max_units,
+        "max_hours": max_hours,
+    }
+    raw = load_plan(read_text(plan), str(plan)) if plan else {}
+    given = {name: value for name, value in options.items() if value is not None}
+    request = request_of(merge(raw, {**given, "labels": _words(label or []), "base_rates": _rates(base_rate or [])}))
+    candidate = _candidate(challenger, bundle, thresholds, loaded, changes)
+    experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
+    _report("started", log, experiment, output)
+
+
+def _candidate(
+    challenger: int | None, bundle: str | None, thresholds: str | None, loaded: Settings, changes: ExperimentChanges
+) -> Current | NewCandidate:
+    if challenger is not None:
+        if bundle is not None or thresholds is not None:
+            raise SettingsError("--challenger names a whole release: give either it, or --bundle and --thresholds")
+        return changes.release(challenger)
+    if bundle is None and thresholds in (None, "keep"):
+        raise SettingsError("nothing to compare: give --challenger, --bundle or --thresholds")
+    found = None if bundle is None else read_bundle(find_bundle(bundle, loaded.model.directories))
+    wanted = _thresholds(thresholds or "keep", found)
+    return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
+
+
+def _thresholds(choice: str, bundle: Bundle | None) -> ThresholdSet | None:
+    if choice == "keep":
+        return None
+    if choice == "defaults":
+        if bundle is None:
+            raise SettingsError("--thresholds defaults takes those of a bundle: name it with --bundle")
+        return bundle.default_thresholds
+    return parse_threshold_file(read_text(Path(choice)), choice).thresholds
+
+
+def _words(pairs: list[str]) -> dict[str, str]:
+    """Words of each label; several options for one label add up."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        for name, words in parse_assignments([pair], "--label").items():
+            found[name] = f"{found[name]},{words}" if name in found else words
+    return found
+
+
+def _rates(pairs: list[str]) -> dict[str, float]:
+    rates = parse_assignments(pairs, "--base-rate")
+    try:
+        return {name: float(rate) for name, rate in rates.items()}
+    except ValueError as error:
+        raise SettingsError(f"--base-rate: {error}") from None
+
+
+@app.command()
+def show(number: Number, output: Output = OutputFormat.TABLE) -> None:
+    """Show what an experiment compares, how it is judged, and its phases."""
+    _, log, _ = _open()
+    experiment = log.find(number)
+    champion = log.store.champion()
+    if output is OutputFormat.JSON:
+        print_json(row(experiment, champion))
+    else:
+        print_experiment(experiment, champion)
+
+
+@app.command("list")
+def list_(
+    limit: Limit = 20,
+    running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List experiments, the one that was changed last first."""
+    _, log, _ = _open()
+    champion = log.store.champion()
+    found: list[Experiment] = log.running() if running else []
+    if not running:
+        for experiment in log.experiments():
+            found.append(experiment)
+            if len(found) == limit:
+                break
+    if output is OutputFormat.JSON:
+        print_json([row(experiment, champion) for experiment in found[:limit]])
+        return
+    columns = ("experiment", "state", "mode", "control", "candidate", "share", "began (UTC)", "author", "reason")
+    print_table(columns, [_cells(experiment, row(experiment, champion)["state"]) for experiment in found[:limit]])
+
+
+@app.command()
+def phase(
+    number: Number,
+    share: Annotated[float, typer.Option("--share", help="The new share.")],
+    reason: Reason,
+    author: Author = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Begin a new phase with another share. Evidence goes on; nothing else of an experiment can be changed."""
+    _, log, changes = _open()
+    _report("changed", log, changes.set_share(number, share, Who(author_or_user(author), reason)), output)
+
+
+@app.command()
+def stop(number: Number, reason: Reason, author: Author = None, output: Output = OutputFormat.TABLE) -> None:
+    """End an experiment, for good. The champion goes on deciding everything."""
+    _, log, changes = _open()
+    _report("stopped", log, changes.stop(number, Who(author_or_user(author), reason)), output)
+
+
+def _report(done: str, log: ExperimentLog, experiment: Experiment, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json(row(experiment, log.store.champion()))
+    else:
+        stdout.print(f"{done} {describe(experiment)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _cells(experiment: Experiment, state: str) -> tuple[Any, ...]:
+    document = experiment.document
+    arms = document.control.number, document.candidate.number
+    about = f"{experiment.share:g}", f"{document.at:%Y-%m-%d %H:%M:%S}", document.author, document.reason
+    return (experiment.id.number, state, document.plan.mode, *arms, *about)

@@ -1,0 +1,202 @@
+"""Experiments as Redis holds them: a chain of changes whose head is one alias, ``experiments``.
+
+The latest change names all that runs, by number and hash, and the change before it: whatever is read from the alias
+on is proven, byte for byte, and so is the whole history.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from streamtag.control.connection import guarded, run_script
+from streamtag.control.documents import (
+    ChangeId,
+    ExperimentChange,
+    ExperimentDocument,
+    ExperimentId,
+    Phase,
+    ReleaseDocument,
+    Run,
+    Stored,
+    ThresholdRevision,
+    decode_change,
+    decode_experiment,
+)
+from streamtag.control.store import ControlStore
+from streamtag.errors import NotFoundError, RefusedError
+
+__all__ = ["Experiment", "ExperimentHeads", "ExperimentLog", "Step"]
+
+_LOST = "Experiments can be started anew: their evidence begins again, too."
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment: what was agreed when it started, and how far it has come.
+
+    Attributes:
+        id: number and hash.
+        document: what it compares and how it is judged.
+        phases: the last one is the present.
+        ended: the change that stopped it; None while it runs.
+    """
+
+    id: ExperimentId
+    document: ExperimentDocument
+    phases: tuple[Phase, ...]
+    ended: ExperimentChange | None = None
+
+    @property
+    def share(self) -> float:
+        """Of units given to the candidate (split), or scored by both (shadow), now or when it ended."""
+        return self.phases[-1].share
+
+    @property
+    def run(self) -> Run:
+        """As changes write it."""
+        return Run(self.id, self.phases)
+
+
+@dataclass(frozen=True)
+class ExperimentHeads:
+    """The latest change, and the highest numbers ever given here (0 = none)."""
+
+    latest: ChangeId | None
+    change: int
+    experiment: int
+    alias: bytes = b""
+    """As it stands in Redis: what a commit compares with."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of experiments, and the documents that are new with it."""
+
+    change: Stored[ExperimentChange]
+    experiment: Stored[ExperimentDocument] | None = None
+    release: Stored[ReleaseDocument] | None = None
+    revision: Stored[ThresholdRevision] | None = None
+
+
+class ExperimentLog:
+    """Reads and extends the chain of one namespace.
+
+    All raise `UnavailableError` when Redis does not answer in time, `NotFoundError` when a document is missing, and
+    `RefusedError` when something is not what was published.
+    """
+
+    def __init__(self, store: ControlStore) -> None:
+        self.store = store
+
+    def heads(self) -> ExperimentHeads:
+        """Where the chain ends; one round trip."""
+        keys = self.store.keys
+        with guarded(self.store.where, "read what experiments run"):
+            pipeline = self.store.client.pipeline(transaction=True)
+            pipeline.get(keys.experiments)
+            pipeline.hmget(keys.heads, ["experiment-change", "experiment"])
+            alias, numbers = pipeline.execute()
+        try:
+            latest = None if alias is None else msgspec.json.decode(alias, type=ChangeId)
+            change, experiment = (int(number or 0) for number in numbers)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise RefusedError(f"what experiments run in Redis cannot be read: {error}", hint=_LOST) from None
+        return ExperimentHeads(latest, change, experiment, alias or b"")
+
+    def latest(self) -> Stored[ExperimentChange] | None:
+        """The latest change, which says what runs; None where there was no experiment ever."""
+        return self.change(self.heads().latest)
+
+    def change(self, wanted: ChangeId | None) -> Stored[ExperimentChange] | None:
+        """One change; None where none is wanted."""
+        if wanted is None:
+            return None
+        key = self.store.keys.experiment_change(wanted.number)
+        return decode_change(self._get(key, f"experiment change {wanted.number}"), wanted)
+
+    def changes(self) -> Iterator[Stored[ExperimentChange]]:
+        """From the latest back to the first, each proven by the one after it."""
+        change = self.latest()
+        while change is not None:
+            yield change
+            change = self.change(change.document.parent)
+
+    def running(self) -> list[Experiment]:
+        """Experiments that run, the oldest first."""
+        latest = self.latest()
+        return self.running_of(latest.document.running if latest else ())
+
+    def running_of(self, runs: Iterable[Run]) -> list[Experiment]:
+        """With their documents."""
+        return [self._experiment(run) for run in runs]
+
+    def experiments(self) -> Iterator[Experiment]:
+        """All there ever were, the one that was changed last first."""
+        seen = set()
+        for stored in self.changes():
+            change = stored.document
+            if change.run.experiment not in seen:
+                seen.add(change.run.experiment)
+                yield self._experiment(change.run, change if change.action == "stop" else None)
+
+    def find(self, number: int) -> Experiment:
+        """The experiment of this number."""
+        for experiment in self.experiments():
+            if experiment.id.number == number:
+                return experiment
+        raise NotFoundError(f"there is no experiment {number}", hint="`streamtag experiment list` names them.")
+
+    def commit(
+        self, step: Step, *, expected: bytes, champion: bytes = b"", audit: Mapping[str, str]
+    ) -> tuple[Literal["committed", "conflict", "taken"], str]:
+        """Appends the change if the alias is still ``expected``: one atomic script, safe to repeat.
+
+        Args:
+            step: the change, and what is new with it.
+            expected: `ExperimentHeads.alias` that the change was made from.
+            champion: `streamtag.control.store.Heads.alias` that must still stand, too; empty = whichever does.
+            audit: fields of the audit entry.
+
+        Returns:
+            What became of it; and what is not as expected (``experiments`` or ``champion``), or what was taken.
+        """
+        keys = self.store.keys
+        change = step.change
+        latest = msgspec.json.encode(ChangeId(change.document.number, change.sha256))
+        places: list[str] = []
+        arguments: list[str | bytes | int] = [expected, latest, champion, keys.channel]
+        for place, number, raw in (
+            (keys.experiment_change, change.document.number, change.raw),
+            (keys.experiment, *_numbered(step.experiment)),
+            (keys.release, *_numbered(step.release)),
+            (keys.revision, *((step.revision.document.revision, step.revision.raw) if step.revision else (0, b""))),
+        ):
+            places.append(place(number))
+            arguments += [number, raw]
+        with guarded(self.store.where, "change what experiments run; whether it was committed is unknown"):
+            reply = run_script(
+                self.store.client,
+                "experiment",
+                [keys.experiments, keys.champion, keys.heads, *places, keys.audit],
+                arguments + [part for field in audit.items() for part in field],
+            )
+        outcome, *detail = (part.decode() for part in reply)
+        return outcome, detail[0] if detail else ""
+
+    def _experiment(self, run: Run, ended: ExperimentChange | None = None) -> Experiment:
+        wanted = run.experiment
+        raw = self._get(self.store.keys.experiment(wanted.number), f"experiment {wanted.number}")
+        return Experiment(wanted, decode_experiment(raw, wanted).document, run.phases, ended)
+
+    def _get(self, key: str, what: str) -> bytes:
+        with guarded(self.store.where, f"read {what}"):
+            raw: Any = self.store.client.get(key)
+        if raw is None:
+            raise NotFoundError(f"{what} is missing in Redis (key {key})", hint=_LOST)
+        return bytes(raw)
+
+
+def _numbered(stored: Stored[ExperimentDocument] | Stored[ReleaseDocument] | None) -> tuple[int, bytes]:
+    return (stored.document.number, stored.raw) if stored else (0, b"")

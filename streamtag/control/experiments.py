@@ -1,0 +1,278 @@
+"""Starting experiments, changing their share, and stopping them; by compare-and-set, with author and reason.
+
+An experiment compares the champion, as its control, with one candidate. Both stay what they are: a change of the
+champion ends what its evidence can say, and `champion_warnings` is what whoever makes one is told first.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from streamtag.control.champion import champion_to_change
+from streamtag.control.documents import (
+    Bundle,
+    Cutoffs,
+    ExperimentChange,
+    ExperimentDocument,
+    ExperimentId,
+    Phase,
+    ReleaseId,
+    Run,
+    Stored,
+    seal,
+)
+from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
+from streamtag.control.experiment_request import NewCandidate, Request, request_problems, share_problems
+from streamtag.control.proposal import Proposal, Who, compose, conflict
+from streamtag.control.store import Current, Heads
+from streamtag.domain.thresholds import problems
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
+
+__all__ = ["ExperimentChanges", "champion_warnings", "describe_change"]
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What runs, as one reading: the base of a change."""
+
+    heads: ExperimentHeads
+    running: tuple[Run, ...]
+
+
+class ExperimentChanges:
+    """The changes an operator can make to the experiments of one namespace.
+
+    All raise `UnavailableError` when Redis does not answer, `RefusedError` with every problem, `NotFoundError`, and
+    `ConflictError` when somebody else was first. Nothing was written then, except that a time-out while committing
+    leaves it unknown, and the message says so.
+
+    Args:
+        log: the experiments.
+        now: the clock that dates documents.
+    """
+
+    def __init__(self, log: ExperimentLog, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._log = log
+        self._store = log.store
+        self._now = now
+
+    def start(self, request: Request, candidate: Current | NewCandidate, who: Who) -> Experiment:
+        """Compares ``candidate``, a release (see `release`) or one to be made, with the champion from now on."""
+        base, heads = champion_to_change(self._store)
+        ground = self._ground()
+        labels, found = _scored(candidate, base)
+        running = self._log.running_of(ground.running)
+        found = [*who.problems(), *found, *request_problems(request, _labels(base), labels, running)]
+        _refuse(found, "the experiment cannot be started")
+        at, number = self._now(), ground.heads.experiment + 1
+        release = candidate
+        if isinstance(release, NewCandidate):
+            release = _compose(release, base, heads, who, number, at)
+        made = release is not candidate
+        document = seal(
+            ExperimentDocument(
+                number=number,
+                control=base.ref,
+                candidate=release.ref,
+                unit=request.unit,  # type: ignore[arg-type]  # `request_problems` has looked
+                salt=os.urandom(16).hex(),
+                plan=request.over(labels),
+                base_rates=dict(request.base_rates),
+                author=who.author,
+                reason=who.reason,
+                at=at,
+            )
+        )
+        run = Run(ExperimentId(number, document.sha256), (Phase(request.share, at),))
+        step = Step(
+            _change(ground, "start", run, who, at),
+            document,
+            release.release if made else None,
+            release.revision if made and release.revision != base.revision else None,
+        )
+        experiment = Experiment(run.experiment, document.document, run.phases)
+        self._commit(step, ground, experiment, champion=(heads, base))
+        return experiment
+
+    def set_share(self, number: int, share: float, who: Who) -> Experiment:
+        """Begins a new phase with another share. Evidence goes on: it is composed over the phases."""
+        base, heads = champion_to_change(self._store)
+        ground = self._ground()
+        experiment = self._running(number, ground)
+        document = experiment.document
+        found = [*who.problems(), *share_problems(document.plan.mode, share)]
+        if share == experiment.share:
+            found.append(f"share: it is {share:g} already")
+        if base.ref != document.control:
+            found.append(
+                f"control: release {base.id.number} decides now, and the experiment compares with "
+                f"release {document.control.number}; stop it, and start a new one"
+            )
+        _refuse(found, f"the share of experiment {number} cannot be changed")
+        at = self._now()
+        run = Run(experiment.id, (*experiment.phases, Phase(share, at)))
+        changed = Experiment(experiment.id, document, run.phases)
+        step = Step(_change(ground, "phase", run, who, at))
+        self._commit(step, ground, changed, champion=(heads, base))
+        return changed
+
+    def stop(self, number: int, who: Who) -> Experiment:
+        """Ends an experiment. It is never taken up again; its counts and its history stay."""
+        ground = self._ground()
+        experiment = self._running(number, ground)
+        _refuse(who.problems(), f"experiment {number} cannot be stopped")
+        step = Step(_change(ground, "stop", experiment.run, who, self._now()))
+        ended = Experiment(experiment.id, experiment.document, experiment.phases, step.change.document)
+        self._commit(step, ground, ended)
+        return ended
+
+    def release(self, number: int) -> Current:
+        """A release of the champion's history, or the candidate of an earlier experiment."""
+        for release in self._store.releases():
+            if release.document.number == number:
+                return Current(release, self._store.revision(release.document.thresholds))
+        for experiment in self._log.experiments():
+            if experiment.document.candidate.number == number:
+                return self._store.load(ReleaseId(number, experiment.document.candidate.sha256))
+        raise NotFoundError(
+            f"there is no release {number} in the champion's history, nor was it a candidate",
+            hint="`streamtag release history` lists them; --bundle and --thresholds make a new one.",
+        )
+
+    def _ground(self) -> _Ground:
+        heads = self._log.heads()
+        latest = self._log.change(heads.latest)
+        return _Ground(heads, latest.document.running if latest else ())
+
+    def _running(self, number: int, ground: _Ground) -> Experiment:
+        for experiment in self._log.running_of(ground.running):
+            if experiment.id.number == number:
+                return experiment
+        ended = self._log.find(number).ended
+        assert ended is not None, "an experiment that is in the log runs, or has ended"
+        raise ConflictError(
+            f"{describe_change(ended)}; nothing was written",
+            hint="An experiment is never taken up again: start a new one.",
+        )
+
+    def _commit(
+        self, step: Step, ground: _Ground, experiment: Experiment, champion: tuple[Heads, Current] | None = None
+    ) -> None:
+        alias = champion[0].alias if champion else b""
+        audit = _audit_fields(step.change.document, experiment)
+        outcome, detail = self._log.commit(step, expected=ground.heads.alias, champion=alias, audit=audit)
+        if outcome == "conflict" and detail == "champion" and champion is not None:
+            base = champion[1]
+            raise conflict(self._store.current(), based_on=f"release {base.id.number}", before=base)
+        if outcome == "conflict":
+            latest = self._log.latest()
+            first = (
+                "somebody was first" if latest is None else f"somebody was first: {describe_change(latest.document)}"
+            )
+            raise ConflictError(
+                f"{first}. Nothing was written", hint="Look at `streamtag experiment list`, then decide again."
+            )
+        if outcome == "taken":
+            raise RefusedError(
+                f"{detail} exists in Redis already, and documents are never overwritten",
+                hint="The counters in Redis are damaged.",
+            )
+
+
+def describe_change(change: ExperimentChange) -> str:
+    """``anna started experiment 3 at 2026-11-23 03:00:00 UTC, "why"``."""
+    number = change.run.experiment.number
+    done = {
+        "start": f"started experiment {number}",
+        "phase": f"set the share of experiment {number} to {change.run.phases[-1].share:g}",
+        "stop": f"stopped experiment {number}",
+    }[change.action]
+    return f'{change.author} {done} at {change.at:%Y-%m-%d %H:%M:%S} UTC, "{change.reason}"'
+
+
+def champion_warnings(running: Sequence[Experiment], champion: ReleaseId) -> list[str]:
+    """What whoever is about to change the champion, or has just done so, must be told of experiments.
+
+    Args:
+        running: `ExperimentLog.running`.
+        champion: that decides before the change.
+    """
+    found = []
+    for experiment in running:
+        document = experiment.document
+        control = ReleaseId(document.control.number, document.control.sha256)
+        if control == champion:
+            found.append(
+                f"experiment {experiment.id.number} ({document.plan.mode}, of {document.author}: "
+                f'"{document.reason}") compares release {document.candidate.number} with release {control.number}, '
+                "which decides now. Under another champion its evidence does not go on: it must be started anew"
+            )
+    return found
+
+
+def _scored(candidate: Current | NewCandidate, base: Current) -> tuple[list[str], list[str]]:
+    """Labels that the candidate scores, and why it could not decide at all."""
+    if isinstance(candidate, Current):
+        return _labels(candidate), []
+    labels = _labels(base) if candidate.bundle is None else list(candidate.labels)
+    return labels, problems(candidate.thresholds or base.thresholds, labels)
+
+
+def _compose(candidate: NewCandidate, base: Current, heads: Heads, who: Who, experiment: int, at: datetime) -> Current:
+    wanted, bundle = candidate.thresholds, candidate.bundle or base.ref.bundle
+    proposal = Proposal(
+        "experiment",
+        Bundle(bundle.name, bundle.version, bundle.sha256),
+        None if wanted is None or Cutoffs.of(wanted) == Cutoffs.of(base.thresholds) else wanted,
+        who,
+        note=f"candidate of experiment {experiment}",
+    )
+    return compose(proposal, base, heads, at)
+
+
+def _change(
+    ground: _Ground, action: Literal["start", "phase", "stop"], run: Run, who: Who, at: datetime
+) -> Stored[ExperimentChange]:
+    heads = ground.heads
+    return seal(
+        ExperimentChange(
+            number=max(heads.change, heads.latest.number if heads.latest else 0) + 1,
+            parent=heads.latest,
+            action=action,
+            run=run,
+            others=tuple(other for other in ground.running if other.experiment != run.experiment),
+            author=who.author,
+            reason=who.reason,
+            at=at,
+            change=os.urandom(8).hex(),
+        )
+    )
+
+
+def _audit_fields(change: ExperimentChange, experiment: Experiment) -> dict[str, str]:
+    document = experiment.document
+    return {
+        "action": f"experiment-{change.action}",
+        "author": change.author,
+        "reason": change.reason,
+        "at": f"{change.at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "experiment": str(experiment.id.number),
+        "experiment_sha256": experiment.id.sha256,
+        "mode": document.plan.mode,
+        "control": str(document.control.number),
+        "candidate": str(document.candidate.number),
+        "share": f"{experiment.share:g}",
+        "change": str(change.number),
+    }
+
+
+def _labels(current: Current) -> list[str]:
+    """Validated together with its bundle, a release scores exactly the labels of its thresholds."""
+    return list(current.thresholds.labels)
+
+
+def _refuse(found: Sequence[str], what: str) -> None:
+    if found:
+        raise RefusedError(what, problems=found)

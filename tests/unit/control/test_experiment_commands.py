@@ -1,0 +1,179 @@
+"""The commands of experiments, against an embedded Redis over TCP."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
+
+from streamtag.cli import experiment
+from streamtag.control.changes import ReleaseChanges
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.store import ControlStore
+from streamtag.domain.experiment import LabelPolicy, Tolerance
+from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError
+
+pytest_plugins = ("command_line",)
+
+
+class Shipped:
+    """A bundle on this machine, with one label more than the champion's where it is ``demo@3``."""
+
+    ref = type(BUNDLE)("demo", "2", "b" * 64)
+    labels = LABELS
+    default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4})
+
+
+@pytest.fixture(autouse=True)
+def _bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "find_bundle", lambda spec, _directories: Path(spec))
+    monkeypatch.setattr(experiment, "read_bundle", lambda _path: Shipped)
+
+
+@pytest.fixture
+def stricter(tmp_path: Path) -> Path:
+    path = tmp_path / "stricter.yaml"
+    path.write_text("labels: {spam: 0.6, insult: 0.6}")
+    return path
+
+
+def test_start_records_what_was_asked(seeded: ControlStore, run: Run, stricter: Path) -> None:
+    found = run(
+        *("experiment", "start", "--thresholds", stricter, "--mode", "split", "--share", 0.1, "--unit", "author"),
+        *("--label", "spam=±25%,decrease", "--label", "spam=critical", "--others", "muted"),
+        *("--alpha", 0.01, "--max-units", 1000, "--max-hours", 48, "-m", "stricter", "--author", "anna", "-o", "json"),
+    )
+    assert (found["experiment"], found["state"], found["control"]["number"]) == (1, "running", 1)
+    (running,) = ExperimentLog(seeded).running()
+    document = running.document
+    assert found["id"] == str(running.id) == f"1-{running.id.sha256[:12]}"
+    assert (document.unit, document.author, document.reason, running.share) == ("author", "anna", "stricter", 0.1)
+    plan = document.plan
+    assert (plan.mode, plan.alpha, plan.max_units, plan.max_hours) == ("split", 0.01, 1000, 48)
+    assert plan.labels == {
+        "spam": LabelPolicy(Tolerance("relative", 0.25), "decrease", critical=True),
+        "insult": LabelPolicy(muted=True),
+    }
+    assert current(seeded).id.number == 1
+
+
+def test_a_plan_comes_from_a_file_and_options_win(
+    seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path
+) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("share: 0.5\nlabels: {spam: critical, insult: ±0.01}\nbase_rates: {insult: 0.02}\nunit: author\n")
+    found = run(
+        *("experiment", "start", "--plan", file, "--thresholds", stricter, "--share", 0.25),
+        *("--label", "spam=muted", "--base-rate", "insult=0.03", "-m", "x", "-o", "json"),
+    )
+    assert (found["unit"], found["phases"][0]["share"], found["base_rates"]) == ("author", 0.25, {"insult": 0.03})
+    labels = found["plan"]["labels"]
+    assert (labels["spam"]["muted"], labels["spam"]["critical"]) == (True, False)
+    assert labels["insult"]["tolerance"] == {"kind": "absolute", "size": 0.01}
+
+
+def test_a_bundle_is_a_challenger_with_the_champions_thresholds_or_its_own(seeded: ControlStore, run: Run) -> None:
+    kept = run("experiment", "start", "--bundle", "demo@2", "-m", "x", "-o", "json")
+    assert (kept["candidate"]["bundle"]["version"], kept["candidate"]["revision"]) == ("2", 1)
+    run("experiment", "stop", 1, "-m", "x")
+    own = run("experiment", "start", "--bundle", "demo@2", "--thresholds", "defaults", "-m", "x", "-o", "json")
+    assert (own["candidate"]["number"], own["candidate"]["revision"]) == (3, 2)
+
+
+def test_a_release_against_itself_is_said_to_be_that(seeded: ControlStore, run: Run) -> None:
+    text = run("experiment", "start", "--challenger", 1, "-m", "does it work?")
+    assert text.startswith("started experiment 1 (shadow): release 1 against release 1, share 1, 2 labels judged")
+    assert "compares the champion with itself" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to compare"),
+        (["--thresholds", "keep"], "nothing to compare"),
+        (["--challenger", "1", "--bundle", "demo@2"], "names a whole release"),
+        (["--thresholds", "defaults"], "name it with --bundle"),
+        (["--challenger", "1", "--label", "spam"], "must have the form name=value"),
+        (["--challenger", "1", "--base-rate", "spam=often"], "--base-rate: could not convert"),
+    ],
+)
+def test_wrong_usage_is_named(seeded: ControlStore, run: Run, arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run("experiment", "start", *arguments, "-m", "x")
+
+
+def test_a_refusal_names_every_reason_and_records_nothing(seeded: ControlStore, run: Run, stricter: Path) -> None:
+    with pytest.raises(RefusedError) as refused:
+        run(
+            *("experiment", "start", "--thresholds", stricter, "--mode", "split", "--share", 0, "--unit", "thread"),
+            *("--label", "spam=±0.01", "--label", "spma=muted", "-m", " "),
+        )
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == [
+        "reason",
+        "labels.spma",
+        "unit",
+        "share",
+        "labels.spam.tolerance",
+    ]
+    assert run("experiment", "list", "-o", "json") == []
+
+
+def test_a_mode_that_is_none_is_refused(seeded: ControlStore, run: Run) -> None:
+    with pytest.raises(RefusedError) as refused:
+        run("experiment", "start", "--challenger", 1, "--mode", "canary", "-m", "x")
+    assert refused.value.problems == ("mode: 'canary' is unknown; known are shadow, split",)
+
+
+def test_show_prints_plan_and_phases(seeded: ControlStore, run: Run, stricter: Path) -> None:
+    arms = ("--thresholds", stricter, "--mode", "split", "--share", 0.1, "--label", "spam=±25%,decrease,critical")
+    run("experiment", "start", *arms, "-m", "stricter", "--author", "anna")
+    text = run("experiment", "phase", 1, "--share", 0.5, "-m", "looks good")
+    assert text == "changed experiment 1 (split): release 2 against release 1, share 0.5, 2 labels judged\n"
+    text = run("experiment", "show", 1)
+    for expected in (
+        "running",
+        "release 1: demo@1, threshold revision 1",
+        "release 2: demo@1, threshold revision 2",
+        "anna",
+        "stricter",
+        "10,000,000 units or 336 hours",
+        "±25%",
+        "critical",
+        "more or less",
+    ):
+        assert expected in text, text
+    shown = run("experiment", "show", 1, "-o", "json")
+    assert [phase["share"] for phase in shown["phases"]] == [0.1, 0.5]
+    assert (shown["plan"]["mode"], shown["stopped"], shown["at"][:2]) == ("split", None, "20")
+
+
+def test_an_experiment_is_stale_once_another_release_decides(seeded: ControlStore, run: Run) -> None:
+    run("experiment", "start", "--challenger", 1, "-m", "x")
+    ReleaseChanges(seeded, max_step=1).set_thresholds({"spam": 0.6}, ANNA)
+    assert run("experiment", "show", 1, "-o", "json")["state"] == "stale"
+    assert "stale: release 2 decides now; stop it, and start a new one" in run("experiment", "show", 1)
+
+
+def test_list_shows_all_or_those_that_run(seeded: ControlStore, run: Run) -> None:
+    for n in (1, 2, 3):
+        run("experiment", "start", "--challenger", 1, "-m", f"try {n}")
+        if n < 3:
+            run("experiment", "stop", n, "-m", "done", "--author", "boris")
+    rows = run("experiment", "list", "-o", "json")
+    assert [(row["experiment"], row["state"]) for row in rows] == [(3, "running"), (2, "stopped"), (1, "stopped")]
+    assert rows[1]["stopped"].items() >= {"author": "boris", "reason": "done"}.items()
+    assert len(run("experiment", "list", "-n", 2, "-o", "json")) == 2
+    assert [row["experiment"] for row in run("experiment", "list", "--running", "-o", "json")] == [3]
+    text = run("experiment", "list")
+    assert all(expected in text for expected in ("try 1", "try 3", "running", "stopped"))
+    assert "boris" in run("experiment", "show", 1)
+
+
+def test_stopping_twice_is_a_conflict_and_an_unknown_number_is_not_found(seeded: ControlStore, run: Run) -> None:
+    run("experiment", "start", "--challenger", 1, "-m", "x")
+    stopped: dict[str, Any] = run("experiment", "stop", 1, "-m", "enough", "--author", "boris", "-o", "json")
+    assert stopped["state"] == "stopped"
+    with pytest.raises(ConflictError, match="boris stopped experiment 1"):
+        run("experiment", "stop", 1, "-m", "x")
+    with pytest.raises(NotFoundError, match="no experiment 5"):
+        run("experiment", "show", 5)
