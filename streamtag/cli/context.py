@@ -14,6 +14,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamtag.errors import SettingsError
 from streamtag.settings import Loaded, load_settings
@@ -79,15 +80,15 @@ def print_json(document: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table for people; cells are shown with ``str``, empty for None. Markup in cells is not interpreted.
+    """A table for people; cells are shown with ``str``, empty for None. Nothing in them is markup.
 
     A column that is empty in every row is left out: it would take room from those that say something.
     """
-    cells = [["" if cell is None else _plain(cell) for cell in row] for row in rows]
+    cells = [[_plain(cell) for cell in row] for row in rows]
     kept = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for i in kept:
-        table.add_column(columns[i], overflow="fold")
+        table.add_column(Text(columns[i]), overflow="fold")
     for row in cells:
         table.add_row(*(row[i] for i in kept))
     stdout.print(table)
@@ -99,9 +100,9 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, "" if value is None else _plain(value))
+        table.add_row(Text(name), _plain(value))
     stdout.print(table)
 
 
-def _plain(cell: object) -> str:
-    return str(cell).replace("[", r"\[")
+def _plain(cell: object) -> Text:
+    return Text("" if cell is None else str(cell))

@@ -1,0 +1,48 @@
+"""What every command shares: what is shown is what there is, and what is given is taken or refused."""
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as property_settings
+from hypothesis import strategies as st
+
+from streamtag.cli import context
+
+# Text of one line that a terminal shows as it is, rich in what console markup is made of.
+cells = st.text(st.sampled_from("[]\\/:ab red="), min_size=1, max_size=40).map(lambda text: f"<{text}>")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context.stdout, "_width", 200)
+
+
+@given(cells, cells)
+@property_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_table_shows_cells_and_headings_as_they_are(
+    capsys: pytest.CaptureFixture[str], heading: str, cell: str
+) -> None:
+    context.print_table((heading,), [(cell,)])
+    shown = capsys.readouterr().out
+    assert heading in shown
+    assert cell in shown
+
+
+@given(cells, cells)
+@property_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_facts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], name: str, value: str) -> None:
+    context.print_facts({name: value})
+    shown = capsys.readouterr().out
+    assert name in shown
+    assert value in shown
+
+
+@pytest.mark.parametrize("cell", [r"\[/x]", r"a\[bold]b", "[/]", ":smile:"])
+def test_markup_in_a_cell_is_text(capsys: pytest.CaptureFixture[str], cell: str) -> None:
+    context.print_table(("h",), [(cell,)])
+    context.print_facts({"h": cell})
+    assert capsys.readouterr().out.count(cell) == 2
+
+
+def test_a_column_that_is_empty_everywhere_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    context.print_table(("one", "two"), [("a", None), ("b", "")])
+    assert "two" not in capsys.readouterr().out
