@@ -58,12 +58,14 @@ def settings(**overrides: object) -> Loaded:
 
 
 def parse_assignments(pairs: Sequence[str], what: str) -> dict[str, str]:
-    """``["a=1", "b=2"]`` as a dict; refuses a pair without ``=``."""
-    found = {}
+    """``["a=1", "b=2"]`` as a dict; refuses a pair without ``=`` and a name that comes twice."""
+    found: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise SettingsError(f"{what} {pair!r} must have the form name=value")
+        if name in found:
+            raise SettingsError(f"{what} {name} is given more than once")
         found[name] = value
     return found
 

@@ -126,8 +126,6 @@ def _cutoffs(pairs: Sequence[str]) -> dict[str, float]:
             values[label] = float(text)
         except ValueError:
             found.append(f"{label}: {text!r} is not a number")
-    names = [pair.partition("=")[0] for pair in pairs]
-    found += [f"{label}: given more than once" for label in values if names.count(label) > 1]
     if found:
         raise RefusedError("the change is not valid", problems=found)
     return values

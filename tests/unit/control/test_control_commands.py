@@ -83,7 +83,6 @@ def test_a_worker_that_stays_behind_is_named(seeded: ControlStore, run: Run, mon
     ("arguments", "problems"),
     [
         (["spam=abc", "insult=0.4x"], ["spam: 'abc' is not a number", "insult: '0.4x' is not a number"]),
-        (["spam=0.4", "spam=0.6"], ["spam: given more than once"]),
         (["spam=nan", "other=0.5"], ["labels.spam: nan is outside 0 … 1", "labels.other: the bundle does not score"]),
         (["spam=0.6", "--when", "planet=mars"], ["segments[0].when.planet: unknown dimension"]),
         (["spam=0.9"], ["spam: 0.5 -> 0.9 is a step of 0.4"]),
@@ -99,9 +98,20 @@ def test_a_refusal_names_everything_and_changes_nothing(
     assert current(seeded).id.number == 1
 
 
-def test_a_pair_without_a_sign_is_a_usage_error(seeded: ControlStore, run: Run) -> None:
-    with pytest.raises(SettingsError, match="must have the form name=value"):
-        run("thresholds", "set", "spam", "-m", "x")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["spam"], "threshold 'spam' must have the form name=value"),
+        (["spam=0.4", "spam=0.6"], "threshold spam is given more than once"),
+        (["spam=0.6", "--when", "lang=de", "--when", "lang=en"], "--when lang is given more than once"),
+    ],
+)
+def test_assignments_that_are_none_or_contradict_are_usage_errors(
+    seeded: ControlStore, run: Run, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run("thresholds", "set", *arguments, "-m", "x")
+    assert current(seeded).id.number == 1
 
 
 def test_what_show_prints_as_json_can_be_edited_and_applied(seeded: ControlStore, run: Run, tmp_path: Path) -> None:
