@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from streamtag.cli import context
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say
 from streamtag.cli.secrets import shown
 from streamtag.settings import Loaded, describe, load_settings
 
@@ -47,7 +47,7 @@ def validate(
     if output is OutputFormat.JSON:
         print_json({"valid": True, "checked": checked})
     else:
-        stdout.print(f"Valid: {checked}.", highlight=False, markup=False)
+        say(f"Valid: {checked}.")
 
 
 def _rows(loaded: Loaded) -> Iterator[dict[str, Any]]:

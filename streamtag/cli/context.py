@@ -75,6 +75,16 @@ def author_or_user(author: str | None) -> str:
     return author or os.environ.get("SUDO_USER") or getpass.getuser()
 
 
+def say(text: str) -> None:
+    """Text for people on stdout, as it is: nothing in it is markup, and a line is folded by the terminal only."""
+    stdout.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def warn(text: str, *, style: str | None = None) -> None:
+    """The same on stderr, which belongs to people in every output format."""
+    stderr.print(text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streamtag.cli.context import Output, OutputFormat, print_json, settings, stderr, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, say, settings, stdout, warn
 from streamtag.devstack.demo.launch import LONGEST_S, DemoOptions
 from streamtag.devstack.demo.screens import LineScreen, LiveScreen, Screen
 from streamtag.devstack.demo.services import KafkaKind
@@ -39,13 +39,13 @@ def demo(
     try:
         summary = run_demo(options, _screen(output))
     except KeyboardInterrupt:
-        stderr.print("interrupted before the first event", highlight=False)
+        warn("interrupted before the first event")
         raise typer.Exit(_SIGINT_EXIT) from None
     if output is OutputFormat.JSON:
         print_json(summary.document())
     else:
         for line in summary.words():
-            stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(line)
     if summary.missing:
         raise StreamtagError(f"{summary.missing} events have neither a tag event nor a dead letter")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, settings, stderr, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, warn
 from streamtag.devstack.local_stack import LocalStack, ServiceStatus
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import Remedy, declared_topics, read_declarations
@@ -27,7 +27,7 @@ def up(output: Output = OutputFormat.TABLE) -> None:
     loaded = settings().settings
     stack = _stack(loaded)
     if output is OutputFormat.TABLE and not all(service.answers for service in stack.status()):
-        stderr.print("Starting (the first time downloads 43 MB for Kafka) …", highlight=False)
+        warn("Starting (the first time downloads 43 MB for Kafka) …")
     services = stack.up()
     created = _create_topics(loaded, services)
     if output is OutputFormat.JSON:
@@ -35,9 +35,9 @@ def up(output: Output = OutputFormat.TABLE) -> None:
         return
     _print(services)
     if created:
-        stdout.print(f"Topics created: {', '.join(created)}.", highlight=False)
+        say(f"Topics created: {', '.join(created)}.")
     for service in services:
-        stdout.print(f"export {_VARIABLES[service.name]}={service.address}", highlight=False, soft_wrap=True)
+        say(f"export {_VARIABLES[service.name]}={service.address}")
 
 
 @app.command()
@@ -53,7 +53,7 @@ def down(
     if output is OutputFormat.JSON:
         print_json({"stopped": stopped, "data_deleted": delete_data})
         return
-    stdout.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.", highlight=False)
+    say(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
 @app.command()
@@ -88,7 +88,7 @@ def _print(services: Sequence[ServiceStatus]) -> None:
     print_table(("service", "state", "address", "pid"), [_row(service) for service in services])
     for service in services:
         if service.started and service.state in ("running", "silent"):
-            stdout.print(f"{service.name} log: {service.started.log}", highlight=False, soft_wrap=True)
+            say(f"{service.name} log: {service.started.log}")
 
 
 def _row(service: ServiceStatus) -> Sequence[Any]:

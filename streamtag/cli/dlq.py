@@ -80,7 +80,7 @@ def list_(
         if counts.letters > len(latest)
         else f"{counts.letters} in all"
     )
-    context.stdout.print(f"{shown}{counts.foreign_note()}", highlight=False, markup=False)
+    context.say(f"{shown}{counts.foreign_note()}")
 
 
 @app.command()
@@ -167,7 +167,7 @@ def group_(
         for g in groups
     )
     context.print_table(columns, rows)
-    context.stdout.print(f"{counts.letters} in all{counts.foreign_note()}", highlight=False, markup=False)
+    context.say(f"{counts.letters} in all{counts.foreign_note()}")
 
 
 @app.command()
@@ -235,7 +235,7 @@ def replay(
         try:
             result = run_replay(settings, request, on_progress=on_progress)
         except KeyboardInterrupt:
-            context.stderr.print("interrupted; the same command goes on where this one stopped")
+            context.warn("interrupted; the same command goes on where this one stopped")
             raise typer.Exit(130) from None
     views.print_result(result, dry_run=dry_run, output=output)
 
@@ -263,7 +263,7 @@ def status(*, group_name: Group = None, output: Output = OutputFormat.TABLE) -> 
         }
     )
     if stop is not None:
-        context.stdout.print("`streamtag dlq resume --reason …` lets the group go on.", highlight=False, markup=False)
+        context.say("`streamtag dlq resume --reason …` lets the group go on.")
 
 
 @app.command()

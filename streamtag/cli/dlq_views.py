@@ -127,4 +127,4 @@ def print_result(result: ReplayResult, *, dry_run: bool, output: OutputFormat) -
         facts["not written by streamtag"] = tally.foreign
     context.print_facts(facts)
     if result.limited:
-        context.stdout.print("Stopped at the limit; the same command goes on.", highlight=False, markup=False)
+        context.say("Stopped at the limit; the same command goes on.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamtag.cli import context
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say
 from streamtag.doctor import kafka_cluster, local, redis_server
 from streamtag.doctor.findings import Finding, examine
 from streamtag.settings import Loaded, describe
@@ -40,7 +40,7 @@ def doctor(
         print_table(
             ("check", "status", "finding", "what to do"), [(f.check, f.status, f.finding, f.action) for f in found]
         )
-        stdout.print(_summary(found), highlight=False)
+        say(_summary(found))
     if failed:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, settings, stderr, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, stdout, warn
 from streamtag.cli.outcome import liveness_text
 from streamtag.control.fleet import Fleet, Heartbeat, Liveness, read_fleet
 from streamtag.control.liveness import LivenessProbe
@@ -34,7 +34,7 @@ def fleet(
         try:
             _show(store, probe, loaded, output)
         except UnavailableError as error:
-            stderr.print(error.message, highlight=False, markup=False, soft_wrap=True)
+            warn(error.message)
         time.sleep(loaded.redis.heartbeat_s)
 
 
@@ -46,9 +46,7 @@ def _show(store: ControlStore, probe: LivenessProbe, loaded: Settings, output: O
         print_json({"group": loaded.tagger.group, "release": number, "live": live, "workers": workers})
         return
     champion = "no release" if number is None else f"release {number}"
-    stdout.print(
-        f"group {loaded.tagger.group}, {champion}: {liveness_text(live)}", highlight=False, markup=False, soft_wrap=True
-    )
+    say(f"group {loaded.tagger.group}, {champion}: {liveness_text(live)}")
     columns = ("worker", "pid", "release", "revision", "since (UTC)", "from position", "lag", "state", "last error")
     print_table(columns, [_cells(beat, found) for beat in found.heartbeats])
 

@@ -72,9 +72,9 @@ def main() -> None:
 
 
 def _complain(error: StreamtagError) -> None:
-    context.stderr.print(f"error: {error.message}", style="red", markup=False, highlight=False)
+    context.warn(f"error: {error.message}", style="red")
     if isinstance(error, RefusedError):
         for problem in error.problems:
-            context.stderr.print(f"  - {problem}", markup=False, highlight=False)
+            context.warn(f"  - {problem}")
     if error.hint:
-        context.stderr.print(f"hint: {error.hint}", markup=False, highlight=False)
+        context.warn(f"hint: {error.hint}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, settings, stderr, stdout
+from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.errors import BundleError, StreamtagError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
@@ -58,7 +58,7 @@ def verify(which: Which = None, output: Output = OutputFormat.TABLE) -> None:
     if output is OutputFormat.JSON:
         print_json({"valid": True, "ref": msgspec.to_builtins(bundle.ref), "path": str(bundle.path)})
         return
-    stdout.print(f"{bundle.ref} passes every gate; sha256 {bundle.ref.sha256}", highlight=False, soft_wrap=True)
+    say(f"{bundle.ref} passes every gate; sha256 {bundle.ref.sha256}")
 
 
 @app.command()
@@ -139,7 +139,7 @@ def _training(module: str) -> ModuleType:
 
 
 def _report(message: str) -> None:
-    stderr.print(message, style="dim", markup=False, highlight=False)
+    warn(message, style="dim")
 
 
 def _show_facts(bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from streamtag.cli.context import OutputFormat, print_json, stdout
+from streamtag.cli.context import OutputFormat, print_json, say
 from streamtag.control.changes import Outcome
 from streamtag.control.fleet import Liveness
 from streamtag.control.liveness import LivenessProbe
@@ -28,7 +28,7 @@ def report(outcome: Outcome, store: ControlStore, settings: Settings, output: Ou
         _print_outcome(outcome, changes)
     found, waited_s = LivenessProbe(store, settings).wait(outcome.current.ref, wait_s)
     if output is OutputFormat.TABLE:
-        stdout.print(liveness_text(found, waited_s), highlight=False, markup=False, soft_wrap=True)
+        say(liveness_text(found, waited_s))
         return
     document = outcome.current.release.document
     print_json(
@@ -79,11 +79,9 @@ def read_text(path: Path) -> str:
 def _print_outcome(outcome: Outcome, changes: list[Change]) -> None:
     ref = outcome.current.ref
     what = f"release {ref.number}: bundle {ref.bundle}, threshold revision {ref.revision}"
-    stdout.print(
-        f"committed {what}" if outcome.committed else f"nothing to change: {what} says so already", soft_wrap=True
-    )
+    say(f"committed {what}" if outcome.committed else f"nothing to change: {what} says so already")
     before = outcome.before
     if before is not None and before.ref.bundle != ref.bundle:
-        stdout.print(f"  bundle: {before.ref.bundle} -> {ref.bundle}", highlight=False, markup=False, soft_wrap=True)
+        say(f"  bundle: {before.ref.bundle} -> {ref.bundle}")
     for change in changes:
-        stdout.print(f"  {describe(change)}", highlight=False, markup=False, soft_wrap=True)
+        say(f"  {describe(change)}")

@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 import typer
 
-from streamtag.cli.context import settings, stderr
+from streamtag.cli.context import settings, warn
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.scores import from_micro
@@ -159,7 +159,7 @@ def score(
             for lines in read_lines(stream, loaded.events.max_bytes):
                 _write(name, *line_scorer.score(name, lines), tally)
     if tally.refused:
-        stderr.print(f"{tally.refused} of {tally.refused + tally.scored} lines refused", style="red", highlight=False)
+        warn(f"{tally.refused} of {tally.refused + tally.scored} lines refused", style="red")
         raise typer.Exit(1)
 
 
@@ -199,7 +199,7 @@ def _write(name: str, good: list[ScoredLine], refused: list[tuple[int, Rejected]
     for number, rejected in refused:
         where = f" at {rejected.field}" if rejected.field else ""
         message = f"{name}:{number}: {rejected.error_class}{where}: {rejected.message}"
-        stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+        warn(message)
     tally.scored += len(good)
     tally.refused += len(refused)
 

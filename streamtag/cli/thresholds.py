@@ -19,9 +19,9 @@ from streamtag.cli.context import (
     print_facts,
     print_json,
     print_table,
+    say,
     settings,
-    stderr,
-    stdout,
+    warn,
 )
 from streamtag.cli.outcome import Force, Wait, change_rows, read_text, report
 from streamtag.control.changes import ReleaseChanges
@@ -243,7 +243,7 @@ def diff_(
         rows = [(change.where, change.label, change.before, change.after) for change in found]
         print_table(("segment", "label", f"revision {numbers[0]}", f"revision {numbers[1]}"), rows)
     else:
-        stdout.print(f"revisions {numbers[0]} and {numbers[1]} say the same", highlight=False, soft_wrap=True)
+        say(f"revisions {numbers[0]} and {numbers[1]} say the same")
 
 
 @app.command()
@@ -260,7 +260,7 @@ def watch(
         try:
             entries = store.follow_audit(after, wait_s=60)
         except UnavailableError as error:
-            stderr.print(f"{error.message}; trying again", highlight=False, markup=False, soft_wrap=True)
+            warn(f"{error.message}; trying again")
             time.sleep(1)
             continue
         for entry in entries[: None if count is None else count - seen]:
@@ -288,6 +288,6 @@ def _print_entry(entry: AuditEntry, changes: list[Change], output: OutputFormat)
     fields = entry.fields
     release = f" release {fields['release']}" if "release" in fields else ""
     what = f"{fields.get('action', '?')}{release} by {fields.get('author', '?')}: {fields.get('reason', '')}"
-    stdout.print(f"{fields.get('at', '')[:19]} {what}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{fields.get('at', '')[:19]} {what}")
     for change in changes:
-        stdout.print(f"  {describe(change)}", highlight=False, markup=False, soft_wrap=True)
+        say(f"  {describe(change)}")

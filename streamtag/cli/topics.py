@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, settings, stdout
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings
 from streamtag.errors import RefusedError
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import Difference, Remedy, TopicDeclaration, declared_topics, read_declarations
@@ -55,7 +55,7 @@ def diff(output: Output = OutputFormat.TABLE, declarations: Declarations = None)
     elif found:
         _print_differences(found)
     else:
-        stdout.print(f"Equal: {', '.join(declared)}.", highlight=False)
+        say(f"Equal: {', '.join(declared)}.")
     if found:
         raise typer.Exit(1)
 
@@ -88,9 +88,9 @@ def apply(
         print_json({name: [_document(difference) for difference in list_] for name, list_ in names.items()})
     else:
         for difference in applied:
-            stdout.print(f"{difference.remedy}: {describe(difference)}", highlight=False, markup=False)
+            say(f"{difference.remedy}: {describe(difference)}")
         if not applied:
-            stdout.print("Nothing to do." if not remaining else "Nothing done.", highlight=False)
+            say("Nothing to do." if not remaining else "Nothing done.")
     blocking = [difference for difference in remaining if difference.remedy is not Remedy.KEEP]
     if blocking:
         raise RefusedError(

@@ -1,11 +1,15 @@
 """What every command shares: what is shown is what there is, and what is given is taken or refused."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from streamtag.cli import context
+from streamtag.cli.main import _complain
+from streamtag.errors import RefusedError
 
 # Text of one line that a terminal shows as it is, rich in what console markup is made of.
 cells = st.text(st.sampled_from("[]\\/:ab red="), min_size=1, max_size=40).map(lambda text: f"<{text}>")
@@ -46,3 +50,23 @@ def test_markup_in_a_cell_is_text(capsys: pytest.CaptureFixture[str], cell: str)
 def test_a_column_that_is_empty_everywhere_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     context.print_table(("one", "two"), [("a", None), ("b", "")])
     assert "two" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("write", [context.say, context.warn])
+def test_a_line_of_text_comes_out_whole_and_as_it_is(
+    capsys: pytest.CaptureFixture[str], write: Callable[[str], None]
+) -> None:
+    line = "/long/path/" * 40 + r"[bold]\[/x] :smile: end"
+    write(line)
+    shown = capsys.readouterr()
+    assert shown.out + shown.err == line + "\n"
+
+
+def test_an_error_can_be_found_by_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/long/path/" * 40 + "settings.yaml"
+    _complain(RefusedError(f"{path} is refused", problems=[f"{path} has a problem"], hint=f"Mend {path}."))
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {path} is refused",
+        f"  - {path} has a problem",
+        f"hint: Mend {path}.",
+    ]
