@@ -177,7 +177,7 @@ class ExperimentChanges:
         if outcome == "taken":
             raise RefusedError(
                 f"{detail} exists in Redis already, and documents are never overwritten",
-                hint="The counters in Redis are damaged.",
+                hint=f"The counters in {self._store.keys.heads} lag behind: set them to the highest numbers there are.",
             )
 
 

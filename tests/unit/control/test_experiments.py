@@ -473,6 +473,22 @@ def test_documents_are_never_overwritten(store: ControlStore, log: ExperimentLog
     assert (log.heads().experiment, store.heads().release) == (0, 1)
 
 
+def test_numbers_that_were_given_meanwhile_are_not_given_again(
+    log: ExperimentLog, changes: ExperimentChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = log.commit
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        log.store.client.hset(log.store.keys.heads, "experiment", 4)
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(log, "commit", counted)
+    with pytest.raises(RefusedError, match="experiment 1 exists in Redis already") as refused:
+        changes.start(SHADOW, STRICTER, ANNA)
+    assert log.store.keys.heads in refused.value.hint
+    assert changes.start(SHADOW, STRICTER, ANNA).id.number == 5
+
+
 class Model:
     """What ought to be there after a list of steps."""
 
