@@ -111,12 +111,12 @@ def live_everywhere(
         return Liveness("no", reasons=tuple(_other(beat, ref) for beat in others))
     if not members:
         return Liveness("unknown", reasons=("the consumer group has no members: nobody is running",))
-    applied = {beat.member_id: beat.applied_at_ms for beat in fresh}
-    silent = sorted(member for member in members if applied.get(member) is None)
+    # Of members only: a worker that is about to join, or has left, decides nothing here.
+    applied = {b.member_id: b.applied_at_ms for b in fresh if b.member_id in members and b.applied_at_ms is not None}
+    silent = sorted(set(members) - applied.keys())
     if silent:
         return Liveness("unknown", reasons=tuple(f"no fresh heartbeat of group member {m}" for m in silent))
-    latest_ms = max(at_ms for at_ms in applied.values() if at_ms is not None)
-    return Liveness("yes", since=_from_ms(latest_ms))
+    return Liveness("yes", since=_from_ms(max(applied.values())))
 
 
 def _other(beat: Heartbeat, ref: ReleaseRef) -> str:

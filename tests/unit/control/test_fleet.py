@@ -35,6 +35,11 @@ def test_it_is_live_since_the_last_worker_applied_it() -> None:
     assert (found.answer, found.since) == ("yes", datetime.fromtimestamp(9, UTC))
 
 
+def test_a_worker_that_is_no_member_does_not_move_the_time_since() -> None:
+    found = live_everywhere({"m-a"}, [beat("a", at_ms=5_000), beat("b", at_ms=9_000)], REF, NOW)
+    assert (found.answer, found.since) == ("yes", datetime.fromtimestamp(5, UTC))
+
+
 def test_a_member_without_a_heartbeat_makes_it_unknown() -> None:
     found = live_everywhere({"m-a", "m-b"}, [beat("a")], REF, NOW)
     assert (found.answer, found.reasons) == ("unknown", ("no fresh heartbeat of group member m-b",))
@@ -88,7 +93,7 @@ def test_yes_means_that_every_member_and_every_fresh_worker_said_so(members: set
         assert agree == fresh
         assert members <= {b.member_id for b in agree}
         assert found.since is not None
-        assert all(found.since.timestamp() * 1000 >= (b.applied_at_ms or 0) for b in agree)
+        assert found.since.timestamp() * 1000 in {b.applied_at_ms for b in agree if b.member_id in members}
     else:
         assert found.reasons
         assert (found.answer == "no") == (agree != fresh)
