@@ -243,8 +243,8 @@ def replay(
 @app.command()
 def status(*, group_name: Group = None, output: Output = OutputFormat.TABLE) -> None:
     """Shows whether dead letters have stopped the group, and how many the topic holds."""
-    settings = context.settings().settings
-    name = group_name or settings.tagger.group
+    settings = context.settings(tagger__group=group_name).settings
+    name = settings.tagger.group
     mark = StopStore(settings).get(name)
     with DeadLetterReader(settings) as reader:
         bounds = reader.bounds()
@@ -275,8 +275,8 @@ def resume(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Lets a group go on that too many dead letters have stopped; recorded with author and reason."""
-    settings = context.settings().settings
-    name = group_name or settings.tagger.group
+    settings = context.settings(tagger__group=group_name).settings
+    name = settings.tagger.group
     who = context.author_or_user(author)
     lifted = [views.stop_facts(mark) for mark in StopStore(settings).lift(name, who, reason)]
     if output is OutputFormat.JSON:

@@ -129,7 +129,10 @@ class StopStore:
             return bool(run_script(self._store.client, "mark", marks, [mark.id, msgspec.json.encode(mark)]))
 
     def _path(self, group: str) -> Path:
-        return self._directory / f"{group}.json"
+        name = f"{group}.json"
+        if Path(name).name != name:
+            raise RefusedError(f"group {group!r} has no stop marks: its name would lead to another directory")
+        return self._directory / name
 
     def _read(self, group: str) -> StopMark | None:
         path = self._path(group)

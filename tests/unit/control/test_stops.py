@@ -131,3 +131,12 @@ def test_an_outage_is_logged_once(
     for _ in range(3):
         assert stops.get("g") is None
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("group", ["../../releases/default", "a/b", "/etc/x"])
+def test_a_group_never_names_a_file_elsewhere(tmp_path: Path, server: fakeredis.FakeServer, group: str) -> None:
+    stops = stops_of(tmp_path, server)
+    with pytest.raises(RefusedError, match="another directory"):
+        stops.get(group)
+    with pytest.raises(RefusedError, match="another directory"):
+        stops.lift(group, "anna", "repaired")
