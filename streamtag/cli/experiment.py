@@ -14,8 +14,8 @@ from streamtag.cli.context import (
     parse_assignments,
     print_json,
     print_table,
+    say,
     settings,
-    stdout,
 )
 from streamtag.cli.experiment_views import describe, print_experiment, row
 from streamtag.cli.outcome import read_text
@@ -203,7 +203,7 @@ def _report(done: str, log: ExperimentLog, experiment: Experiment, output: Outpu
     if output is OutputFormat.JSON:
         print_json(row(experiment, log.store.champion()))
     else:
-        stdout.print(f"{done} {describe(experiment)}", highlight=False, markup=False, soft_wrap=True)
+        say(f"{done} {describe(experiment)}")
 
 
 def _cells(experiment: Experiment, state: str) -> tuple[Any, ...]:
