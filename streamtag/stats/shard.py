@@ -1,0 +1,263 @@
+"""One partition of the stats topic, folded into panes. Pure: all that decides is in the log, and a restart redoes it.
+
+A pane is *closed* once the watermark has passed its end: it is published, and again with every change. It is *final*
+once the watermark has passed its end by the lateness: it is dropped from memory, and counts that come later are
+published as addenda. The horizon, up to which panes are final, depends on the log alone, never on the wall clock.
+
+There is no store. What is committed is the position of the oldest summary that still matters, and in the metadata how
+far the log was read and the horizon. From there on the same records lead to the same state: those read before are
+added to panes that are not final, and decide nothing.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from streamtag.errors import StreamtagError
+from streamtag.events.panes import Pane
+from streamtag.events.summary import CommitSummary
+from streamtag.stats.cells import Columns, columns
+from streamtag.stats.panes import OpenPane
+from streamtag.stats.watermark import Watermark
+from streamtag.stream.processor import Commit, Partition
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """When panes close; milliseconds.
+
+    Attributes:
+        idle_ms: a source that is silent for longer does not hold the watermark back.
+        lateness_ms: a pane is final when the watermark lies this far behind its end.
+        max_open: more panes than this are not kept open: the earliest become final.
+    """
+
+    idle_ms: int = 2_000
+    lateness_ms: int = 60_000
+    max_open: int = 360
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Metadata of a commit.
+
+    Attributes:
+        version: of this struct.
+        end: offset behind the last record read.
+        horizon_ms: panes that end by then are final; None when none is.
+    """
+
+    version: int
+    end: int
+    horizon_ms: int | None
+
+
+_VERSION = 1
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Checkpoint).decode
+
+
+class _Seen(NamedTuple):
+    """A summary of one source: where it stands, where its range ends, and its newest pane."""
+
+    offset: int
+    to: int
+    newest_ms: int | None
+
+
+class _Break(NamedTuple):
+    """A summary does not touch the one before it, or covers once more what another has covered.
+
+    Attributes:
+        offset: of the oldest summary that this follows from.
+        missing_from_ms: positions are missing: the newest pane of the summary before them, if it has one.
+    """
+
+    offset: int
+    missing_from_ms: int | None
+
+
+class Shard:
+    """Folds the records of one partition of the stats topic, fed in offset order.
+
+    Args:
+        number: the partition.
+        start: position of the first record that it is fed, and the metadata of that commit (empty: there was none).
+        options: when panes close.
+        expired: records from ``start`` on that it needs may be missing. Whatever was added up before is left as it was
+            published, and of panes that may have been, later counts become addenda.
+
+    Raises:
+        StreamtagError: the metadata cannot be read.
+    """
+
+    def __init__(self, number: int, start: Commit, options: ShardOptions, *, expired: bool = False) -> None:
+        checkpoint = _read(start, number)
+        self._number = number
+        self._options = options
+        self._expired = expired
+        self._start = start.position
+        self._next = start.position
+        self._end = max(checkpoint.end, start.position)
+        self._horizon_ms = checkpoint.horizon_ms
+        self._watermark = Watermark(options.idle_ms)
+        self._panes: dict[tuple[int, int], OpenPane] = {}  # by end and start
+        self._seen: dict[Partition, list[_Seen]] = {}
+
+    # -- feeding -----------------------------------------------------------------------------------------------------
+
+    def fold(self, offset: int, summary: CommitSummary) -> list[Pane]:
+        """Folds the summary at ``offset``; returns what has to be published now: final panes and addenda.
+
+        Raises:
+            InvalidCellError: its counts contradict each other; nothing was folded.
+        """
+        by_start: dict[int, list[Columns]] = {}
+        for cell in summary.panes:
+            by_start.setdefault(cell.start_ms, []).append(columns(cell))
+        newest_ms = max(by_start, default=None)
+        broken = self._cover(offset, summary, newest_ms)
+        again = self._advance(offset)
+        if self._expired:
+            if again:
+                return []
+            self._leave_published(summary)
+        self._watermark.observe(offset, (summary.topic, summary.partition), summary.committed_at_ms, newest_ms)
+        late = []
+        for start_ms, cells in sorted(by_start.items()):
+            final = self._is_final(start_ms + summary.pane_ms)
+            if again and final:
+                continue  # it was counted then
+            pane = self._pane(start_ms, summary.pane_ms, keep=not final)
+            pane.add(offset, summary, cells)
+            if broken is not None:
+                pane.doubt(offset, broken.offset)
+            if final:
+                late.append(pane.as_addendum())
+        if broken is not None and broken.missing_from_ms is not None:
+            for (_, start_ms), pane in self._panes.items():
+                if start_ms >= broken.missing_from_ms:  # where the missing ones belong is anybody's guess
+                    pane.doubt(offset, broken.offset)
+        return [] if again else [*late, *self._finish()]
+
+    def skip(self, offset: int) -> bool:
+        """The record at ``offset`` cannot be folded; returns whether that was so before a restart, too."""
+        return self._advance(offset)
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    def publish(self) -> list[Pane]:
+        """Revisions of closed panes that have changed; to be called before every commit."""
+        watermark = self._watermark.time()
+        if self._catching_up() or watermark is None:
+            return []
+        return [pane.publish() for pane in self._unpublished() if pane.end_ms <= watermark]
+
+    def publish_idle(self, now_ms: int) -> list[Pane]:
+        """Early revisions, by the wall clock: of panes that are over and wait to be published for ``idle_ms``.
+
+        Needed where no record comes that would move the watermark, or a source that lags holds it back. Changes
+        nothing else: what is final is decided by the log.
+        """
+        if self._catching_up():
+            return []
+        idle_ms = self._options.idle_ms
+        waiting = [pane for pane in self._unpublished() if pane.waiting_ms(now_ms) >= idle_ms]
+        return [pane.publish() for pane in waiting if pane.end_ms + idle_ms <= now_ms]
+
+    def commit(self) -> Commit:
+        """Where to read on after a restart, and what to remember."""
+        checkpoint = Checkpoint(_VERSION, self._end, self._horizon_ms)
+        return Commit(self._oldest_needed(), _encode(checkpoint).decode())
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _catching_up(self) -> bool:
+        """Whether what comes next was read before the restart."""
+        return self._next < self._end
+
+    def _oldest_needed(self) -> int:
+        """Never goes back."""
+        if self._catching_up():
+            return self._start  # what is needed is not all known yet
+        needed = [self._watermark.oldest, *(pane.oldest for pane in self._panes.values())]
+        return min((offset for offset in needed if offset is not None), default=self._end)
+
+    def _advance(self, offset: int) -> bool:
+        """Moves on behind ``offset``; returns whether it was read before the restart."""
+        if offset < self._next:
+            raise ValueError(f"offset {offset} of shard {self._number} lies before {self._next}, which comes next")
+        again = offset < self._end
+        self._next = offset + 1
+        self._end = max(self._end, self._next)
+        return again
+
+    def _cover(self, offset: int, summary: CommitSummary, newest_ms: int | None) -> _Break | None:
+        """Notes what the summary covers of its source, and whether that touches what is known to be covered."""
+        source = summary.topic, summary.partition
+        now, seen = _Seen(offset, summary.to_offset, newest_ms), self._seen.get(source, [])
+        if not seen or (len(seen) == 1 and seen[0].to == summary.from_offset):  # as it should be
+            self._seen[source] = [now]
+            return None
+        if not self._catching_up():
+            # What is older would not be read again after a restart: nothing may follow from it.
+            oldest = self._oldest_needed()
+            seen = [one for one in seen if one.offset >= oldest]
+        # The last one, and before it those that reach further.
+        self._seen[source] = [*(one for one in seen if one.to > now.to), now]
+        if not seen or seen[0].to == seen[-1].to == summary.from_offset:
+            return None
+        return _Break(seen[0].offset, seen[-1].newest_ms if summary.from_offset > seen[-1].to else None)
+
+    def _is_final(self, end_ms: int) -> bool:
+        return self._horizon_ms is not None and end_ms <= self._horizon_ms
+
+    def _pane(self, start_ms: int, pane_ms: int, *, keep: bool) -> OpenPane:
+        place = start_ms + pane_ms, start_ms
+        pane = self._panes.get(place) or OpenPane(self._number, start_ms, pane_ms)
+        if keep:
+            self._panes[place] = pane
+        return pane
+
+    def _finish(self) -> list[Pane]:
+        """Moves the horizon; returns the last revisions of what has become final, where they are not published."""
+        reached = []
+        watermark = self._watermark.time()
+        if watermark is not None:
+            reached.append(watermark - self._options.lateness_ms)
+        excess = len(self._panes) - self._options.max_open
+        if excess > 0:
+            reached.append(sorted(self._panes)[excess - 1][0])
+        horizon_ms = max(reached, default=None)
+        if horizon_ms is None or (self._horizon_ms is not None and horizon_ms <= self._horizon_ms):
+            return []
+        self._horizon_ms = horizon_ms
+        final = sorted(place for place in self._panes if place[0] <= horizon_ms)
+        panes = [self._panes.pop(place) for place in final]
+        return [pane.publish() for pane in panes if pane.unpublished()]
+
+    def _unpublished(self) -> list[OpenPane]:
+        return [pane for _, pane in sorted(self._panes.items()) if pane.unpublished()]
+
+    def _leave_published(self, summary: CommitSummary) -> None:
+        """Of panes whose first part has expired, what comes is added to what was published."""
+        self._expired = False
+        behind_ms = summary.committed_at_ms + self._options.lateness_ms
+        self._horizon_ms = behind_ms if self._horizon_ms is None else max(self._horizon_ms, behind_ms)
+
+
+def _read(start: Commit, number: int) -> Checkpoint:
+    if not start.metadata:
+        return Checkpoint(_VERSION, start.position, None)
+    try:
+        found = _decode(start.metadata)
+    except msgspec.DecodeError as error:
+        reason = str(error)
+    else:
+        if found.version == _VERSION:
+            return found
+        reason = f"it is of version {found.version}"
+    raise StreamtagError(
+        f"the commit of shard {number} holds metadata that this version cannot read: {reason}",
+        hint="A newer streamtag, or another program, has committed for this group: run that one, or use another group.",
+    )
