@@ -13,12 +13,13 @@ from streamtag.stats.coverage import Place
 from streamtag.stats.ledger import Aside, Finding
 from streamtag.stats.ledger_reader import LedgerReport
 
-_PLURALS = {
-    "gap": "gaps",
-    "overlap": "overlaps",
-    "imbalance": "imbalances",
-    "unreadable": "records that are no summaries",
+_NAMES = {
+    "gap": ("gap", "gaps"),
+    "overlap": ("overlap", "overlaps"),
+    "imbalance": ("imbalance", "imbalances"),
+    "unreadable": ("record that is no summary", "records that are no summaries"),
 }
+_SUMS = ("in", "tagged", "clean", "dead", "skipped", "summaries")
 
 
 def ledger_document(report: LedgerReport, topic: str, since_ms: int | None) -> dict[str, Any]:
@@ -39,11 +40,7 @@ def ledger_document(report: LedgerReport, topic: str, since_ms: int | None) -> d
 def print_ledger(report: LedgerReport, topic: str) -> None:
     """The tables of ``streamtag ledger``."""
     rows = _partitions(report)
-    columns = ("from", "to", "committed", "in", "tagged", "clean", "dead", "skipped", "summaries", "missing", "doubled")
-    context.print_table(
-        ("source", *columns, "last commit"),
-        ((printable(_source(row)), *(row[name] for name in columns), time_of(row["latest_ms"])) for row in rows),
-    )
+    context.print_table(("source", "positions", *_SUMS), map(_head, rows))
     findings = report.findings()
     if findings:
         context.print_table(
@@ -53,14 +50,15 @@ def print_ledger(report: LedgerReport, topic: str) -> None:
     _print_asides(report.ledger.asides, topic)
     counts = report.counts()
     if any(counts.values()):
-        told = ", ".join(f"{n} {kind if n == 1 else _PLURALS[kind]}" for kind, n in counts.items() if n)
+        told = ", ".join(f"{n} {_NAMES[kind][n > 1]}" for kind, n in counts.items() if n)
         more = sum(counts.values()) - len(findings) - len(report.ledger.asides)
-        _say(f"Found: {told}{f'; {more} of them not listed' if more else ''}.")
+        context.say(f"Found: {told}{f'; {more} of them not listed' if more else ''}.")
     elif rows:
         summaries, records = (sum(row[name] for row in rows) for name in ("summaries", "in"))
-        _say(f"Nothing is missing or doubled: {records} records in {summaries} summaries, and each adds up.")
+        context.say(f"Nothing is missing or doubled: {records} records in {summaries} summaries, and each adds up.")
+        context.say(f"The last transaction was closed at {time_of(max(row['latest_ms'] for row in rows))}.")
     else:
-        _say(f"{topic} holds no summaries.")
+        context.say(f"{topic} holds no summaries.")
     _print_unsettled(report.unsettled)
 
 
@@ -81,11 +79,9 @@ def audit_document(report: AuditReport) -> dict[str, Any]:
 
 def print_audit(report: AuditReport, stats_topic: str) -> None:
     """The tables of ``streamtag ledger audit``."""
-    columns = ("from", "to", "in", "tagged", "clean", "dead", "skipped", "summaries", "expired")
     rows = [_audited(one) for one in report.partitions]
     context.print_table(
-        ("source", *columns),
-        ((_source(row), *(row[n] or (None if n == "expired" else 0) for n in columns)) for row in rows),
+        ("source", "positions", *_SUMS, "expired"), ((*_head(row), row["expired"] or None) for row in rows)
     )
     findings = [found for one in report.partitions for found in one.findings]
     if findings:
@@ -106,15 +102,19 @@ def print_audit(report: AuditReport, stats_topic: str) -> None:
     _print_asides(report.unreadable, stats_topic)
     records = sum(row["in"] for row in rows)
     if report.clean:
-        _say(f"Each of {records} records has exactly one outcome, and every summary says so.")
+        compared = sum(row["summaries"] for row in rows)
+        context.say(
+            f"Each of {records} records has exactly one outcome, and so say the {compared} summaries of the range."
+        )
     else:
         listed = len(findings) + len(report.unreadable)
         total = sum(sum(one.counts.values()) for one in report.partitions) + report.unreadable_count
-        _say(f"{total} findings in {records} records{f', {listed} of them listed' if listed < total else ''}.")
+        more = f"; {total - listed} of them not listed" if listed < total else ""
+        context.say(f"Found in {records} records: {total} that should not be{more}.")
     for topic, count in report.foreign.items():
-        _say(f"{topic}: {count} records that streamtag did not write were passed over.")
+        context.say(f"{topic}: {count} records that streamtag did not write were passed over.")
     if report.truncated:
-        _say(
+        context.say(
             f"No longer whole since {time_of(report.read_from_ms)}: {', '.join(report.truncated)}. "
             "What was deleted there looks lost."
         )
@@ -185,8 +185,9 @@ def _aside(one: Aside) -> dict[str, Any]:
     return {**one.place._asdict(), "bytes": one.bytes, "reason": one.reason}
 
 
-def _source(row: dict[str, Any]) -> str:
-    return f"{row['topic']}/{row['partition']}"
+def _head(row: dict[str, Any]) -> Sequence[Any]:
+    source = printable(f"{row['topic']}/{row['partition']}")
+    return source, f"[{row['from']}, {row['to']})", *(row[name] for name in _SUMS)
 
 
 def _range(found: Finding) -> Sequence[Any]:
@@ -218,8 +219,4 @@ def _print_asides(asides: Iterable[Aside], topic: str) -> None:
 
 def _print_unsettled(unsettled: Sequence[str]) -> None:
     if unsettled:
-        _say(f"A transaction is open and hides the end of {', '.join(unsettled)}: look again when it is over.")
-
-
-def _say(text: str) -> None:
-    context.stdout.print(text, highlight=False, markup=False, soft_wrap=True)
+        context.say(f"A transaction is open and hides the end of {', '.join(unsettled)}: look again when it is over.")

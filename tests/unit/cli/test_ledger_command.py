@@ -13,6 +13,8 @@ from streamtag.cli import ledger as command
 from streamtag.cli.dlq_views import time_of
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
 from streamtag.stats import auditor
+from streamtag.stats.auditor import CLOCKS_MS
+from streamtag.stream.processor import Partition
 
 
 @pytest.fixture
@@ -104,6 +106,18 @@ def test_what_is_committed_beyond_the_last_summary_is_a_gap(topics: FakeTopics) 
     assert (document["findings"][0]["after"], document["partitions"][0]["missing"]) == (None, 4)
 
 
+def test_what_is_committed_while_the_ledger_is_read_has_its_summary(
+    topics: FakeTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def committed(partitions: list[Partition]) -> dict[Partition, int]:
+        summarise(topics, make(40, 44))
+        return dict.fromkeys(partitions, 44)
+
+    monkeypatch.setattr(topics, "committed", committed)
+    [row] = answer()["partitions"]
+    assert (row["to"], row["committed"]) == (44, 44)
+
+
 def test_nothing_is_said_of_an_end_that_an_open_transaction_hides(topics: FakeTopics) -> None:
     topics.commits["content", 0] = 44
     topics.unsettled["stats", 0] = 4
@@ -183,10 +197,16 @@ def test_a_range_is_given_by_positions_or_times(arguments: list[str], span: tupl
     assert (row["from"], row["to"]) == span
 
 
-def test_what_is_not_committed_yet_is_not_lost(topics: FakeTopics) -> None:
+@pytest.mark.parametrize("to", [[], ["--to", "999"]])
+def test_what_is_not_committed_yet_is_not_lost(topics: FakeTopics, to: list[str]) -> None:
     topics.write("content", 0, b"{}")
-    [row] = answer("audit", "--from", "35")["partitions"]
+    [row] = answer("audit", "--from", "35", *to)["partitions"]
     assert (row["to"], row["summaries_partly"]) == (40, 1)
+
+
+def test_an_audit_ends_with_the_log_where_more_is_committed(topics: FakeTopics) -> None:
+    topics.commits["content", 0] = 99
+    assert answer("audit", "--from", "0")["partitions"][0]["to"] == 40
 
 
 def test_what_the_input_no_longer_holds_is_counted(topics: FakeTopics) -> None:
@@ -210,12 +230,17 @@ def test_records_of_others_are_passed_over_and_counted(topics: FakeTopics) -> No
     assert answer("audit", "--from", "0")["foreign"] == {"tags": 1, "dead-letters": 1}
 
 
-def test_outcomes_of_inputs_stamped_in_the_future_are_found_by_their_summaries(topics: FakeTopics) -> None:
-    ahead_ms = BEGUN_MS + 10 * auditor.CLOCKS_MS
+@pytest.mark.parametrize(
+    ("ahead_ms", "committed_ms"), [(CLOCKS_MS // 2, BEGUN_MS + CLOCKS_MS // 2), (10 * CLOCKS_MS, BEGUN_MS)]
+)
+def test_outcomes_are_found_where_the_clock_of_the_input_is_ahead(
+    topics: FakeTopics, ahead_ms: int, committed_ms: int
+) -> None:
     for at in range(40, 50):
-        topics.write("content", 0, None if at == 49 else b"{}", at_ms=ahead_ms)
+        topics.write("content", 0, None if at == 49 else b"{}", at_ms=BEGUN_MS + ahead_ms)
         decide(topics, at)
-    summarise(topics, make(40, 50, tagged=3, clean=5, dead=1, skipped=1, committed_at_ms=BEGUN_MS), at_ms=ahead_ms)
+    one = make(40, 50, tagged=3, clean=5, dead=1, skipped=1, committed_at_ms=committed_ms)
+    summarise(topics, one, at_ms=BEGUN_MS + ahead_ms)
     topics.commits["content", 0] = 50
     assert answer("audit", "--from", "40")["partitions"][0]["in"] == 10
 

@@ -10,7 +10,7 @@ from summary_factory import make, pane, record
 
 from streamtag.events.summary import CommitSummary
 from streamtag.stats import ledger as room
-from streamtag.stats.coverage import Place
+from streamtag.stats.coverage import MAX_SPANS, Place
 from streamtag.stats.ledger import Finding, Ledger, UnreadableSummaryError, contradictions, outcomes, read_summary
 
 
@@ -37,7 +37,7 @@ def test_ranges_that_touch_are_whole() -> None:
 
 
 def test_a_gap_is_named_with_its_range_and_the_summaries_around_it() -> None:
-    ledger, news = fed([make(0, 10), make(0, 7, partition=1), make(15, 20), make(7, 9, partition=1)])
+    ledger, news = fed([make(0, 10), make(0, 7, partition=1), make(15, 20), make(7, 9, partition=1), make(20, 25)])
     assert news == list(ledger.findings()) == [Finding("gap", "content", 0, 10, 15, Place(0, 0), Place(0, 2))]
     assert ledger.partitions["content", 0].coverage.missing() == 5
 
@@ -64,8 +64,10 @@ def test_a_long_overlap_is_one_and_told_once() -> None:
 
 
 def test_two_overlaps_are_two() -> None:
-    _, news = fed([make(0, 100), make(0, 10), make(50, 60), make(100, 110)])
-    assert spans(news) == [("overlap", 0, 10), ("overlap", 50, 60)]
+    _, news = fed([make(0, 100), make(0, 10), make(100, 110), make(10, 20), make(50, 60)])
+    assert spans(news) == [("overlap", 0, 10), ("overlap", 10, 20), ("overlap", 50, 60)]
+    _, news = fed([make(0, 10), make(15, 30), make(5, 15), make(15, 20)])
+    assert spans(news) == [("gap", 10, 15), ("overlap", 5, 10), ("overlap", 15, 20)]
 
 
 def test_what_a_group_committed_beyond_the_last_summary_is_a_gap() -> None:
@@ -133,10 +135,22 @@ def test_outcomes_are_all_that_a_record_can_become() -> None:
     assert outcomes(make(0, 10, tagged=1, clean=2, dead=3, skipped=4)) == 10
 
 
-def test_findings_beyond_the_limit_are_counted() -> None:
-    ledger, news = fed([make(at, at + 1, dead=1) for at in range(room.MAX_NAMED + 7)])
-    assert len(news) == ledger.counts()["imbalance"] == room.MAX_NAMED + 7
+@pytest.mark.parametrize("kind", ["imbalance", "overlap"])
+def test_findings_beyond_the_limit_are_counted(kind: str) -> None:
+    count = room.MAX_NAMED + 7
+    wrong = {
+        "imbalance": [make(at, at + 1, dead=1) for at in range(count)],
+        "overlap": [make(0, 1_000), *(make(at, at + 1) for at in range(0, 3 * count, 3))],
+    }
+    ledger, news = fed(wrong[kind])
+    assert len(news) == ledger.counts()[kind] == count
     assert len(list(ledger.findings())) == room.MAX_NAMED
+
+
+def test_gaps_beyond_what_is_kept_apart_are_counted() -> None:
+    ledger, news = fed([make(at, at + 1) for at in range(0, 2 * MAX_SPANS + 10, 2)])
+    assert len(news) == ledger.counts()["gap"] == MAX_SPANS + 4
+    assert ledger.partitions["content", 0].coverage.missing() == MAX_SPANS + 4
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------
