@@ -259,13 +259,13 @@ def watch(
     while count is None or seen < count:
         try:
             entries = store.follow_audit(after, wait_s=60)
+            for entry in entries[: None if count is None else count - seen]:
+                _print_entry(entry, _changes_of(store, entry), output)
+                # Only now: an entry whose documents could not be asked for comes again.
+                after, seen = entry.id, seen + 1
         except UnavailableError as error:
             warn(f"{error.message}; trying again")
             time.sleep(1)
-            continue
-        for entry in entries[: None if count is None else count - seen]:
-            after, seen = entry.id, seen + 1
-            _print_entry(entry, _changes_of(store, entry), output)
 
 
 def _changes_of(store: ControlStore, entry: AuditEntry) -> list[Change]:

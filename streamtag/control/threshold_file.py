@@ -46,13 +46,13 @@ def parse_threshold_file(text: str, name: str) -> ThresholdFile:
         raise RefusedError(f"{name} must hold a mapping with `labels`")
     found = [f"{key}: unknown; known are {', '.join(_KEYS)}" for key in raw if key not in _KEYS]
     found += _label_problems("labels", raw.get("labels"))
-    segments = raw.get("segments") or []
+    segments = [] if raw.get("segments") is None else raw["segments"]
     if isinstance(segments, list):
         for i, segment in enumerate(segments):
             found += _segment_problems(f"segments[{i}]", segment)
     else:
         found.append("segments: must be a list")
-    base = raw.get("base") or {}
+    base = {} if raw.get("base") is None else raw["base"]
     found += _base_problems(base)
     if found:
         raise RefusedError(f"{name} is not a threshold file", problems=found)

@@ -15,6 +15,8 @@ from streamtag.control.fleet import send
 from streamtag.control.group import GroupReader
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore
+from streamtag.control.threshold_file import ThresholdFile, parse_threshold_file
+from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError, UnavailableError
 
 pytest_plugins = ("command_line",)
@@ -144,6 +146,26 @@ def test_a_file_of_another_form_is_refused_with_every_problem(seeded: ControlSto
 
 
 @pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("segments: 0", "segments: must be a list"),
+        ("segments: {}", "segments: must be a list"),
+        ("base: []", "base: must be a mapping, e.g. {revision: 5}"),
+        ("base: ''", "base: must be a mapping, e.g. {revision: 5}"),
+    ],
+)
+def test_what_is_empty_but_of_another_form_is_refused_too(line: str, problem: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        parse_threshold_file(f"labels: {{spam: 0.5}}\n{line}\n", "t.yaml")
+    assert refused.value.problems == (problem,)
+
+
+def test_a_name_with_nothing_after_it_says_nothing() -> None:
+    found = parse_threshold_file("labels: {spam: 0.5}\nsegments:\nbase:\n", "t.yaml")
+    assert found == ThresholdFile(ThresholdSet({"spam": 0.5}))
+
+
+@pytest.mark.parametrize(
     ("content", "message"), [(b"a: [", "neither YAML nor JSON"), (b"\xff\xfe", "cannot be read"), (b"7", "mapping")]
 )
 def test_a_file_that_cannot_be_read_is_refused(
@@ -216,6 +238,30 @@ def test_watch_prints_changes_as_they_are_committed(seeded: ControlStore, run: R
     (line,) = lines
     assert (line["action"], line["author"], line["release"], line["before"]) == ("thresholds", "anna", "2", "1")
     assert line["changes"] == [{"segment": "", "label": "spam", "before": 0.5, "after": 0.6}]
+
+
+def test_watch_prints_every_change_though_redis_goes_away_meanwhile(
+    seeded: ControlStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = seeded.audit(1)
+    run("thresholds", "set", "spam=0.6", "-m", "up", "--wait", 0)
+    run("thresholds", "set", "spam=0.5", "-m", "down", "--wait", 0)
+    away = iter([False, False, True])
+
+    class Store(ControlStore):
+        def audit(self, _limit: int = 50) -> Any:
+            return first
+
+        def revision(self, wanted: Any) -> Any:
+            if next(away, False):
+                raise UnavailableError("Redis does not answer")
+            return super().revision(wanted)
+
+    monkeypatch.setattr(thresholds, "ControlStore", Store)
+    monkeypatch.setattr("streamtag.cli.thresholds.time.sleep", lambda _s: None)
+    text = run("thresholds", "watch", "--count", 2)
+    assert [line.split(": ")[-1] for line in text.splitlines() if line.startswith("20")] == ["up", "down"]
+    assert text.count("0.6 -> 0.5") == 1
 
 
 def test_promotion_takes_a_bundle_with_thresholds_that_fit(
