@@ -70,10 +70,11 @@ def train(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Train the bundle `moderation` from the Jigsaw comments, measure it and write it. Takes minutes."""
+    batch = settings().settings.model.batch  # refused before the minutes of training, not after
     moderation, reader = _training("moderation"), _training("data")
     comments = reader.read_jigsaw(data)
     path = moderation.train_moderation(comments, out, version=version, recipe=moderation.RECIPE, report=_report)
-    bundle = load_scorer(path, batch=settings().settings.model.batch).bundle
+    bundle = load_scorer(path, batch=batch).bundle
     if output is OutputFormat.JSON:
         evaluation = bundle.manifest.evaluation
         print_json({"ref": msgspec.to_builtins(bundle.ref), "path": str(path), "evaluation": evaluation})

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from streamtag.cli import context
 from streamtag.cli import model as model_module
 from streamtag.cli.model import app
-from streamtag.errors import BundleError, NotFoundError, StreamtagError
+from streamtag.errors import BundleError, NotFoundError, SettingsError, StreamtagError
 from streamtag.model.bundle import MODEL
 from streamtag.model.registry import find_bundle
 
@@ -83,6 +83,17 @@ def test_a_missing_extra_is_named_with_what_to_install(directory: Path, monkeypa
     with pytest.raises(StreamtagError, match="sklearn") as caught:
         run("evaluate", "--data", str(directory), "--bundle", str(find_bundle("moderation", [])))
     assert "streamtag[train]" in caught.value.hint
+
+
+def test_settings_that_are_wrong_are_refused_before_anything_is_trained(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setenv("STREAMTAG_MODEL__BATCH", "nonsense")
+    monkeypatch.setattr(model_module, "import_module", started.append)
+    with pytest.raises(SettingsError, match=r"model\.batch"):
+        run("train", "--data", str(directory), "--out", str(directory))
+    assert not started
 
 
 def test_train_and_evaluate_agree(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
