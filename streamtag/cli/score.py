@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -204,9 +205,9 @@ def _write(name: str, good: list[ScoredLine], refused: list[tuple[int, Rejected]
     tally.refused += len(refused)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> AbstractContextManager[BinaryIO]:
     if str(path) == "-":
-        return sys.stdin.buffer
+        return nullcontext(sys.stdin.buffer)  # not ours to close: it may be named again, and is at its end then
     try:
         return path.open("rb")
     except OSError as error:

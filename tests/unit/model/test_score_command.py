@@ -192,3 +192,8 @@ def test_lines_come_out_as_they_come_in() -> None:
         [b"two"],
         [b"three"],
     ]
+
+
+def test_stdin_may_be_named_twice_and_is_read_once() -> None:
+    run = Run("-", "-", stdin=as_lines(FRIENDLY))
+    assert (run.exit_code, [line["id"] for line in run.lines]) == (0, ["stdin:1"])
