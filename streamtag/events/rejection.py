@@ -21,6 +21,7 @@ class ErrorClass(StrEnum):
     MAPPING = "mapping"
     SCORER_ERROR = "scorer_error"
     INVALID_SCORE = "invalid_score"
+    INVALID_SUMMARY = "invalid_summary"
 
 
 class Rejected(Exception):  # noqa: N818 - it is an outcome of a record, not a failure of the program

@@ -161,13 +161,6 @@ class CellSums:
         }
 
 
-def add_up(cells: Iterable[Columns], offset: int) -> dict[Identity, CellSums]:
-    """Sums of the cells of one summary, by identity."""
-    found: dict[Identity, CellSums] = {}
-    add_to(found, cells, offset)
-    return found
-
-
 def add_to(sums: dict[Identity, CellSums], cells: Iterable[Columns], offset: int) -> None:
     """Adds the cells of the summary at ``offset`` to ``sums``."""
     for one in cells:

@@ -17,7 +17,7 @@ import msgspec
 from streamtag.errors import StreamtagError
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary
-from streamtag.stats.cells import Columns, columns
+from streamtag.stats.cells import Columns, InvalidCellError, columns
 from streamtag.stats.panes import OpenPane
 from streamtag.stats.watermark import Watermark
 from streamtag.stream.processor import Commit, Partition
@@ -110,8 +110,10 @@ class Shard:
         """Folds the summary at ``offset``; returns what has to be published now: final panes and addenda.
 
         Raises:
-            InvalidCellError: its counts contradict each other; nothing was folded.
+            InvalidCellError: its counts contradict each other, or it has no panes' width; nothing was folded.
         """
+        if summary.pane_ms < 1:
+            raise InvalidCellError(f"its panes are {summary.pane_ms} ms wide")
         by_start: dict[int, list[Columns]] = {}
         for cell in summary.panes:
             by_start.setdefault(cell.start_ms, []).append(columns(cell))
