@@ -90,14 +90,14 @@ def replay(
     name = NAME + replay_id
     with DeadLetterReader(settings, group=name) as reader:
         writer = None
+        # A command that is refused must leave a running replay of this id alone: making the writer takes over from it.
+        _agreed(request.spec, _progress(reader), replay_id, reader.topic)
         if not request.dry_run:
             writer = TransactionWriter(client_options(settings, name), reader.consumer.consumer_group_metadata())
         try:
             # Only now that an earlier run's transaction is settled are its positions final.
             progress = _progress(reader)
-            spec = _agreed(request.spec, progress, replay_id)
-            if spec.to == reader.topic:
-                raise RefusedError(f"--to {spec.to} is the dead-letter topic itself")
+            spec = _agreed(request.spec, progress, replay_id, reader.topic)
             run = _Run(reader, writer, request=request, spec=spec, replay_id=replay_id, clock=clock, sleep=sleep)
             limited = run.to_the_end(progress, on_progress)
         finally:
@@ -116,8 +116,10 @@ def _progress(reader: DeadLetterReader) -> dict[int, TopicPartition]:
     return {position.partition: position for position in found if position.offset >= 0}
 
 
-def _agreed(spec: ReplaySpec | None, progress: Mapping[int, TopicPartition], replay_id: str) -> ReplaySpec:
-    """The spec to go by: the one given and the one kept with the progress must be the same."""
+def _agreed(
+    spec: ReplaySpec | None, progress: Mapping[int, TopicPartition], replay_id: str, dead_letters: str
+) -> ReplaySpec:
+    """The spec to go by: the one given and the one kept with the progress must be the same, and lead elsewhere."""
     kept = next((found for p in progress.values() if (found := ReplaySpec.decode(p.metadata or ""))), None)
     if spec is None:
         if kept is None:
@@ -131,6 +133,8 @@ def _agreed(spec: ReplaySpec | None, progress: Mapping[int, TopicPartition], rep
             f"replay {replay_id} was started with other filters or another target: {kept.encode()}",
             hint=f"Go on with `streamtag dlq replay --resume {replay_id}`, or choose another --id.",
         )
+    if spec.to == dead_letters:
+        raise RefusedError(f"--to {spec.to} is the dead-letter topic itself")
     return spec
 
 
