@@ -217,7 +217,10 @@ def units(plan: ExperimentPlan, phases: Sequence[PhaseCounts]) -> int:
 
 
 def units_needed(plan: ExperimentPlan, label: str, phases: Sequence[PhaseCounts]) -> int | None:
-    """Units still needed until the label is shown to be equal, should all phases go on as they were; None: never."""
+    """Units still needed until the label is shown to be equal, should all phases go on as they were; None: never.
+
+    A rough figure while there are few: what moved by chance is taken for a change that stays.
+    """
     bound, seen = _bound(plan.alpha), units(plan, phases)
 
     def enough(times: float) -> bool:
