@@ -17,6 +17,7 @@ from streamtag.errors import UnavailableError
 from streamtag.settings import Settings
 
 __all__ = [
+    "ExperimentFigures",
     "Fleet",
     "Heartbeat",
     "HeartbeatSender",
@@ -31,6 +32,26 @@ log = logging.getLogger(__name__)
 
 # A heartbeat this many intervals old says nothing about now.
 STALE_INTERVALS = 5
+
+
+class ExperimentFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the candidate of one experiment fares on one worker; counts grow from when the worker started.
+
+    Every event that should have been scored by the candidate is in exactly one of the first four counts.
+    """
+
+    scored: int = 0
+    """Events it scored well."""
+    shed: int = 0
+    """Events it had no time left for."""
+    failures: int = 0
+    """Events lost to a candidate that raised, crashed, hung, or could not be loaded."""
+    invalid: int = 0
+    """Events it gave a score outside 0 … 1, or none that is a number."""
+    dead: int = 0
+    """Dead letters among the events that it was to decide (split)."""
+    p99_ms: float | None = None
+    """Time it took for a batch, 99th percentile of the last minute; None where it scored none."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +85,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None = None
     ready: bool = False
     reasons: tuple[str, ...] = ()
+    experiments: dict[str, ExperimentFigures] = {}
+    """Of the experiments it takes part in, by id (`streamtag.control.documents.ExperimentId`)."""
 
 
 @dataclass(frozen=True)
