@@ -120,19 +120,24 @@ class Hashing:
         self._id_of[buckets] = np.arange(len(buckets))
         self._bytes = byte_table(contract.normalisation)
         self._id_mask = np.int32((1 << self._id_bits) - 1)
+        # Keys of so many texts fit into 16 bits, which numpy sorts by radix.
+        self._key = np.dtype(np.uint16 if self._id_bits <= 16 else np.int32)
+        self._neighbours = 1 << (16 - self._id_bits) if self._id_bits <= 16 else 1 << (31 - self._id_bits)
         self._idf_squared = np.square(scorer.bundle.idf.astype(np.int64))
         log_tf = np.concatenate([[0.0], 1 + np.log(np.arange(1, MAX_COUNT + 1))])
         self._log_tf = log_tf.astype(np.float32)
         self._log_tf_squared = np.rint(np.square(log_tf) * _UNIT).astype(np.int64)
 
-    def join(self, encoded: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """The bytes of some texts, and the number of the text (shifted to where it stands in a key) of each."""
+    def join(self, encoded: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[Any], list[int]]:
+        """The bytes of some texts, what each adds to a key for its text, and where each group of texts begins."""
         text = b" " + b" ".join(encoded) + b" "
-        numbers = np.repeat(np.arange(len(encoded), dtype=np.int32), [len(one) + 1 for one in encoded])
+        lengths = [len(one) + 1 for one in encoded]
+        numbers = np.repeat((np.arange(len(encoded)) % self._neighbours) << self._id_bits, lengths).astype(self._key)
         padded = (text + bytes(max(SIZES) - 1)).translate(self._bytes)
-        return np.frombuffer(padded, dtype=np.uint8), numbers << self._id_bits
+        starts = [0, *itertools.accumulate(lengths)]
+        return np.frombuffer(padded, dtype=np.uint8), numbers, [*starts[: -1 : self._neighbours], starts[-1]]
 
-    def sorted_keys(self, joined: NDArray[np.uint8], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    def sorted_keys(self, joined: NDArray[np.uint8], numbers: NDArray[Any], groups: list[int]) -> NDArray[np.int32]:
         """A key of text and bucket for each n-gram that the model knows, ascending."""
         data = joined.astype(np.uint32)
         n = len(numbers)
@@ -146,11 +151,20 @@ class Hashing:
         rolled ^= rolled >> np.uint32(MIX_SHIFT)
         rolled *= np.uint32(MIX_2)
         rolled >>= self._shift
-        keys: NDArray[np.int32] = np.bitwise_or(self._id_of.take(rolled.view(np.int32), mode="clip"), numbers)
-        keys = keys.reshape(-1)
-        known = keys.take(np.flatnonzero(keys >= 0))
-        known.sort()
-        return known
+        ids: NDArray[Any] = self._id_of.take(rolled.view(np.int32), mode="clip")
+        sorted_groups = []
+        for start, end in itertools.pairwise(groups):
+            these = ids[:, start:end]
+            known = np.flatnonzero(these.reshape(-1) >= 0)
+            keys = np.bitwise_or(these.astype(self._key, copy=False), numbers[start:end]).reshape(-1).take(known)
+            keys.sort(kind="stable" if self._key.itemsize == 2 else None)
+            sorted_groups.append(keys)
+        found = np.concatenate(sorted_groups).astype(np.int32, copy=False)
+        found |= np.repeat(
+            np.arange(len(sorted_groups), dtype=np.int32) * np.int32(self._neighbours << self._id_bits),
+            [len(keys) for keys in sorted_groups],
+        )
+        return found
 
     def weights(self, keys: NDArray[np.int32], encoded: Sequence[bytes]) -> NDArray[np.float32]:
         """Of each distinct n-gram of each text."""

@@ -100,6 +100,20 @@ def test_a_text_has_the_same_bits_in_any_batch(batch: list[str], random: object)
             assert (other.weights[..., width:] == 0).all()
 
 
+@pytest.mark.parametrize("bits", [8, 13, 15, 16, 17, 18])
+def test_a_text_has_the_same_bits_wherever_its_sort_keys_are_cut(bits: int) -> None:
+    """Up to 2**16 ids, texts are sorted in groups whose keys fit into 16 bits; beyond, all at once."""
+    known = np.arange(1 << bits, dtype=np.uint32)
+    made = Featuriser(NgramContract(bits=bits), known, (known % 4_000 + 1).astype(np.uint16))
+    batch = [made.encode(f"{i} good mornings, {'x' * (i % 7)}!" if i % 5 else "") for i in range(300)]
+    together = made.counts(batch)
+    for i, text in enumerate(batch):
+        alone, mine = made.counts([text]), slice(*together.row_at[i : i + 2])
+        assert (together.ids[mine] == alone.ids).all()
+        assert (together.weights[mine].view(np.uint32) == alone.weights.view(np.uint32)).all()
+        assert (np.diff(alone.ids) > 0).all()
+
+
 @pytest.mark.parametrize(
     ("gram", "bits", "bucket"),
     [(b" a", 18, 21_196), (b"ab", 18, 79_192), (b"tag", 18, 47_503), (b"strea", 18, 254_876), ("é ".encode(), 10, 187)],
