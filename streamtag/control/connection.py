@@ -49,6 +49,10 @@ class Keys:
         """The change of experiments of this number."""
         return f"{self.prefix}experiment-change:{number}"
 
+    def verdict(self, number: int) -> str:
+        """The verdict on the experiment of this number."""
+        return f"{self.prefix}verdict:{number}"
+
     def heartbeat(self, worker: str) -> str:
         """The last heartbeat of one worker."""
         return f"{self.prefix}heartbeat:{worker}"

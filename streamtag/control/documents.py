@@ -1,4 +1,4 @@
-"""The immutable documents of the control plane: threshold revisions, releases, experiments and their changes.
+"""The immutable documents of the control plane: threshold revisions, releases, experiments, changes and verdicts.
 
 A document is encoded once, by whoever makes it, and from then on is an opaque JSON string: its identity is its number
 and the SHA-256 of exactly those bytes. Redis' own ``cjson`` never touches it (it cuts floats to 14 digits and turns
@@ -17,6 +17,7 @@ import msgspec
 from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import Override, ThresholdSet
+from streamtag.domain.verdict import Peaks, PhaseCounts, State
 from streamtag.errors import RefusedError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ExperimentChange",
     "ExperimentDocument",
     "ExperimentId",
+    "HexPeaks",
     "Phase",
     "ReleaseDocument",
     "ReleaseId",
@@ -35,10 +37,13 @@ __all__ = [
     "Stored",
     "ThresholdRevision",
     "Unit",
+    "VerdictDocument",
+    "VerdictId",
     "decode_change",
     "decode_experiment",
     "decode_release",
     "decode_revision",
+    "decode_verdict",
     "reference",
     "seal",
     "sha256_of",
@@ -47,6 +52,8 @@ __all__ = [
 Number = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Position = Annotated[int, msgspec.Meta(ge=0)]
+Hex = Annotated[str, msgspec.Meta(pattern=r"^(0x[01]\.[0-9a-f]{13}p[+-][0-9]+|0x0\.0p\+0|inf)$")]
 Unit = Literal["event", "author", "channel", "tenant", "key"]
 
 
@@ -186,37 +193,106 @@ class ChangeId(msgspec.Struct, frozen=True):
     sha256: Sha256
 
 
+class VerdictId(msgspec.Struct, frozen=True):
+    """What an experiment came to, and the hash of the document that says why."""
+
+    state: State
+    sha256: Sha256
+
+
 class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True):
     """One step in the life of one experiment, and what ran beside it: the latest one says all that runs.
 
     Attributes:
         number: of the change, over all experiments.
         parent: the change before it.
-        action: what was done.
+        action: what was done. The last three end the experiment: a person stopped it, the rollout took the candidate
+            back, or the evidence is enough.
         run: the experiment it was done to, as it is since.
         others: experiments that ran beside it.
         author, reason, at: who did it, why and when.
         change: random id, as in `ReleaseDocument`.
+        verdict: that ended it; None in every other change.
     """
 
     number: Number
     parent: ChangeId | None
-    action: Literal["start", "phase", "stop"]
+    action: Literal["start", "phase", "stop", "return", "verdict"]
     run: Run
     others: tuple[Run, ...]
     author: str
     reason: str
     at: Time
     change: str
+    verdict: VerdictId | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the experiment is over with it."""
+        return self.action in ("stop", "return", "verdict")
 
     @property
     def running(self) -> tuple[Run, ...]:
         """What runs since, the oldest first."""
-        runs = self.others if self.action == "stop" else (*self.others, self.run)
+        runs = self.others if self.ends else (*self.others, self.run)
         return tuple(sorted(runs, key=lambda run: run.experiment.number))
 
 
-D = TypeVar("D", ThresholdRevision, ReleaseDocument, ExperimentDocument, ExperimentChange)
+class HexPeaks(msgspec.Struct, frozen=True):
+    """`streamtag.domain.verdict.Peaks` with every bit, as ``float.hex`` writes them."""
+
+    worse: dict[str, Hex]
+    assignment: Hex
+
+    @staticmethod
+    def of(peaks: Peaks) -> "HexPeaks":
+        """The wire form of ``peaks``."""
+        return HexPeaks({label: peak.hex() for label, peak in peaks.worse.items()}, peaks.assignment.hex())
+
+    def to_peaks(self) -> Peaks:
+        """What a look starts from."""
+        return Peaks({label: float.fromhex(peak) for label, peak in self.worse.items()}, float.fromhex(self.assignment))
+
+
+class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment came to, with its evidence and where that was read: anybody can compute it again.
+
+    It says nothing but what follows from the experiment and the panes: who computes it twice gets the same bytes. Who
+    stored it when stands in its `ExperimentChange`.
+
+    Attributes:
+        number, experiment_sha256: of the experiment, whose document holds all that a verdict depends on besides counts.
+        state: a final one.
+        reasons: one line each, for people.
+        panes_from, panes_to: half-open range of offsets of the panes topic that was folded.
+        shards: largest ``n`` folded of each partition of the stats topic, that is, its summaries before this offset;
+            in order of partition.
+        units: that counted.
+        phases: cumulative integer counts, in order of phase.
+        conflicts: units that came in both arms of one phase.
+        shed: events that should have taken part and did not.
+        peaks: largest evidence seen.
+        hours: from the start to ``decided_at``.
+        decided_at: end of the newest pane folded.
+    """
+
+    number: Number
+    experiment_sha256: Sha256
+    state: State
+    reasons: tuple[str, ...]
+    panes_from: Position
+    panes_to: Position
+    shards: dict[int, Position]
+    units: int
+    phases: tuple[PhaseCounts, ...]
+    conflicts: int
+    shed: int
+    peaks: HexPeaks
+    hours: float
+    decided_at: Time
+
+
+D = TypeVar("D", ThresholdRevision, ReleaseDocument, ExperimentDocument, ExperimentChange, VerdictDocument)
 
 
 @dataclass(frozen=True)
@@ -232,6 +308,7 @@ _REVISION = msgspec.json.Decoder(ThresholdRevision)
 _RELEASE = msgspec.json.Decoder(ReleaseDocument)
 _EXPERIMENT = msgspec.json.Decoder(ExperimentDocument)
 _CHANGE = msgspec.json.Decoder(ExperimentChange)
+_VERDICT = msgspec.json.Decoder(VerdictDocument)
 
 
 def sha256_of(raw: bytes) -> str:
@@ -267,6 +344,15 @@ def decode_experiment(raw: bytes, expected: ExperimentId) -> Stored[ExperimentDo
 def decode_change(raw: bytes, expected: ChangeId) -> Stored[ExperimentChange]:
     """Reads a change of experiments and proves that it is the expected one; raises as `decode_revision`."""
     return _decode("experiment change", expected.number, raw, expected.sha256, _CHANGE)
+
+
+def decode_verdict(raw: bytes, experiment: ExperimentId, expected: VerdictId) -> Stored[VerdictDocument]:
+    """Reads the verdict on an experiment and proves that it is the expected one; raises as `decode_revision`."""
+    number = experiment.number
+    stored = _decode("verdict on experiment", number, raw, expected.sha256, _VERDICT)
+    if stored.document.experiment_sha256 != experiment.sha256 or stored.document.state is not expected.state:
+        raise RefusedError(f"verdict on experiment {number} is of another experiment, or says another state")
+    return stored
 
 
 def reference(release: Stored[ReleaseDocument]) -> ReleaseRef:

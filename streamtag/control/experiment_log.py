@@ -21,8 +21,10 @@ from streamtag.control.documents import (
     Run,
     Stored,
     ThresholdRevision,
+    VerdictDocument,
     decode_change,
     decode_experiment,
+    decode_verdict,
 )
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError
@@ -40,7 +42,7 @@ class Experiment:
         id: number and hash.
         document: what it compares and how it is judged.
         phases: the last one is the present.
-        ended: the change that stopped it; None while it runs.
+        ended: the change that ended it; None while it runs.
     """
 
     id: ExperimentId
@@ -78,6 +80,7 @@ class Step:
     experiment: Stored[ExperimentDocument] | None = None
     release: Stored[ReleaseDocument] | None = None
     revision: Stored[ThresholdRevision] | None = None
+    verdict: Stored[VerdictDocument] | None = None
 
 
 class ExperimentLog:
@@ -139,7 +142,7 @@ class ExperimentLog:
             change = stored.document
             if change.run.experiment not in seen:
                 seen.add(change.run.experiment)
-                yield self._experiment(change.run, change if change.action == "stop" else None)
+                yield self._experiment(change.run, change if change.ends else None)
 
     def find(self, number: int) -> Experiment:
         """The experiment of this number."""
@@ -147,6 +150,13 @@ class ExperimentLog:
             if experiment.id.number == number:
                 return experiment
         raise NotFoundError(f"there is no experiment {number}", hint="`streamtag experiment list` names them.")
+
+    def verdict(self, experiment: Experiment) -> Stored[VerdictDocument] | None:
+        """What ended ``experiment``; None where it runs, or something else did."""
+        if experiment.ended is None or experiment.ended.verdict is None:
+            return None
+        raw = self._get(self.store.keys.verdict(experiment.id.number), f"verdict on experiment {experiment.id.number}")
+        return decode_verdict(raw, experiment.id, experiment.ended.verdict)
 
     def commit(
         self, step: Step, *, expected: bytes, champion: bytes = b"", audit: Mapping[str, str]
@@ -171,7 +181,8 @@ class ExperimentLog:
             (keys.experiment_change, change.document.number, change.raw),
             (keys.experiment, *_numbered(step.experiment)),
             (keys.release, *_numbered(step.release)),
-            (keys.revision, *((step.revision.document.revision, step.revision.raw) if step.revision else (0, b""))),
+            (keys.revision, *_numbered(step.revision)),
+            (keys.verdict, *_numbered(step.verdict)),
         ):
             places.append(place(number))
             arguments += [number, raw]
@@ -198,5 +209,11 @@ class ExperimentLog:
         return bytes(raw)
 
 
-def _numbered(stored: Stored[ExperimentDocument] | Stored[ReleaseDocument] | None) -> tuple[int, bytes]:
+def _numbered(
+    stored: Stored[ExperimentDocument]
+    | Stored[ReleaseDocument]
+    | Stored[ThresholdRevision]
+    | Stored[VerdictDocument]
+    | None,
+) -> tuple[int, bytes]:
     return (stored.document.number, stored.raw) if stored else (0, b"")

@@ -1,4 +1,4 @@
-"""Starting experiments, changing their share, and stopping them; by compare-and-set, with author and reason.
+"""Starting experiments, changing their share, and ending them; by compare-and-set, with author and reason.
 
 An experiment compares the champion, as its control, with one candidate. Both stay what they are: a change of the
 champion ends what its evidence can say, and `champion_warnings` is what whoever makes one is told first.
@@ -21,6 +21,8 @@ from streamtag.control.documents import (
     ReleaseId,
     Run,
     Stored,
+    VerdictDocument,
+    VerdictId,
     seal,
 )
 from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
@@ -31,6 +33,8 @@ from streamtag.domain.thresholds import problems
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["ExperimentChanges", "champion_warnings", "describe_change"]
+
+_TRIES = 10  # to store a verdict beside others' changes, each of which makes one in vain
 
 
 @dataclass(frozen=True)
@@ -118,15 +122,43 @@ class ExperimentChanges:
         self._commit(step, ground, changed, champion=(heads, base))
         return changed
 
-    def stop(self, number: int, who: Who) -> Experiment:
-        """Ends an experiment. It is never taken up again; its counts and its history stay."""
+    def stop(self, number: int, who: Who, *, action: Literal["stop", "return"] = "stop") -> Experiment:
+        """Ends an experiment. It is never taken up again; its counts and its history stay.
+
+        Args:
+            number: of the experiment.
+            who: ends it, and why.
+            action: ``return`` where no person does, but the policy of its rollout.
+        """
         ground = self._ground()
         experiment = self._running(number, ground)
         _refuse(who.problems(), f"experiment {number} cannot be stopped")
-        step = Step(_change(ground, "stop", experiment.run, who, self._now()))
-        ended = Experiment(experiment.id, experiment.document, experiment.phases, step.change.document)
-        self._commit(step, ground, ended)
-        return ended
+        return self._end(ground, experiment, Step(_change(ground, action, experiment.run, who, self._now())))
+
+    def conclude(self, number: int, verdict: VerdictDocument, who: Who) -> Experiment:
+        """Stores the verdict on an experiment, which ends it. The same verdict can be stored again and again.
+
+        Whatever else changed meanwhile does not count: neither another experiment nor the champion makes evidence that
+        was enough any less. An experiment that has ended otherwise is a conflict.
+        """
+        stored = seal(verdict)
+        wanted = VerdictId(verdict.state, stored.sha256)
+        for attempt in range(1, _TRIES + 1):
+            ground = self._ground()
+            if number not in (run.experiment.number for run in ground.running):
+                ended = self._log.find(number)
+                if ended.ended is not None and ended.ended.verdict == wanted:
+                    return ended
+            experiment = self._running(number, ground)
+            found = [*who.problems(), *_verdict_problems(verdict, experiment)]
+            _refuse(found, f"experiment {number} cannot be concluded")
+            change = _change(ground, "verdict", experiment.run, who, self._now(), wanted)
+            try:
+                return self._end(ground, experiment, Step(change, verdict=stored))
+            except ConflictError:
+                if attempt == _TRIES:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def release(self, number: int) -> Current:
         """A release of the champion's history, or the candidate of an earlier experiment."""
@@ -156,6 +188,11 @@ class ExperimentChanges:
             f"{describe_change(ended)}; nothing was written",
             hint="An experiment is never taken up again: start a new one.",
         )
+
+    def _end(self, ground: _Ground, experiment: Experiment, step: Step) -> Experiment:
+        ended = Experiment(experiment.id, experiment.document, experiment.phases, step.change.document)
+        self._commit(step, ground, ended)
+        return ended
 
     def _commit(
         self, step: Step, ground: _Ground, experiment: Experiment, champion: tuple[Heads, Current] | None = None
@@ -188,6 +225,8 @@ def describe_change(change: ExperimentChange) -> str:
         "start": f"started experiment {number}",
         "phase": f"set the share of experiment {number} to {change.run.phases[-1].share:g}",
         "stop": f"stopped experiment {number}",
+        "return": f"took the candidate of experiment {number} back",
+        "verdict": f"concluded experiment {number}" + (f" with {change.verdict.state}" if change.verdict else ""),
     }[change.action]
     return f'{change.author} {done} at {change.at:%Y-%m-%d %H:%M:%S} UTC, "{change.reason}"'
 
@@ -232,8 +271,22 @@ def _compose(candidate: NewCandidate, base: Current, heads: Heads, who: Who, exp
     return compose(proposal, base, heads, at)
 
 
+def _verdict_problems(verdict: VerdictDocument, experiment: Experiment) -> list[str]:
+    found = []
+    if ExperimentId(verdict.number, verdict.experiment_sha256) != experiment.id:
+        found.append(f"verdict: it is of experiment {verdict.number} with sha256 {verdict.experiment_sha256[:12]}…")
+    if not verdict.state.final:
+        found.append(f"state: {verdict.state} is no verdict; the experiment goes on")
+    return found
+
+
 def _change(
-    ground: _Ground, action: Literal["start", "phase", "stop"], run: Run, who: Who, at: datetime
+    ground: _Ground,
+    action: Literal["start", "phase", "stop", "return", "verdict"],
+    run: Run,
+    who: Who,
+    at: datetime,
+    verdict: VerdictId | None = None,
 ) -> Stored[ExperimentChange]:
     heads = ground.heads
     return seal(
@@ -247,6 +300,7 @@ def _change(
             reason=who.reason,
             at=at,
             change=os.urandom(8).hex(),
+            verdict=verdict,
         )
     )
 
@@ -265,6 +319,7 @@ def _audit_fields(change: ExperimentChange, experiment: Experiment) -> dict[str,
         "candidate": str(document.candidate.number),
         "share": f"{experiment.share:g}",
         "change": str(change.number),
+        **({"state": change.verdict.state.value, "verdict": change.verdict.sha256} if change.verdict else {}),
     }
 
 

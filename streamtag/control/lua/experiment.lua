@@ -1,12 +1,13 @@
 -- Changes which experiments run, all or nothing: compare-and-set, documents, alias, audit, publish.
 --
 -- KEYS  1 experiments  2 champion  3 heads  4 change document  5 experiment document  6 release document
---       7 revision document  8 audit stream
+--       7 revision document  8 verdict document  9 audit stream
 -- ARGV  1 expected experiments ("" = none ever)  2 new experiments  3 expected champion ("" = whichever)  4 channel
 --       5 change number  6 change document
 --       then, each with "" as the document where none is new:
 --       7 experiment number  8 document  9 release number  10 document  11 revision number  12 document
---       13… audit entry: field, value, …
+--       13 experiment number of the verdict  14 document
+--       15… audit entry: field, value, …
 --
 -- Returns {"committed"}, {"conflict", "experiments" or "champion"}, or {"taken", what}.
 
@@ -21,14 +22,15 @@ if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
   return {'conflict', 'champion'}
 end
 
--- Documents are immutable and numbers are never reused.
-local kinds = {'experiment-change', 'experiment', 'release', 'revision'}
+-- Documents are immutable and numbers are never reused. A verdict has the number of its experiment, and they end in
+-- any order: it counts nothing up.
+local kinds = {'experiment-change', 'experiment', 'release', 'revision', 'verdict'}
 local new = {}
 for i, kind in ipairs(kinds) do
   local document = {kind = kind, key = KEYS[3 + i], number = ARGV[3 + 2 * i], raw = ARGV[4 + 2 * i]}
   if document.raw ~= '' then
-    if redis.call('EXISTS', document.key) == 1
-        or tonumber(document.number) <= (tonumber(redis.call('HGET', KEYS[3], kind) or '0') or 0) then
+    local highest = kind ~= 'verdict' and tonumber(redis.call('HGET', KEYS[3], kind) or '0') or 0
+    if redis.call('EXISTS', document.key) == 1 or tonumber(document.number) <= highest then
       return {'taken', kind .. ' ' .. document.number}
     end
     table.insert(new, document)
@@ -36,10 +38,12 @@ for i, kind in ipairs(kinds) do
 end
 
 -- The audit entry comes first: were the stream damaged, the script would fail before anything else is written.
-redis.call('XADD', KEYS[8], '*', unpack(ARGV, 13))
+redis.call('XADD', KEYS[9], '*', unpack(ARGV, 15))
 for _, document in ipairs(new) do
   redis.call('SET', document.key, document.raw)
-  redis.call('HSET', KEYS[3], document.kind, document.number)
+  if document.kind ~= 'verdict' then
+    redis.call('HSET', KEYS[3], document.kind, document.number)
+  end
 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[4], ARGV[2])

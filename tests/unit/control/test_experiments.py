@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import ExperimentDocument, Phase
+from streamtag.control.documents import ExperimentDocument, HexPeaks, Phase, VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
@@ -23,6 +23,7 @@ from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Tolerance
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.verdict import Peaks, PhaseCounts, State
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 NEXT = BundleRef("demo", "2", "b" * 64)
@@ -171,6 +172,153 @@ def test_a_stopped_experiment_stays_readable_and_is_not_taken_up_again(
     for again in steps:
         with pytest.raises(ConflictError, match=r'boris stopped experiment 1 at 2026-11-23 .* UTC, "second try"'):
             again()
+
+
+def verdict_on(experiment: Experiment, state: State = State.FAIL, **fields: Any) -> VerdictDocument:
+    """A verdict that could have been reached."""
+    known = {
+        "number": experiment.id.number,
+        "experiment_sha256": experiment.id.sha256,
+        "state": state,
+        "reasons": ("spam: worse by more than its tolerance",),
+        "panes_from": 3,
+        "panes_to": 10,
+        "shards": {0: 70, 1: 90},
+        "units": 1000,
+        "phases": (PhaseCounts(1.0, 1000, 1000, {"spam": (30, 0, 4), "insult": (1, 0, 7)}),),
+        "conflicts": 0,
+        "shed": 2,
+        "peaks": HexPeaks.of(Peaks({"spam": 0.1 + 0.2, "insult": 0.0}, 1e-300)),
+        "hours": 1 / 3,
+        "decided_at": datetime(2026, 11, 23, 4, 20, tzinfo=UTC),
+    }
+    return VerdictDocument(**{**known, **fields})
+
+
+def test_a_verdict_ends_its_experiment_and_is_read_back_to_the_last_bit(
+    store: ControlStore, log: ExperimentLog, changes: ExperimentChanges
+) -> None:
+    verdict = verdict_on(changes.start(SHADOW, STRICTER, ANNA))
+    ended = changes.conclude(1, verdict, BORIS)
+    assert ended.ended is not None
+    assert (ended.ended.action, ended.ended.author) == ("verdict", "boris")
+    assert (log.running(), log.find(1)) == ([], ended)
+    stored = log.verdict(ended)
+    assert stored is not None
+    assert stored.document == verdict
+    assert stored.document.peaks.to_peaks() == Peaks({"spam": 0.1 + 0.2, "insult": 0.0}, 1e-300)
+    assert ended.ended.verdict is not None
+    assert (ended.ended.verdict.state, ended.ended.verdict.sha256) == (State.FAIL, stored.sha256)
+    steps: list[Callable[[], object]] = [lambda: changes.set_share(1, 0.2, ANNA), lambda: changes.stop(1, ANNA)]
+    for again in steps:
+        with pytest.raises(ConflictError, match="boris concluded experiment 1 with FAIL"):
+            again()
+    (entry,) = store.audit(1)
+    expected = {"action": "experiment-verdict", "author": "boris", "state": "FAIL", "verdict": stored.sha256}
+    assert entry.fields.items() >= expected.items()
+
+
+def test_the_verdict_document_is_what_others_read(store: ControlStore, changes: ExperimentChanges) -> None:
+    """The wire form: other programs and later versions read it, so its names stay."""
+    changes.conclude(1, verdict_on(changes.start(SHADOW, STRICTER, ANNA)), ANNA)
+    raw = store.client.get(store.keys.verdict(1))
+    assert isinstance(raw, bytes)
+    found = json.loads(raw)
+    assert set(found) == {
+        *("number", "experiment_sha256", "state", "reasons", "panes_from", "panes_to", "shards", "units", "phases"),
+        *("conflicts", "shed", "peaks", "hours", "decided_at"),
+    }
+    assert (found["state"], found["shards"]) == ("FAIL", {"0": 70, "1": 90})
+    assert found["phases"] == [
+        {
+            "share": 1.0,
+            "control_units": 1000,
+            "candidate_units": 1000,
+            "labels": {"spam": [30, 0, 4], "insult": [1, 0, 7]},
+        }
+    ]
+    assert found["peaks"]["worse"] == {"spam": "0x1.3333333333334p-2", "insult": "0x0.0p+0"}
+
+
+def test_a_verdict_can_be_stored_again_and_changes_nothing(
+    log: ExperimentLog, store: ControlStore, changes: ExperimentChanges
+) -> None:
+    verdict = verdict_on(changes.start(SHADOW, STRICTER, ANNA))
+    first = changes.conclude(1, verdict, ANNA)
+    changes.start(SHADOW, STRICTER, ANNA)
+    before = snapshot(store)
+    assert changes.conclude(1, verdict, BORIS) == first
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize("end", ["stop", "return", "verdict"])
+def test_an_experiment_that_has_ended_otherwise_gets_no_verdict(
+    log: ExperimentLog, changes: ExperimentChanges, end: str
+) -> None:
+    started = changes.start(SHADOW, STRICTER, ANNA)
+    if end == "verdict":
+        changes.conclude(1, verdict_on(started, units=999), BORIS)
+    else:
+        changes.stop(1, BORIS, action=end)  # type: ignore[arg-type]
+    with pytest.raises(ConflictError, match=r"boris .*experiment 1"):
+        changes.conclude(1, verdict_on(started), ANNA)
+    assert log.find(1).ended == log.latest().document  # type: ignore[union-attr]
+
+
+def test_a_verdict_stands_whatever_changes_beside_it(
+    log: ExperimentLog, changes: ExperimentChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion, the share, another experiment: evidence that was enough is no less for it."""
+    started = changes.start(judging("spam"), STRICTER, ANNA)
+    commit, other = log.commit, changes_of(ExperimentLog(log.store))
+    beside: list[Callable[[], object]] = [
+        lambda: other.start(judging("insult"), STRICTER, BORIS),
+        lambda: other.set_share(1, 0.7, BORIS),
+        lambda: new_changes(log.store).set_thresholds({"insult": 0.7}, BORIS),
+    ]
+
+    def boris_first(*arguments: Any, **options: Any) -> Any:
+        if beside:
+            beside.pop(0)()
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(log, "commit", boris_first)
+    changes.conclude(1, verdict_on(started), ANNA)
+    assert beside == []
+    assert [experiment.id.number for experiment in log.running()] == [2]
+    assert log.verdict(log.find(1)) is not None
+
+
+def test_a_verdict_that_is_none_or_of_another_experiment_is_refused(
+    log: ExperimentLog, store: ControlStore, changes: ExperimentChanges
+) -> None:
+    started = changes.start(SHADOW, STRICTER, ANNA)
+    before = snapshot(store)
+    wrong = verdict_on(started, State.COLLECTING, experiment_sha256="f" * 64)
+    with pytest.raises(RefusedError) as refused:
+        changes.conclude(1, wrong, ANNA)
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == ["verdict", "state"]
+    with pytest.raises(NotFoundError, match="no experiment 2"):
+        changes.conclude(2, verdict_on(started, number=2), ANNA)
+    assert snapshot(store) == before
+
+
+def test_a_verdict_that_is_not_what_was_stored_is_refused(
+    log: ExperimentLog, store: ControlStore, changes: ExperimentChanges
+) -> None:
+    started = changes.start(SHADOW, STRICTER, ANNA)
+    ended = changes.conclude(1, verdict_on(started), ANNA)
+    store.client.set(store.keys.verdict(1), msgspec.json.encode(verdict_on(started, State.PASS)))
+    with pytest.raises(RefusedError, match="verdict on experiment 1 is not what was published"):
+        log.verdict(ended)
+    store.client.delete(store.keys.verdict(1))
+    with pytest.raises(NotFoundError, match="verdict on experiment 1 is missing"):
+        log.verdict(ended)
+
+
+def test_what_runs_or_was_stopped_has_no_verdict(log: ExperimentLog, changes: ExperimentChanges) -> None:
+    assert log.verdict(changes.start(SHADOW, STRICTER, ANNA)) is None
+    assert log.verdict(changes.stop(1, ANNA)) is None
 
 
 def test_shadows_on_disjoint_labels_run_side_by_side(log: ExperimentLog, changes: ExperimentChanges) -> None:
