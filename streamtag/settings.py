@@ -68,12 +68,13 @@ class KafkaSettings(Section):
 
 
 class TopicsSettings(Section):
-    """The topics the tagger reads and writes."""
+    """The topics that are read and written."""
 
     input: list[Name] = Field(["content"], min_length=1, description="Topics with content events")
     tags: Name = Field("tags", description="Topic of tag events")
     stats: Name = Field("stats", description="Topic of commit summaries")
     dead_letters: Name = Field("dead-letters", description="Topic of dead letters: carries raw content")
+    panes: Name = Field("panes", description="Topic of panes: what the windower makes of commit summaries")
 
 
 class EventsSettings(Section):
@@ -117,11 +118,10 @@ class DeadLetterSettings(Section):
         return self
 
 
-class TaggerSettings(Section):
-    """The consume-process-produce loop of the tagger."""
+class LoopSettings(Section):
+    """A consume-process-produce loop, whatever it processes."""
 
-    group: Name = Field("streamtag-tagger", description="Kafka consumer group")
-    delivery: Literal["exactly_once", "at_least_once"] = Field("exactly_once", description="Delivery guarantee")
+    group: Name = Field(description="Kafka consumer group")
     start: str = Field(
         "earliest",
         description="First position of a group without commits: earliest, latest, or an RFC 3339 time",
@@ -135,9 +135,6 @@ class TaggerSettings(Section):
         4, ge=1, le=1_000, description="Batches waiting between the polling and the processing thread"
     )
     pause_after_ms: int = Field(1_000, ge=0, description="Back pressure this long before partitions are paused")
-    transaction_timeout_ms: int = Field(
-        5_000, ge=1_000, le=900_000, description="Broker aborts a silent transaction after this"
-    )
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Member is out after this silence (classic protocol)")
     max_poll_interval_ms: int = Field(300_000, ge=1_000, description="Longest time between two polls")
     revoke_budget_ms: int = Field(
@@ -152,18 +149,9 @@ class TaggerSettings(Section):
     slot: str | None = Field(
         None, description="Fixed slot (e.g. the StatefulSet ordinal) instead of one taken by file lock"
     )
-    emit: Literal["all", "tagged"] = Field(
-        "all", description="Publish a tag event for every event, or only for tagged ones"
-    )
-    scores: bool = Field(True, description="Tag events carry all scores, not only those of their tags")
 
     @model_validator(mode="after")
-    def _budgets_fit(self) -> Self:
-        if self.commit_interval_ms * 2 > self.transaction_timeout_ms:
-            raise ValueError(
-                f"commit_interval_ms ({self.commit_interval_ms}) must be at most half of transaction_timeout_ms "
-                f"({self.transaction_timeout_ms}), or the broker aborts transactions under load"
-            )
+    def _loop_fits(self) -> Self:
         if self.session_timeout_ms > self.max_poll_interval_ms:
             raise ValueError(
                 f"session_timeout_ms ({self.session_timeout_ms}) must not exceed "
@@ -184,6 +172,54 @@ class TaggerSettings(Section):
             if parsed.tzinfo is None:
                 raise ValueError(f"start {self.start!r} needs a time zone, e.g. 2026-11-23T03:00:00Z")
         return self
+
+
+class TaggerSettings(LoopSettings):
+    """The loop of the tagger: content events in, tag events out."""
+
+    group: Name = Field("streamtag-tagger", description="Kafka consumer group")
+    delivery: Literal["exactly_once", "at_least_once"] = Field("exactly_once", description="Delivery guarantee")
+    transaction_timeout_ms: int = Field(
+        5_000, ge=1_000, le=900_000, description="Broker aborts a silent transaction after this"
+    )
+    emit: Literal["all", "tagged"] = Field(
+        "all", description="Publish a tag event for every event, or only for tagged ones"
+    )
+    scores: bool = Field(True, description="Tag events carry all scores, not only those of their tags")
+
+    @model_validator(mode="after")
+    def _transactions_fit(self) -> Self:
+        if self.commit_interval_ms * 2 > self.transaction_timeout_ms:
+            raise ValueError(
+                f"commit_interval_ms ({self.commit_interval_ms}) must be at most half of transaction_timeout_ms "
+                f"({self.transaction_timeout_ms}), or the broker aborts transactions under load"
+            )
+        return self
+
+
+class WindowsSettings(LoopSettings):
+    """The loop of the windower, commit summaries in and panes out, and when a pane closes."""
+
+    group: Name = Field("streamtag-windows", description="Kafka consumer group")
+    commit_interval_ms: int = Field(
+        500, ge=5, le=60_000, description="Closed panes that have changed are published, and positions committed"
+    )
+    batch_size: int = Field(64, ge=1, le=100_000, description="Records handed over at once; they can be large")
+    idle_ms: int = Field(
+        2_000, ge=100, le=600_000, description="A source partition silent for longer does not hold panes open"
+    )
+    lateness_ms: int = Field(
+        60_000,
+        ge=1_000,
+        le=3_600_000,
+        description="Counts that come up to this late correct a pane; later ones are published as addenda to it",
+    )
+    max_open: int = Field(
+        360, ge=2, le=100_000, description="Panes kept open per partition of the stats topic; the earliest become final"
+    )
+    max_bytes: int = Field(
+        8_000_000, ge=100_000, description="Largest pane; the topic's max.message.bytes must be above it"
+    )
 
 
 class StatsSettings(Section):
@@ -266,6 +302,7 @@ class Settings(Section):
     tagger: TaggerSettings = TaggerSettings()  # type: ignore[call-arg]
     dead_letters: DeadLetterSettings = DeadLetterSettings()  # type: ignore[call-arg]
     stats: StatsSettings = StatsSettings()  # type: ignore[call-arg]
+    windows: WindowsSettings = WindowsSettings()  # type: ignore[call-arg]
     redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
@@ -278,11 +315,17 @@ class Settings(Section):
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
         named = [("topics.input", name) for name in self.topics.input]
-        named += [(f"topics.{role}", getattr(self.topics, role)) for role in ("tags", "stats", "dead_letters")]
+        named += [(f"topics.{role}", getattr(self.topics, role)) for role in ("tags", "stats", "dead_letters", "panes")]
         for topic in sorted({name for _, name in named}):
             settings = [setting for setting, name in named if name == topic]
             if len(settings) > 1:
                 raise ValueError(f"{' and '.join(settings)} name the same topic {topic}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_differ(self) -> Self:
+        if self.tagger.group == self.windows.group:
+            raise ValueError(f"tagger.group and windows.group name the same group {self.tagger.group}")
         return self
 
 

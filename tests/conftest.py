@@ -72,15 +72,18 @@ def make_topics(request: pytest.FixtureRequest) -> Iterator[MakeTopics]:
         shared = bootstrap is None
         address = bootstrap or str(request.getfixturevalue("kafka").bootstrap)
         run = uuid.uuid4().hex[:10]
-        topics = Topics(address, f"content-{run}", f"tags-{run}", f"stats-{run}", f"dead-{run}", partitions)
+        content, tags, stats, dead, panes = (f"{r}-{run}" for r in ("content", "tags", "stats", "dead", "panes"))
+        topics = Topics(address, content, tags, stats, dead, panes, partitions)
         limits = {
             topics.input: max_bytes,
             topics.tags: 2 * MIB,
             topics.stats: 4 * MIB,
             # above the input's, and above the default of the setting dead_letters.max_bytes
             topics.dead_letters: max(5 * MIB, max_bytes + MIB),
+            topics.panes: 8 * MIB,
         }
-        create_topics(address, [(name, partitions, {"max.message.bytes": str(limits[name])}) for name in topics.names])
+        counts = {**dict.fromkeys(topics.names, partitions), topics.panes: 1}
+        create_topics(address, [(name, n, {"max.message.bytes": str(limits[name])}) for name, n in counts.items()])
         if shared:
             made.append(topics)
         return topics
@@ -92,7 +95,7 @@ def make_topics(request: pytest.FixtureRequest) -> Iterator[MakeTopics]:
 
 @pytest.fixture
 def topics(make_topics: MakeTopics) -> Topics:
-    """Input, tags, stats and dead-letters topics of 4 partitions for this test alone."""
+    """Input, tags, stats and dead-letters topics of 4 partitions, and a panes topic of one, for this test alone."""
     return make_topics()
 
 

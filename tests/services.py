@@ -36,11 +36,12 @@ class Topics:
     tags: str
     stats: str
     dead_letters: str
+    panes: str
     partitions: int
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.input, self.tags, self.stats, self.dead_letters)
+        return (self.input, self.tags, self.stats, self.dead_letters, self.panes)
 
     def overrides(self) -> dict[str, str]:
         """Dotted settings for `load_settings(overrides=…)` or ``--set``."""
@@ -50,6 +51,7 @@ class Topics:
             "topics.tags": self.tags,
             "topics.stats": self.stats,
             "topics.dead_letters": self.dead_letters,
+            "topics.panes": self.panes,
         }
 
     def settings_env(self) -> dict[str, str]:

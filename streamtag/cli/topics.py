@@ -19,7 +19,8 @@ app = typer.Typer(help="Topics: list declarations, compare them with a cluster, 
 Declarations = Annotated[
     Path | None,
     typer.Option(
-        "--declarations", help="Directory with content.yaml, tags.yaml, stats.yaml, dead-letters.yaml of your own."
+        "--declarations",
+        help="Directory with your own content.yaml, tags.yaml, stats.yaml, dead-letters.yaml, panes.yaml.",
     ),
 ]
 

@@ -14,7 +14,7 @@ from streamtag import strict_yaml
 from streamtag.errors import SettingsError
 from streamtag.settings import TopicsSettings
 
-ROLES = ("content", "tags", "stats", "dead-letters")
+ROLES = ("content", "tags", "stats", "dead-letters", "panes")
 BROKER_DEFAULT = -1
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
@@ -125,6 +125,7 @@ def declared_topics(
     """The declaration of each topic that ``settings`` name, by its name there."""
     roles = [(name, "content") for name in settings.input]
     roles += [(settings.tags, "tags"), (settings.stats, "stats"), (settings.dead_letters, "dead-letters")]
+    roles += [(settings.panes, "panes")]
     return {name: msgspec.structs.replace(declarations[role], name=name) for name, role in roles}
 
 

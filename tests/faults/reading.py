@@ -55,7 +55,7 @@ class Reader:
             topics.stats: self._summaries,
             topics.dead_letters: self._dead,
         }
-        self._ends = {(name, p): 0 for name in topics.names for p in range(topics.partitions)}
+        self._ends = {(name, p): 0 for name in self._handlers for p in range(topics.partitions)}
         """Where each partition ended for this reader: markers behind the last record are no records."""
         self._next = dict(self._ends)
 

@@ -202,12 +202,14 @@ def _topics(cluster: Cluster, namespace: str, partitions: int) -> Topics:
         tags=f"{namespace}-tags",
         stats=f"{namespace}-stats",
         dead_letters=f"{namespace}-dead",
+        panes=f"{namespace}-panes",
         partitions=partitions,
     )
     by_broker = {"message.timestamp.type": "LogAppendTime"}  # the one clock of this machine that nobody steps
     any_time = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}  # upstream clocks are wrong
-    config: list[dict[str, str]] = [any_time, by_broker, by_broker, {"max.message.bytes": str(5 * MIB)}]
-    wanted = [NewTopic(n, partitions, config=extra) for n, extra in zip(topics.names, config, strict=True)]
+    config: list[dict[str, str]] = [any_time, by_broker, by_broker, {"max.message.bytes": str(5 * MIB)}, {}]
+    counts = [partitions] * (len(config) - 1) + [1]
+    wanted = [NewTopic(n, k, config=extra) for n, k, extra in zip(topics.names, counts, config, strict=True)]
     client = AdminClient({"bootstrap.servers": cluster.bootstrap})
     for future in client.create_topics(wanted).values():
         future.result(20)

@@ -60,7 +60,7 @@ def test_up_starts_both_with_the_declared_topics_and_down_stops_them(dev: Dev) -
     assert states(dev.json("status", code=1)) == {"kafka": "stopped", "redis": "stopped"}
     up = dev.json("up")
     assert states(up["services"]) == {"kafka": "running", "redis": "running"}
-    assert up["topics_created"] == ["content", "tags", "stats", "dead-letters"]
+    assert up["topics_created"] == ["content", "tags", "stats", "dead-letters", "panes"]
     kafka, redis = addresses(up["services"])
     assert broker_answers(kafka, 5)
     assert redis_answers(redis, 5)

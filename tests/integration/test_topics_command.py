@@ -37,10 +37,10 @@ class Command:
 
     @property
     def names(self) -> list[str]:
-        return [f"{role}-{self.run}" for role in ("content", "tags", "stats", "dead")]
+        return [f"{role}-{self.run}" for role in ("content", "tags", "stats", "dead", "panes")]
 
     def __call__(self, *arguments: str, bootstrap: str | None = None) -> Done:
-        content, tags, stats, dead = self.names
+        content, tags, stats, dead, panes = self.names
         environ = {name: value for name, value in os.environ.items() if not name.startswith("STREAMTAG_")}
         environ |= {
             "STREAMTAG_KAFKA": bootstrap or self.bootstrap,
@@ -48,6 +48,7 @@ class Command:
             "STREAMTAG_TOPICS__TAGS": tags,
             "STREAMTAG_TOPICS__STATS": stats,
             "STREAMTAG_TOPICS__DEAD_LETTERS": dead,
+            "STREAMTAG_TOPICS__PANES": panes,
         }
         command = [sys.executable, "-m", "streamtag", "topics", *arguments]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
@@ -83,10 +84,10 @@ def test_apply_creates_what_is_missing_and_is_done_the_second_time(topics_comman
     before = topics_command("diff", "--output", "json")
     assert before.code == 1
     assert whats(before.json["differences"]) == {
-        (role, "topic", "create") for role in ("content", "tags", "stats", "dead")
+        (role, "topic", "create") for role in ("content", "tags", "stats", "dead", "panes")
     }
     first = topics_command("apply", "--output", "json")
-    assert (first.code, len(first.json["applied"]), first.json["remaining"]) == (0, 4, [])
+    assert (first.code, len(first.json["applied"]), first.json["remaining"]) == (0, 5, [])
     equal = {"equal": True, "differences": []}
     wait_until(lambda: topics_command("diff", "--output", "json").json == equal, 20, "the broker knows its new topics")
     second = topics_command("apply")
@@ -94,7 +95,7 @@ def test_apply_creates_what_is_missing_and_is_done_the_second_time(topics_comman
 
 
 def test_apply_mends_what_it_can_and_names_what_it_cannot(topics_command: Command) -> None:
-    content, tags, stats, dead = topics_command.names
+    content, tags, stats, dead, _ = topics_command.names
     create_topics(
         topics_command.bootstrap,
         [
@@ -105,8 +106,12 @@ def test_apply_mends_what_it_can_and_names_what_it_cannot(topics_command: Comman
     )
     done = topics_command("apply", "--output", "json")
     assert done.code == 3
-    assert whats(done.json["applied"]) == {("dead", "topic", "create"), ("tags", "max.message.bytes", "set")} | {
-        ("stats", name, "set") for name in ("max.message.bytes", "retention.ms")
+    assert whats(done.json["applied"]) == {
+        ("dead", "topic", "create"),
+        ("panes", "topic", "create"),
+        ("tags", "max.message.bytes", "set"),
+        ("stats", "max.message.bytes", "set"),
+        ("stats", "retention.ms", "set"),
     }
     assert whats(done.json["remaining"]) == {
         ("content", "partitions", "keep"),
@@ -134,7 +139,7 @@ def test_partitions_are_added_only_when_told(topics_command: Command) -> None:
 
 
 def test_own_declarations_take_the_place_of_the_shipped_ones(topics_command: Command, tmp_path: Path) -> None:
-    for role in ("content", "tags", "stats", "dead-letters"):
+    for role in ("content", "tags", "stats", "dead-letters", "panes"):
         text = f"name: {role}\ndescription: d\nkey: k\npartitions: 1\nconfig: {{retention.ms: 1000}}\n"
         (tmp_path / f"{role}.yaml").write_text(text)
     assert topics_command("apply", "--declarations", str(tmp_path)).code == 0
@@ -153,7 +158,7 @@ def test_a_broker_that_is_away_is_exit_6_with_its_address(topics_command: Comman
 
 
 def test_what_the_broker_refuses_is_exit_3_with_its_reason(topics_command: Command, tmp_path: Path) -> None:
-    for role in ("content", "tags", "stats", "dead-letters"):
+    for role in ("content", "tags", "stats", "dead-letters", "panes"):
         text = f"name: {role}\ndescription: d\nkey: k\npartitions: 1\nconfig: {{no.such.option: 1}}\n"
         (tmp_path / f"{role}.yaml").write_text(text)
     done = topics_command("apply", "--declarations", str(tmp_path))

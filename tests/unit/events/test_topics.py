@@ -41,7 +41,7 @@ def declare(path: Path, **changes: object) -> Path:
 def test_the_shipped_declarations_are_valid_and_named_as_the_settings_name_topics() -> None:
     declarations = read_declarations()
     assert tuple(declarations) == ROLES
-    assert {d.name for d in declarations.values()} == {"content", "tags", "stats", "dead-letters"}
+    assert {d.name for d in declarations.values()} == {"content", "tags", "stats", "dead-letters", "panes"}
     defaults = load_settings(environ={}).settings
     assert set(declared_topics(defaults.topics, declarations)) == {d.name for d in declarations.values()}
 
@@ -52,14 +52,16 @@ def test_the_shipped_limits_agree_with_the_default_settings() -> None:
     limit = {role: int(d.config["max.message.bytes"]) for role, d in declarations.items()}
     assert limit["dead-letters"] > defaults.dead_letters.max_bytes > limit["content"]
     assert limit["content"] > defaults.events.max_bytes
+    assert limit["panes"] > defaults.windows.max_bytes
     assert int(declarations["content"].config["retention.ms"]) == defaults.stats.max_age_s * 1000
 
 
 def test_every_input_topic_takes_the_content_declaration_under_its_own_name() -> None:
     names = {"topics.input": "[posts, logs]", "topics.tags": "t", "topics.stats": "s", "topics.dead_letters": "d"}
+    names["topics.panes"] = "p"
     declarations = read_declarations()
     found = declared_topics(load_settings(environ={}, overrides=names).settings.topics, declarations)
-    assert list(found) == ["posts", "logs", "t", "s", "d"]
+    assert list(found) == ["posts", "logs", "t", "s", "d", "p"]
     assert found["logs"] == msgspec.structs.replace(declarations["content"], name="logs")
     assert found["d"].headers == declarations["dead-letters"].headers
 

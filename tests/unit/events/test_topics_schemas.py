@@ -8,10 +8,9 @@ import pytest
 
 from streamtag.events import content, dead_letters, panes, summary, tags
 from streamtag.events.rejection import ErrorClass, Rejected
-from streamtag.events.topics import directory, read_declaration, read_declarations
+from streamtag.events.topics import read_declarations
 
-# The topic of panes is declared, and none of the tagger's: whoever sets up a tagger does not need it.
-DECLARATIONS = {**read_declarations(), "panes": read_declaration(directory() / "panes.yaml")}
+DECLARATIONS = read_declarations()
 SHA = "0" * 64
 
 TAG_EVENT = tags.TagEvent(
