@@ -14,7 +14,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ soak: services ## An hour of load with a fault a minute: does anything grow? ARG
 
 hostile: $(DEV) ## Send hostile records through the path that decides; ARGS="--minutes 5" ends it sooner
 	$(PY) -m tests.hostile $(ARGS)
+
+simulate: $(DEV) ## Simulate thousands of experiments: how often verdicts are wrong, and how soon they come
+	$(PY) -m tests.simulations $(ARGS)
 
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs
