@@ -1,5 +1,6 @@
 """`streamtag experiment`: a challenger against the champion on live traffic."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,21 @@ def start(
     alpha: Annotated[float | None, typer.Option("--alpha", help="Chance of a wrong verdict. Default: 0.05.")] = None,
     max_units: Annotated[int | None, typer.Option("--max-units", help="Give up after this many units.")] = None,
     max_hours: Annotated[float | None, typer.Option("--max-hours", help="Give up after this long.")] = None,
+    ramp: Annotated[
+        list[str] | None,
+        typer.Option("--ramp", help='Larger share by itself, e.g. "25% after 10000 units, 1 h"; several, in order.'),
+    ] = None,
+    on_pass: Annotated[
+        str | None, typer.Option("--on-pass", help="hold (the default: a person promotes) or promote.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            help="NAME=VALUE past which the candidate is taken back: failures, shed, invalid, dead (parts, e.g. 1%), "
+            "p99_ms, lag, min_events.",
+        ),
+    ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
@@ -97,8 +113,13 @@ def start(
         "max_hours": max_hours,
     }
     raw = load_plan(read_text(plan), str(plan)) if plan else {}
-    given = {name: value for name, value in options.items() if value is not None}
-    request = request_of(merge(raw, {**given, "labels": _words(label or []), "base_rates": _rates(base_rate or [])}))
+    given: dict[str, Any] = {
+        **_said(options),
+        "labels": _words(label or []),
+        "base_rates": _rates(base_rate or []),
+        "rollout": _said({"ramp": ramp, "on_pass": on_pass, "limits": parse_assignments(limit or [], "--limit")}),
+    }
+    request = request_of(merge(raw, given))
     candidate = _candidate(challenger, bundle, thresholds, loaded, changes)
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
@@ -126,6 +147,10 @@ def _thresholds(choice: str, bundle: Bundle | None) -> ThresholdSet | None:
             raise SettingsError("--thresholds defaults takes those of a bundle: name it with --bundle")
         return bundle.default_thresholds
     return parse_threshold_file(read_text(Path(choice)), choice).thresholds
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _words(pairs: list[str]) -> dict[str, str]:

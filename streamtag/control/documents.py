@@ -16,6 +16,7 @@ import msgspec
 
 from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.release import BundleRef, ReleaseRef
+from streamtag.domain.rollout import RolloutPolicy
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.domain.verdict import Peaks, PhaseCounts, State
 from streamtag.errors import RefusedError
@@ -158,6 +159,7 @@ class ExperimentDocument(msgspec.Struct, frozen=True, kw_only=True):
         plan: what is asked of each label, and when to give up.
         base_rates: alert rates of the control that the tolerances were checked against, as far as they were known.
         author, reason, at: who started it, why and when.
+        rollout: what becomes of the candidate by itself.
     """
 
     number: Number
@@ -170,6 +172,7 @@ class ExperimentDocument(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     reason: str
     at: Time
+    rollout: RolloutPolicy = RolloutPolicy()
 
 
 class Phase(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@
     base_rates: {insult: 0.03} # what an absolute tolerance is checked against
     alpha: 0.05                # these are optional, too: alpha_assignment, max_conflicts, max_units, max_hours
     on_worse: fail             # or warn
+    rollout: {on_pass: promote} # what happens by itself; see `streamtag.control.rollout_file`
 """
 
 import re
@@ -21,13 +22,14 @@ from typing import Any
 
 from streamtag import strict_yaml
 from streamtag.control.experiment_request import Request
+from streamtag.control.rollout_file import policy_of
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Tolerance
 from streamtag.errors import RefusedError
 
 __all__ = ["load_plan", "merge", "parse_policy", "request_of"]
 
 _NUMBERS = ("share", "alpha", "alpha_assignment", "max_conflicts", "max_units", "max_hours")
-_KEYS = ("mode", "unit", "labels", "others", "base_rates", "on_worse", *_NUMBERS)
+_KEYS = ("mode", "unit", "labels", "others", "base_rates", "on_worse", "rollout", *_NUMBERS)
 _TOLERANCE = re.compile(r"(?:±|\+-|\+/-)?\s*(?P<size>[0-9]*\.?[0-9]+)\s*(?P<percent>%?)")
 _WEIGHT = re.compile(r"weight\s+(?P<weight>[0-9]*\.?[0-9]+)")
 _WORDS = "±20%, ±0.005, increase, decrease, either, critical, muted, weight 2"
@@ -49,14 +51,14 @@ def load_plan(text: str, name: str) -> dict[str, Any]:
 
 
 def merge(raw: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``raw`` with what was ``given`` beside it, mappings label by label; what is wrong in ``raw`` stays as it is."""
+    """``raw`` with what was ``given`` beside it, mappings key by key; what is wrong in ``raw`` stays as it is."""
     merged = dict(raw)
     for key, value in given.items():
         before = merged.get(key)
         if not isinstance(value, Mapping):
             merged[key] = value
         elif before is None or isinstance(before, dict):
-            merged[key] = {**(before or {}), **value}
+            merged[key] = merge(before or {}, value)
     return merged
 
 
@@ -82,12 +84,13 @@ def request_of(raw: Mapping[str, Any]) -> Request:
     others = _policy("others", raw.get("others", ""), found)
     rates = _mapping(raw, "base_rates", found)
     rates = {name: rate for name, rate in rates.items() if _is_number(f"base_rates.{name}", rate, found)}
+    rollout = policy_of(raw.get("rollout") or {}, found)
     if found:
         raise RefusedError("this is not an experiment plan", problems=found)
     if "max_units" in numbers:
         numbers["max_units"] = int(numbers["max_units"])
     plan = ExperimentPlan(mode=mode, labels=labels, on_worse=on_worse, **numbers)
-    return Request(plan, float(share), unit, others, rates)
+    return Request(plan, float(share), unit, others, rates, rollout)
 
 
 def parse_policy(words: str) -> LabelPolicy:

@@ -9,6 +9,7 @@ from streamtag.control.experiment_log import Experiment
 from streamtag.domain import experiment as domain
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Mode
 from streamtag.domain.release import BundleRef
+from streamtag.domain.rollout import RolloutPolicy, policy_problems
 from streamtag.domain.thresholds import ThresholdSet
 
 __all__ = ["NewCandidate", "Request", "request_problems", "share_problems"]
@@ -39,6 +40,7 @@ class Request:
         unit: of correlation, see `streamtag.control.documents.ExperimentDocument`.
         others: policy of every label that was not named.
         base_rates: alert rates of the champion, as far as they are known.
+        rollout: what becomes of the candidate by itself.
     """
 
     plan: ExperimentPlan
@@ -46,6 +48,7 @@ class Request:
     unit: str = "event"
     others: LabelPolicy = field(default_factory=LabelPolicy)
     base_rates: Mapping[str, float] = field(default_factory=dict)
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
 
     def over(self, labels: Iterable[str]) -> ExperimentPlan:
         """The plan with a policy for each of ``labels``, and for no other."""
@@ -81,6 +84,7 @@ def request_problems(
         found.append(f"unit: {request.unit!r} is unknown; known are {', '.join(get_args(Unit))}")
     found += share_problems(plan.mode, request.share)
     found += domain.problems(plan, request.base_rates)
+    found += policy_problems(request.rollout, plan, request.share)
     found += _unknown_rates(plan, request.base_rates)
     for other in running:
         found += _overlap(plan, other)

@@ -87,6 +87,7 @@ class ExperimentChanges:
                 author=who.author,
                 reason=who.reason,
                 at=at,
+                rollout=request.rollout,
             )
         )
         run = Run(ExperimentId(number, document.sha256), (Phase(request.share, at),))

@@ -112,6 +112,10 @@ class Evidence:
             for _, phase in sorted(self._phases.items())
         ]
 
+    def units_in(self, phase: int) -> int:
+        """Units counted in one phase, of both arms together."""
+        return sum(self._phases[phase].units) if phase in self._phases else 0
+
     def fold(self, rows: Sequence[Rows], end_ms: int) -> Verdict:
         """Count one pane, or one addendum, and look.
 

@@ -72,6 +72,38 @@ def test_a_plan_comes_from_a_file_and_options_win(
     assert labels["insult"]["tolerance"] == {"kind": "absolute", "size": 0.01}
 
 
+def test_what_happens_by_itself_is_said_by_options_over_the_file(
+    seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path
+) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("rollout: {ramp: [20% after 1 h], on_pass: promote, limits: {shed: 5%, p99_ms: 50}}\n")
+    found = run(
+        *("experiment", "start", "--plan", file, "--thresholds", stricter, "--mode", "split", "--share", 0.1),
+        *("--ramp", "30% after 10 units, 2 h", "--ramp", "60% after 1 d", "--limit", "shed=10%", "-m", "x"),
+        *("-o", "json"),
+    )
+    rollout = found["rollout"]
+    assert rollout["ramp"] == [
+        {"share": 0.3, "after_units": 10, "after_s": 7200},
+        {"share": 0.6, "after_units": 0, "after_s": 86_400},
+    ]
+    assert rollout["promote"] is True
+    assert (rollout["limits"]["shed"], rollout["limits"]["p99_ms"]) == (0.1, 50)
+
+
+def test_a_rollout_that_could_never_happen_is_refused(seeded: ControlStore, run: Run, stricter: Path) -> None:
+    with pytest.raises(RefusedError) as refused:
+        run(
+            *("experiment", "start", "--thresholds", stricter, "--mode", "split", "--share", 0.3, "-m", "x"),
+            *("--ramp", "20% after 1 h", "--ramp", "50% after 0 s", "--limit", "dead=100%", "--on-pass", "hold"),
+        )
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == [
+        "rollout.ramp step 1",
+        "rollout.ramp step 2",
+        "rollout.limits.dead",
+    ]
+
+
 def test_a_bundle_is_a_challenger_with_the_champions_thresholds_or_its_own(seeded: ControlStore, run: Run) -> None:
     kept = run("experiment", "start", "--bundle", "demo@2", "-m", "x", "-o", "json")
     assert (kept["candidate"]["bundle"]["version"], kept["candidate"]["revision"]) == ("2", 1)

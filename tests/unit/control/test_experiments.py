@@ -108,7 +108,7 @@ def test_the_document_is_what_others_read(store: ControlStore, changes: Experime
     assert isinstance(raw, bytes)
     found = json.loads(raw)
     assert set(found) == {
-        *("number", "control", "candidate", "unit", "salt", "plan", "base_rates", "author", "reason", "at"),
+        *("number", "control", "candidate", "unit", "salt", "plan", "base_rates", "author", "reason", "at", "rollout"),
     }
     assert set(found["control"]) == {"number", "sha256", "bundle", "revision", "revision_sha256"}
     assert found["candidate"]["bundle"] == {"name": "demo", "version": "2", "sha256": "b" * 64}

@@ -174,6 +174,13 @@ def test_rows_that_do_not_fit_are_refused_and_none_is_counted(
     assert (evidence.rows, evidence.phases()) == (0, [])
 
 
+def test_units_of_a_phase_are_those_of_both_its_arms() -> None:
+    pane = [rows("control", [1, 2, 3]), rows("candidate", [4]), rows("candidate", [4, 5], phase=2, share=0.7)]
+    evidence = folded(SPLIT, pane)
+    assert [evidence.units_in(phase) for phase in range(4)] == [4, 0, 1, 0]
+    assert folded(SHADOW, [rows("both", [1, 1, 2])]).units_in(0) == 2
+
+
 def test_a_snapshot_of_other_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="the plan asks for"):
         Evidence.restore(ExperimentPlan("split", {"spam": LabelPolicy()}), Evidence(SPLIT, 0).snapshot())
