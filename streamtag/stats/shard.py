@@ -167,6 +167,10 @@ class Shard:
         waiting = [pane for pane in self._unpublished() if pane.waiting_ms(now_ms) >= idle_ms]
         return [pane.publish() for pane in waiting if pane.end_ms + idle_ms <= now_ms]
 
+    def open(self) -> int:
+        """How many panes are kept open."""
+        return len(self._panes)
+
     def commit(self) -> Commit:
         """Where to read on after a restart, and what to remember."""
         checkpoint = Checkpoint(_VERSION, self._end, self._horizon_ms)

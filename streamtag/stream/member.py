@@ -230,6 +230,8 @@ class Member:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost membership of the group", extra={"partitions": len(partitions)})
+        self.epoch += 1  # first: nothing more of the old epoch is begun, and nothing of it commits
+        self._owner.lost()
         self._give_up(consumer, partitions, "lost")
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], kind: str) -> None:

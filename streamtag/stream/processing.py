@@ -10,19 +10,21 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from confluent_kafka import Message
 
 from streamtag.stream import faultpoints
 from streamtag.stream.backoff import back_off, wait
 from streamtag.stream.delivery_sink import DeliverySink
+from streamtag.stream.keeper import Keeper
 from streamtag.stream.open_transaction import OpenTransaction
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.pace import Pace
 from streamtag.stream.processor import Commit, Hold, Partition, Processor
 from streamtag.stream.sink import Sink, TwinError, Undone
 from streamtag.stream.source import Batch, Source
+from streamtag.stream.start import Start
 from streamtag.stream.transaction_sink import TransactionSink
 from streamtag.telemetry.metrics import Metrics
 
@@ -46,6 +48,7 @@ class Processing:
         metrics: where the loop reports.
         source: where batches come from, and who rewinds.
         transaction: what is open; shared with the polling thread.
+        keeper: told about partitions, and asked while idle, on this thread only.
         clock: monotonic seconds.
     """
 
@@ -57,6 +60,7 @@ class Processing:
         source: Source,
         transaction: OpenTransaction,
         *,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -64,6 +68,8 @@ class Processing:
         self._metrics = metrics
         self._source = source
         self._open = transaction
+        self._keeper = keeper
+        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # for the keeper
         self._clock = clock
         self._stop = threading.Event()
         self._abandon = threading.Event()
@@ -119,6 +125,16 @@ class Processing:
         """Asks for the end at once; the open transaction is left to be undone."""
         self._abandon.set()
 
+    def assigned(self, starts: Mapping[Partition, Start]) -> None:
+        """The keeper will be told, before the first record of these partitions."""
+        if self._keeper is not None:
+            self._news.put(functools.partial(self._keeper.assigned, starts))
+
+    def released(self, partitions: Collection[Partition]) -> None:
+        """The keeper will be told; between two batches, so that an open transaction keeps what it has to its end."""
+        if self._keeper is not None:
+            self._news.put(functools.partial(self._keeper.released, partitions))
+
     def finish(self) -> None:
         """Asks to end the open transaction, now."""
         self._finish.set()
@@ -173,6 +189,8 @@ class Processing:
             batch = self._next_batch()
             if batch is not None:
                 self._guarded(lambda: self._process(batch))
+            elif self._keeper is not None and not self._open:
+                self._guarded(self._idle)
             if self._open and (self._due_in() <= 0 or self._processor.full()):
                 self._guarded(self._commit)
 
@@ -191,6 +209,8 @@ class Processing:
             self._metrics.add("streamtag.loop.time", self._clock() - started, phase="wait")
 
     def _process(self, batch: Batch) -> None:
+        # News first, and then the epoch: whoever hears of a new assignment is given no batch from before it.
+        self._tell_keeper()
         if batch.epoch != self._source.member.epoch:
             return
         if not self._open:
@@ -204,6 +224,21 @@ class Processing:
             self._pace.took(len(batch.records), self._clock() - started)
         faultpoints.reached("produce.after")
         self._open.advance(_ends(batch.records))
+
+    def _idle(self) -> None:
+        """What the keeper has by the clock goes out by itself."""
+        assert self._keeper is not None, "asked where there is one"
+        self._tell_keeper()
+        outputs = list(self._keeper.idle())
+        if outputs:
+            self._sink.open()
+            self._open.begin(self._source.member.epoch, self._clock())
+            self._sink.produce(outputs)
+            self._commit()
+
+    def _tell_keeper(self) -> None:
+        while not self._news.empty():  # this thread alone takes from it
+            self._news.get()()
 
     def _waiting_since(self, batch: Batch) -> float:
         """When a commit interval begins: with the batch, which may have waited for the last commit to end.

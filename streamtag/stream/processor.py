@@ -37,7 +37,10 @@ class Hold(Exception):  # noqa: N818 - an instruction to the runner, not a failu
 
 
 class Processor(Protocol):
-    """Called by one thread only, the processing thread. May raise: the transaction is undone and redone."""
+    """Called by one thread only, the processing thread. May raise: the transaction is undone and redone.
+
+    One that keeps state of each partition, or publishes by the clock, is a `streamtag.stream.keeper.Keeper`, too.
+    """
 
     def held(self) -> str | None:
         """Why nothing may be processed now, or None. Asked before every batch; must not block."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from streamtag.stream.keeper import Keeper
 from streamtag.stream.open_transaction import OpenTransaction
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processing import Processing
@@ -47,6 +48,7 @@ class Runner:
         options: of the loop.
         processor: called on the processing thread.
         metrics: where the loop reports.
+        keeper: told about partitions, and asked while idle, on the same thread; None: nobody wants to know.
         clock: monotonic seconds.
     """
 
@@ -56,6 +58,7 @@ class Runner:
         processor: Processor,
         metrics: Metrics,
         *,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -63,7 +66,9 @@ class Runner:
         self._lag: dict[Partition, int] = {}
         self._transaction = OpenTransaction(clock)
         self._source = Source(options, metrics, self, stopping=self._stopping, clock=clock)
-        self._processing = Processing(options, processor, metrics, self._source, self._transaction, clock=clock)
+        self._processing = Processing(
+            options, processor, metrics, self._source, self._transaction, keeper=keeper, clock=clock
+        )
 
     # -- for the owner of the process --------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class Runner:
     def assigned(self, starts: Mapping[Partition, Start]) -> None:
         """Tracks partitions from their start."""
         self._transaction.assign({partition: start.position for partition, start in starts.items()})
+        self._processing.assigned(starts)
 
     def finish(self, budget_s: float) -> bool:
         """Has the open transaction ended within the budget, else dooms it."""
@@ -138,6 +144,7 @@ class Runner:
     def released(self, partitions: Collection[Partition]) -> None:
         """Stops tracking."""
         self._transaction.release(partitions)
+        self._processing.released(partitions)
 
     def _stopping(self) -> bool:
         return self._processing.stopping()

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output, Partition, Range
 from streamtag.stream.runner import Runner
 from streamtag.stream.sink import Undone
+from streamtag.stream.start import Start
 from streamtag.telemetry.metrics import InMemoryMetrics, Metrics
 
 OPTIONS: dict[str, Any] = {
@@ -70,6 +71,31 @@ class Copier:
 
     def undo(self) -> None:
         self._asked.append("processor.undo")
+
+
+class Notes:
+    """A keeper that writes down what it is told, among what is processed; ``due`` goes out when idle."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, Partition, int]] = []
+        self.remembered: list[str] = []
+        self.due: deque[Output] = deque()
+        self.told: Callable[[], None] = lambda: None
+
+    def processed(self, records: Sequence[Message]) -> None:
+        self.lines += [("record", where(record), record.offset() or 0) for record in records]
+
+    def assigned(self, starts: Mapping[Partition, Start]) -> None:
+        self.told()
+        self.lines += [("assigned", partition, start.position) for partition, start in starts.items()]
+        self.remembered += [start.metadata for start in starts.values()]
+
+    def released(self, partitions: Collection[Partition]) -> None:
+        self.lines += [("released", partition, 0) for partition in partitions]
+
+    def idle(self) -> Iterable[Output]:
+        while self.due:
+            yield self.due.popleft()
 
 
 class ObedientSink:
@@ -155,7 +181,8 @@ class Loop:
         monkeypatch.setattr(member_module, "Consumer", self._make_consumer)
         monkeypatch.setattr(processing_module, "TransactionSink", self._make_sink)
         monkeypatch.setattr(processing_module, "DeliverySink", self._make_delivery)
-        self.runner = Runner(self.options, self.processor, self.metrics)
+        self.keeper = Notes()
+        self.runner = Runner(self.options, self.processor, self.metrics, keeper=self.keeper)
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
 
     def _make_consumer(self, config: dict[str, Any], **_: object) -> FakeConsumer:

@@ -15,7 +15,7 @@ from services import wait_until
 
 from streamtag.stream import member
 from streamtag.stream.pace import LONGEST_S
-from streamtag.stream.processor import Hold, Partition
+from streamtag.stream.processor import Hold, Output, Partition
 from streamtag.stream.sink import TwinError
 
 MakeLoop = Callable[..., Loop]
@@ -136,6 +136,99 @@ def test_an_idle_loop_opens_no_transaction(make_loop: MakeLoop, broker: FakeBrok
     loop.stop()
     assert "sink.open" not in broker.asked
     assert broker.asked[0] == "sink.settle"  # what a predecessor left open is ended at once
+
+
+# -- a keeper ------------------------------------------------------------------------------------------------------
+
+
+def test_a_keeper_hears_of_a_partition_before_its_records_and_of_its_end_after_them(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.commit([TopicPartition(*ZERO, 3, "p=2;remembered")])
+    broker.write(ZERO, 5)
+    loop = make_loop()
+    loop.processor.before = loop.keeper.processed
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 5)
+    loop.rebalance("revoke", ZERO)
+    told = [("assigned", ZERO, 3), ("record", ZERO, 3), ("record", ZERO, 4), ("released", ZERO, 0)]
+    wait_until(lambda: loop.keeper.lines == told, 10, "the whole story")
+    assert loop.keeper.remembered == ["remembered"]
+
+
+def test_after_undoing_a_keeper_is_told_anew_before_the_records_come_again(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 2)
+    loop = make_loop()
+    loop.processor.before = loop.keeper.processed
+    loop.trouble["commit"].append(undone())
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 2)
+    once = [("assigned", ZERO, 0), ("record", ZERO, 0), ("record", ZERO, 1)]
+    assert loop.keeper.lines == [*once, ("released", ZERO, 0), *once]
+
+
+def test_whatever_happens_a_keeper_is_never_given_records_that_its_news_do_not_cover(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    choose = random.Random(5)
+    loop = make_loop(delivery="at_least_once", commit_interval_ms=5)
+    loop.processor.before = loop.keeper.processed
+    loop.start().rebalance("assign", ZERO, ONE)
+    for _ in range(40):
+        broker.write(ZERO, choose.randint(1, 6), hole=choose.randint(0, 1))
+        broker.write(ONE, choose.randint(1, 6))
+        if choose.random() < 0.5:
+            loop.trouble[choose.choice(["commit", "open"])].append(undone())
+        if choose.random() < 0.5:
+            loop.rebalance(choose.choice(["lost", "revoke"]), ONE)
+            loop.rebalance("assign", ONE)
+        time.sleep(0.002)
+    for partition in (ZERO, ONE):
+        loop.wait_committed(partition, broker.high(partition), 30)
+    reading: dict[Partition, int] = {}  # the next record of each
+    for what, partition, number in list(loop.keeper.lines):
+        if what == "released":
+            reading.pop(partition, None)
+        elif what == "assigned":
+            reading[partition] = number
+        else:
+            left_out = range(reading[partition], number)
+            assert not any(record.offset() in left_out for record in broker.logs[partition])
+            reading[partition] = number + 1
+
+
+def test_an_idle_loop_publishes_what_its_keeper_has_by_the_clock_and_commits_no_position(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 3)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 3)
+    late = Output("early", b"k", b"v")
+    commits = broker.commits.copy()
+    loop.keeper.due.append(late)
+    wait_until(lambda: loop.outputs and loop.outputs[-1] == late, 10, "published while idle")
+    assert broker.commits == commits
+    broker.write(ZERO, 2)
+    loop.wait_committed(ZERO, 5)
+    loop.check_exactly_once(ZERO)
+
+
+def test_a_keeper_that_fails_is_undone_like_a_processor(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 2)
+    loop = make_loop()
+    failures = iter([ValueError("cannot read")])
+
+    def fail_once() -> None:
+        for failure in failures:
+            raise failure
+
+    loop.keeper.told = fail_once
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 2)
+    assert loop.metrics.value("streamtag.rewinds", cause="processor") == 1
 
 
 # -- undoing -----------------------------------------------------------------------------------------------------------
