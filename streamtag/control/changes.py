@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from streamtag.control.champion import by_worker, champion_to_change
-from streamtag.control.documents import Bundle, Cutoffs, Stored, ThresholdRevision
+from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, Stored, ThresholdRevision
+from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
@@ -37,14 +39,21 @@ class ReleaseChanges:
     Args:
         store: the control plane.
         max_step: guard rail, the largest change of one cut-off without ``force``.
+        before: called with the champion when another is about to take its place; may raise, and nothing is written.
         now: the clock that dates documents.
     """
 
     def __init__(
-        self, store: ControlStore, *, max_step: float, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        store: ControlStore,
+        *,
+        max_step: float,
+        before: Callable[[ReleaseId], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._max_step = max_step
+        self._before = before
         self._now = now
 
     def seed(self, bundle: BundleRef, labels: Sequence[str], thresholds: ThresholdSet) -> Outcome:
@@ -116,6 +125,40 @@ class ReleaseChanges:
         proposal = Proposal("promote", _wire(bundle), kept, who, note=f"promotion of {bundle}")
         return self._unless_same(base, heads, proposal)
 
+    def promote_candidate(self, experiment: Experiment, who: Who) -> Outcome:
+        """Makes the candidate of ``experiment`` decide if its control still does: both were compared on live traffic.
+
+        Free of the guard rail, which is for changes that nobody has tried.
+        """
+        base, heads = champion_to_change(self._store)
+        document, number = experiment.document, experiment.id.number
+        if base.ref != document.control:
+            raise conflict(base, based_on=f"release {document.control.number}, the control of experiment {number}")
+        candidate = self._store.load(ReleaseId(document.candidate.number, document.candidate.sha256))
+        _refuse(who.problems(), "a promotion needs an author and a reason")
+        note = f"promotion of release {candidate.id.number}, candidate of experiment {number}"
+        return self._take_over("promote", candidate, note, base, heads, who)
+
+    def return_to(self, number: int | None, who: Who) -> Outcome:
+        """A new release with the content of an earlier one of the champion's history; None: the one before it.
+
+        The way back is free of the guard rail. Twice without a number is back where it began.
+        """
+        base, heads = champion_to_change(self._store)
+        _refuse(who.problems(), "a return needs an author and a reason")
+        parent = base.release.document.parent
+        wanted = number if number is not None else parent and parent.number
+        if wanted is None:
+            raise NotFoundError(f"release {base.id.number} is the first: there is none to return to")
+        for release in self._store.releases():
+            if release.document.number == wanted:
+                earlier = Current(release, self._store.revision(release.document.thresholds))
+                return self._take_over("return", earlier, f"return to release {earlier.id.number}", base, heads, who)
+        raise NotFoundError(
+            f"there is no release {wanted} in the champion's history",
+            hint="`streamtag release history` lists them; a candidate is promoted with `streamtag experiment promote`.",
+        )
+
     def restore_snapshot(self, snapshot: Current, who: Who, *, force: bool = False) -> Outcome:
         """Brings a worker's last good release back into a Redis that was emptied or restored from an older state.
 
@@ -175,10 +218,25 @@ class ReleaseChanges:
             hint="If it is meant, repeat it with --force; the setting thresholds.max_step is the guard rail.",
         )
 
+    def _take_over(
+        self,
+        action: Literal["promote", "return"],
+        wanted: Current,
+        note: str,
+        base: Current,
+        heads: Heads,
+        who: Who,
+    ) -> Outcome:
+        """Exactly the content of ``wanted``, a pair that was valid when it was made."""
+        kept = None if _same(base.thresholds, wanted.thresholds) else wanted.thresholds
+        bundle = wanted.release.document.bundle
+        return self._unless_same(base, heads, Proposal(action, bundle, kept, who, note=note))
+
     def _unless_same(self, base: Current, heads: Heads, proposal: Proposal) -> Outcome:
         thresholds_stay = proposal.thresholds is None or _same(base.thresholds, proposal.thresholds)
         if thresholds_stay and proposal.bundle == base.release.document.bundle:
             return Outcome(base, base, committed=False)
+        self._before(base.id)
         return self._commit(base, heads, proposal)
 
     def _commit(self, base: Current | None, heads: Heads, proposal: Proposal) -> Outcome:

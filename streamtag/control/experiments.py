@@ -101,11 +101,16 @@ class ExperimentChanges:
         self._commit(step, ground, experiment, champion=(heads, base))
         return experiment
 
-    def set_share(self, number: int, share: float, who: Who) -> Experiment:
-        """Begins a new phase with another share. Evidence goes on: it is composed over the phases."""
+    def set_share(self, number: int, share: float, who: Who, *, expected: Sequence[Phase] | None = None) -> Experiment:
+        """Begins a new phase with another share. Evidence goes on: it is composed over the phases.
+
+        A conflict where ``expected`` are not the phases there are.
+        """
         base, heads = champion_to_change(self._store)
         ground = self._ground()
         experiment = self._running(number, ground)
+        if expected is not None and tuple(expected) != experiment.phases:
+            raise ConflictError(f"somebody has set the share of experiment {number} to {experiment.share:g}")
         document = experiment.document
         found = [*who.problems(), *share_problems(document.plan.mode, share)]
         if share == experiment.share:

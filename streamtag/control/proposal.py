@@ -38,7 +38,7 @@ class Who:
 class Proposal:
     """What shall decide, who says so, and above which numbers it lies."""
 
-    action: Literal["seed", "thresholds", "promote", "restore", "restore-snapshot", "experiment"]
+    action: Literal["seed", "thresholds", "promote", "restore", "return", "restore-snapshot", "experiment"]
     bundle: Bundle
     thresholds: ThresholdSet | None
     """None keeps the base's revision."""
@@ -97,7 +97,7 @@ def audit_fields(proposal: Proposal, new: Current, expected: ReleaseId | None) -
     }
 
 
-def conflict(present: Current | None, *, based_on: str, before: Current | None) -> ConflictError:
+def conflict(present: Current | None, *, based_on: str, before: Current | None = None) -> ConflictError:
     """Says who was first, when, why, and what is different now from ``before``, which the loser's change rests on."""
     hint = "Look at the present state (`streamtag thresholds show`), then decide again."
     if present is None:

@@ -292,6 +292,21 @@ METRICS = (
         {"operation": ()},
     ),
     Metric(
+        "streamtag.rollout.actions",
+        "counter",
+        "{action}",
+        "Steps of guarded rollouts: a larger share, a candidate taken back or promoted, a person asked to decide.",
+        "ask, return: `streamtag experiment list` and `show` say which one, and why.",
+        {"action": ("ramp", "return", "promote", "ask")},
+    ),
+    Metric(
+        "streamtag.rollout.errors",
+        "counter",
+        "{error}",
+        "Steps of guarded rollouts that the control plane refused; tried again at every look.",
+        "The log of `streamtag stats` says why; `streamtag doctor` looks at Redis.",
+    ),
+    Metric(
         "streamtag.snapshot.errors",
         "counter",
         "{error}",
