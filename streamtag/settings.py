@@ -8,7 +8,7 @@ An unknown or contradictory setting is refused with its full name before anythin
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -149,6 +149,10 @@ class LoopSettings(Section):
     slot: str | None = Field(
         None, description="Fixed slot (e.g. the StatefulSet ordinal) instead of one taken by file lock"
     )
+
+    def for_runner(self) -> dict[str, Any]:
+        """What `streamtag.stream.options.StreamOptions` takes of these settings, by the names that it has, too."""
+        return self.model_dump(include=LoopSettings.model_fields.keys() - {"slot", "stuck_after_s"})
 
     @model_validator(mode="after")
     def _loop_fits(self) -> Self:

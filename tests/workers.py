@@ -1,4 +1,4 @@
-"""Real tagger processes for tests: start, kill, freeze, drain, ask for their health."""
+"""Real taggers and windowers as processes, for tests: start, kill, freeze, drain, ask for their health."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from streamtag.devstack.server import free_port
 
 # Short enough for tests to see what production sees after minutes.
 FAST = {
+    "windows.session_timeout_ms": "3000",
     "tagger.session_timeout_ms": "3000",
     "tagger.transaction_timeout_ms": "4000",
     "redis.poll_interval_s": "0.5",
@@ -29,16 +30,16 @@ FAST = {
 
 
 class Worker:
-    """One ``streamtag tagger`` as a child process."""
+    """One ``streamtag tagger``, or another role, as a child process."""
 
-    def __init__(self, overrides: Mapping[str, str], log: Path) -> None:
+    def __init__(self, overrides: Mapping[str, str], log: Path, *, role: str = "tagger") -> None:
         self.port = free_port()
         self.log = log
         arguments = [f"--set={name}={value}" for name, value in {**overrides, "telemetry.port": self.port}.items()]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("STREAMTAG_")}
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamtag", *arguments, "tagger"],
+                [sys.executable, "-m", "streamtag", *arguments, role],
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
@@ -123,6 +124,7 @@ class Fleet:
             "redis.url": self.redis_url,
             "redis.namespace": self.namespace,
             "tagger.group": self.group,
+            "windows.group": f"{self.group}-windows",
             "model.bundle": "tiny@1",
             "model.directories": f"[{self.bundles}]",
             "state_dir": str(self.state_dir),
@@ -131,8 +133,9 @@ class Fleet:
             **{name.replace("__", "."): value for name, value in extra.items()},
         }
 
-    def start(self, **extra: str) -> Worker:
-        worker = Worker(self.settings(**extra), self.state_dir.parent / f"worker-{len(self.workers)}.log")
+    def start(self, *, role: str = "tagger", **extra: str) -> Worker:
+        log = self.state_dir.parent / f"{role}-{len(self.workers)}.log"
+        worker = Worker(self.settings(**extra), log, role=role)
         self.workers.append(worker)
         return worker
 

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
 GROUPS = ("thresholds", "release", "experiment", "model", "dlq", "ledger", "topics", "config", "dev")
-COMMANDS = ("tagger", "fleet", "score", "doctor", "demo")
+COMMANDS = ("tagger", "windows", "fleet", "score", "doctor", "demo")
 
 
 def _show_version(wanted: bool) -> None:

@@ -62,6 +62,6 @@ def take_slot(group: str, state_dir: Path, fixed: str | None = None) -> Slot:
     except OSError as error:
         raise SettingsError(
             f"state_dir {state_dir}: cannot lock a slot: {error.strerror}",
-            hint="Point state_dir at a writable local directory, or set tagger.slot.",
+            hint="Point state_dir at a writable local directory, or set a slot (tagger.slot, windows.slot).",
         ) from None
     raise StreamtagError(f"all {MAX_SLOTS} slots of group {group} on this host are taken")

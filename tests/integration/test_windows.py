@@ -1,0 +1,204 @@
+"""Windowers on a real Kafka, killed, frozen and joined: panes and addenda hold every integer of the summaries."""
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+from confluent_kafka import Producer
+from pane_numbers import PaneReader, of_panes, of_summaries
+from services import Topics, read_all, wait_until
+from workers import Fleet, Worker
+
+from streamtag.events import summary
+from streamtag.events.panes import Pane
+from streamtag.events.summary import CommitSummary, ExperimentRows, LabelCounts, PaneCounts, SegmentCounts, UnitRows
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+
+SEED = 20_261_128
+PANE_MS = 1_000
+SOURCES = 12
+
+
+class Summaries:
+    """Writes summaries as taggers do: ranges that touch, several sources in a transaction, some of them aborted."""
+
+    def __init__(self, topics: Topics, seed: int) -> None:
+        self._topics = topics
+        self._choose = random.Random(seed)
+        self._ends = dict.fromkeys(range(SOURCES), 0)
+        self._producer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": topics.stats})
+        self._producer.init_transactions(30)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.written = 0
+
+    def __enter__(self) -> "Summaries":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            self.commit()
+
+    def commit(self) -> None:
+        """One transaction."""
+        ends = self._ends.copy()
+        self._producer.begin_transaction()
+        made = [self._make(partition, ends) for partition in self._choose.sample(range(SOURCES), 3)]
+        for one in made:
+            key = summary.key(one.topic, one.partition)
+            self._producer.produce(self._topics.stats, summary.encode(one), key)
+        if self._choose.random() < 0.1:
+            self._producer.abort_transaction(30)
+            return
+        self._producer.commit_transaction(30)
+        self._ends = ends
+        self.written += len(made)
+
+    def _make(self, partition: int, ends: dict[int, int]) -> CommitSummary:
+        choose, now_ms = self._choose, time.time_ns() // 1_000_000
+        late_ms = [choose.choice([0, 0, 0, 0, 1_500, 4_000, 20_000]) for _ in range(choose.randint(0, 2))]
+        cells = [self._cell((now_ms - late) // PANE_MS * PANE_MS) for late in late_ms]
+        events = sum(cell.events for cell in cells)
+        start, ends[partition] = ends[partition], ends[partition] + events + 1
+        return CommitSummary(
+            version=summary.VERSION,
+            topic=self._topics.input,
+            partition=partition,
+            from_offset=start,
+            to_offset=ends[partition],
+            in_=events,
+            tagged=0,
+            clean=events,
+            dead=0,
+            skipped=0,
+            pane_ms=PANE_MS,
+            writer="host-0",
+            delivery="exactly_once",
+            committed_at_ms=now_ms,
+            panes=cells,
+        )
+
+    def _cell(self, start_ms: int) -> PaneCounts:
+        choose = self._choose
+        events, sha, release = choose.randint(1, 5), "0" * 64, choose.randint(1, 2)
+        labels = {}
+        for label in choose.sample(["spam", "fraud", "threat"], choose.randint(1, 3)):
+            bins = Counter(choose.randrange(1024) for _ in range(events))
+            scores = choose.randrange(1_000_000 * events)
+            labels[label] = LabelCounts(
+                choose.randint(0, events), scores, sorted(bins), [bins[b] for b in sorted(bins)]
+            )
+        units = UnitRows(choose.randbytes(8 * events), bytes(events), bytes(events))
+        rows = ExperimentRows("1-000000000000", 0, "shadow", ["spam"], units, choose.randint(0, 2))
+        return PaneCounts(
+            start_ms=start_ms,
+            release=release,
+            release_sha256=sha,
+            bundle="tiny@1",
+            bundle_sha256=sha,
+            revision=release,
+            revision_sha256=sha,
+            arm="control",
+            events=events,
+            by_arrival=choose.randint(0, events),
+            labels=labels,
+            segments={"lang": {"en": SegmentCounts(events, {"spam": 1})}},
+            **({"experiments": [rows]} if choose.random() < 0.5 else {}),
+        )
+
+
+@pytest.fixture
+def windows(fleet: Fleet) -> Fleet:
+    """Windowers with panes that close and become final while a test runs."""
+    fleet.overrides |= {
+        "windows.idle_ms": "500",
+        "windows.lateness_ms": "3000",
+        "windows.commit_interval_ms": "100",
+    }
+    return fleet
+
+
+def start(windows: Fleet) -> Worker:
+    return windows.start(role="windows")
+
+
+def read_panes(topics: Topics) -> PaneReader:
+    reader = PaneReader()
+    for record in read_all(topics.bootstrap, topics.panes):
+        reader.read(record)
+    assert reader.problems == []
+    return reader
+
+
+def read_summaries(topics: Topics) -> list[tuple[int, int, CommitSummary]]:
+    records = read_all(topics.bootstrap, topics.stats)
+    return [(m.partition() or 0, m.offset() or 0, summary.decode(m.value() or b"")) for m in records]
+
+
+def wait_counted(topics: Topics, deadline_s: float = 60) -> list[Pane]:
+    """Waits until panes and addenda hold every integer of the summaries; returns them."""
+    wanted = of_summaries(read_summaries(topics))
+    deadline = time.monotonic() + deadline_s
+    while True:
+        every = read_panes(topics).every()
+        found = of_panes(every)
+        if found == wanted:
+            return every
+        if time.monotonic() > deadline:
+            more, less = found - wanted, wanted - found
+            raise AssertionError(f"too much: {sorted(more.items())[:5]}, too little: {sorted(less.items())[:5]}")
+        time.sleep(0.5)
+
+
+def test_kills_freezes_and_rebalances_change_no_integer(topics: Topics, windows: Fleet) -> None:
+    choose = random.Random(SEED)
+    workers = [start(windows) for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready(60)
+    faults: Counter[str] = Counter()
+    with Summaries(topics, SEED) as writer:
+        for _ in range(12):
+            wait_moved(writer, 60)
+            kind = choose.choice(["kill", "kill", "freeze", "stop", "join"])
+            faults[kind] += 1
+            hurt(windows, workers, kind, choose)
+    every = wait_counted(topics)
+    assert all(pane.exact for pane in every)
+    assert {pane.shard for pane in every} == set(range(topics.partitions))
+    assert any(pane.addendum for pane in every)
+    for worker in workers:
+        assert worker.stop() == 0, worker
+    assert len(every) > 50
+    assert faults["kill"], faults
+
+
+def wait_moved(writer: Summaries, summaries: int) -> None:
+    wanted = writer.written + summaries
+    wait_until(lambda: writer.written >= wanted, 60, f"{summaries} more summaries")
+
+
+def hurt(windows: Fleet, workers: list[Worker], kind: str, choose: random.Random) -> None:
+    victim = choose.choice(workers)
+    if kind == "join":
+        workers.append(start(windows).wait_ready(60))
+        return
+    if kind == "freeze":
+        victim.signal(signal.SIGSTOP)
+        time.sleep(choose.choice([0.5, 5]))  # as long as it takes for the group to notice, or not
+        victim.signal(signal.SIGCONT)
+        return
+    workers.remove(victim)
+    if kind == "kill":
+        victim.kill()
+    else:
+        assert victim.stop() == 0, victim
+    workers.append(start(windows).wait_ready(60))
