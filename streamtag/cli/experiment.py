@@ -1,6 +1,7 @@
 """`streamtag experiment`: a challenger against the champion on live traffic."""
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,9 @@ from streamtag.cli.context import (
     settings,
 )
 from streamtag.cli.experiment_views import describe, print_experiment, row
-from streamtag.cli.outcome import read_text
+from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
+from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate
@@ -29,12 +31,12 @@ from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import SettingsError
+from streamtag.errors import NotFoundError, SettingsError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 
-app = typer.Typer(help="Experiments (champion against challenger): start, show, change the share, stop.")
+app = typer.Typer(help="Experiments (champion against challenger): start, show, change the share, stop, promote.")
 
 Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
 Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
@@ -205,6 +207,28 @@ def list_(
 
 
 @app.command()
+def history(
+    number: Annotated[int | None, typer.Argument(help="Number of an experiment; default: all.")] = None,
+    limit: Limit = 20,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show what was done to experiments, by whom and why, newest first: starts, shares, ends, verdicts.
+
+    Each step is proven by the hash that its successor holds.
+    """
+    _, log, _ = _open()
+    found = (stored.document for stored in log.changes())
+    steps = list(islice((step for step in found if number in (None, step.run.experiment.number)), limit))
+    if not steps and number is not None:
+        raise NotFoundError(f"there is no experiment {number}", hint="`streamtag experiment list` names them.")
+    if output is OutputFormat.JSON:
+        print_json([_step_row(step) for step in steps])
+        return
+    columns = ("at (UTC)", "experiment", "step", "share", "verdict", "author", "reason")
+    print_table(columns, [_step_cells(step) for step in steps])
+
+
+@app.command()
 def phase(
     number: Number,
     share: Annotated[float, typer.Option("--share", help="The new share.")],
@@ -224,11 +248,55 @@ def stop(number: Number, reason: Reason, author: Author = None, output: Output =
     _report("stopped", log, changes.stop(number, Who(author_or_user(author), reason)), output)
 
 
+@app.command()
+def promote(
+    number: Number,
+    reason: Reason,
+    author: Author = None,
+    force: Annotated[bool, typer.Option("--force", help="Without PASS, too.")] = False,
+    end_experiments: EndExperiments = False,
+    wait: Wait = 5.0,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Make the candidate of an experiment the champion: exactly its bundle and its thresholds, as one step.
+
+    Exit code 0 once committed, 3 refused (no PASS), 5 the champion is no longer the one it was compared with.
+    """
+    loaded, log, _ = _open()
+    experiment, who = log.find(number), Who(author_or_user(author), reason)
+    change_champion(
+        loaded,
+        who,
+        lambda changes: changes.promote_candidate(experiment, who, force=force),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
+    )
+
+
 def _report(done: str, log: ExperimentLog, experiment: Experiment, output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         print_json(row(experiment, log.store.champion()))
     else:
         say(f"{done} {describe(experiment)}")
+
+
+def _step_row(step: ExperimentChange) -> dict[str, Any]:
+    return {
+        "experiment": step.run.experiment.number,
+        "action": step.action,
+        "share": step.run.phases[-1].share,
+        "verdict": step.verdict,
+        "author": step.author,
+        "reason": step.reason,
+        "at": step.at,
+    }
+
+
+def _step_cells(step: ExperimentChange) -> tuple[Any, ...]:
+    verdict = step.verdict.state if step.verdict else None
+    what = step.run.experiment.number, step.action, f"{step.run.phases[-1].share:g}", verdict
+    return (f"{step.at:%Y-%m-%d %H:%M:%S}", *what, step.author, step.reason)
 
 
 def _cells(experiment: Experiment, state: str) -> tuple[Any, ...]:

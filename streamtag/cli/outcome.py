@@ -1,15 +1,18 @@
 """What a committed change looks like to whoever made it: what changed, and whether it is live everywhere."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streamtag.cli.context import OutputFormat, print_json, say
-from streamtag.control.changes import Outcome
+from streamtag.cli.context import OutputFormat, print_json, say, warn
+from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control.changes import Outcome, ReleaseChanges
+from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.fleet import Liveness
 from streamtag.control.liveness import LivenessProbe
-from streamtag.control.proposal import describe
+from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import Change, diff
 from streamtag.errors import RefusedError
@@ -19,13 +22,48 @@ Wait = Annotated[
     float, typer.Option("--wait", min=0, help="Seconds to wait until the change is live everywhere; 0 = look once.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Pass the guard rail on the size of a step.")]
+EndExperiments = Annotated[
+    bool,
+    typer.Option(
+        "--end-experiments", help="Even where experiments compare with the present release: they are stopped."
+    ),
+]
 
 
-def report(outcome: Outcome, store: ControlStore, settings: Settings, output: OutputFormat, wait_s: float) -> None:
+def change_champion(
+    settings: Settings,
+    who: Who,
+    make: Callable[[ReleaseChanges], Outcome],
+    *,
+    end_experiments: bool,
+    output: OutputFormat,
+    wait_s: float,
+) -> None:
+    """Makes a change of what decides, ends the experiments that it ends, and says what has become of it.
+
+    Raises:
+        RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set.
+    """
+    store = ControlStore(settings.redis)
+    guard = ChampionGuard(ExperimentLog(store), end_experiments)
+    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, before=guard.check))
+    report(outcome, store, settings, output, wait_s, guard.settle(outcome, who, warn))
+
+
+def report(
+    outcome: Outcome,
+    store: ControlStore,
+    settings: Settings,
+    output: OutputFormat,
+    wait_s: float,
+    ended: Sequence[Experiment] = (),
+) -> None:
     """Says what was committed at once, then whether it is live; JSON comes as one document at the end."""
     changes = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
     if output is OutputFormat.TABLE:
         _print_outcome(outcome, changes)
+        for experiment in ended:
+            say(f"  stopped experiment {experiment.id.number}: it compared with the release before")
     found, waited_s = LivenessProbe(store, settings).wait(outcome.current.ref, wait_s)
     if output is OutputFormat.TABLE:
         say(liveness_text(found, waited_s))
@@ -42,6 +80,7 @@ def report(outcome: Outcome, store: ControlStore, settings: Settings, output: Ou
             "reason": document.reason,
             "at": document.at,
             "changes": change_rows(changes),
+            "ended_experiments": [experiment.id.number for experiment in ended],
             "live": found.answer,
             "live_ms": round(waited_s * 1000) if found.answer == "yes" else None,
             "live_since": found.since,

@@ -16,12 +16,14 @@ from streamtag.cli.context import (
     print_table,
     settings,
 )
-from streamtag.cli.outcome import Force, Wait, liveness_text, read_text, report
+from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, liveness_text, read_text, report
 from streamtag.cli.thresholds import Limit
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseDocument, Stored
+from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who
+from streamtag.control.release_list import listed_releases
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
@@ -30,7 +32,7 @@ from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.registry import find_bundle
 
-app = typer.Typer(help="Releases (bundle + thresholds): show, promote, bring back.", no_args_is_help=True)
+app = typer.Typer(help="Releases (bundle + thresholds): list, show, promote, return, bring back.", no_args_is_help=True)
 
 
 @app.command()
@@ -71,6 +73,7 @@ def promote(
         str, typer.Option("--thresholds", help="keep (the current ones), defaults (the bundle's own), or a file.")
     ] = "keep",
     force: Force = False,
+    end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -82,11 +85,15 @@ def promote(
     loaded = settings().settings
     found = read_bundle(find_bundle(bundle, loaded.model.directories))
     wanted = _thresholds(thresholds, found)
-    store = ControlStore(loaded.redis)
-    changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
     who = Who(author_or_user(author), reason)
-    outcome = changes.promote(found.ref, found.labels, who, thresholds=wanted, force=force)
-    report(outcome, store, loaded, output, wait)
+    change_champion(
+        loaded,
+        who,
+        lambda changes: changes.promote(found.ref, found.labels, who, thresholds=wanted, force=force),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
+    )
 
 
 def _thresholds(choice: str, bundle: Bundle) -> ThresholdSet | None:
@@ -95,6 +102,49 @@ def _thresholds(choice: str, bundle: Bundle) -> ThresholdSet | None:
     if choice == "defaults":
         return bundle.default_thresholds
     return parse_threshold_file(read_text(Path(choice)), choice).thresholds
+
+
+@app.command("return")
+def return_(
+    reason: Reason,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[RELEASE]", help="An earlier release; default: the one before.")
+    ] = None,
+    author: Author = None,
+    end_experiments: EndExperiments = False,
+    wait: Wait = 5.0,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Go back in one step: a new release with the bundle and the thresholds of an earlier one, whatever the step.
+
+    Twice without a number is back where it began. History is never rewritten.
+    """
+    who = Who(author_or_user(author), reason)
+    change_champion(
+        settings().settings,
+        who,
+        lambda changes: changes.return_to(number, who),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
+    )
+
+
+@app.command("list")
+def list_(limit: Limit = 20, output: Output = OutputFormat.TABLE) -> None:
+    """List all releases, newest first, with their state: those that decide or have decided, and candidates."""
+    store = ControlStore(settings().settings.redis)
+    found = listed_releases(ExperimentLog(store), limit)
+    if output is OutputFormat.JSON:
+        rows = [{**_row(one.stored), "state": one.state, "experiments": one.experiments} for one in found]
+        print_json(rows)
+        return
+    columns = ("release", "state", "at (UTC)", "bundle", "revision", "author", "reason", "note")
+    cells = []
+    for one in found:
+        number, *about = _cells(one.stored.document)
+        cells.append((number, one.text, *about))
+    print_table(columns, cells)
 
 
 @app.command()

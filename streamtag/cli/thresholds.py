@@ -23,7 +23,7 @@ from streamtag.cli.context import (
     settings,
     warn,
 )
-from streamtag.cli.outcome import Force, Wait, change_rows, read_text, report
+from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, change_rows, read_text
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who, describe
@@ -105,6 +105,7 @@ def set_(
         typer.Option("--when", help="Only for events of this segment, e.g. --when lang=de; several narrow it down."),
     ] = None,
     force: Force = False,
+    end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -112,11 +113,16 @@ def set_(
 
     Exit code 0 once committed (the answer says whether it is live everywhere), 3 refused, 5 somebody else was first.
     """
-    loaded, store, changes = _open()
     who = Who(author_or_user(author), reason)
-    segment = parse_assignments(when or [], "--when")
-    outcome = changes.set_thresholds(_cutoffs(pairs), who, when=segment, force=force)
-    report(outcome, store, loaded, output, wait)
+    segment, cutoffs = parse_assignments(when or [], "--when"), _cutoffs(pairs)
+    change_champion(
+        settings().settings,
+        who,
+        lambda changes: changes.set_thresholds(cutoffs, who, when=segment, force=force),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
+    )
 
 
 def _cutoffs(pairs: Sequence[str]) -> dict[str, float]:
@@ -137,6 +143,7 @@ def apply(
     reason: Reason,
     author: Author = None,
     force: Force = False,
+    end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -145,15 +152,21 @@ def apply(
     A file that says what decides already commits nothing, so it can be applied again and again.
     """
     parsed = parse_threshold_file(read_text(file), "stdin" if str(file) == "-" else str(file))
-    loaded, store, changes = _open()
-    outcome = changes.apply(
-        parsed.thresholds,
-        Who(author_or_user(author), reason),
-        expected=parsed.base_revision,
-        expected_sha256=parsed.base_sha256,
-        force=force,
+    who = Who(author_or_user(author), reason)
+    change_champion(
+        settings().settings,
+        who,
+        lambda changes: changes.apply(
+            parsed.thresholds,
+            who,
+            expected=parsed.base_revision,
+            expected_sha256=parsed.base_sha256,
+            force=force,
+        ),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
     )
-    report(outcome, store, loaded, output, wait)
 
 
 @app.command()
@@ -161,12 +174,20 @@ def restore(
     revision: Annotated[int, typer.Argument(help="The revision to go back to.")],
     reason: Reason,
     author: Author = None,
+    end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Go back: a new revision with the content of an earlier one. History is never rewritten."""
-    loaded, store, changes = _open()
-    report(changes.restore(revision, Who(author_or_user(author), reason)), store, loaded, output, wait)
+    who = Who(author_or_user(author), reason)
+    change_champion(
+        settings().settings,
+        who,
+        lambda changes: changes.restore(revision, who),
+        end_experiments=end_experiments,
+        output=output,
+        wait_s=wait,
+    )
 
 
 @app.command()
@@ -251,7 +272,7 @@ def watch(
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after this many changes.")] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Print every change of thresholds and releases as it is committed, until interrupted; JSON comes as lines."""
+    """Print every change of thresholds, releases and experiments as it is committed; JSON comes as lines."""
     _, store, _ = _open()
     newest = store.audit(1)
     after = newest[0].id if newest else "0"
@@ -286,8 +307,10 @@ def _print_entry(entry: AuditEntry, changes: list[Change], output: OutputFormat)
         print_json({**entry.fields, "changes": change_rows(changes)})
         return
     fields = entry.fields
-    release = f" release {fields['release']}" if "release" in fields else ""
-    what = f"{fields.get('action', '?')}{release} by {fields.get('author', '?')}: {fields.get('reason', '')}"
+    # Of an experiment, and what it came to; or of a release.
+    about = [f" {name} {fields[name]}" for name in ("release", "experiment") if name in fields]
+    about += [f" ({fields['state']})"] if "state" in fields else []
+    what = f"{fields.get('action', '?')}{''.join(about)} by {fields.get('author', '?')}: {fields.get('reason', '')}"
     say(f"{fields.get('at', '')[:19]} {what}")
     for change in changes:
         say(f"  {describe(change)}")

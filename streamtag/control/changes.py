@@ -125,17 +125,22 @@ class ReleaseChanges:
         proposal = Proposal("promote", _wire(bundle), kept, who, note=f"promotion of {bundle}")
         return self._unless_same(base, heads, proposal)
 
-    def promote_candidate(self, experiment: Experiment, who: Who) -> Outcome:
-        """Makes the candidate of ``experiment`` decide if its control still does: both were compared on live traffic.
+    def promote_candidate(self, experiment: Experiment, who: Who, *, force: bool = False) -> Outcome:
+        """Makes the candidate of ``experiment`` decide if its control still does, and the verdict is PASS.
 
-        Free of the guard rail, which is for changes that nobody has tried.
+        Free of the guard rail, which is for changes that nobody has tried. With ``force``, the verdict does not count.
         """
         base, heads = champion_to_change(self._store)
         document, number = experiment.document, experiment.id.number
         if base.ref != document.control:
             raise conflict(base, based_on=f"release {document.control.number}, the control of experiment {number}")
         candidate = self._store.load(ReleaseId(document.candidate.number, document.candidate.sha256))
-        _refuse(who.problems(), "a promotion needs an author and a reason")
+        found = [] if force or experiment.passed else [f"verdict: experiment {number} has not passed"]
+        _refuse(
+            [*who.problems(), *found],
+            f"release {candidate.id.number}, candidate of experiment {number}, cannot be promoted",
+            hint="`--force` promotes it all the same." if found else "",
+        )
         note = f"promotion of release {candidate.id.number}, candidate of experiment {number}"
         return self._take_over("promote", candidate, note, base, heads, who)
 

@@ -22,11 +22,13 @@ from streamtag.control.documents import (
     Stored,
     ThresholdRevision,
     VerdictDocument,
+    VerdictId,
     decode_change,
     decode_experiment,
     decode_verdict,
 )
 from streamtag.control.store import ControlStore
+from streamtag.domain.verdict import State
 from streamtag.errors import NotFoundError, RefusedError
 
 __all__ = ["Experiment", "ExperimentHeads", "ExperimentLog", "Step"]
@@ -54,6 +56,16 @@ class Experiment:
     def share(self) -> float:
         """Of units given to the candidate (split), or scored by both (shadow), now or when it ended."""
         return self.phases[-1].share
+
+    @property
+    def verdict(self) -> VerdictId | None:
+        """What it came to; None where it runs, or something else ended it."""
+        return self.ended.verdict if self.ended is not None else None
+
+    @property
+    def passed(self) -> bool:
+        """Whether its verdict is PASS."""
+        return self.verdict is not None and self.verdict.state is State.PASS
 
     @property
     def run(self) -> Run:
@@ -153,10 +165,10 @@ class ExperimentLog:
 
     def verdict(self, experiment: Experiment) -> Stored[VerdictDocument] | None:
         """What ended ``experiment``; None where it runs, or something else did."""
-        if experiment.ended is None or experiment.ended.verdict is None:
+        if experiment.verdict is None:
             return None
         raw = self._get(self.store.keys.verdict(experiment.id.number), f"verdict on experiment {experiment.id.number}")
-        return decode_verdict(raw, experiment.id, experiment.ended.verdict)
+        return decode_verdict(raw, experiment.id, experiment.verdict)
 
     def commit(
         self, step: Step, *, expected: bytes, champion: bytes = b"", audit: Mapping[str, str]

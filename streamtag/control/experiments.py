@@ -153,7 +153,7 @@ class ExperimentChanges:
             ground = self._ground()
             if number not in (run.experiment.number for run in ground.running):
                 ended = self._log.find(number)
-                if ended.ended is not None and ended.ended.verdict == wanted:
+                if ended.verdict == wanted:
                     return ended
             experiment = self._running(number, ground)
             found = [*who.problems(), *_verdict_problems(verdict, experiment)]

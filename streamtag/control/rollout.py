@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 AUTHOR = "streamtag (rollout)"
 # Of the experiments that ended before these, a person has long decided.
 _REMEMBERED = 100
+_OPEN = (State.PASS, State.INCONCLUSIVE)  # verdicts from which something may follow
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ class Rollout:
             found = [
                 experiment
                 for experiment in islice(self._log.experiments(), _REMEMBERED)
-                if _decides(experiment, champion) and _state(experiment) in (State.PASS, State.INCONCLUSIVE)
+                if _decides(experiment, champion)
+                and experiment.verdict is not None
+                and experiment.verdict.state in _OPEN
             ]
             self._decided = (alias, champion, sorted(found, key=lambda experiment: experiment.id.number))
         return self._decided[2]
@@ -126,8 +129,9 @@ class Rollout:
     ) -> Situation:
         ended, known = experiment.ended, progress.get(experiment.id)
         verdict = known.verdict if known else None
+        reached = experiment.verdict or verdict
         return Situation(
-            state=_state(experiment) or (verdict.state if verdict else State.COLLECTING),
+            state=reached.state if reached else State.COLLECTING,
             ended=ended.action if ended is not None and ended.ends else None,  # type: ignore[arg-type]  # one of three
             control_decides=_decides(experiment, champion),
             shares=[phase.share for phase in experiment.phases],
@@ -179,9 +183,3 @@ class Rollout:
 def _decides(experiment: Experiment, champion: ReleaseId | None) -> bool:
     control = experiment.document.control
     return champion == ReleaseId(control.number, control.sha256)
-
-
-def _state(experiment: Experiment) -> State | None:
-    """Of its verdict."""
-    ended = experiment.ended
-    return ended.verdict.state if ended is not None and ended.verdict is not None else None

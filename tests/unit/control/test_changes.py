@@ -1,5 +1,7 @@
 """Changes: compare-and-set, numbers, guard rails, refusals that name everything."""
 
+from collections.abc import Callable
+
 import fakeredis
 import pytest
 from control_plane import ANNA, BORIS, BUNDLE, DEFAULTS, LABELS, current, heartbeat, new_changes, new_store
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.control.changes import FIRST_AUTHOR, ReleaseChanges
-from streamtag.control.documents import Cutoffs
+from streamtag.control.documents import Cutoffs, ReleaseId
 from streamtag.control.fleet import Heartbeat, send
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
@@ -169,6 +171,62 @@ def test_the_way_back_is_free_of_the_guard_rail(store: ControlStore, seeded: Rel
     assert (found.thresholds, found.ref.revision) == (DEFAULTS, 3)
     assert found.release.document.note == "restore of revision 1"
     assert seeded.revision(1).document.thresholds == Cutoffs.of(DEFAULTS)
+
+
+def test_one_step_returns_to_the_release_before_bundle_and_thresholds_alike(
+    store: ControlStore, seeded: ReleaseChanges
+) -> None:
+    """As one release, whatever the step: half of the way back could be worse than either end."""
+    seeded.promote(NEXT, LABELS, ANNA, thresholds=ThresholdSet({"spam": 0.95, "insult": 0.6}))
+    outcome = seeded.return_to(None, BORIS)
+    assert outcome.committed
+    found = current(store)
+    assert (found.ref.bundle, found.thresholds) == (BUNDLE, DEFAULTS)
+    assert (found.id.number, found.ref.revision) == (3, 3)
+    assert (found.release.document.note, found.release.document.author) == ("return to release 1", "boris")
+    assert store.audit(1)[0].fields["action"] == "return"
+    again = seeded.return_to(None, BORIS).current
+    assert (again.ref.bundle, again.thresholds.labels["spam"]) == (NEXT, 0.95)
+
+
+def test_an_earlier_release_can_be_named(store: ControlStore, seeded: ReleaseChanges) -> None:
+    for value in (0.6, 0.7, 0.8):
+        seeded.set_thresholds({"spam": value}, ANNA)
+    assert seeded.return_to(2, ANNA).current.thresholds.labels["spam"] == 0.6
+    assert not seeded.return_to(5, ANNA).committed
+    with pytest.raises(NotFoundError, match="no release 9 in the champion's history"):
+        seeded.return_to(9, ANNA)
+
+
+def test_before_the_first_release_there_is_none_to_return_to(seeded: ReleaseChanges) -> None:
+    with pytest.raises(NotFoundError, match="release 1 is the first"):
+        seeded.return_to(None, ANNA)
+    with pytest.raises(RefusedError) as refused:
+        seeded.return_to(None, Who("", " "))
+    assert refused.value.problems == ("author: empty", "reason: empty")
+
+
+def test_whoever_is_asked_before_a_change_can_refuse_it_but_is_not_asked_about_none(
+    store: ControlStore, seeded: ReleaseChanges
+) -> None:
+    asked = []
+
+    def refuse(champion: ReleaseId) -> None:
+        asked.append(champion)
+        raise RefusedError("not now")
+
+    guarded = ReleaseChanges(store, max_step=0.25, before=refuse)
+    assert not guarded.apply(DEFAULTS, ANNA).committed
+    assert asked == []
+    steps: list[Callable[[], object]] = [
+        lambda: guarded.set_thresholds({"spam": 0.6}, ANNA),
+        lambda: guarded.promote(NEXT, LABELS, ANNA),
+    ]
+    for step in steps:
+        with pytest.raises(RefusedError, match="not now"):
+            step()
+    assert asked == [current(store).id] * 2
+    assert current(store).id.number == 1
 
 
 def test_history_is_proven_from_the_champion_back(store: ControlStore, seeded: ReleaseChanges) -> None:

@@ -26,6 +26,7 @@ from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.fleet import ExperimentFigures, send
+from streamtag.control.proposal import Who
 from streamtag.control.rollout import AUTHOR, Progress, Rollout
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
@@ -288,9 +289,15 @@ def test_a_redis_that_is_away_is_the_callers_to_know(plane: Plane) -> None:
 
 
 def test_a_candidate_is_promoted_only_over_its_control(plane: Plane) -> None:
-    started = plane.start(RolloutPolicy())
+    passed = plane.conclude(plane.start(RolloutPolicy()), State.PASS)
     new_changes(plane.store).set_thresholds({"spam": 0.55}, BORIS)
     with pytest.raises(ConflictError, match="boris was first: release 3"):
-        new_changes(plane.store).promote_candidate(started, ANNA)
-    with pytest.raises(RefusedError):
-        new_changes(plane.store).return_to(1, type(ANNA)("", "x"))
+        new_changes(plane.store).promote_candidate(passed, ANNA)
+
+
+def test_without_pass_a_candidate_is_promoted_only_by_force(plane: Plane) -> None:
+    failed = plane.conclude(plane.start(RolloutPolicy()), State.FAIL)
+    with pytest.raises(RefusedError) as refused:
+        new_changes(plane.store).promote_candidate(failed, Who("anna", ""))
+    assert refused.value.problems == ("reason: empty", "verdict: experiment 1 has not passed")
+    assert new_changes(plane.store).promote_candidate(failed, ANNA, force=True).committed

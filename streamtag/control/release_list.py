@@ -1,0 +1,80 @@
+"""All releases there are: those that decide or have decided, and candidates, which may never have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from streamtag.control.documents import ReleaseDocument, ReleaseId, Stored
+from streamtag.control.experiment_log import Experiment, ExperimentLog
+
+__all__ = ["ListedRelease", "listed_releases"]
+
+State = Literal["champion", "earlier", "candidate", "former candidate"]
+
+
+@dataclass(frozen=True)
+class ListedRelease:
+    """One release.
+
+    Attributes:
+        stored: its document.
+        state: ``champion`` decides, ``earlier`` has decided, ``candidate`` takes part in an experiment that runs,
+            ``former candidate`` took part in one that has ended. The first that is true.
+        experiments: in which it is or was the candidate, ascending.
+        verdict: of the latest of them, where it has one.
+    """
+
+    stored: Stored[ReleaseDocument]
+    state: State
+    experiments: tuple[int, ...] = ()
+    verdict: str = ""
+
+    @property
+    def text(self) -> str:
+        """``candidate (experiment 3)``, ``former candidate (experiment 2: FAIL)``."""
+        if not self.experiments:
+            return self.state
+        verdict = f": {self.verdict}" if self.verdict else ""
+        return f"{self.state} (experiment {self.experiments[-1]}{verdict})"
+
+
+def listed_releases(log: ExperimentLog, limit: int) -> list[ListedRelease]:
+    """At most ``limit`` releases, the highest number first; each is proven by a document that names its hash.
+
+    Raises:
+        As `ExperimentLog`.
+    """
+    champion = log.store.champion()
+    decided = list(islice(log.store.releases(), limit))
+    tried: dict[ReleaseId, list[Experiment]] = {}
+    for experiment in log.experiments():
+        ref = experiment.document.candidate
+        tried.setdefault(ReleaseId(ref.number, ref.sha256), []).append(experiment)
+    found = [_listed(stored, tried.pop(_id(stored), []), champion, decided=True) for stored in decided]
+    # Those below the last one shown cannot be told from champions of old without reading on, and are not shown.
+    least = decided[-1].document.number if len(decided) == limit else 0
+    found += [
+        _listed(log.store.release(wanted), experiments, champion, decided=False)
+        for wanted, experiments in tried.items()
+        if wanted.number > least
+    ]
+    return sorted(found, key=lambda one: one.stored.document.number, reverse=True)[:limit]
+
+
+def _listed(
+    stored: Stored[ReleaseDocument], experiments: Sequence[Experiment], champion: ReleaseId | None, *, decided: bool
+) -> ListedRelease:
+    state: State
+    if decided:
+        state = "champion" if _id(stored) == champion else "earlier"
+    else:
+        state = "candidate" if any(experiment.ended is None for experiment in experiments) else "former candidate"
+    ordered = sorted(experiments, key=lambda experiment: experiment.id.number)
+    verdict = ordered[-1].verdict if ordered else None
+    numbers = tuple(experiment.id.number for experiment in ordered)
+    return ListedRelease(stored, state, numbers, verdict.state.value if verdict else "")
+
+
+def _id(stored: Stored[ReleaseDocument]) -> ReleaseId:
+    return ReleaseId(stored.document.number, stored.sha256)
