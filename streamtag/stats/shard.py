@@ -10,7 +10,7 @@ added to panes that are not final, and decide nothing.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -65,16 +65,21 @@ class _Seen(NamedTuple):
     newest_ms: int | None
 
 
-class _Break(NamedTuple):
+class Break(NamedTuple):
     """A summary does not touch the one before it, or covers once more what another has covered.
 
     Attributes:
-        offset: of the oldest summary that this follows from.
+        before: offset of the oldest summary that this follows from.
         missing_from_ms: positions are missing: the newest pane of the summary before them, if it has one.
+        start, end: positions of the source that are missing (``gap``) or counted twice; none where it only goes on
+            where an earlier one had ended.
     """
 
-    offset: int
+    before: int
     missing_from_ms: int | None
+    kind: Literal["gap", "overlap"]
+    start: int
+    end: int
 
 
 class Shard:
@@ -103,6 +108,8 @@ class Shard:
         self._watermark = Watermark(options.idle_ms)
         self._panes: dict[tuple[int, int], OpenPane] = {}  # by end and start
         self._seen: dict[Partition, list[_Seen]] = {}
+        self.broken: Break | None = None
+        """What the last summary broke; None: nothing, or nothing that was not known before a restart."""
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
@@ -120,6 +127,7 @@ class Shard:
         newest_ms = max(by_start, default=None)
         broken = self._cover(offset, summary, newest_ms)
         again = self._advance(offset)
+        self.broken = None if again else broken
         if self._expired:
             if again:
                 return []
@@ -133,13 +141,13 @@ class Shard:
             pane = self._pane(start_ms, summary.pane_ms, keep=not final)
             pane.add(offset, summary, cells)
             if broken is not None:
-                pane.doubt(offset, broken.offset)
+                pane.doubt(offset, broken.before)
             if final:
                 late.append(pane.as_addendum())
         if broken is not None and broken.missing_from_ms is not None:
             for (_, start_ms), pane in self._panes.items():
                 if start_ms >= broken.missing_from_ms:  # where the missing ones belong is anybody's guess
-                    pane.doubt(offset, broken.offset)
+                    pane.doubt(offset, broken.before)
         return [] if again else [*late, *self._finish()]
 
     def skip(self, offset: int) -> bool:
@@ -198,7 +206,7 @@ class Shard:
         self._end = max(self._end, self._next)
         return again
 
-    def _cover(self, offset: int, summary: CommitSummary, newest_ms: int | None) -> _Break | None:
+    def _cover(self, offset: int, summary: CommitSummary, newest_ms: int | None) -> Break | None:
         """Notes what the summary covers of its source, and whether that touches what is known to be covered."""
         source = summary.topic, summary.partition
         now, seen = _Seen(offset, summary.to_offset, newest_ms), self._seen.get(source, [])
@@ -213,7 +221,11 @@ class Shard:
         self._seen[source] = [*(one for one in seen if one.to > now.to), now]
         if not seen or seen[0].to == seen[-1].to == summary.from_offset:
             return None
-        return _Break(seen[0].offset, seen[-1].newest_ms if summary.from_offset > seen[-1].to else None)
+        start, reach = summary.from_offset, max(one.to for one in seen)
+        missing_from_ms = seen[-1].newest_ms if start > seen[-1].to else None
+        if start > reach:
+            return Break(seen[0].offset, missing_from_ms, "gap", reach, start)
+        return Break(seen[0].offset, missing_from_ms, "overlap", start, min(reach, summary.to_offset))
 
     def _is_final(self, end_ms: int) -> bool:
         return self._horizon_ms is not None and end_ms <= self._horizon_ms

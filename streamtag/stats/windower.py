@@ -13,7 +13,7 @@ from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.summary import CommitSummary
 from streamtag.stats.cells import InvalidCellError
 from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
-from streamtag.stats.shard import Shard, ShardOptions
+from streamtag.stats.shard import Break, Shard, ShardOptions
 from streamtag.stream.processor import Commit, Output, Partition, Range
 from streamtag.stream.start import Start
 from streamtag.telemetry.metrics import Metrics
@@ -121,11 +121,20 @@ class Windower:
         offset = record.offset()
         assert offset is not None, "a consumed record has one"
         try:
-            published = shard.fold(offset, _read(record))
+            summary = _read(record)
+            published = shard.fold(offset, summary)
         except (UnreadableSummaryError, InvalidCellError) as error:
             again = shard.skip(offset)
             return [] if again else [self._set_aside(record, offset, str(error))]
+        if shard.broken is not None and shard.broken.end > shard.broken.start:
+            self._tell(shard.broken, record, summary)
         return map(self._output, published)
+
+    def _tell(self, broken: Break, record: Message, summary: CommitSummary) -> None:
+        self._metrics.add("streamtag.summaries.broken", kind=broken.kind)
+        where = {"topic": summary.topic, "partition": summary.partition, "start": broken.start, "end": broken.end}
+        found = {"kind": broken.kind, "shard": record.partition(), "offset": record.offset(), "writer": summary.writer}
+        log.error("summaries of a source do not touch", extra={**where, **found})
 
     def _output(self, pane: Pane) -> Output:
         self._metrics.add("streamtag.panes.published", kind="addendum" if pane.addendum else "revision")

@@ -350,6 +350,14 @@ METRICS = (
         "Who writes to the stats topic? `streamtag dlq list` shows them; panes that miss them say exact: false.",
     ),
     Metric(
+        "streamtag.summaries.broken",
+        "counter",
+        "{summary}",
+        "Summaries that do not touch the one before them of their source: positions missing (gap), or counted twice.",
+        "The log names source and range; `streamtag ledger` has all of them. Overlaps are normal with at_least_once.",
+        {"kind": ("gap", "overlap")},
+    ),
+    Metric(
         "streamtag.panes.published",
         "counter",
         "{pane}",

@@ -144,6 +144,27 @@ def test_panes_that_miss_a_summary_that_was_set_aside_are_not_exact() -> None:
     assert rig.metrics.value("streamtag.panes.inexact") == 1
 
 
+@pytest.mark.parametrize(
+    ("start", "kind", "span"), [(4, "gap", (3, 4)), (1, "overlap", (1, 2)), (0, "overlap", (0, 1))]
+)
+def test_positions_that_are_missing_or_doubled_are_named_once_and_make_no_pane_exact(
+    start: int, kind: str, span: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig()
+    records = [record(0, at(1, 0)), record(1, at(2, 1)), record(2, at(3, 2)), record(3, at(4, start))]
+    rig.process(*records)
+    [told] = [found for found in caplog.records if found.message == "summaries of a source do not touch"]
+    facts = vars(told)
+    assert (facts["topic"], facts["partition"], facts["offset"]) == ("content", 0, 3)
+    assert (facts["kind"], facts["start"], facts["end"]) == (kind, *span)
+    assert rig.metrics.value("streamtag.summaries.broken", kind=kind) == 1
+    commit = rig.windower.commits({ONE: Range(0, 4)})[ONE]
+    again = Rig({ONE: Start(commit.position, metadata=commit.metadata)})
+    again.process(*records, record(4, at(12, max(3, start + 1))))
+    assert again.metrics.value("streamtag.summaries.broken") == 0, "told before the restart"
+    assert [pane.exact for pane in published(again.close(5))] == [False]
+
+
 def test_what_was_set_aside_before_a_restart_is_not_again() -> None:
     rig = Rig()
     rig.process(record(0, at(1, 0)), record(1, b"{"))
