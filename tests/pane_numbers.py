@@ -74,6 +74,7 @@ class PaneReader:
     revisions: dict[tuple[int, int, int], Pane] = field(default_factory=dict)
     addenda: dict[tuple[int, int, int, int], Pane] = field(default_factory=dict)
     written: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
+    first_ms: dict[tuple[int, int, int], int] = field(default_factory=dict)
     repeated: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -89,10 +90,15 @@ class PaneReader:
             if before != value:
                 self.problems.append(f"offset {record.offset()}: {key!r} n {pane.n} with other bytes than before")
         where = pane.shard, pane.start_ms, pane.pane_ms
+        self.first_ms.setdefault(where, record.timestamp()[1])
         if pane.addendum:
             self.addenda[*where, pane.n] = pane
         elif where not in self.revisions or self.revisions[where].n < pane.n:
             self.revisions[where] = pane
+
+    def first_written(self) -> list[tuple[int, int]]:
+        """When the first revision of each pane was written, and the pane's end; Unix milliseconds."""
+        return [(ms, start_ms + pane_ms) for (_, start_ms, pane_ms), ms in self.first_ms.items()]
 
     def every(self) -> list[Pane]:
         """What has to be added up."""

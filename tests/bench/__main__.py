@@ -10,8 +10,9 @@ import typer
 from streamtag.errors import StreamtagError
 from streamtag.model.registry import find_bundle
 
-from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling
+from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling, windower
 from .bundles import build_standin
+from .summary_load import Shape
 from .throughput import Work
 
 app = typer.Typer(
@@ -127,6 +128,21 @@ def measure_gaps(
     found = gaps.run(_bundle(bundle), repeats=repeats, names=_some(only, gaps.SCENARIOS))
     gaps.show(found)
     _save("gaps", found)
+
+
+@app.command("windower")
+def measure_windower(
+    seconds: Annotated[float, typer.Option(min=10, help="Following live (at least 75), and of the backlog.")] = 75.0,
+    labels: Annotated[int, typer.Option(min=1, help="Of each arm.")] = Shape.labels,
+    sources: Annotated[
+        int, typer.Option(min=1, help="Source partitions; each commits 10 times a second.")
+    ] = Shape.sources,
+    events: Annotated[int, typer.Option(min=1, help="Of each arm in one commit of a source partition.")] = Shape.events,
+) -> None:
+    """The windower on summaries of many labels, arms and partitions: CPU, delay, restart."""
+    found = windower.run(Shape(sources, labels, events), seconds=seconds)
+    windower.show(found)
+    _save("windower", found, windower_cpu_percent="cpu_percent", windower_restart_s="restart_s")
 
 
 @app.command("profile")
