@@ -21,7 +21,7 @@ def _settings(service: str) -> Settings:
     return load_settings(config=SETTINGS_FILE, environ=environ).settings
 
 
-@pytest.mark.parametrize("service", ["topics", "tagger"])
+@pytest.mark.parametrize("service", ["topics", "tagger", "windows"])
 def test_the_settings_of_a_container_are_valid_and_name_its_neighbours(service: str) -> None:
     found = _settings(service)
     assert found.kafka.bootstrap_servers.partition(":")[0] in SERVICES
@@ -30,16 +30,18 @@ def test_the_settings_of_a_container_are_valid_and_name_its_neighbours(service: 
     assert [f"./{SETTINGS_FILE.relative_to(ROOT)}", SERVICES[service]["environment"]["STREAMTAG_CONFIG"]] in mounts
 
 
-def test_the_tagger_is_given_more_time_than_its_drain_takes() -> None:
-    grace_s = int(SERVICES["tagger"]["stop_grace_period"].removesuffix("s"))
+@pytest.mark.parametrize("role", ["tagger", "windows"])
+def test_a_worker_is_given_more_time_than_its_drain_takes(role: str) -> None:
+    grace_s = int(SERVICES[role]["stop_grace_period"].removesuffix("s"))
     # After the drain itself: the abort of what did not drain (5 s), a last heartbeat and stop mark.
-    assert grace_s >= _settings("tagger").tagger.drain_timeout_s + 20
+    assert grace_s >= getattr(_settings(role), role).drain_timeout_s + 20
 
 
-def test_the_health_check_asks_the_port_that_the_settings_open() -> None:
-    port = _settings("tagger").telemetry.port
-    assert f":{port}/readyz" in SERVICES["tagger"]["healthcheck"]["test"][-1]
-    assert all(published.endswith(f":{port}") for published in SERVICES["tagger"]["ports"])
+@pytest.mark.parametrize("role", ["tagger", "windows"])
+def test_the_health_check_asks_the_port_that_the_settings_open(role: str) -> None:
+    port = _settings(role).telemetry.port
+    assert f":{port}/readyz" in SERVICES[role]["healthcheck"]["test"][-1]
+    assert all(published.endswith(f":{port}") for published in SERVICES[role]["ports"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -64,7 +66,7 @@ def test_redis_keeps_releases_over_a_restart() -> None:
     assert any(volume.endswith(":/data") for volume in SERVICES["redis"]["volumes"])
 
 
-@pytest.mark.parametrize("service", ["topics", "tagger"])
+@pytest.mark.parametrize("service", ["topics", "tagger", "windows"])
 def test_our_containers_run_without_privileges(service: str) -> None:
     assert SERVICES[service]["read_only"] is True
     assert SERVICES[service]["cap_drop"] == ["ALL"]
