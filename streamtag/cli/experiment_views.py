@@ -7,16 +7,22 @@ import msgspec
 from streamtag.cli.context import print_facts, print_table
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.rollout_file import describe_policy
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.domain.release import ReleaseRef
 
-State = Literal["running", "stale", "stopped"]
+State = Literal["running", "stale", "stopped", "returned", "PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 
 
 def state(experiment: Experiment, champion: ReleaseId | None) -> State:
-    """``stale``: another release than the control decides now, so that its evidence cannot go on."""
+    """``stale``: another release than the control decides now, so that its evidence cannot go on.
+
+    One that has ended is ``stopped`` by a person, ``returned`` by its rollout, or what its verdict says.
+    """
+    if experiment.verdict is not None:
+        return experiment.verdict.state.value  # type: ignore[return-value]  # a final one
     if experiment.ended is not None:
-        return "stopped"
+        return "returned" if experiment.ended.action == "return" else "stopped"
     control = experiment.document.control
     return "running" if champion == ReleaseId(control.number, control.sha256) else "stale"
 
@@ -42,7 +48,7 @@ def print_experiment(experiment: Experiment, champion: ReleaseId | None) -> None
     if now == "stale" and champion is not None:
         now_text = f"stale: release {champion.number} decides now; stop it, and start a new one"
     elif ended is not None:
-        now_text = f'stopped by {ended.author} at {ended.at:%Y-%m-%d %H:%M:%S} UTC: "{ended.reason}"'
+        now_text = f'{now}, by {ended.author} at {ended.at:%Y-%m-%d %H:%M:%S} UTC: "{ended.reason}"'
     else:
         now_text = now
     print_facts(
@@ -57,6 +63,7 @@ def print_experiment(experiment: Experiment, champion: ReleaseId | None) -> None
             "reason": document.reason,
             "alpha": f"{plan.alpha:g}",
             "gives up after": f"{plan.max_units:,} units or {plan.max_hours:g} hours",
+            "by itself": describe_policy(document.rollout),
             "a worse label": "fails the experiment" if plan.on_worse == "fail" else "is a warning, unless critical",
         }
     )

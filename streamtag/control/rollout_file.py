@@ -74,7 +74,7 @@ def describe_policy(policy: RolloutPolicy) -> str:
     words = [
         f"ramp to {', '.join(ramp)}" if ramp else "",
         f"taken back past {', '.join(parts)}" if parts else "",
-        "promoted on PASS" if policy.promote else "a person promotes",
+        "promoted on PASS" if policy.promote else "never promoted",
     ]
     return "; ".join(filter(None, words))
 

@@ -81,6 +81,17 @@ def test_all_releases_are_listed_with_what_they_are(
         assert expected in text
 
 
+@pytest.mark.parametrize("end", ["FAIL", "returned", "stopped"])
+def test_how_an_experiment_ended_is_its_state(run: Run, experiments: ExperimentChanges, end: str) -> None:
+    started = start(experiments)
+    if end == "FAIL":
+        conclude(experiments, started, State.FAIL)
+    else:
+        experiments.stop(1, BORIS, action="return" if end == "returned" else "stop")
+    assert [row["state"] for row in run("experiment", "list", "-o", "json")] == [end]
+    assert f"{end}, by boris at" in run("experiment", "show", 1)
+
+
 def test_a_verdict_is_shown_beside_its_candidate(run: Run, experiments: ExperimentChanges) -> None:
     conclude(experiments, start(experiments), State.FAIL)
     assert "former candidate (experiment 1: FAIL)" in run("release", "list")

@@ -103,7 +103,7 @@ def test_whatever_stands_there_is_a_policy_or_a_named_problem(rollout: Any) -> N
 
 
 def test_a_policy_is_described_in_a_few_words() -> None:
-    assert describe_policy(RolloutPolicy()) == "a person promotes"
+    assert describe_policy(RolloutPolicy()) == "never promoted"
     text = describe_policy(POLICY)
     assert text.startswith("ramp to 0.25, 0.5; taken back past failures 0.01, shed 0.05, invalid 0, dead 0.001, p99_ms")
     assert text.endswith("promoted on PASS")
