@@ -107,12 +107,11 @@ def read_summary(key: bytes | None, value: bytes | None) -> CommitSummary:
     if value is None:
         raise UnreadableSummaryError("it has no value")
     try:
-        version = _decode_version(value).version
-        if version != wire.VERSION:
-            raise UnreadableSummaryError(f"its version is {version}; this streamtag reads {wire.VERSION}")
         found = wire.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _check_version(_version(value))
         raise UnreadableSummaryError(f"it is no commit summary: {error}") from None
+    _check_version(found.version)
     if key != wire.key(found.topic, found.partition):
         raise UnreadableSummaryError("its key names another source than its value")
     if not 0 <= found.from_offset <= found.to_offset <= _MAX_POSITION:
@@ -121,6 +120,19 @@ def read_summary(key: bytes | None, value: bytes | None) -> CommitSummary:
     if not all(0 <= count <= _MAX_POSITION for count in counts):
         raise UnreadableSummaryError("a count of it is negative or beyond any log")
     return found
+
+
+def _version(value: bytes) -> int:
+    """That a record names which cannot be decoded; ours where it names none."""
+    try:
+        return _decode_version(value).version
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return wire.VERSION
+
+
+def _check_version(version: int) -> None:
+    if version != wire.VERSION:
+        raise UnreadableSummaryError(f"its version is {version}; this streamtag reads {wire.VERSION}")
 
 
 class Ledger:

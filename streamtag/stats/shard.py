@@ -17,7 +17,7 @@ import msgspec
 from streamtag.errors import StreamtagError
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary
-from streamtag.stats.cells import Columns, InvalidCellError, columns
+from streamtag.stats.cells import Columns, InvalidCellError, all_columns
 from streamtag.stats.panes import OpenPane
 from streamtag.stats.watermark import Watermark
 from streamtag.stream.processor import Commit, Partition
@@ -122,8 +122,8 @@ class Shard:
         if summary.pane_ms < 1:
             raise InvalidCellError(f"its panes are {summary.pane_ms} ms wide")
         by_start: dict[int, list[Columns]] = {}
-        for cell in summary.panes:
-            by_start.setdefault(cell.start_ms, []).append(columns(cell))
+        for cell, found in zip(summary.panes, all_columns(summary.panes), strict=True):
+            by_start.setdefault(cell.start_ms, []).append(found)
         newest_ms = max(by_start, default=None)
         broken = self._cover(offset, summary, newest_ms)
         again = self._advance(offset)

@@ -12,7 +12,7 @@ from shard_log import NOW, counts, numbers
 from streamtag.domain.scores import MICRO
 from streamtag.events.panes import Cell, PlacedRows
 from streamtag.events.summary import ExperimentRows, LabelCounts, PaneCounts, UnitRows
-from streamtag.stats.cells import CellSums, Identity, InvalidCellError, add_to, columns
+from streamtag.stats.cells import CellSums, Columns, Identity, InvalidCellError, add_to, all_columns, columns
 
 ROWS = ExperimentRows("3-0123456789ab", 0, "shadow", ["spam"], UnitRows(b"8 bytes.", b"\x01", b"\x00"), shed=2)
 
@@ -40,6 +40,23 @@ def test_sums_hold_every_integer_and_do_not_depend_on_order(cells: list[PaneCoun
     assert numbers((NOW, cell) for cell in found) == sum((numbers([(NOW, cell)]) for cell in cells), Counter())
     random.shuffle(cells)  # type: ignore[attr-defined]
     assert added(cells) == found
+
+
+@given(CELLS)
+def test_cells_taken_apart_together_are_as_each_by_itself(cells: list[PaneCounts]) -> None:
+    def facts(one: Columns) -> tuple[object, ...]:
+        arrays = (one.alerts, one.sum_micro, one.places, one.counts)
+        return one.identity, one.cell, one.labels, *(array.tolist() for array in arrays)
+
+    assert [facts(one) for one in all_columns(cells)] == [facts(columns(cell)) for cell in cells]
+
+
+def test_a_cell_without_events_may_have_labels_without_bins() -> None:
+    empty = counts(NOW, [])
+    [first, second] = all_columns([empty, GOOD])
+    assert (first.counts.tolist(), second.counts.tolist()) == ([], columns(GOOD).counts.tolist())
+    with pytest.raises(InvalidCellError, match="is empty"):
+        all_columns([GOOD, msgspec.structs.replace(empty, events=1)])
 
 
 @given(OF_ONE_BUNDLE, OF_ONE_BUNDLE)
