@@ -4,15 +4,21 @@ import random
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from pane_numbers import PaneReader, of_panes, of_summaries
-from services import Topics, read_all, wait_until
+from pipeline import Ledger, events, wait_covered
+from services import MakeTopics, Topics, produce, read_all, wait_until
 from workers import Fleet, Worker
 
-from streamtag.events import summary
+from streamtag.devstack.kafka import KafkaServer
+from streamtag.events import dead_letters, summary
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary, ExperimentRows, LabelCounts, PaneCounts, SegmentCounts, UnitRows
 
@@ -26,10 +32,10 @@ SOURCES = 12
 class Summaries:
     """Writes summaries as taggers do: ranges that touch, several sources in a transaction, some of them aborted."""
 
-    def __init__(self, topics: Topics, seed: int) -> None:
+    def __init__(self, topics: Topics, seed: int, *, ends: dict[int, int] | None = None) -> None:
         self._topics = topics
         self._choose = random.Random(seed)
-        self._ends = dict.fromkeys(range(SOURCES), 0)
+        self.ends = ends or dict.fromkeys(range(SOURCES), 0)
         self._producer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": topics.stats})
         self._producer.init_transactions(30)
         self._stop = threading.Event()
@@ -50,7 +56,7 @@ class Summaries:
 
     def commit(self) -> None:
         """One transaction."""
-        ends = self._ends.copy()
+        ends = self.ends.copy()
         self._producer.begin_transaction()
         made = [self._make(partition, ends) for partition in self._choose.sample(range(SOURCES), 3)]
         for one in made:
@@ -60,7 +66,7 @@ class Summaries:
             self._producer.abort_transaction(30)
             return
         self._producer.commit_transaction(30)
-        self._ends = ends
+        self.ends = ends
         self.written += len(made)
 
     def _make(self, partition: int, ends: dict[int, int]) -> CommitSummary:
@@ -116,15 +122,29 @@ class Summaries:
         )
 
 
+NOWHERE = "redis://127.0.0.1:1/0"
+FAST = {
+    "windows.idle_ms": "500",
+    "windows.lateness_ms": "3000",
+    "windows.commit_interval_ms": "100",
+}
+"""Panes that close and become final while a test runs."""
+
+
+@contextmanager
+def windowers(topics: Topics, directory: Path, **overrides: str) -> Iterator[Fleet]:
+    """Windowers, which have no Redis."""
+    group = f"w-{uuid.uuid4().hex[:8]}"
+    mine = FAST | {name.replace("__", "."): value for name, value in overrides.items()}
+    with Fleet(topics, NOWHERE, group, directory / "state", directory, overrides=mine) as found:
+        yield found
+
+
 @pytest.fixture
-def windows(fleet: Fleet) -> Fleet:
-    """Windowers with panes that close and become final while a test runs."""
-    fleet.overrides |= {
-        "windows.idle_ms": "500",
-        "windows.lateness_ms": "3000",
-        "windows.commit_interval_ms": "100",
-    }
-    return fleet
+def windows(topics: Topics, tmp_path: Path) -> Iterator[Fleet]:
+    """Windowers on fresh topics; none outlives the test."""
+    with windowers(topics, tmp_path) as found:
+        yield found
 
 
 def start(windows: Fleet) -> Worker:
@@ -139,8 +159,9 @@ def read_panes(topics: Topics) -> PaneReader:
     return reader
 
 
-def read_summaries(topics: Topics) -> list[tuple[int, int, CommitSummary]]:
-    records = read_all(topics.bootstrap, topics.stats)
+def read_summaries(topics: Topics, *, but: Collection[tuple[int, int]] = ()) -> list[tuple[int, int, CommitSummary]]:
+    """All but those records of the topic."""
+    records = [m for m in read_all(topics.bootstrap, topics.stats) if (m.partition(), m.offset()) not in but]
     return [(m.partition() or 0, m.offset() or 0, summary.decode(m.value() or b"")) for m in records]
 
 
@@ -179,6 +200,67 @@ def test_kills_freezes_and_rebalances_change_no_integer(topics: Topics, windows:
         assert worker.stop() == 0, worker
     assert len(every) > 50
     assert faults["kill"], faults
+
+
+def test_a_broker_that_dies_and_comes_back_changes_no_integer(
+    own_kafka: KafkaServer, make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = make_topics(partitions=2, bootstrap=own_kafka.bootstrap)
+    with windowers(topics, tmp_path) as windows:
+        worker = start(windows).wait_ready(60)
+        with Summaries(topics, SEED + 1) as writer:
+            wait_moved(writer, 60)
+        own_kafka.kill()
+        worker.wait_unready("kafka", 60)
+        own_kafka.restart()
+        worker.wait_ready(90)
+        with Summaries(topics, SEED + 2, ends=writer.ends) as writer:
+            wait_moved(writer, 60)
+        assert all(pane.exact for pane in wait_counted(topics))
+        assert worker.stop() == 0, worker
+
+
+def test_panes_of_real_taggers_hold_every_integer_of_their_summaries(
+    topics: Topics, fleet: Fleet, ledger: Ledger
+) -> None:
+    fleet.overrides |= FAST | {"stats.pane_s": "1"}
+    workers = [fleet.start(role=role) for role in ("tagger", "tagger", "windows")]
+    for worker in workers:
+        worker.wait_ready(60)
+    made = list(events(4_000, SEED))
+    for chunk in range(0, len(made), 500):
+        ledger.write(made[chunk : chunk + 500])
+    wait_covered(ledger, 60)
+    every = wait_counted(topics)
+    scored = sum(cell.events for pane in every for cell in pane.cells)
+    assert scored == sum(given.kind == "event" for given in ledger.inputs.values())
+    assert all(pane.exact for pane in every)
+
+
+def test_a_pane_is_published_though_nothing_comes_after_it(topics: Topics, windows: Fleet) -> None:
+    worker = start(windows).wait_ready(60)
+    writer = Summaries(topics, SEED)
+    writer.commit()
+    wait_counted(topics, 30)
+    assert worker.metrics()["streamtag_panes_newest_seconds"] > time.time() - 60
+
+
+def test_what_is_no_summary_is_set_aside_and_its_neighbours_are_counted(topics: Topics, windows: Fleet) -> None:
+    worker = start(windows).wait_ready(60)
+    writer = Summaries(topics, SEED)
+    writer.commit()
+    wrong = [(b"content/0", b"{"), (None, b'{"version": 7}'), (b"content/0", None)]
+    places = produce(topics.bootstrap, topics.stats, wrong, partition=0)
+    writer.commit()
+    letters = read_all(topics.bootstrap, topics.dead_letters, until=lambda found: len(found) == len(wrong))
+    facts: dict[bytes | None, dict[str, bytes]]
+    facts = {letter.value(): dict(letter.headers() or []) for letter in letters}  # type: ignore[arg-type]
+    assert {(letter.key(), letter.value()) for letter in letters} == set(wrong)
+    assert [int(facts[value][dead_letters.OFFSET]) for _, value in wrong] == [offset for _, offset in places]
+    assert b"its version is 7" in facts[wrong[1][1]][dead_letters.ERROR_MESSAGE]
+    good = read_summaries(topics, but=places)
+    wait_until(lambda: of_panes(read_panes(topics).every()) == of_summaries(good), 30, "the others are counted")
+    assert worker.metrics()["streamtag_summaries_set_aside_total"] == len(wrong)
 
 
 def wait_moved(writer: Summaries, summaries: int) -> None:
