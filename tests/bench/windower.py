@@ -95,11 +95,15 @@ class Windowers:
         return worker
 
     def wait_live(self, worker: Worker) -> float:
-        """Seconds until no more than a second's summaries are unread."""
+        """Seconds from its start until it has read on, and no more than a second's summaries are unread.
+
+        While it reads again what its predecessor had read, its commits say how far that one came.
+        """
+        before = self.progress.read()
 
         def live() -> bool:
             worker.check_alive()
-            return self.progress.behind() < self.shape.per_s
+            return self.progress.read() > before and self.progress.behind() < self.shape.per_s
 
         wait_until(live, _DEADLINE_S, "the windower follows", every_s=0.1)
         return (time.monotonic_ns() - worker.started_ns) / 1e9
