@@ -9,6 +9,7 @@ far the log was read and the horizon. From there on the same records lead to the
 added to panes that are not final, and decide nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -113,8 +114,13 @@ class Shard:
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
-    def fold(self, offset: int, summary: CommitSummary) -> list[Pane]:
+    def fold(self, offset: int, summary: CommitSummary, cells: Sequence[Columns] | None = None) -> list[Pane]:
         """Folds the summary at ``offset``; returns what has to be published now: final panes and addenda.
+
+        Args:
+            offset: of its record.
+            summary: what it says.
+            cells: its cells, where they have been taken apart and checked before.
 
         Raises:
             InvalidCellError: its counts contradict each other, or it has no panes' width; nothing was folded.
@@ -122,7 +128,8 @@ class Shard:
         if summary.pane_ms < 1:
             raise InvalidCellError(f"its panes are {summary.pane_ms} ms wide")
         by_start: dict[int, list[Columns]] = {}
-        for cell, found in zip(summary.panes, all_columns(summary.panes), strict=True):
+        cells = all_columns(summary.panes) if cells is None else cells
+        for cell, found in zip(summary.panes, cells, strict=True):
             by_start.setdefault(cell.start_ms, []).append(found)
         newest_ms = max(by_start, default=None)
         broken = self._cover(offset, summary, newest_ms)

@@ -137,6 +137,17 @@ def test_what_is_no_summary_is_set_aside_with_its_bytes(one: CommitSummary | byt
     assert rig.metrics.value("streamtag.summaries.set_aside") == 1
 
 
+@pytest.mark.parametrize("place", [0, 3, 11])
+def test_a_summary_that_contradicts_itself_takes_no_neighbour_along(place: int) -> None:
+    rig = Rig()
+    several = [at(1, offset) for offset in range(12)]
+    several[place] = DOUBLED
+    [letter] = rig.process(*(record(offset, one) for offset, one in enumerate(several)))
+    assert letter.topic == "dead"
+    rig.process(record(12, at(12, 12)))
+    assert [pane.cells[0].events for pane in published(rig.close(13))] == [11]
+
+
 def test_panes_that_miss_a_summary_that_was_set_aside_are_not_exact() -> None:
     rig = Rig()
     rig.process(record(0, at(1, 0)), record(1, b"{"), record(2, at(2, 2)), record(3, at(12, 3)))
