@@ -6,9 +6,9 @@ from streamtag.events import summary
 from streamtag.events.summary import CommitSummary, PaneCounts
 
 
-def pane(events: int, *, arm: str = "control") -> PaneCounts:
+def pane(events: int, *, arm: str = "control", shadow: bool = False) -> PaneCounts:
     sha = "0" * 64
-    return PaneCounts(0, 1, sha, "tiny@1", sha, 1, sha, arm, events, 0, {})
+    return PaneCounts(0, 1, sha, "tiny@1", sha, 1, sha, arm, events, 0, {}, shadow=shadow)
 
 
 def make(start: int, end: int, *, partition: int = 0, **changes: Any) -> CommitSummary:

@@ -8,7 +8,7 @@ one (shard, start_ms, pane_ms) the one with the largest ``n`` counts, and those 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from streamtag.events.summary import ExperimentRows, LabelCounts, SegmentCounts
+from streamtag.events.summary import ExperimentRows, LabelCounts, Pairs, SegmentCounts
 
 VERSION = 1
 
@@ -38,6 +38,8 @@ class Cell(msgspec.Struct, gc=False):
     labels: dict[str, LabelCounts]
     segments: dict[str, dict[str, SegmentCounts]]
     experiments: list[PlacedRows] | UnsetType = UNSET
+    pairs: Pairs | UnsetType = UNSET
+    shadow: bool | UnsetType = UNSET
 
 
 class Pane(msgspec.Struct, gc=False):

@@ -74,6 +74,10 @@ class ExperimentRows(msgspec.Struct, gc=False, frozen=True):
     shed: int = 0
 
 
+Pairs = dict[str, dict[str, int]]
+"""Label to label to events tagged with both; the first stands before the second in the order of their names."""
+
+
 class PaneCounts(msgspec.Struct, gc=False):
     """Counts of one pane under one release and arm.
 
@@ -88,6 +92,9 @@ class PaneCounts(msgspec.Struct, gc=False):
         labels: per label id.
         segments: dimension to value to counts.
         experiments: rows of the experiments that run; absent where none does.
+        pairs: events that have two labels at once; absent where none has.
+        shadow: true where a candidate scored events that the control has decided: no outcomes, and no traffic of their
+            own; absent elsewhere.
     """
 
     start_ms: int
@@ -103,6 +110,8 @@ class PaneCounts(msgspec.Struct, gc=False):
     labels: dict[str, LabelCounts]
     segments: dict[str, dict[str, SegmentCounts]] = {}
     experiments: list[ExperimentRows] | UnsetType = UNSET
+    pairs: Pairs | UnsetType = UNSET
+    shadow: bool | UnsetType = UNSET
 
 
 class CommitSummary(msgspec.Struct, gc=False, rename={"from_offset": "from", "to_offset": "to", "in_": "in"}):

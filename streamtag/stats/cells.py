@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamtag.domain.scores import BINS, MICRO
 from streamtag.events.panes import Cell, PlacedRows
-from streamtag.events.summary import ExperimentRows, LabelCounts, PaneCounts, SegmentCounts
+from streamtag.events.summary import ExperimentRows, LabelCounts, Pairs, PaneCounts, SegmentCounts
 
 
 class InvalidCellError(ValueError):
@@ -29,6 +29,7 @@ class Identity(NamedTuple):
     revision: int
     revision_sha256: str
     arm: str
+    shadow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def all_columns(cells: Sequence[PaneCounts | Cell]) -> list[Columns]:
     for cell in cells:
         if not 0 <= cell.by_arrival <= cell.events:
             raise InvalidCellError(f"{cell.by_arrival} of {cell.events} events were placed by arrival")
+        if cell.pairs is not UNSET:
+            _check_pairs(cell, cell.pairs)
         for one in cell.labels.values():
             width = len(one.bins)
             if width != len(one.counts):
@@ -183,20 +186,32 @@ class CellSums:
         self._segments: dict[str, dict[str, SegmentCounts]] = {}
         self._rows: list[PlacedRows] = []
         self._row_labels: dict[tuple[str, ...], list[str]] = {}  # one list for all rows that have the same
+        self._pairs: Pairs = {}
 
     def add(self, one: Columns, offset: int) -> None:
         """Adds a cell of the summary at ``offset``."""
-        self._events += one.cell.events
-        self._by_arrival += one.cell.by_arrival
-        if one.labels == self._labels:
-            self._alerts += one.alerts
-            self._sum_micro += one.sum_micro
-            self._histograms[one.places] += one.counts  # no place comes twice
-        else:
-            self._add_by_name(one)
-        _add_segments(self._segments, one.cell.segments)
+        self._count(one, 1)
         if one.cell.experiments is not UNSET:
             self._rows += [self._placed(rows, offset) for rows in one.cell.experiments]
+
+    def replace(self, one: Columns, before: Columns | None) -> None:
+        """Adds a cell, and takes the one away that it replaces. Rows of experiments are left out."""
+        self._count(one, 1)
+        if before is not None:
+            self._count(before, -1)
+
+    def _count(self, one: Columns, times: int) -> None:
+        self._events += times * one.cell.events
+        self._by_arrival += times * one.cell.by_arrival
+        if one.labels == self._labels:
+            self._alerts += times * one.alerts
+            self._sum_micro += times * one.sum_micro
+            self._histograms[one.places] += times * one.counts  # no place comes twice
+        else:
+            self._add_by_name(one, times)
+        _add_segments(self._segments, one.cell.segments, times)
+        if one.cell.pairs is not UNSET:
+            _add_pairs(self._pairs, one.cell.pairs, times)
 
     def _placed(self, rows: ExperimentRows | PlacedRows, offset: int) -> PlacedRows:
         if isinstance(rows, PlacedRows):
@@ -208,15 +223,17 @@ class CellSums:
         """The sums; the same sums always make the same cell."""
         experiments = self._rows or UNSET
         return Cell(
-            *self._identity,
+            *self._identity[:-1],
+            shadow=self._identity.shadow or UNSET,
             events=self._events,
             by_arrival=self._by_arrival,
             labels=self._label_counts(),
             segments=_sorted_segments(self._segments),
             experiments=experiments,
+            pairs={one: dict(sorted(others.items())) for one, others in sorted(self._pairs.items())} or UNSET,
         )
 
-    def _add_by_name(self, one: Columns) -> None:
+    def _add_by_name(self, one: Columns, times: int) -> None:
         """Adds a cell that has other labels, or the same in another order."""
         known = set(self._labels)
         new = [label for label in one.labels if label not in known]
@@ -226,9 +243,9 @@ class CellSums:
         self._histograms = np.append(self._histograms, np.zeros(len(new) * BINS, np.int64))
         index = {label: row for row, label in enumerate(self._labels)}
         rows = np.array([index[label] for label in one.labels], dtype=np.int64)
-        self._alerts[rows] += one.alerts
-        self._sum_micro[rows] += one.sum_micro
-        self._histograms[rows[one.places // BINS] * BINS + one.places % BINS] += one.counts
+        self._alerts[rows] += times * one.alerts
+        self._sum_micro[rows] += times * one.sum_micro
+        self._histograms[rows[one.places // BINS] * BINS + one.places % BINS] += times * one.counts
 
     def _label_counts(self) -> dict[str, LabelCounts]:
         filled = np.flatnonzero(self._histograms)
@@ -261,23 +278,40 @@ def _identity(cell: PaneCounts | Cell) -> Identity:
         cell.revision,
         cell.revision_sha256,
         cell.arm,
+        cell.shadow is True,
     )
 
 
+def _check_pairs(cell: PaneCounts | Cell, pairs: Pairs) -> None:
+    """Both labels are the cell's, in their order, and no more events have both than have either."""
+    for one, others in pairs.items():
+        for other, n in others.items():
+            if not (one < other and one in cell.labels and other in cell.labels):
+                raise InvalidCellError("a pair of labels is not of its cell, or not in their order")
+            if not 0 < n <= min(cell.labels[one].alerts, cell.labels[other].alerts):
+                raise InvalidCellError(f"{n} events have two labels at once, of which one has fewer")
+
+
+def _add_pairs(sums: Pairs, pairs: Pairs, times: int) -> None:
+    for one, others in pairs.items():
+        into = sums.setdefault(one, {})
+        for other, n in others.items():
+            into[other] = into.get(other, 0) + times * n
+
+
 def _add_segments(
-    sums: dict[str, dict[str, SegmentCounts]], segments: Mapping[str, Mapping[str, SegmentCounts]]
+    sums: dict[str, dict[str, SegmentCounts]], segments: Mapping[str, Mapping[str, SegmentCounts]], times: int
 ) -> None:
     for dimension, values in segments.items():
         into = sums.setdefault(dimension, {})
         for value, counts in values.items():
             known = into.get(value)
             if known is None:
-                into[value] = SegmentCounts(counts.events, dict(counts.alerts))
-                continue
-            known.events += counts.events
+                known = into[value] = SegmentCounts(0, {})
+            known.events += times * counts.events
             alerts = known.alerts
             for label, n in counts.alerts.items():
-                alerts[label] = alerts.get(label, 0) + n
+                alerts[label] = alerts.get(label, 0) + times * n
 
 
 def _sorted_segments(segments: Mapping[str, Mapping[str, SegmentCounts]]) -> dict[str, dict[str, SegmentCounts]]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from streamtag.domain.release import ReleaseRef
 from streamtag.domain.scores import BINS, bin_of
 from streamtag.domain.thresholds import DIMENSIONS, Segment
-from streamtag.events.summary import VERSION, CommitSummary, LabelCounts, PaneCounts, SegmentCounts
+from streamtag.events.summary import VERSION, CommitSummary, LabelCounts, Pairs, PaneCounts, SegmentCounts
 from streamtag.stream.processor import Partition, Range
 
 OTHER = "other"
@@ -173,6 +174,7 @@ class Counts:
         by_arrival = np.bincount(group[batch.by_arrival], minlength=groups).tolist()
         labels = _count_labels(batch, group, groups)
         segments = self._count_segments(batch, group, groups)
+        pairs = _count_pairs(batch, group)
         partitions = list(self._numbers)
         return [
             (
@@ -185,6 +187,7 @@ class Counts:
                     by_arrival=by_arrival[g],
                     labels=labels[g],
                     segments=segments[g],
+                    pairs=pairs.get(g, UNSET),
                 ),
             )
             for g, place in enumerate(places.tolist())
@@ -255,6 +258,22 @@ def _count_labels(batch: ScoredBatch, group: NDArray[np.intp], groups: int) -> l
         ends = filled.searchsorted(np.arange(groups + 1) * BINS).tolist()
         for g, (start, end) in enumerate(itertools.pairwise(ends)):
             found[g][label] = LabelCounts(alerts[g], sums[g], places[start:end], counts[start:end])
+    return found
+
+
+def _count_pairs(batch: ScoredBatch, group: NDArray[np.intp]) -> dict[int, Pairs]:
+    """Group to its pairs of labels; groups without any are left out."""
+    several = np.flatnonzero(batch.tagged.sum(axis=1) > 1)
+    found: dict[int, Pairs] = {}
+    for g in np.unique(group[several]).tolist():
+        # In floats, for BLAS multiplies no integers; exact, as a transaction has far fewer than 2**24 events.
+        tagged = batch.tagged[several[group[several] == g]].astype(np.float32)
+        both = np.triu(tagged.T @ tagged, k=1)
+        pairs: Pairs = {}
+        for i, j in np.argwhere(both).tolist():
+            one, other = sorted((batch.labels[i], batch.labels[j]))
+            pairs.setdefault(one, {})[other] = int(both[i, j])
+        found[g] = pairs
     return found
 
 

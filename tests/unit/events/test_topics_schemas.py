@@ -67,6 +67,8 @@ SUMMARY = summary.CommitSummary(
                     "3-0123456789ab", 0, "shadow", ["spam"], summary.UnitRows(b"8 bytes.", b"\x01", b"\x00")
                 )
             ],
+            pairs={"ad": {"spam": 1}},
+            shadow=True,
         )
     ],
 )

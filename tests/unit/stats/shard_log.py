@@ -47,7 +47,7 @@ def counts(start_ms: int, scores: Sequence[int], labels: Sequence[str] = ("spam"
 
 def commit_of(at_ms: int, start: int, *cells: PaneCounts, partition: int = 0, **changes: Any) -> CommitSummary:
     """A summary that adds up, of the positions from ``start`` on."""
-    events = sum(cell.events for cell in cells if cell.arm == "control")
+    events = sum(cell.events for cell in cells if cell.shadow is not True)
     facts: dict[str, Any] = {"to_offset": start + events, "pane_ms": PANE_MS, "delivery": "exactly_once", **changes}
     return CommitSummary(
         version=summary.VERSION,

@@ -106,7 +106,8 @@ def test_exactly_what_is_left_out_or_repeated_is_found(lengths: list[int], data:
         ({"dead": 1}, "in 10 is not tagged 0 + clean 10 + dead 1 + skipped 0 = 11"),
         ({"in_": 11, "clean": 11}, "more than the positions"),
         ({"panes": [pane(9)]}, "its panes hold 9 events, tagged + clean are 10"),
-        ({"panes": [pane(11), pane(3, arm="candidate")]}, "its panes hold 11 events"),
+        ({"panes": [pane(11), pane(3, arm="candidate")]}, "its panes hold 14 events"),
+        ({"panes": [pane(8), pane(2, arm="candidate", shadow=True)]}, "its panes hold 8 events"),
     ],
 )
 def test_a_summary_that_does_not_add_up_is_an_imbalance(changes: dict[str, Any], saying: str) -> None:
@@ -123,7 +124,7 @@ def test_a_summary_that_does_not_add_up_is_an_imbalance(changes: dict[str, Any],
         {"tagged": 2, "clean": 3, "dead": 4, "skipped": 1},
         {"in_": 4, "clean": 4},  # positions that hold no record
         {"panes": [pane(4), pane(6, arm="candidate")]},  # a split
-        {"panes": [pane(10), pane(10, arm="candidate")]},  # a shadow
+        {"panes": [pane(10), pane(10, arm="candidate", shadow=True)]},
         {"in_": 0, "clean": 0, "panes": []},
     ],
 )
