@@ -1,9 +1,12 @@
 """Recounts a pipeline's outputs from what was read committed: pure, so that it can be tested with planted faults."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events.summary import CommitSummary
@@ -181,6 +184,8 @@ def _said(summaries: Iterable[CommitSummary]) -> dict[Cell, Counter[Any]]:
     cells: dict[Cell, Counter[Any]] = defaultdict(Counter)
     for one in summaries:
         for pane in one.panes:
+            if pane.shadow is True:  # decided nothing
+                continue
             cell = cells[one.partition, pane.start_ms, pane.release_sha256]
             cell["events"] += pane.events
             for label, counts in pane.labels.items():
@@ -188,6 +193,9 @@ def _said(summaries: Iterable[CommitSummary]) -> dict[Cell, Counter[Any]]:
                 cell[label, "sum"] += counts.sum_micro
                 for index, n in zip(counts.bins, counts.counts, strict=True):
                     cell[label, index] += n
+            for first, others in ({} if pane.pairs is msgspec.UNSET else pane.pairs).items():
+                for second, n in others.items():
+                    cell["pair", first, second] += n
             for dimension, values in pane.segments.items():
                 for value, segment in values.items():
                     cell[dimension, value] += segment.events
@@ -207,6 +215,8 @@ def _seen(tags: Iterable[TagRecord], pane_ms: int, *, segmented: bool) -> dict[C
             cell[label, "alerts"] += label in tagged
             cell[label, "sum"] += micro
             cell[label, min(micro * 1024 // 1_000_000, 1023)] += 1
+        for first, second in itertools.combinations(sorted(tagged), 2):
+            cell["pair", first, second] += 1
         if segmented:  # the fixture declares lang: [de, en]
             lang = (event.get("segment") or {}).get("lang")
             cell["lang", lang if lang in ("de", "en") else "other"] += 1

@@ -1,9 +1,11 @@
 """What a commit summary says against what its tag events say."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from streamtag.domain.scores import BINS, bin_of
@@ -35,7 +37,7 @@ def recount(
         of = cells[cells["release"] == row]
         for pane in np.unique(of["pane"]).tolist():
             found.setdefault((rows[row].release_sha256, pane), []).append(of[of["pane"] == pane])
-    said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes}
+    said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes if pane.shadow is not True}
     if said.keys() != found.keys():
         findings.add("recount", f"{where}: panes {sorted(said)} instead of {sorted(found)}")
         return
@@ -52,6 +54,11 @@ def _equals(said: PaneCounts, cells: NDArray[np.void], corpus: Corpus) -> bool:
     segments = Counter(value[code] for code in lang.tolist())
     if {name: counts.events for name, counts in said.segments.get("lang", {}).items()} != segments:
         return False
+    pairs = {} if said.pairs is UNSET else said.pairs
+    for i, j in itertools.combinations(range(len(LABELS)), 2):
+        first, second = sorted((LABELS[i], LABELS[j]))
+        if pairs.get(first, {}).get(second, 0) != int((cells["tagged"][:, i] & cells["tagged"][:, j]).sum()):
+            return False
     for j, label in enumerate(LABELS):
         counts, micro = said.labels[label], cells["micro"][:, j].astype(np.int64)
         histogram = np.bincount(bin_of(micro), minlength=BINS)

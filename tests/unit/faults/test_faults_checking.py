@@ -1,5 +1,6 @@
 """The campaign's checker finds what is planted, and nothing where nothing is."""
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,6 +118,10 @@ class History:
             )
         langs = [LANGS[c] if LANGS[c] in ("de", "en") else "other" for c in self.facts.lang[start:end][kind == EVENT]]
         segments = {"lang": {str(v): SegmentCounts(langs.count(v), {}) for v in set(langs)}}
+        pairs: dict[str, dict[str, int]] = {}
+        for (i, one), (j, other) in itertools.combinations(sorted(enumerate(CUTOFFS), key=lambda label: label[1]), 2):
+            if both := int((tagged[:, i] & tagged[:, j]).sum()):
+                pairs.setdefault(one, {})[other] = both
         pane = PaneCounts(
             NOW_MS // 10_000 * 10_000,
             1,
@@ -130,6 +135,7 @@ class History:
             0,
             labels,
             segments,
+            pairs=pairs,
         )
         tags = int(tagged.any(axis=1).sum())
         counts = (tags, len(micro) - tags, int((kind == BAD).sum()), int((kind == TOMBSTONE).sum()))

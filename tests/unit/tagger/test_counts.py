@@ -1,5 +1,6 @@
 """Commit summaries equal a naive recount of what was emitted, whatever came in one transaction."""
 
+import itertools
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -84,6 +85,8 @@ def recount(tags: Iterable[dict[str, Any]]) -> dict[Any, Counter[Any]]:
             cell[label, "alerts"] += label in tagged
             cell[label, "sum_micro"] += micro
             cell[label, "bin", min(micro * 1024 // 1_000_000, 1023)] += 1
+        for pair in itertools.combinations(sorted(tagged), 2):
+            cell[pair] += 1
         for dimension, declared in DECLARED.items():
             value = tag.get("segment", {}).get(dimension)
             value = value if value in declared else "other"
@@ -107,6 +110,9 @@ def said(summaries: Iterable[dict[str, Any]]) -> dict[Any, Counter[Any]]:
                 assert counts["bins"] == sorted(set(counts["bins"]))
                 for index, n in zip(counts["bins"], counts["counts"], strict=True):
                     cell[label, "bin", index] = n
+            for one_label, others in pane.get("pairs", {}).items():
+                for other, n in others.items():
+                    cell[one_label, other] = n
             for dimension, found in pane["segments"].items():
                 for value, segment in found.items():
                     cell[dimension, value, "events"] = segment["events"]
