@@ -190,17 +190,12 @@ class CellSums:
 
     def add(self, one: Columns, offset: int) -> None:
         """Adds a cell of the summary at ``offset``."""
-        self._count(one, 1)
+        self.count(one, 1)
         if one.cell.experiments is not UNSET:
             self._rows += [self._placed(rows, offset) for rows in one.cell.experiments]
 
-    def replace(self, one: Columns, before: Columns | None) -> None:
-        """Adds a cell, and takes the one away that it replaces. Rows of experiments are left out."""
-        self._count(one, 1)
-        if before is not None:
-            self._count(before, -1)
-
-    def _count(self, one: Columns, times: int) -> None:
+    def count(self, one: Columns, times: int) -> None:
+        """Adds a cell so many times; -1 takes it away. Rows of experiments are left out."""
         self._events += times * one.cell.events
         self._by_arrival += times * one.cell.by_arrival
         if one.labels == self._labels:

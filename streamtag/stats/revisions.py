@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import UNSET
 
-from streamtag.events.panes import Cell, Pane, PlacedRows
+from streamtag.events.panes import Pane, PlacedRows
 
 __all__ = ["Memory", "Revisions", "Step"]
 
@@ -26,12 +26,13 @@ class Step:
     Attributes:
         pane: the record.
         before: the revision of the same pane that it replaces; None for the first one, and for an addendum.
-        rows: rows of experiments that no earlier revision held, each with its cell, by offset of their summary.
+        rows: rows of experiments that no earlier revision held, with the arm of its cell, by offset of their
+            summary.
     """
 
     pane: Pane
     before: Pane | None
-    rows: tuple[tuple[Cell, PlacedRows], ...]
+    rows: tuple[tuple[str, PlacedRows], ...]
 
 
 class ShardMemory(msgspec.Struct):
@@ -116,9 +117,9 @@ def _add(memory: ShardMemory, pane: Pane) -> Step | None:
     return Step(pane, None, tuple(_rows(pane, since=0)))
 
 
-def _rows(pane: Pane, *, since: int) -> Iterator[tuple[Cell, PlacedRows]]:
+def _rows(pane: Pane, *, since: int) -> Iterator[tuple[str, PlacedRows]]:
     found = [
-        (cell, rows)
+        (cell.arm, rows)
         for cell in pane.cells
         if cell.experiments is not UNSET
         for rows in cell.experiments

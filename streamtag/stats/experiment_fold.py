@@ -1,0 +1,159 @@
+"""The evidence of one experiment as a fold over the log of panes: the same log always comes to the same verdict.
+
+Every record of the log that brings new rows of the experiment is one look. So a verdict follows from the experiment and
+a range of positions, and anybody can compute it again: every integer and the decision equal, evidence bit for bit on
+one platform.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from streamtag.control.documents import HexPeaks, Phase, VerdictDocument
+from streamtag.control.experiment_log import Experiment
+from streamtag.domain.evidence import Evidence, Rows
+from streamtag.domain.verdict import State, Verdict, decide
+from streamtag.events.panes import PlacedRows
+from streamtag.events.unit_rows import unpack
+from streamtag.stats.revisions import Step
+
+__all__ = ["ExperimentFold", "UnknownPhaseError"]
+
+_MS_PER_HOUR = 3_600_000
+_INEXACT = "positions of a source were counted twice or not at all in what this rests on"
+
+
+class UnknownPhaseError(Exception):
+    """Rows are of a phase that the fold has not been told of: it began after the experiment was looked up."""
+
+
+class ExperimentFold:
+    """What is known of one experiment after a range of the log.
+
+    Args:
+        experiment: its document and phases.
+        start: first position of the log that is fed; nothing of the experiment may stand before it.
+    """
+
+    def __init__(self, experiment: Experiment, start: int) -> None:
+        self._experiment = experiment
+        self._start = start
+        self._started_ms = round(experiment.document.at.timestamp() * 1000)
+        self._evidence = Evidence(experiment.document.plan, self._started_ms)
+        self._shards: dict[int, int] = {}
+        self._exact = True
+        self._verdict = decide(experiment.document.plan, [], self._evidence.peaks, hours=0.0)
+        self.end = start
+        """Position behind the last record that was taken."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """What it is about."""
+        return self._experiment
+
+    @property
+    def evidence(self) -> Evidence:
+        """The counts."""
+        return self._evidence
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the last look. Once it is final, nothing changes any more."""
+        return self._verdict
+
+    def take_known(self, position: int, step: Step) -> None:
+        """As `take`; rows of a phase that the experiment does not have make it invalid."""
+        try:
+            self.take(position, step)
+        except UnknownPhaseError:
+            self.end = position + 1
+            self.refuse(f"workers counted in a phase that is none of its {len(self._experiment.phases)}")
+
+    def know(self, phases: Sequence[Phase]) -> None:
+        """The experiment has these phases by now."""
+        self._experiment = replace(self._experiment, phases=tuple(phases))
+
+    def take(self, position: int, step: Step) -> bool:
+        """Takes the step at ``position``; returns whether there was a look.
+
+        Raises:
+            UnknownPhaseError: nothing was taken.
+        """
+        if self._verdict.state.final:
+            return False
+        mine = [(arm, rows) for arm, rows in step.rows if rows.id == str(self._experiment.id)]
+        end_ms = step.pane.start_ms + step.pane.pane_ms
+        over = end_ms - self._started_ms >= self._experiment.document.plan.max_hours * _MS_PER_HOUR
+        if mine and max(rows.phase for _, rows in mine) >= len(self._experiment.phases):
+            raise UnknownPhaseError
+        self.end = position + 1
+        if not (mine or over):
+            return False
+        self._shards[step.pane.shard] = max(step.pane.n, self._shards.get(step.pane.shard, 0))
+        self._exact = self._exact and step.pane.exact
+        self._look(mine, end_ms)
+        return True
+
+    def _look(self, mine: Iterable[tuple[str, PlacedRows]], end_ms: int) -> None:
+        try:
+            blocks = [self._rows(arm, rows) for arm, rows in mine]
+            found = self._evidence.fold(blocks, end_ms)
+        except ValueError as error:
+            self.refuse(f"what workers counted does not fit the experiment: {error}")
+            return
+        if not self._exact and found.state in (State.PASS, State.FAIL):
+            reasons = (f"{_INEXACT}; it would have been {found.state}", *found.reasons)
+            found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
+        self._verdict = found
+
+    def _rows(self, arm: str, rows: PlacedRows) -> Rows:
+        document = self._experiment.document
+        labels = list(document.plan.labels)
+        if rows.mode != document.plan.mode or sorted(rows.labels) != sorted(labels):
+            raise ValueError(f"its rows are of mode {rows.mode} and labels {', '.join(rows.labels)}")
+        columns = unpack(rows)
+        order = np.array([rows.labels.index(label) for label in labels], dtype=np.intp)
+        return Rows(
+            phase=rows.phase,
+            share=self._experiment.phases[rows.phase].share,
+            arm="both" if rows.mode == "shadow" else arm,  # type: ignore[arg-type]  # control or candidate
+            units=columns.hashes,
+            control=columns.control[:, order],
+            candidate=columns.candidate[:, order],
+            shed=rows.shed,
+        )
+
+    def refuse(self, reason: str) -> None:
+        """Nothing sound can come of what was counted."""
+        self._verdict = replace(self._verdict, state=State.INVALID, reasons=(reason,))
+
+    def doubt(self) -> None:
+        """A record of the log could not be read: what stood in it is missing."""
+        self._exact = False
+
+    @property
+    def hours(self) -> float:
+        """From the start to the end of the newest pane that was looked at."""
+        return max(0, self._evidence.ended_ms - self._started_ms) / _MS_PER_HOUR
+
+    def document(self) -> VerdictDocument:
+        """The verdict of the last look, as it is stored."""
+        evidence = self._evidence
+        return VerdictDocument(
+            number=self._experiment.id.number,
+            experiment_sha256=self._experiment.id.sha256,
+            state=self._verdict.state,
+            reasons=self._verdict.reasons,
+            panes_from=self._start,
+            panes_to=self.end,
+            shards=dict(sorted(self._shards.items())),
+            units=evidence.units,
+            phases=tuple(evidence.phases()),
+            conflicts=evidence.conflicts,
+            shed=evidence.shed,
+            peaks=HexPeaks.of(self._verdict.peaks),
+            hours=self.hours,
+            decided_at=datetime.fromtimestamp(max(evidence.ended_ms, self._started_ms) / 1000, UTC),
+        )

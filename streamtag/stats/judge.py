@@ -1,0 +1,168 @@
+"""Follows all running experiments through the log of panes, and stores their verdicts.
+
+What is in memory is never trusted with a verdict: before one is stored it is computed again from the topic, from the
+experiment's first position on, and both must agree in every integer and every bit.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.metrics import MetricSink
+from streamtag.control.proposal import Who
+from streamtag.control.rollout import Progress
+from streamtag.errors import ConflictError
+from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError
+from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
+from streamtag.stats.recompute import recompute
+from streamtag.stats.revisions import Revisions, Step
+
+__all__ = ["AUTHOR", "Judge", "Judged"]
+
+log = logging.getLogger(__name__)
+
+AUTHOR = "streamtag (stats)"
+# An experiment's first rows are written after it was started; clocks of hosts may differ by so much.
+_CLOCKS_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict that was stored just now."""
+
+    experiment: Experiment
+    verdict: VerdictDocument
+
+
+class Judge:
+    """The experiments of one namespace. For one thread at a time.
+
+    Args:
+        experiments: as Redis holds them.
+        panes: the log.
+        metrics: counts verdicts, and those that could not be confirmed.
+        keep: see `Revisions`.
+    """
+
+    def __init__(self, experiments: ExperimentLog, panes: PaneLog, metrics: MetricSink, *, keep: int) -> None:
+        self._experiments = experiments
+        self._changes = ExperimentChanges(experiments)
+        self._panes = panes
+        self._metrics = metrics
+        self._keep = keep
+        self._folds: dict[ExperimentId, ExperimentFold] = {}
+        self._alias = b""
+        self._broken: set[ExperimentId] = set()
+
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    def look_up(self, position: int) -> None:
+        """Asks Redis which experiments run; those that are new are read from their start to ``position``, the next.
+
+        Raises:
+            StreamtagError: Redis or Kafka does not answer; nothing has changed then, or not all that should.
+        """
+        heads = self._experiments.heads()
+        if heads.alias == self._alias:
+            return
+        running = {experiment.id: experiment for experiment in self._experiments.running()}
+        for wanted in self._folds.keys() - running.keys():
+            del self._folds[wanted]
+        for wanted, experiment in running.items():
+            if wanted in self._folds:
+                self._folds[wanted].know(experiment.phases)
+            else:
+                self._folds[wanted] = self._catch_up(experiment, position)
+        self._alias = heads.alias
+
+    def take(self, position: int, step: Step) -> None:
+        """The next step of the log.
+
+        Raises:
+            StreamtagError: a phase is new, and Redis does not answer.
+        """
+        for fold in self._folds.values():
+            self._take(fold, position, step)
+
+    def doubt(self) -> None:
+        """The next record of the log cannot be read."""
+        for fold in self._folds.values():
+            fold.doubt()
+
+    def _catch_up(self, experiment: Experiment, end: int) -> ExperimentFold:
+        low, _ = self._panes.bounds()
+        began_ms = round(experiment.document.at.timestamp() * 1000)
+        start = min(end, max(low, self._panes.position_at(began_ms - _CLOCKS_MS)))
+        fold, revisions = ExperimentFold(experiment, start), Revisions(self._keep)
+        for position, pane in self._panes.read(start, end):
+            if isinstance(pane, UnreadablePaneError):
+                fold.doubt()
+            elif (step := revisions.apply(position, pane)) is not None:
+                self._take(fold, position, step)
+        return fold
+
+    def _take(self, fold: ExperimentFold, position: int, step: Step) -> None:
+        try:
+            fold.take(position, step)
+        except UnknownPhaseError:
+            fold.know(self._experiments.find(fold.experiment.id.number).phases)
+            fold.take_known(position, step)
+
+    # -- what comes of it --------------------------------------------------------------------------------------------
+
+    def folds(self) -> list[ExperimentFold]:
+        """Of all experiments that run, as far as they are known."""
+        return list(self._folds.values())
+
+    def progress(self) -> Mapping[ExperimentId, Progress]:
+        """For the rollout."""
+        return {
+            wanted: Progress(fold.verdict, fold.evidence.units_in(len(fold.experiment.phases) - 1))
+            for wanted, fold in self._folds.items()
+        }
+
+    def conclude(self) -> list[Judged]:
+        """Stores the verdicts that are reached, each computed again from the topic before.
+
+        Raises:
+            StreamtagError: Redis or Kafka does not answer; the next call does the same again.
+        """
+        done = []
+        for wanted, fold in list(self._folds.items()):
+            if not fold.verdict.state.final or wanted in self._broken:
+                continue
+            document = fold.document()
+            if not self._confirmed(fold, document):
+                continue
+            reason = "; ".join(document.reasons) or str(document.state)
+            try:
+                ended = self._changes.conclude(wanted.number, document, Who(AUTHOR, reason))
+            except ConflictError as error:
+                log.warning("verdict on experiment %d not stored: %s", wanted.number, error.message)
+            else:
+                self._metrics.add("streamtag.experiment.verdicts", state=str(document.state))
+                log.info("experiment %d: %s: %s", wanted.number, document.state, reason)
+                done.append(Judged(ended, document))
+            del self._folds[wanted]
+        return done
+
+    def _confirmed(self, fold: ExperimentFold, document: VerdictDocument) -> bool:
+        again = recompute(
+            self._panes, fold.experiment, document.panes_from, document.panes_to, keep=self._keep
+        ).document()
+        if again == document:
+            return True
+        self._broken.add(fold.experiment.id)
+        self._metrics.add("streamtag.experiment.unconfirmed")
+        log.error(
+            "the verdict on experiment %d is not confirmed by the panes and is not stored: %s, computed again %s",
+            fold.experiment.id.number,
+            msgspec.json.encode(document).decode(),
+            msgspec.json.encode(again).decode(),
+        )
+        return False

@@ -1,0 +1,108 @@
+"""Computing a verdict again: from the panes, or with what stands in them taken from the summaries they were made of."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from msgspec import UNSET
+
+from streamtag.control.experiment_log import Experiment
+from streamtag.events.panes import Pane, PlacedRows
+from streamtag.events.summary import PaneCounts
+from streamtag.stats.cells import InvalidCellError, all_columns
+from streamtag.stats.experiment_fold import ExperimentFold
+from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
+from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
+from streamtag.stats.revisions import Revisions, Step
+from streamtag.stream.topic_reader import TopicReader
+
+__all__ = ["recompute", "recompute_from_source"]
+
+Rows = dict[tuple[int, int], list[tuple[str, PlacedRows]]]
+"""(shard, start of the pane) to rows of an experiment with the arm of their cell, by offset of their summary."""
+
+
+def recompute(
+    log: PaneLog,
+    experiment: Experiment,
+    start: int,
+    end: int,
+    *,
+    keep: int,
+    contents: Callable[[Step], Step] = lambda step: step,
+) -> ExperimentFold:
+    """The fold of the positions ``[start, end)`` of the log.
+
+    Args:
+        log: to read.
+        experiment: with all of its phases.
+        start: first position.
+        end: position behind the last one.
+        keep: see `Revisions`.
+        contents: what to take for the step that the log has.
+
+    Raises:
+        StreamtagError: the log cannot be read, or part of it has expired.
+    """
+    fold, revisions = ExperimentFold(experiment, start), Revisions(keep)
+    for position, pane in log.read(start, end):
+        if isinstance(pane, UnreadablePaneError):
+            fold.doubt()
+            continue
+        step = revisions.apply(position, pane)
+        if step is not None:
+            fold.take_known(position, contents(step))
+    return fold
+
+
+def recompute_from_source(
+    log: PaneLog, reader: TopicReader, stats_topic: str, experiment: Experiment, start: int, end: int, *, keep: int
+) -> ExperimentFold:
+    """As `recompute`; the panes say only in which order, and how far, the rows of the summaries were looked at."""
+    found = _source_rows(reader, stats_topic, experiment, _spans(log, start, end))
+    return recompute(log, experiment, start, end, keep=keep, contents=lambda step: _with_rows(step, found))
+
+
+def _spans(log: PaneLog, start: int, end: int) -> dict[int, tuple[int, int]]:
+    """Per shard, the range of offsets whose summaries have rows in these panes."""
+    spans: dict[int, tuple[int, int]] = {}
+    for _, pane in log.read(start, end):
+        if isinstance(pane, Pane):
+            for cell in pane.cells:
+                for rows in () if cell.experiments is UNSET else cell.experiments:
+                    low, high = spans.get(pane.shard, (rows.offset, rows.offset))
+                    spans[pane.shard] = min(low, rows.offset), max(high, rows.offset + 1)
+    return spans
+
+
+def _source_rows(reader: TopicReader, topic: str, experiment: Experiment, spans: dict[int, tuple[int, int]]) -> Rows:
+    found: Rows = {}
+    for batch in reader.batches(topic, spans):
+        for record in batch:
+            shard, offset = record.partition() or 0, record.offset() or 0
+            for start_ms, arm, rows in _rows_of(record.key(), record.value(), offset, str(experiment.id)):
+                found.setdefault((shard, start_ms), []).append((arm, rows))
+    return found
+
+
+def _rows_of(key: bytes | None, value: bytes | None, offset: int, wanted: str) -> Iterator[tuple[int, str, PlacedRows]]:
+    try:
+        summary = read_summary(key, value)
+        cells = all_columns(summary.panes)
+    except (UnreadableSummaryError, InvalidCellError):
+        return  # the windower has set it aside, too
+    if contradictions(summary):
+        return
+    for cell in (one.cell for one in sorted(cells, key=lambda one: one.identity)):  # as they stand in a pane
+        if not isinstance(cell, PaneCounts):
+            continue
+        for rows in () if cell.experiments is UNSET else cell.experiments:
+            if rows.id == wanted:
+                placed = PlacedRows(rows.id, rows.phase, rows.mode, rows.labels, rows.units, rows.shed, offset=offset)
+                yield cell.start_ms, cell.arm, placed
+
+
+def _with_rows(step: Step, source: Rows) -> Step:
+    pane = step.pane
+    first = pane.n - 1 if pane.addendum else 0 if step.before is None else step.before.n
+    there = source.get((pane.shard, pane.start_ms), ())
+    return replace(step, rows=tuple((arm, rows) for arm, rows in there if first <= rows.offset < pane.n))
