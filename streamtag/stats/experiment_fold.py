@@ -76,12 +76,12 @@ class ExperimentFold:
         self._experiment = replace(self._experiment, phases=tuple(phases))
 
     def take(self, position: int, step: Step) -> bool:
-        """Takes the step at ``position``; returns whether there was a look.
+        """Takes the step at ``position``; returns whether there was a look. One that comes again changes nothing.
 
         Raises:
             UnknownPhaseError: nothing was taken.
         """
-        if self._verdict.state.final:
+        if self._verdict.state.final or position < self.end:
             return False
         mine = [(arm, rows) for arm, rows in step.rows if rows.id == str(self._experiment.id)]
         end_ms = step.pane.start_ms + step.pane.pane_ms

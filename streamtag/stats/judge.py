@@ -16,7 +16,7 @@ from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.metrics import MetricSink
 from streamtag.control.proposal import Who
 from streamtag.control.rollout import Progress
-from streamtag.errors import ConflictError
+from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.recompute import recompute
@@ -152,17 +152,22 @@ class Judge:
         return done
 
     def _confirmed(self, fold: ExperimentFold, document: VerdictDocument) -> bool:
-        again = recompute(
-            self._panes, fold.experiment, document.panes_from, document.panes_to, keep=self._keep
-        ).document()
-        if again == document:
-            return True
+        start, end = document.panes_from, document.panes_to
+        try:
+            again = recompute(self._panes, fold.experiment, start, end, keep=self._keep).document()
+        except RefusedError as error:  # panes have expired
+            what = error.message
+        else:
+            if again == document:
+                return True
+            what = f"computed again it is {msgspec.json.encode(again).decode()}"
+        number = fold.experiment.id.number
         self._broken.add(fold.experiment.id)
         self._metrics.add("streamtag.experiment.unconfirmed")
         log.error(
-            "the verdict on experiment %d is not confirmed by the panes and is not stored: %s, computed again %s",
-            fold.experiment.id.number,
+            "the verdict on experiment %d is not confirmed by the panes and not stored: %s; %s",
+            number,
             msgspec.json.encode(document).decode(),
-            msgspec.json.encode(again).decode(),
+            what,
         )
         return False

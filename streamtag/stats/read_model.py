@@ -1,0 +1,166 @@
+"""The read model in Redis: windows, how far they were added up, and the evidence of experiments that run.
+
+Windows and the position up to which the log was read are written in one transaction of Redis: whatever state it is in,
+also after a restore, they fit together, and whoever goes on from it comes to the same windows. All of it can be made
+again from the panes, or from the summaries (`streamtag stats rebuild`): each making is a generation of its own, and an
+alias names the one that counts.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streamtag.control.connection import guarded
+from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.store import ControlStore
+from streamtag.errors import RefusedError
+from streamtag.stats import windows as wire
+from streamtag.stats.revisions import Memory
+from streamtag.stats.windows import WindowDocument
+
+__all__ = ["KEEP_S", "Checkpoint", "ReadModel"]
+
+KEEP_S: Mapping[str, int] = {"1m": 2 * 86_400, "5m": 14 * 86_400, "1h": 90 * 86_400, "1d": 730 * 86_400}
+"""How long a window is kept after its last change, by size: two days, two weeks, three months, two years."""
+_EVIDENCE_S = 86_400
+FIRST = "0"
+"""The generation that is followed unless another was made."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where to go on.
+
+    Attributes:
+        position: all records of the panes topic before this offset are added up.
+        memory: see `streamtag.stats.revisions.Memory`.
+        at_ms: when it was written, Unix milliseconds.
+    """
+
+    position: int
+    memory: Memory
+    at_ms: int
+
+
+class ReadModel:
+    """The read model of one namespace. Safe to use from several threads.
+
+    Every method raises `UnavailableError` when Redis does not answer in time, and `RefusedError` for what is no
+    document of this version.
+
+    Args:
+        store: the control plane, whose Redis and namespace it shares.
+        generation: to read and write; None: the one that the alias names, looked up at every call.
+    """
+
+    def __init__(self, store: ControlStore, generation: str | None = None) -> None:
+        self._store = store
+        self._generation = generation
+        self._prefix = store.keys.prefix + "windows:"
+
+    @property
+    def prefix(self) -> str:
+        """Of the keys of this generation."""
+        return f"{self._prefix}{self.generation()}:"
+
+    def generation(self) -> str:
+        """The one that is read and written."""
+        if self._generation is not None:
+            return self._generation
+        with self._guarded("read which windows count"):
+            raw: Any = self._store.client.get(self._prefix + "generation")
+        return FIRST if raw is None else str(raw.decode())
+
+    # -- windows -----------------------------------------------------------------------------------------------------
+
+    def load(self, size: str, start_ms: int) -> WindowDocument | None:
+        """One window; None where nothing was counted in it, or it has expired."""
+        return self.read([(size, start_ms)])[0]
+
+    def read(self, places: Sequence[tuple[str, int]]) -> list[WindowDocument | None]:
+        """Windows by size and start, one round trip."""
+        if not places:
+            return []
+        prefix = self.prefix
+        with self._guarded("read windows"):
+            found: Any = self._store.client.mget([f"{prefix}{size}:{start}" for size, start in places])
+        return [None if raw is None else self._decode(raw, place) for raw, place in zip(found, places, strict=True)]
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Where to go on; None where nothing was ever written, or all of it is lost."""
+        with self._guarded("read how far windows were added up"):
+            raw: Any = self._store.client.get(self.prefix + "checkpoint")
+        if raw is None:
+            return None
+        try:
+            return msgspec.json.decode(zlib.decompress(raw), type=Checkpoint)
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise RefusedError(f"the checkpoint of the windows in Redis cannot be read: {error}", hint=_AGAIN) from None
+
+    def write(self, documents: Iterable[WindowDocument], checkpoint: Checkpoint) -> None:
+        """Stores windows and how far they go: all of it, or nothing."""
+        prefix = self.prefix
+        with self._guarded("write windows"):
+            pipeline = self._store.client.pipeline(transaction=True)
+            for one in documents:
+                raw = zlib.compress(wire.encode(one), 1)
+                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", raw, ex=KEEP_S[one.size])
+            pipeline.set(prefix + "checkpoint", zlib.compress(msgspec.json.encode(checkpoint), 1))
+            pipeline.execute()
+
+    def swap(self, generation: str) -> str:
+        """Makes ``generation`` the one that counts; returns the one before."""
+        with self._guarded("make other windows count"):
+            raw: Any = self._store.client.set(self._prefix + "generation", generation, get=True)
+        return FIRST if raw is None else str(raw.decode())
+
+    def forget(self) -> None:
+        """Removes all of this generation."""
+        with self._guarded("remove windows"):
+            for key in self._store.client.scan_iter(match=_literally(self.prefix) + "*", count=1_000):
+                self._store.client.unlink(key)
+
+    # -- evidence ----------------------------------------------------------------------------------------------------
+
+    def write_evidence(self, found: Iterable[tuple[ExperimentId, VerdictDocument]]) -> None:
+        """What is known so far of experiments that run, for people to look at."""
+        with self._guarded("write evidence"):
+            pipeline = self._store.client.pipeline(transaction=False)
+            for wanted, document in found:
+                pipeline.set(self._evidence(wanted), msgspec.json.encode(document), ex=_EVIDENCE_S)
+            pipeline.execute()
+
+    def evidence(self, wanted: ExperimentId) -> VerdictDocument | None:
+        """What was known at the last look; None where nobody looks."""
+        with self._guarded("read evidence"):
+            raw: Any = self._store.client.get(self._evidence(wanted))
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=VerdictDocument)
+        except msgspec.DecodeError:
+            return None  # of another version; the next look writes it anew
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _evidence(self, wanted: ExperimentId) -> str:
+        return f"{self._store.keys.prefix}evidence:{wanted}"
+
+    def _decode(self, raw: bytes, place: tuple[str, int]) -> WindowDocument:
+        try:
+            found = wire.decode(zlib.decompress(raw))
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise RefusedError(f"window {place[0]} {place[1]} in Redis cannot be read: {error}", hint=_AGAIN) from None
+        if found.version != wire.VERSION or (found.size, found.start_ms) != place:
+            raise RefusedError(f"window {place[0]} {place[1]} in Redis is none of this version", hint=_AGAIN)
+        return found
+
+    def _guarded(self, operation: str) -> Any:
+        return guarded(self._store.where, operation)
+
+
+_AGAIN = "`streamtag stats rebuild` makes the windows again from the summaries."
+
+
+def _literally(text: str) -> str:
+    """As a pattern of Redis."""
+    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)

@@ -1,0 +1,192 @@
+"""All that follows from the log of panes, kept up to date: windows, experiments, verdicts. Knows nothing of Faust.
+
+Fed with records as they come. Positions of the log have no holes: one that is missing was skipped by whoever feeds,
+and is read again from the topic; one that comes again is passed by. So it does not matter where feeding begins.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.metrics import MetricSink
+from streamtag.control.rollout import Rollout
+from streamtag.control.store import ControlStore
+from streamtag.errors import UnavailableError
+from streamtag.events.panes import Pane
+from streamtag.settings import Settings
+from streamtag.stats.judge import Judge, Judged
+from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
+from streamtag.stats.read_model import Checkpoint, ReadModel
+from streamtag.stats.revisions import Revisions
+from streamtag.stats.windows import WindowDocument, Windows
+
+__all__ = ["StatsState"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
+
+
+class StatsState:
+    """For one thread at a time.
+
+    Args:
+        settings: the whole tree.
+        store: the control plane.
+        panes: the log.
+        metrics: where it reports.
+        now_ms: Unix milliseconds.
+        wait: seconds; while Redis or Kafka is away.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ControlStore,
+        panes: PaneLog,
+        metrics: MetricSink,
+        *,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._panes = panes
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._wait = wait
+        self._keep = 2 * settings.windows.max_open
+        self.model = ReadModel(store)
+        experiments = ExperimentLog(store)
+        self._judge = Judge(experiments, panes, metrics, keep=self._keep)
+        self._rollout = Rollout(experiments, settings, metrics)
+        self._windows = Windows(self.model.load)
+        self._revisions = Revisions(self._keep)
+        self._dirty = False
+        self.position = 0
+        """Of the record that comes next."""
+        self.latest: Mapping[str, WindowDocument] = {}
+        """Size to the newest window that was written, for views and metrics; replaced, never changed."""
+
+    def restore(self) -> None:
+        """Goes on from the checkpoint; without one from the first record that the topic still holds."""
+        found = self._patiently(self.model.checkpoint)
+        low, high = self._patiently(self._panes.bounds)
+        self._windows = Windows(self.model.load)
+        if found is not None and found.position > high:
+            log.error("the panes topic ends before what was added up: it was made anew; windows begin again from it")
+            found = None
+        if found is None:
+            self._revisions, self.position = Revisions(self._keep), low
+        else:
+            self._revisions, self.position = Revisions(self._keep, found.memory), max(found.position, low)
+            if found.position < low:
+                self._missed(low - found.position)
+            first = self.position if found.memory.position is None else max(found.memory.position, low)
+            for position, pane in self._panes.read(first, self.position):
+                if not isinstance(pane, UnreadablePaneError):
+                    self._revisions.apply(position, pane)
+        self._patiently(lambda: self._judge.look_up(self.position))
+        log.info("windows go on", extra={"position": self.position, "end": high})
+
+    def feed(self, position: int, value: bytes | None) -> None:
+        """The record at ``position``; whatever was skipped before it is read from the topic."""
+        if position < self.position:
+            return
+        if position > self.position:
+            self.catch_up(position)
+        try:
+            pane: Pane | UnreadablePaneError = read_pane(value)
+        except UnreadablePaneError as error:
+            pane = error
+        self._take(position, pane)
+
+    def catch_up(self, end: int) -> None:
+        """Reads the log up to ``end`` from the topic."""
+        low, _ = self._patiently(self._panes.bounds)
+        if low > self.position:
+            self._missed(low - self.position)
+            self.position = low
+        if end > self.position:
+            self._metrics.add("streamtag.panes.reread", end - self.position)
+            for position, pane in self._panes.read(self.position, end):
+                self._take(position, pane)
+
+    def flush(self) -> None:
+        """Writes what has changed since the last time."""
+        if not self._dirty:
+            return
+        changed = self._windows.changed()
+        checkpoint = Checkpoint(self.position, self._revisions.memory(), self._now_ms())
+        self.model.write(changed, checkpoint)
+        self._windows.written()
+        self._dirty = False
+        for document in changed:
+            newest = self.latest.get(document.size)
+            if newest is None or document.start_ms >= newest.start_ms:
+                self.latest = {**self.latest, document.size: document}
+        self._metrics.set("streamtag.panes.position", self.position)
+
+    def look(self) -> list[Judged]:
+        """Which experiments run, which verdicts are reached, and what their rollouts say. Call it about once a second.
+
+        Raises:
+            StreamtagError: Redis or Kafka does not answer; the next look does what this one could not.
+        """
+        self._judge.look_up(self.position)
+        judged = self._judge.conclude()
+        self._rollout.step(self._judge.progress())
+        self.model.write_evidence((fold.experiment.id, fold.document()) for fold in self._judge.folds())
+        return judged
+
+    def evidence(self) -> list[dict[str, object]]:
+        """What is known of the experiments that run, for views."""
+        return [
+            {
+                "experiment": str(fold.experiment.id),
+                "state": str(fold.verdict.state),
+                "reasons": list(fold.verdict.reasons),
+                "units": fold.evidence.units,
+                "worse": list(fold.verdict.worse),
+                "equal": list(fold.verdict.equal),
+                "open": list(fold.verdict.open),
+                "position": self.position,
+            }
+            for fold in self._judge.folds()
+        ]
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _take(self, position: int, pane: Pane | UnreadablePaneError) -> None:
+        self._dirty = True
+        if isinstance(pane, UnreadablePaneError):
+            log.error("pane passed by", extra={"position": position, "why": str(pane)})
+            self._metrics.add("streamtag.panes.unreadable")
+            self._judge.doubt()
+        else:
+            step = self._revisions.apply(position, pane)
+            if step is None:
+                self._metrics.add("streamtag.panes.read", outcome="repeated")
+            else:
+                self._patiently(lambda: self._windows.apply(position, step))
+                self._patiently(lambda: self._judge.take(position, step))
+                self._metrics.add("streamtag.panes.read", outcome="applied")
+        self.position = position + 1
+
+    def _missed(self, records: int) -> None:
+        log.error("panes have expired before they were read: windows lack them", extra={"records": records})
+        self._metrics.add("streamtag.panes.expired", records)
+        self._judge.doubt()
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Does it again and again while Redis or Kafka is away: nothing else could be done, and nothing is lost."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return work()
+            except UnavailableError as error:
+                log.warning("waiting: %s", error.message)
+                self._metrics.add("streamtag.panes.waits")
+                self._wait(wait_s)
+                wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
