@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import redis
 
 from streamtag.control.connection import guarded
 from streamtag.control.documents import ExperimentId, VerdictDocument
 from streamtag.control.store import ControlStore
-from streamtag.errors import RefusedError
+from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.revisions import Memory
 from streamtag.stats.windows import WindowDocument
@@ -57,6 +58,7 @@ class ReadModel:
     def __init__(self, store: ControlStore, generation: str | None = None) -> None:
         self._store = store
         self._generation = generation
+        self._seen: bytes | None = None
         self._prefix = store.keys.prefix + "windows:"
 
     @property
@@ -91,6 +93,7 @@ class ReadModel:
         """Where to go on; None where nothing was ever written, or all of it is lost."""
         with self._guarded("read how far windows were added up"):
             raw: Any = self._store.client.get(self.prefix + "checkpoint")
+        self._seen = raw
         if raw is None:
             return None
         try:
@@ -99,15 +102,28 @@ class ReadModel:
             raise RefusedError(f"the checkpoint of the windows in Redis cannot be read: {error}", hint=_AGAIN) from None
 
     def write(self, documents: Iterable[WindowDocument], checkpoint: Checkpoint) -> None:
-        """Stores windows and how far they go: all of it, or nothing."""
+        """Stores windows and how far they go: all of it, or nothing.
+
+        Raises:
+            ConflictError: the checkpoint is not the one that this object has read or written last: somebody else goes
+                on from there, or Redis has lost it. Whoever wrote would mix two states.
+        """
         prefix = self.prefix
-        with self._guarded("write windows"):
-            pipeline = self._store.client.pipeline(transaction=True)
+        with self._guarded("write windows"), self._store.client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(prefix + "checkpoint")  # type: ignore[no-untyped-call]
+            if pipeline.get(prefix + "checkpoint") != self._seen:
+                raise _overtaken()
+            pipeline.multi()
             for one in documents:
                 raw = zlib.compress(wire.encode(one), 1)
                 pipeline.set(f"{prefix}{one.size}:{one.start_ms}", raw, ex=KEEP_S[one.size])
-            pipeline.set(prefix + "checkpoint", zlib.compress(msgspec.json.encode(checkpoint), 1))
-            pipeline.execute()
+            written = zlib.compress(msgspec.json.encode(checkpoint), 1)
+            pipeline.set(prefix + "checkpoint", written)
+            try:
+                pipeline.execute()
+            except redis.WatchError:
+                raise _overtaken() from None
+        self._seen = written
 
     def swap(self, generation: str) -> str:
         """Makes ``generation`` the one that counts; returns the one before."""
@@ -159,6 +175,10 @@ class ReadModel:
 
 
 _AGAIN = "`streamtag stats rebuild` makes the windows again from the summaries."
+
+
+def _overtaken() -> ConflictError:
+    return ConflictError("somebody else writes the windows of this namespace, or Redis has lost them")
 
 
 def _literally(text: str) -> str:

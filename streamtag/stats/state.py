@@ -113,6 +113,10 @@ class StatsState:
             for position, pane in self._panes.read(self.position, end):
                 self._take(position, pane)
 
+    def end(self) -> int:
+        """Where the log ends now."""
+        return self._panes.bounds()[1]
+
     def flush(self) -> None:
         """Writes what has changed since the last time."""
         if not self._dirty:

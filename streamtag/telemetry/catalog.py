@@ -427,7 +427,7 @@ METRICS = (
         "streamtag.panes.unreadable",
         "counter",
         "{record}",
-        "Records of the panes topic that are no panes of this version; passed by, and no verdict rests on what lacks them.",
+        "Records of the panes topic that are no panes of this version; passed by, and no verdict rests on that.",
         "Something else writes to the topic, or a newer windower: upgrade `streamtag stats` first.",
     ),
     Metric(

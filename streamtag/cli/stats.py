@@ -1,0 +1,164 @@
+"""`streamtag stats`: what each label does, now and before; without a command, the process that keeps it up to date."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from streamtag.cli import context
+from streamtag.cli import stats_views as views
+from streamtag.cli.context import Output, OutputFormat
+from streamtag.control.store import ControlStore
+from streamtag.dead_letters.selection import parse_time
+from streamtag.domain.thresholds import DIMENSIONS
+from streamtag.errors import NotFoundError, SettingsError
+from streamtag.events.panes import Cell
+from streamtag.stats.comparison import compare, signals
+from streamtag.stats.label_figures import traffic
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, WindowDocument, start_of
+
+app = typer.Typer(help="Statistics: run the app that keeps them (no command), show, top, watch, rebuild.")
+
+_LOOK_BACK = 30
+_HOUR_MS, _WEEK_MS = SIZES["1h"], 7 * SIZES["1d"]
+
+Window = Annotated[Literal["1m", "5m", "1h", "1d"], typer.Option("--window", "-w", help="Width of the window.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="The window of this moment: RFC 3339, or ago (30m, 2h). Default: the newest."),
+]
+Arm = Annotated[
+    Literal["traffic", "control", "candidate", "shadow"],
+    typer.Option("--arm", help="traffic (all that decided), control, candidate, or shadow (scored beside)."),
+]
+Release = Annotated[int | None, typer.Option("--release", help="Only events decided by this release.")]
+Segment = Annotated[str | None, typer.Option("--segment", help="Only this value of a declared dimension: lang=de.")]
+
+
+@app.callback(invoke_without_command=True)
+def run(
+    command: typer.Context,
+    group: Annotated[str | None, typer.Option(help="Consumer group (stats.group).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of /metrics, /livez, /readyz (telemetry.port).")] = None,
+    web_port: Annotated[int | None, typer.Option(help="Port of the web views (stats.web_port).")] = None,
+) -> None:
+    """Without a command: run the Faust app that follows the panes, until SIGTERM.
+
+    It keeps the windows in Redis up to date, judges experiments and carries out their rollouts. One of a group is
+    active, others stand by.
+    """
+    if command.invoked_subcommand is None:
+        from streamtag.stats.app import run as run_app  # noqa: PLC0415 - Faust is an extra
+
+        run_app(context.settings(stats__group=group, telemetry__port=port, stats__web_port=web_port).settings)
+
+
+@app.command()
+def show(
+    labels: Annotated[list[str] | None, typer.Argument(help="Only these labels.")] = None,
+    window: Window = "5m",
+    at: At = None,
+    arm: Arm = "traffic",
+    release: Release = None,
+    segment: Segment = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show how often each label is tagged, how sure that is, and against the last hour and the same hour last week.
+
+    Below, what behaves differently than in the full hour before: scores that drifted, labels that are stuck, labels
+    that go together more or less. Exit code 4 where nothing was counted.
+    """
+    model = ReadModel(ControlStore(context.settings().settings.redis))
+    found = _window(model, window, at)
+    hour_start = start_of("1h", found.start_ms) - _HOUR_MS
+    hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
+    choose = _choose(arm, release)
+    rows = [one for one in compare(found, hour, week, choose) if not labels or one.now.label in labels]
+    if segment is not None:
+        views.print_segment(found, _segment(segment), choose, labels, output)
+        return
+    raised = signals(found, hour, choose) if hour is not None else []
+    views.print_window(found, rows, raised, output, compared=hour is not None)
+
+
+@app.command()
+def top(
+    window: Window = "5m",
+    at: At = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="So many labels.")] = 10,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show the labels that have moved most against the full hour before, by how sure the change is."""
+    model = ReadModel(ControlStore(context.settings().settings.redis))
+    found = _window(model, window, at)
+    hour_start = start_of("1h", found.start_ms) - _HOUR_MS
+    hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
+    rows = sorted(compare(found, hour, week), key=views.surprise, reverse=True)[:limit]
+    views.print_window(found, rows, [], output, compared=hour is not None)
+
+
+@app.command()
+def watch(
+    window: Window = "1m",
+    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 1.0,
+) -> None:
+    """Show the newest window again and again, until Ctrl-C."""
+    model = ReadModel(ControlStore(context.settings().settings.redis))
+    with views.live() as live:
+        while True:
+            try:
+                found = _window(model, window, None)
+            except NotFoundError:
+                live.update(f"no {window} window yet; `streamtag windows` and `streamtag stats` make them")
+            else:
+                hour_start = start_of("1h", found.start_ms) - _HOUR_MS
+                hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
+                live.update(views.table(found, compare(found, hour, week)))
+            try:
+                time.sleep(every)
+            except KeyboardInterrupt:
+                return
+
+
+def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:
+    """The window that holds ``at``, or the newest one."""
+    now = datetime.now(UTC)
+    if at is not None:
+        start = start_of(size, parse_time(at, "--at", now=now))
+        found = model.load(size, start)
+        if found is None:
+            raise NotFoundError(
+                f"no event was counted in the {size} window that begins {views.moment(start)}",
+                hint="`streamtag stats show` without --at shows the newest; windows expire, narrow ones first.",
+            )
+        return found
+    newest = start_of(size, round(now.timestamp() * 1000) + SIZES["1m"])
+    windows = model.read([(size, newest - n * SIZES[size]) for n in range(_LOOK_BACK)])
+    recent = next((one for one in windows if one is not None), None)
+    if recent is None:
+        raise NotFoundError(
+            f"no {size} window has any event, of the last {_LOOK_BACK}",
+            hint="Are `streamtag windows` and `streamtag stats` running? --at looks at an earlier one.",
+        )
+    return recent
+
+
+def _choose(arm: str, release: int | None) -> Callable[[Cell], bool]:
+    def chosen(cell: Cell) -> bool:
+        if release is not None and cell.release != release:
+            return False
+        if arm == "shadow":
+            return cell.shadow is True
+        return traffic(cell) and arm in ("traffic", cell.arm)
+
+    return chosen
+
+
+def _segment(text: str) -> tuple[str, str]:
+    dimension, sign, value = text.partition("=")
+    if not sign or dimension not in DIMENSIONS:
+        raise SettingsError(f"--segment {text!r} must have the form dimension=value, of {', '.join(DIMENSIONS)}")
+    return dimension, value

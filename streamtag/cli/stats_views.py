@@ -1,0 +1,172 @@
+"""How windows look on a screen and in JSON."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streamtag.cli import context
+from streamtag.cli.context import OutputFormat
+from streamtag.domain.behaviour import Signal
+from streamtag.domain.evalues import rate_interval
+from streamtag.domain.scores import BINS
+from streamtag.events.panes import Cell
+from streamtag.stats.comparison import Compared
+from streamtag.stats.windows import WindowDocument
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 32
+_COLUMNS = ("label", "alerts", "rate", "95 % surely within", "last hour", "last week", "mean score", "scores 0 … 1")
+
+
+def moment(at_ms: int) -> str:
+    """Unix milliseconds for people."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def print_window(
+    window: WindowDocument, rows: Sequence[Compared], raised: Sequence[Signal], output: OutputFormat, *, compared: bool
+) -> None:
+    """One window."""
+    if output is OutputFormat.JSON:
+        context.print_json(_document(window, rows, raised))
+        return
+    context.stdout.print(table(window, rows))
+    if raised:
+        context.print_table(("signal", "what differs from the last hour"), ((s.name, s.words) for s in raised))
+    elif compared:
+        context.say("Nothing behaves differently than in the last hour by more than chance explains.")
+
+
+def table(window: WindowDocument, rows: Sequence[Compared]) -> Table:
+    """A window, label by label."""
+    found = Table(title=_title(window), title_justify="left", box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for i, name in enumerate(_COLUMNS):
+        found.add_column(name, justify="right" if 0 < i < len(_COLUMNS) - 1 else "left", no_wrap=True)
+    for one in rows:
+        now = one.now
+        low, high = now.interval()
+        found.add_row(
+            Text(now.label),
+            f"{now.alerts:,}",
+            percent(now.rate),
+            f"{percent(low)} – {percent(high)}",
+            _change(now.rate, one.hour),
+            _change(now.rate, one.week),
+            "" if now.mean_score is None else f"{now.mean_score:.3f}",
+            sparkline(now.bins),
+        )
+    return found
+
+
+def _title(window: WindowDocument) -> str:
+    events = sum(cell.events for cell in window.cells if cell.shadow is not True)
+    exact = "exact" if window.exact else "not exact: positions were counted twice, or are missing"
+    return f"{window.size} from {moment(window.start_ms)}: {events:,} events, {exact}"
+
+
+def sparkline(bins: NDArray[np.int64], width: int = _WIDTH) -> str:
+    """Counts per score bin [1024] as a line of blocks; heights are square roots, so that the few can be seen."""
+    counts = bins.reshape(width, BINS // width).sum(axis=1)
+    heights = np.sqrt(counts / max(1, int(counts.max())))
+    return "".join(_BLOCKS[level] for level in np.ceil(heights * 8).astype(int))
+
+
+def percent(rate: float | None) -> str:
+    """Three digits that count."""
+    return "" if rate is None else f"{rate * 100:.3g} %"
+
+
+def _change(now: float | None, before: float | None) -> str:
+    if now is None or before is None:
+        return ""
+    return f"{percent(before)} (x{now / before:.2f})" if before else percent(before)
+
+
+def surprise(one: Compared) -> float:
+    """How far the rate of the last hour lies outside of what is sure of the rate now; 0 where it does not."""
+    if one.hour is None or one.now.rate is None:
+        return 0.0
+    low, high = one.now.interval()
+    outside = low / one.hour if one.hour and one.hour < low else one.hour / high if high and one.hour > high else 1.0
+    return outside - 1.0
+
+
+def print_segment(
+    window: WindowDocument,
+    segment: tuple[str, str],
+    choose: Callable[[Cell], bool],
+    labels: Sequence[str] | None,
+    output: OutputFormat,
+) -> None:
+    """Events and alerts of one segment of a window."""
+    dimension, value = segment
+    events, alerts = 0, dict[str, int]()
+    for cell in filter(choose, window.cells):
+        counts = cell.segments.get(dimension, {}).get(value)
+        events += counts.events if counts else 0
+        for label in cell.labels:
+            alerts[label] = alerts.get(label, 0) + (counts.alerts.get(label, 0) if counts else 0)
+    rows = [(label, n) for label, n in sorted(alerts.items()) if not labels or label in labels]
+    if output is OutputFormat.JSON:
+        context.print_json(
+            {
+                **_head(window),
+                "segment": {dimension: value},
+                "events": events,
+                "labels": {label: {"alerts": n, "rate": n / events if events else None} for label, n in rows},
+            }
+        )
+        return
+    lines = []
+    for label, n in rows:
+        low, high = rate_interval(n, events)
+        lines.append((label, f"{n:,}", percent(n / events if events else None), f"{percent(low)} – {percent(high)}"))
+    title = f"{window.size} from {moment(window.start_ms)}, {dimension}={value}: {events:,} events"
+    context.print_table(("label", "alerts", "rate", "95 % surely within"), lines, title=title)
+
+
+def live() -> Live:
+    """A place on the screen to show something again and again."""
+    return Live(console=context.stdout, auto_refresh=False, transient=False)
+
+
+def _head(window: WindowDocument) -> dict[str, Any]:
+    return {
+        "window": window.size,
+        "start_ms": window.start_ms,
+        "end_ms": window.end_ms,
+        "exact": window.exact,
+        "position": window.position,
+        "sources": window.positions,
+    }
+
+
+def _document(window: WindowDocument, rows: Sequence[Compared], raised: Sequence[Signal]) -> dict[str, Any]:
+    return {
+        **_head(window),
+        "events": sum(cell.events for cell in window.cells if cell.shadow is not True),
+        "labels": {
+            one.now.label: {
+                "events": one.now.events,
+                "alerts": one.now.alerts,
+                "rate": one.now.rate,
+                "interval": one.now.interval(),
+                "rate_last_hour": one.hour,
+                "rate_last_week": one.week,
+                "mean_score": one.now.mean_score,
+                "bins": {str(i): int(one.now.bins[i]) for i in np.flatnonzero(one.now.bins).tolist()},
+            }
+            for one in rows
+        },
+        "signals": [
+            {"name": s.name, "labels": s.labels, "value": s.value, "critical": s.critical, "words": s.words}
+            for s in raised
+        ],
+    }

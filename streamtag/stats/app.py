@@ -1,0 +1,72 @@
+"""`streamtag stats`: runs the Faust app, under a supervisor that starts it again.
+
+Run as a module it is the app itself: settings come as JSON on stdin, so that no secret shows in a process list.
+"""
+
+import os
+import sys
+from contextlib import ExitStack
+
+from streamtag.control.store import ControlStore
+from streamtag.errors import SettingsError, StreamtagError
+from streamtag.settings import Settings
+from streamtag.stats.pane_log import PaneLog
+from streamtag.stats.state import StatsState
+from streamtag.stats.supervisor import Launch, supervise
+from streamtag.telemetry.setup import start_telemetry
+
+__all__ = ["run"]
+
+
+def run(settings: Settings) -> None:
+    """Runs the app until SIGTERM or SIGINT, starting it again when it ends by itself.
+
+    Raises:
+        SettingsError: Faust is not installed.
+        StreamtagError: the app ends again and again.
+    """
+    try:
+        import faust  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        raise SettingsError(
+            "`streamtag stats` needs Faust, which is not installed", hint="pip install 'streamtag[stats]'"
+        ) from None
+    supervise([sys.executable, "-m", "streamtag.stats.app"], settings)
+
+
+def serve(launch: Launch) -> None:
+    """The app, in this process, until it is told to stop."""
+    import faust  # noqa: PLC0415 - an extra
+
+    from streamtag.stats.faust_app import build  # noqa: PLC0415 - as above
+
+    settings = launch.settings
+    with ExitStack() as stack:
+        instance = f"{os.uname().nodename}-{os.getpid()}"
+        telemetry = start_telemetry(settings.telemetry, role="stats", instance=instance, group=settings.stats.group)
+        stack.callback(telemetry.close)
+        if launch.restarts:
+            telemetry.metrics.add("streamtag.stats.restarts", launch.restarts)
+        store = ControlStore(settings.redis)
+        stack.callback(store.close)
+        panes = stack.enter_context(PaneLog(settings))
+        state = StatsState(settings, store, panes, telemetry.metrics)
+        worker = faust.Worker(
+            build(settings, telemetry, state), quiet=True, override_logging=False, redirect_stdouts=False
+        )
+        worker.execute_from_commandline()
+
+
+def main() -> None:
+    """Entry point of the child process."""
+    launch = Launch.from_json(sys.stdin.buffer.read())
+    sys.argv[1:] = []  # Faust reads options of its own there
+    try:
+        serve(launch)
+    except StreamtagError as error:
+        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

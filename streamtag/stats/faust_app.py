@@ -1,0 +1,252 @@
+"""The Faust app around `StatsState`: an agent on the panes topic, tables, timers and web views.
+
+Nothing exact rests on Faust: the state knows which position comes next, reads again what it was not given, and goes on
+from its own checkpoint, not from Faust's commits. Of several apps in the group the one that is given the partition of
+the panes topic is active; the others stand by.
+
+Faust acknowledges a record whose agent has raised, so whatever is unexpected ends the process at once: `supervisor.py`
+starts another. It blocks nobody: all work on the state is done by one thread of its own.
+"""
+
+import asyncio
+import logging
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import faust
+from faust.types import TP, StreamT
+from faust.types.web import Request, Response
+from faust.web import View
+
+from streamtag.errors import ConflictError, SettingsError, StreamtagError
+from streamtag.settings import Settings
+from streamtag.stats.label_figures import label_figures
+from streamtag.stats.state import StatsState
+from streamtag.telemetry.setup import Telemetry
+
+__all__ = ["EXIT_BROKEN", "build"]
+
+log = logging.getLogger(__name__)
+
+EXIT_BROKEN = 70
+"""As BSD's sysexits call it: a defect, or a state that somebody else has taken over; start again."""
+_LOOK_S = 1.0
+_CATCH_UP_S = 5.0
+_DRAIN_S = 5.0
+
+T = TypeVar("T")
+
+
+def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.App:
+    """The app, ready to be run by a `faust.Worker`.
+
+    Raises:
+        SettingsError: Kafka's client settings ask for what Faust's client does not have.
+    """
+    stats = settings.stats
+    app = faust.App(
+        stats.group,
+        broker="kafka://" + settings.kafka.bootstrap_servers.replace(",", ";"),
+        broker_credentials=_credentials(settings.kafka.client),
+        store="memory://",
+        # The state says where to go on; what comes before is read from the topic.
+        consumer_auto_offset_reset="latest",
+        broker_session_timeout=stats.session_timeout_s,
+        broker_heartbeat_interval=max(1, stats.session_timeout_s // 3),
+        broker_commit_interval=1.0,
+        # Each of these has been seen to crash or to lose state otherwise (shared research on Faust and Kafka 4).
+        processing_guarantee="at_least_once",
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_replication_factor=-1,  # the broker's default
+        stream_wait_empty=False,
+        web_enabled=stats.web_port is not None,
+        web_host=stats.web_host,
+        web_bind=stats.web_host,
+        web_port=stats.web_port or 0,
+        web_in_thread=False,
+    )
+    panes = app.topic(settings.topics.panes, key_type=bytes, value_type=bytes, value_serializer="raw", partitions=1)
+    _Follower(app, TP(settings.topics.panes, 0), panes, telemetry, state)
+    return app
+
+
+class _Follower:
+    """What the app does; made for its side effects on ``app``."""
+
+    def __init__(self, app: faust.App, source: TP, panes: Any, telemetry: Telemetry, state: StatsState) -> None:
+        self._app = app
+        self._source = source
+        self._telemetry = telemetry
+        self._state = state
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stats")
+        self._active = False
+        self._end = 0  # of the log, as of the last look at it
+        self._looked_at = 0.0
+        # Only for the views: what they hold follows from the log, and is written anew by whoever becomes active.
+        self._rates = app.Table("rates", default=dict, partitions=1)
+        self._evidence = app.Table("evidence", default=dict, partitions=1)
+        app.agent(panes, name="panes")(self._follow)
+        app.timer(_LOOK_S, name="look")(self._look)
+        app.on_before_shutdown.connect(self._shut_down, weak=False)
+        app.page("/stats/")(self._stats_page())
+        app.page("/experiments/")(self._experiments_page())
+
+    # -- Faust calls -------------------------------------------------------------------------------------------------
+
+    async def _follow(self, stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            position, value = event.message.offset, event.value
+            try:
+                await self._become_active()
+                await self._do(lambda: self._state.feed(position, value))  # noqa: B023 - awaited before the next
+                self._fill_tables()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - Faust would go on behind the record
+                self._give_up("following the panes", error)
+
+    async def _look(self, _app: Any = None) -> None:
+        try:
+            consumer = self._app.consumer
+            if consumer is None or self._source not in consumer.assignment():
+                self._active = False
+                self._telemetry.health.set_ready("panes", True, "")
+                return
+            await self._become_active()
+            await self._do(self._work)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a timer that raises is never called again
+            self._give_up("looking at experiments", error)
+
+    async def _shut_down(self, *_: Any, **__: Any) -> None:
+        if self._active:
+            try:
+                await asyncio.wait_for(self._do(self._state.flush), _DRAIN_S)
+            except (TimeoutError, StreamtagError) as error:
+                log.warning("what was added up last is read again by the next one: %s", error)
+
+    # -- on the thread -----------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Once a second: what Faust has not brought, what has changed, what experiments have come to."""
+        now = time.monotonic()
+        if now - self._looked_at >= _CATCH_UP_S:
+            self._looked_at = now
+            if self._state.position < self._end:  # it was there five seconds ago
+                self._state.catch_up(self._end)
+            self._end = self._state.end()
+        ready, reason = True, ""
+        try:
+            self._state.flush()
+            self._state.look()
+        except ConflictError:
+            raise
+        except StreamtagError as error:
+            log.warning("%s", error.message)
+            ready, reason = False, error.message
+        self._telemetry.health.set_ready("panes", ready, reason)
+        for size, document in self._state.latest.items():
+            for one in label_figures(document):
+                self._telemetry.metrics.set("streamtag.label.rate", one.rate or 0.0, label=one.label, window=size)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _become_active(self) -> None:
+        if not self._active:
+            await self._do(self._state.restore)
+            self._active = True
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _fill_tables(self) -> None:
+        document = self._state.latest.get("1m")
+        if document is not None:
+            for one in label_figures(document):
+                self._rates[one.label] = {
+                    "events": one.events,
+                    "alerts": one.alerts,
+                    "start_ms": document.start_ms,
+                    "position": document.position,
+                }
+        for found in self._state.evidence():
+            self._evidence[str(found["experiment"])] = found
+
+    def _give_up(self, doing: str, error: BaseException) -> None:
+        log.critical("%s failed; starting again", doing, exc_info=error)
+        logging.shutdown()
+        os._exit(EXIT_BROKEN)
+
+    # -- web ---------------------------------------------------------------------------------------------------------
+
+    def _stats_page(self) -> type[View]:
+        state = self._state
+
+        class Stats(View):
+            """The newest window of each size, label by label."""
+
+            async def get(self, request: Request, **_: Any) -> Response:
+                return self.json(
+                    {
+                        size: {
+                            "start_ms": document.start_ms,
+                            "position": document.position,
+                            "exact": document.exact,
+                            "labels": {
+                                one.label: {"events": one.events, "alerts": one.alerts, "rate": one.rate}
+                                for one in label_figures(document)
+                            },
+                        }
+                        for size, document in state.latest.items()
+                    }
+                )
+
+        return Stats
+
+    def _experiments_page(self) -> type[View]:
+        state = self._state
+
+        class Experiments(View):
+            """What is known of the experiments that run."""
+
+            async def get(self, request: Request, **_: Any) -> Response:
+                return self.json({"experiments": state.evidence()})
+
+        return Experiments
+
+
+def _credentials(client: Mapping[str, object]) -> Any:
+    """librdkafka's settings in the words of Faust's client."""
+    protocol = str(client.get("security.protocol", "plaintext")).upper()
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol in ("SSL", "SASL_SSL"):
+        context = ssl.create_default_context(cafile=_text(client, "ssl.ca.location"))
+        if certificate := _text(client, "ssl.certificate.location"):
+            context.load_cert_chain(certificate, _text(client, "ssl.key.location"), _text(client, "ssl.key.password"))
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    mechanism = str(client.get("sasl.mechanism", client.get("sasl.mechanisms", "PLAIN"))).upper()
+    if protocol not in ("SASL_PLAINTEXT", "SASL_SSL") or mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        raise SettingsError(
+            f"kafka.client: `streamtag stats` cannot do security.protocol {protocol} with sasl.mechanism {mechanism}",
+            hint="Its client (Faust) knows SSL, and SASL with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+        )
+    return faust.SASLCredentials(
+        username=_text(client, "sasl.username"),
+        password=_text(client, "sasl.password"),
+        ssl_context=context,
+        mechanism=mechanism,
+    )
+
+
+def _text(client: Mapping[str, object], name: str) -> str | None:
+    value = client.get(name)
+    return None if value is None else str(value)
