@@ -242,6 +242,7 @@ class StatsSettings(Section):
     session_timeout_s: int = Field(
         6, ge=1, le=3_600, description="Another `streamtag stats` takes over after this silence of the active one"
     )
+    replication_factor: int = Field(1, ge=1, le=16, description="Copies of the topics that the Faust app makes")
     web_host: str = Field("127.0.0.1", description="Address of the web views of `streamtag stats`")
     web_port: int | None = Field(6066, ge=1, le=65_535, description="Their port; none = no views")
 
@@ -277,6 +278,17 @@ class ModelSettings(Section):
         default_factory=list, description="Searched for bundles before the shipped ones"
     )
     batch: int = Field(64, ge=1, le=4_096, description="Texts per model run, cut from a batch by length")
+
+
+class ExperimentSettings(Section):
+    """What experiments may cost the workers that take part."""
+
+    budget_ms: int = Field(
+        20,
+        ge=0,
+        le=1_000,
+        description="Longest wait for a candidate with a bundle of its own: per batch (split), per commit (shadow)",
+    )
 
 
 class ThresholdSettings(Section):
@@ -316,6 +328,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
+    experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]
     state_dir: HomePath = Field(
         default_factory=lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "streamtag",

@@ -62,7 +62,7 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         processing_guarantee="at_least_once",
         table_standby_replicas=0,
         topic_disable_leader=True,
-        topic_replication_factor=-1,  # the broker's default
+        topic_replication_factor=stats.replication_factor,
         stream_wait_empty=False,
         web_enabled=stats.web_port is not None,
         web_host=stats.web_host,

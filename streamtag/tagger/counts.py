@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from streamtag.domain.release import ReleaseRef
 from streamtag.domain.scores import BINS, bin_of
 from streamtag.domain.thresholds import DIMENSIONS, Segment
-from streamtag.events.summary import VERSION, CommitSummary, LabelCounts, Pairs, PaneCounts, SegmentCounts
+from streamtag.events.summary import (
+    VERSION,
+    CommitSummary,
+    ExperimentRows,
+    LabelCounts,
+    Pairs,
+    PaneCounts,
+    SegmentCounts,
+)
+from streamtag.events.unit_rows import UnitColumns, pack
 from streamtag.stream.processor import Partition, Range
 
 OTHER = "other"
@@ -31,6 +40,8 @@ class ScoredBatch:
         micro: scores in millionths, int64 [n, labels].
         tagged: bool [n, labels].
         segments: (lang, channel, tenant) of each event.
+        arm: that decided.
+        shadow: nothing was decided; see `streamtag.events.summary.PaneCounts`.
     """
 
     ref: ReleaseRef
@@ -41,6 +52,52 @@ class ScoredBatch:
     micro: NDArray[np.int64]
     tagged: NDArray[np.bool_]
     segments: Sequence[Segment]
+    arm: Literal["control", "candidate"] = "control"
+    shadow: bool = False
+
+    @property
+    def cell(self) -> "_Cell":
+        """Which cell of a pane it is counted in."""
+        return self.ref, self.arm, self.shadow
+
+    def take(self, rows: NDArray[np.intp]) -> "ScoredBatch":
+        """Some of its events."""
+        return replace(
+            self,
+            partitions=self.partitions[rows],
+            panes=self.panes[rows],
+            by_arrival=self.by_arrival[rows],
+            micro=self.micro[rows],
+            tagged=self.tagged[rows],
+            segments=[self.segments[row] for row in rows.tolist()],
+        )
+
+
+_Cell = tuple[ReleaseRef, str, bool]
+
+
+@dataclass(frozen=True, eq=False)
+class TrialRows:
+    """Events of one batch that took part in an experiment, as columns of the same length n.
+
+    Attributes:
+        id, phase, mode, labels: of the experiment, see `streamtag.events.summary.ExperimentRows`.
+        cell: that they stand in.
+        partitions: source partition of each event, as in `ScoredBatch`; intp [n].
+        panes: start of its pane, int64 [n].
+        units: hashes and what either arm tagged, n rows.
+        shed: the candidate did not score it: counted, and nothing else, bool [n].
+    """
+
+    id: str
+    phase: int
+    mode: Literal["shadow", "split"]
+    labels: tuple[str, ...]
+    cell: _Cell
+    partitions: NDArray[np.intp]
+    panes: NDArray[np.int64]
+    units: UnitColumns
+    shed: NDArray[np.bool_]
 
 
 @dataclass
@@ -69,9 +126,10 @@ class Counts:
     writer: str
     delivery: str
     _batches: list[ScoredBatch] = field(default_factory=list)
+    _rows: list[TrialRows] = field(default_factory=list)
     _totals: dict[Partition, Totals] = field(default_factory=dict)
     _numbers: dict[Partition, int] = field(default_factory=dict)
-    _panes: set[tuple[ReleaseRef, int, int]] = field(default_factory=set)
+    _panes: set[tuple[_Cell, int, int]] = field(default_factory=set)
     _cells: int = 0
 
     def totals(self, partition: Partition) -> Totals:
@@ -103,8 +161,10 @@ class Counts:
         self._batches.append(batch)
         before = len(self._panes)
         places = set(zip(batch.partitions.tolist(), batch.panes.tolist(), strict=True))
-        self._panes.update((batch.ref, partition, start) for partition, start in places)
+        self._panes.update((batch.cell, partition, start) for partition, start in places)
         self._cells += (len(self._panes) - before) * len(batch.labels)
+        if batch.shadow:
+            return
         events = np.bincount(batch.partitions, minlength=len(self._numbers)).tolist()
         tagged = np.bincount(batch.partitions[batch.tagged.any(axis=1)], minlength=len(self._numbers)).tolist()
         for partition, number in self._numbers.items():
@@ -112,6 +172,10 @@ class Counts:
                 totals = self.totals(partition)
                 totals.tagged += tagged[number]
                 totals.clean += events[number] - tagged[number]
+
+    def add_rows(self, rows: TrialRows) -> None:
+        """Notes events that took part in an experiment; their batch is added besides."""
+        self._rows.append(rows)
 
     def cells(self) -> int:
         """Labels times panes that the summaries will hold."""
@@ -121,17 +185,20 @@ class Counts:
         """Label to events tagged with it."""
         found: dict[str, int] = {}
         for batch in self._batches:
+            if batch.shadow:
+                continue
             for label, n in zip(batch.labels, batch.tagged.sum(axis=0).tolist(), strict=True):
                 found[label] = found.get(label, 0) + n
         return found
 
     def by_arrival(self) -> int:
         """Events placed by arrival."""
-        return sum(int(batch.by_arrival.sum()) for batch in self._batches)
+        return sum(int(batch.by_arrival.sum()) for batch in self._batches if not batch.shadow)
 
     def clear(self) -> None:
         """The transaction is over."""
         self._batches.clear()
+        self._rows.clear()
         self._totals.clear()
         self._numbers.clear()
         self._panes.clear()
@@ -140,8 +207,12 @@ class Counts:
     def summaries(self, covered: Mapping[Partition, Range], now_ms: int) -> list[CommitSummary]:
         """One summary per covered partition; ``in`` adds up by construction and is checked by readers."""
         panes: dict[Partition, list[PaneCounts]] = {partition: [] for partition in covered}
+        rows = self._packed_rows()
         for batch in _merged(self._batches):
             for partition, pane in self._count(batch):
+                mine = rows.get((partition, pane.start_ms, batch.cell))
+                if mine:
+                    pane.experiments = mine
                 panes[partition].append(pane)
         return [self._summary(partition, span, panes[partition], now_ms) for partition, span in covered.items()]
 
@@ -162,7 +233,9 @@ class Counts:
             writer=self.writer,
             delivery=self.delivery,
             committed_at_ms=now_ms,
-            panes=sorted(panes, key=lambda pane: (pane.start_ms, pane.release)),
+            panes=sorted(
+                panes, key=lambda pane: (pane.start_ms, pane.release, pane.arm != "control", pane.shadow is True)
+            ),
         )
 
     def _count(self, batch: ScoredBatch) -> list[tuple[Partition, PaneCounts]]:
@@ -182,16 +255,33 @@ class Counts:
                 PaneCounts(
                     start_ms=int(starts[place % len(starts)]),
                     **_identity(batch.ref),
-                    arm="control",
+                    arm=batch.arm,
                     events=events[g],
                     by_arrival=by_arrival[g],
                     labels=labels[g],
                     segments=segments[g],
                     pairs=pairs.get(g, UNSET),
+                    shadow=batch.shadow or UNSET,
                 ),
             )
             for g, place in enumerate(places.tolist())
         ]
+
+    def _packed_rows(self) -> dict[tuple[Partition, int, _Cell], list[ExperimentRows]]:
+        """Source partition, pane and cell to the rows that stand there, an entry for each experiment and phase."""
+        partitions = list(self._numbers)
+        gathered: dict[
+            tuple[Partition, int, _Cell], dict[tuple[str, int], list[tuple[TrialRows, NDArray[np.intp]]]]
+        ] = {}
+        for rows in self._rows:
+            places = set(zip(rows.partitions.tolist(), rows.panes.tolist(), strict=True))
+            for number, start in sorted(places):
+                of = np.flatnonzero((rows.partitions == number) & (rows.panes == start))
+                here = gathered.setdefault((partitions[number], start, rows.cell), {})
+                here.setdefault((rows.id, rows.phase), []).append((rows, of))
+        return {
+            place: [_pack(parts) for _, parts in sorted(experiments.items())] for place, experiments in gathered.items()
+        }
 
     def _count_segments(
         self, batch: ScoredBatch, group: NDArray[np.intp], groups: int
@@ -223,10 +313,10 @@ class Counts:
 
 
 def _merged(batches: Sequence[ScoredBatch]) -> list[ScoredBatch]:
-    """Batches of one release joined: a transaction has many batches and nearly always one release."""
-    by_release: dict[ReleaseRef, list[ScoredBatch]] = {}
+    """Batches of one release and arm joined: a transaction has many batches and nearly always one release."""
+    by_cell: dict[_Cell, list[ScoredBatch]] = {}
     for batch in batches:
-        by_release.setdefault(batch.ref, []).append(batch)
+        by_cell.setdefault(batch.cell, []).append(batch)
     return [
         ScoredBatch(
             ref,
@@ -237,9 +327,23 @@ def _merged(batches: Sequence[ScoredBatch]) -> list[ScoredBatch]:
             np.concatenate([part.micro for part in parts]),
             np.concatenate([part.tagged for part in parts]),
             [s for part in parts for s in part.segments],
+            parts[0].arm,
+            shadow,
         )
-        for ref, parts in by_release.items()
+        for (ref, _, shadow), parts in by_cell.items()
     ]
+
+
+def _pack(parts: Sequence[tuple[TrialRows, NDArray[np.intp]]]) -> ExperimentRows:
+    first = parts[0][0]
+    kept = [(rows, of[~rows.shed[of]]) for rows, of in parts]
+    units = UnitColumns(
+        np.concatenate([rows.units.hashes[of] for rows, of in kept]),
+        np.concatenate([rows.units.control[of] for rows, of in kept]),
+        np.concatenate([rows.units.candidate[of] for rows, of in kept]),
+    )
+    shed = sum(int(rows.shed[of].sum()) for rows, of in parts)
+    return ExperimentRows(first.id, first.phase, first.mode, list(first.labels), pack(units), shed)
 
 
 def _count_labels(batch: ScoredBatch, group: NDArray[np.intp], groups: int) -> list[dict[str, LabelCounts]]:

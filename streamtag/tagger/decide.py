@@ -74,6 +74,16 @@ class Decisions:
     segments: Sequence[Segment]
 
 
+def take(decisions: Decisions, rows: NDArray[np.intp]) -> Decisions:
+    """The decisions on some of the events."""
+    return Decisions(
+        decisions.scores[rows],
+        decisions.tagged[rows],
+        decisions.rows[rows],
+        [decisions.segments[row] for row in rows.tolist()],
+    )
+
+
 def decide_batch(events: Sequence[ContentEvent], micro: NDArray[np.int64], deciding: Deciding) -> Decisions:
     """Compares every score with the cut-off of its event's segment."""
     segments: list[Segment] = [(event.lang, event.channel, event.tenant) for event in events]

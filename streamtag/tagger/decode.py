@@ -27,6 +27,16 @@ class Decoded:
     dead: list[tuple[Message, Rejected]] = field(default_factory=list)
     skipped: list[Message] = field(default_factory=list)
 
+    def take(self, rows: Sequence[int]) -> "Decoded":
+        """Some of its events; nothing of what was refused or skipped."""
+        return Decoded(
+            records=[self.records[i] for i in rows],
+            positions=[self.positions[i] for i in rows],
+            keys=[self.keys[i] for i in rows],
+            events=[self.events[i] for i in rows],
+            headers=[self.headers[i] for i in rows],
+        )
+
     def refuse(self, refusals: Mapping[int, Rejected]) -> list[int]:
         """Moves these rows to the dead ones, which keep the order of their positions; returns the rows that stay."""
         self.dead += [(self.records[i], rejected) for i, rejected in refusals.items()]

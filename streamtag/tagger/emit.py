@@ -60,8 +60,21 @@ class Emitter:
         contexts: Sequence[TraceContext | None],
         by_arrival: Sequence[bool],
         now_ms: int,
+        arm: str = "control",
+        experiment: str | None = None,
     ) -> Iterator[Output | None]:
-        """One record per event, in order, None where none is published; the key is that of the input."""
+        """One record per event, in order, None where none is published; the key is that of the input.
+
+        Args:
+            decoded: the events.
+            decisions: on them.
+            deciding: the release that decided.
+            contexts: trace context of each.
+            by_arrival: whether statistics placed it by arrival.
+            now_ms: Unix milliseconds.
+            arm: that decided.
+            experiment: id of the split that gave them to this arm.
+        """
         topic, scores_of = self._tags_topic, deciding.scores_of
         processed_at = _rfc3339(now_ms)
         columns = zip(
@@ -93,6 +106,8 @@ class Emitter:
                     segment=SegmentValues(*segment) if segment != _NO_SEGMENT else None,
                     traceparent=context.parent.decode("ascii") if context else None,
                     time_flag="arrival" if flagged else None,
+                    arm=arm,
+                    experiment=experiment,
                 )
             )
             yield Output(topic, key, value, context.headers() if context else None)

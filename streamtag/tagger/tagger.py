@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from confluent_kafka import Message
+from numpy.typing import NDArray
 
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.panes import place
@@ -21,6 +22,8 @@ from streamtag.tagger.emit import Emitter
 from streamtag.tagger.infer import infer
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.stop import Stop
+from streamtag.tagger.taking_part import Arm, TakingPart
+from streamtag.tagger.trials import Trials
 from streamtag.telemetry.metrics import Metrics
 from streamtag.telemetry.tracing import BatchTracer, TraceContext, read_contexts
 
@@ -40,6 +43,7 @@ class Tagger:
         stop: the persisted stop of the group.
         metrics: where outcomes are counted, when their transaction has committed.
         tracer: one span per batch.
+        trials: experiments on this worker; None: it takes part in none.
         clock_ms: Unix milliseconds.
     """
 
@@ -52,6 +56,7 @@ class Tagger:
         stop: Stop,
         metrics: Metrics,
         tracer: BatchTracer,
+        trials: Trials | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._settings = settings
@@ -75,6 +80,7 @@ class Tagger:
             writer=worker,
             delivery=settings.tagger.delivery,
         )
+        self._taking_part = TakingPart(trials, self._counts) if trials is not None else None
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._deciding: Deciding | None = None
         self._applied_at_ms: int | None = None
@@ -129,6 +135,8 @@ class Tagger:
 
     def close(self, covered: Mapping[Partition, Range]) -> Iterator[Output]:
         """The commit summaries of the covered ranges."""
+        if self._taking_part is not None:
+            self._taking_part.close()
         for one in self._counts.summaries(covered, self._clock_ms()):
             key = summary.key(one.topic, one.partition)
             yield Output(self._settings.topics.stats, key, summary.encode(one))
@@ -167,6 +175,8 @@ class Tagger:
 
     def _forget(self) -> None:
         self._counts.clear()
+        if self._taking_part is not None:
+            self._taking_part.clear()
         self._decided_open.clear()
         self._refused_open.clear()
         self._truncated_open = 0
@@ -181,6 +191,8 @@ class Tagger:
             self._applied_at_ms = self._clock_ms()
             self._decided_from = {}
             self._decided_open = {}
+        if self._taking_part is not None and active is not None:
+            self._taking_part.trials.adopt(active)
         return self._deciding
 
     def _scored(
@@ -188,24 +200,40 @@ class Tagger:
     ) -> Iterator[Output | None]:
         if not decoded.events:
             return iter(())
+        taking_part = self._taking_part if self._taking_part is not None and self._taking_part.any else None
+        if taking_part is not None:
+            taking_part.begin(decoded)  # candidates score while the champion does
         with self._phase("infer"):
             micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
         if refusals:
             stay = decoded.refuse(refusals)
             micro, contexts = micro[stay], [contexts[i] for i in stay]
+            if taking_part is not None:
+                taking_part.refused(stay)
             if not stay:
                 return iter(())
         with self._phase("decide"):
             decisions = decide_batch(decoded.events, micro, deciding)
-            batch = self._count(decoded, decisions, deciding, micro, now_ms)
-        return self._emitter.tag_events(
-            decoded,
-            decisions,
-            deciding,
-            contexts=contexts,
-            by_arrival=batch.by_arrival.tolist(),
-            now_ms=now_ms,
-        )
+            batch = self._batch(decoded, decisions, deciding, micro, now_ms)
+            arms: list[Arm] = [(deciding, decisions, batch, None, None)]
+            if taking_part is None:
+                self._counts.add(batch)
+            else:
+                arms = taking_part.decide(decoded, deciding, decisions, batch)
+        outputs = [
+            self._emitter.tag_events(
+                decoded if rows is None else decoded.take(rows.tolist()),
+                decided,
+                by,
+                contexts=contexts if rows is None else [contexts[row] for row in rows.tolist()],
+                by_arrival=counted.by_arrival.tolist(),
+                now_ms=now_ms,
+                arm=counted.arm,
+                experiment=experiment,
+            )
+            for by, decided, counted, experiment, rows in arms
+        ]
+        return outputs[0] if len(arms) == 1 else _merged(outputs, [rows for *_, rows in arms])
 
     def _in_order(
         self, records: Sequence[Message], decoded: Decoded, tags: Iterator[Output | None]
@@ -218,7 +246,7 @@ class Tagger:
             elif id(record) in kept:
                 yield next(tags)
 
-    def _count(
+    def _batch(
         self, decoded: Decoded, decisions: Decisions, deciding: Deciding, micro: np.ndarray, now_ms: int
     ) -> ScoredBatch:
         stats = self._settings.stats
@@ -237,7 +265,6 @@ class Tagger:
         batch = ScoredBatch(
             active.ref, deciding.labels, numbers, panes, by_arrival, micro, decisions.tagged, decisions.segments
         )
-        self._counts.add(batch)
         self._note_first(partitions, decoded.positions)
         believed = stamps[~by_arrival]
         if believed.size:
@@ -288,6 +315,15 @@ class Tagger:
             yield
         finally:
             self._metrics.add("streamtag.loop.time", time.perf_counter() - started, phase=name)
+
+
+def _merged(
+    outputs: Sequence[Iterator[Output | None]], rows: Sequence[NDArray[np.intp] | None]
+) -> Iterator[Output | None]:
+    """The outputs of all arms in the order of the batch; each arm has its rows."""
+    order = np.concatenate([found for found in rows if found is not None])
+    arm = np.repeat(np.arange(len(rows)), [0 if found is None else len(found) for found in rows])
+    return (next(outputs[which]) for which in arm[order.argsort()].tolist())
 
 
 def _source(record: Message) -> Partition:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from streamtag.control.experiment_watcher import ExperimentWatcher
 from streamtag.control.fleet import Heartbeat, HeartbeatSender
 from streamtag.control.stops import StopStore
 from streamtag.control.store import ControlStore
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef, ReleaseRef
+from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_exact
 from streamtag.model.scorer import Scorer
@@ -23,9 +25,11 @@ from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
 from streamtag.stream.slots import take_slot
+from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
+from streamtag.tagger.trials import Trials
 from streamtag.telemetry.setup import Telemetry, start_telemetry
 from streamtag.telemetry.stuck import StuckDetector
 
@@ -123,6 +127,16 @@ class _Worker:
             poll_interval_s=settings.redis.poll_interval_s,
         )
         self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
+        model = settings.model
+        self._experiments = ExperimentWatcher(
+            settings, find=lambda ref: read_bundle(find_exact(ref, model.directories)), metrics=metrics
+        )
+        self._trials = Trials(
+            self._experiments.current,
+            lambda bundle: Candidate(bundle.path, len(bundle.labels), model.batch),
+            budget_s=settings.experiments.budget_ms / 1000,
+            metrics=metrics,
+        )
         self._tagger = Tagger(
             settings,
             worker=slot,
@@ -130,6 +144,7 @@ class _Worker:
             stop=self._stop,
             metrics=metrics,
             tracer=telemetry.tracer,
+            trials=self._trials,
         )
         self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
         self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
@@ -142,6 +157,9 @@ class _Worker:
         stack.callback(self._stop.close)
         self._watcher.start()
         stack.callback(self._watcher.close)
+        self._experiments.start()
+        stack.callback(self._trials.close)
+        stack.callback(self._experiments.close)
         stuck = StuckDetector(
             self.runner.progress,
             stuck_after_s=self._settings.tagger.stuck_after_s,
@@ -210,4 +228,5 @@ class _Worker:
             last_error=status.last_error,
             ready=ready,
             reasons=tuple(reasons),
+            experiments=self._trials.figures(),
         )

@@ -307,6 +307,22 @@ METRICS = (
         "The log of `streamtag stats` says why; `streamtag doctor` looks at Redis.",
     ),
     Metric(
+        "streamtag.experiment.events",
+        "counter",
+        "{event}",
+        "Events that a candidate should have scored: scored well, shed (no time left), lost to failures (it raised, "
+        "crashed, hung or is not loaded), invalid (no probability). What the champion decides is the same.",
+        "`streamtag fleet --output json` has it by experiment and worker; a rollout can have limits on it.",
+        {"outcome": ("scored", "shed", "failures", "invalid", "dead")},
+    ),
+    Metric(
+        "streamtag.experiment.errors",
+        "counter",
+        "{error}",
+        "Experiments that cannot be followed on this worker, as a document or bundle is missing or wrong.",
+        "The log says which and why; the experiment goes on without this worker.",
+    ),
+    Metric(
         "streamtag.experiment.verdicts",
         "counter",
         "{verdict}",

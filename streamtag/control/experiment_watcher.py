@@ -1,0 +1,157 @@
+"""Following the experiments in a worker: on a thread of its own, so that nothing of theirs delays the champion.
+
+The hot path reads one attribute. While Redis is away, what ran goes on; a worker that starts without Redis runs none.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamtag.control.documents import ReleaseId
+from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.metrics import MetricSink
+from streamtag.control.store import ControlStore, Current
+from streamtag.control.subscription import Subscription
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import problems
+from streamtag.errors import RefusedError, StreamtagError, UnavailableError
+from streamtag.model.bundle import Bundle
+from streamtag.settings import Settings
+
+__all__ = ["ActiveExperiment", "ExperimentWatcher"]
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 5.0
+
+
+@dataclass(frozen=True)
+class ActiveExperiment:
+    """An experiment that runs, with its candidate, proven.
+
+    Attributes:
+        experiment: document and phases.
+        candidate: release and cut-offs.
+        bundle: of the candidate, verified on this host; None where it is that of the control.
+    """
+
+    experiment: Experiment
+    candidate: Current
+    bundle: Bundle | None
+
+
+class ExperimentWatcher:
+    """Follows what runs in one namespace.
+
+    Args:
+        settings: ``redis`` counts.
+        find: a bundle on this host; may raise anything, then the experiment is left out here, and tried again.
+        metrics: counts what cannot be followed.
+        store: instead of one of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        find: Callable[[BundleRef], Bundle],
+        metrics: MetricSink,
+        store: ControlStore | None = None,
+    ) -> None:
+        self._settings = settings
+        self._find = find
+        self._metrics = metrics
+        self._store = store or ControlStore(settings.redis)
+        self._log = ExperimentLog(self._store)
+        self._stop = threading.Event()
+        self._subscription = Subscription(self._store, self._stop)
+        self._alias: bytes | None = None
+        self._retry_at = float("inf")
+        self._current: tuple[ActiveExperiment, ...] = ()
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="experiment-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Returns at once."""
+        self._thread.start()
+
+    def current(self) -> tuple[ActiveExperiment, ...]:
+        """What runs; the same object until something changes. Asked between batches."""
+        return self._current
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2 * self._settings.redis.timeout_s + 1)
+
+    def _run(self) -> None:
+        interval_s = self._settings.redis.poll_interval_s
+        while not self._stop.is_set():
+            try:
+                self._subscription.ensure()
+                self.look()
+                self._subscription.wait(interval_s)
+            except UnavailableError:  # the watcher of the champion says so; what ran goes on
+                self._subscription.close()
+                self._stop.wait(interval_s)
+            except Exception as error:
+                log.exception("the experiment watcher met an unexpected error")
+                self._fail("experiments", repr(error))
+                self._stop.wait(interval_s)
+        self._subscription.close()
+
+    def look(self) -> None:
+        """One look at what runs.
+
+        Raises:
+            UnavailableError: Redis does not answer in time.
+        """
+        alias = self._log.heads().alias
+        if alias == self._alias and time.monotonic() < self._retry_at:
+            return
+        self._retry_at = float("inf")
+        try:
+            running = self._log.running()
+        except UnavailableError:
+            raise
+        except StreamtagError as error:
+            self._fail("experiments", error.message)
+            running = []
+        before = {one.experiment.id: one for one in self._current}
+        found = []
+        for experiment in running:
+            known = before.get(experiment.id)
+            try:
+                found.append(
+                    self._proven(experiment)
+                    if known is None
+                    else ActiveExperiment(experiment, known.candidate, known.bundle)
+                )
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bundle may break its reader in any way
+                self._fail(f"experiment {experiment.id}", getattr(error, "message", repr(error)))
+                self._retry_at = time.monotonic() + _RETRY_S
+        self._current, self._alias = tuple(found), alias
+
+    def _proven(self, experiment: Experiment) -> ActiveExperiment:
+        document = experiment.document
+        wanted = document.candidate
+        candidate = self._store.load(ReleaseId(wanted.number, wanted.sha256))
+        if candidate.ref != wanted:
+            raise RefusedError(f"release {wanted.number} is not the candidate that was agreed")
+        bundle = None if wanted.bundle == document.control.bundle else self._find(wanted.bundle)
+        if bundle is not None and (wrong := problems(candidate.thresholds, bundle.labels)):
+            raise RefusedError(
+                f"bundle {wanted.bundle} and revision {wanted.revision} do not match: {'; '.join(wrong)}"
+            )
+        return ActiveExperiment(experiment, candidate, bundle)
+
+    def _fail(self, what: str, why: str) -> None:
+        self._metrics.add("streamtag.experiment.errors")
+        if (text := f"{what} cannot be followed here: {why}") not in self._told:
+            self._told.add(text)
+            log.error("%s", text)

@@ -1,0 +1,197 @@
+"""The model of a candidate in a process of its own: whatever it does, hangs or dies of, the champion does not notice.
+
+Texts and scores go through pipes, as length-prefixed frames; a thread here waits for the answers. One question is with
+the process at a time, a few wait; what comes beyond that is refused at once.
+"""
+
+import contextlib
+import logging
+import queue
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Candidate", "read_frame", "write_frame"]
+
+log = logging.getLogger(__name__)
+
+_LENGTH = struct.Struct("<I")
+_WAITING = 4
+_HANGS_S = 10.0
+"""A process that does not answer for so long is killed; loading the bundle may take longer."""
+_LOADS_S = 120.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_KEPT = 256
+"""Answers that nobody has asked for yet, at most."""
+
+
+def write_frame(stream: IO[bytes], body: bytes) -> None:
+    """One frame."""
+    stream.write(_LENGTH.pack(len(body)))
+    stream.write(body)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> bytes:
+    """The next frame.
+
+    Raises:
+        EOFError: the other side has ended.
+    """
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(head)
+    body = stream.read(length)
+    if len(body) < length:
+        raise EOFError
+    return body
+
+
+class Candidate:
+    """A scorer in another process. `ask` and `answer` are for one thread.
+
+    Args:
+        bundle: directory of its bundle.
+        labels: number of them.
+        batch: texts per run of the model.
+    """
+
+    def __init__(self, bundle: Path, labels: int, batch: int) -> None:
+        self._command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(bundle), str(batch)]
+        self._labels = labels
+        self._questions: queue.Queue[tuple[int, list[str]] | None] = queue.Queue(_WAITING)
+        self._answers: dict[int, tuple[NDArray[np.float32], float] | None] = {}  # None: it failed
+        self._changed = threading.Condition()
+        self._next = 0
+        self._up = False
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="candidate", daemon=True)
+        self._watchdog = threading.Thread(target=self._watch, name="candidate-watchdog", daemon=True)
+        self._thread.start()
+        self._watchdog.start()
+
+    def ask(self, texts: Sequence[str]) -> int | None:
+        """Gives it texts to score; None when it has not come up, or too many wait already."""
+        if not self._up:
+            return None
+        ticket = self._next
+        try:
+            self._questions.put_nowait((ticket, list(texts)))
+        except queue.Full:
+            return None
+        self._next += 1
+        return ticket
+
+    def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
+        """Scores, float32 [texts, labels], and the seconds they took; None when they are not there in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: ticket in self._answers, timeout_s)
+            found = self._answers.get(ticket)
+            if found is not None:
+                del self._answers[ticket]
+            return found
+
+    def failed(self, ticket: int | None) -> bool:
+        """Whether the process failed on it, or is not there at all; then nothing is worth waiting for."""
+        with self._changed:
+            return not self._up if ticket is None else self._answers.pop(ticket, ()) is None
+
+    def close(self) -> None:
+        """Ends the process; does not wait for it."""
+        self._closing.set()
+        self._kill()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._closing.is_set():
+            began = time.monotonic()
+            try:
+                self._serve()
+            except (OSError, EOFError, ValueError) as error:
+                log.warning("the candidate's process has ended: %r", error)
+            finally:
+                self._fail()
+            self._kill()
+            if time.monotonic() - began > _LONGEST_PAUSE_S:
+                pause_s = _FIRST_PAUSE_S
+            self._closing.wait(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    def _serve(self) -> None:
+        self._busy_since = time.monotonic() + _LOADS_S - _HANGS_S
+        process = self._process = subprocess.Popen(  # noqa: S603 - our own
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
+        read_frame(process.stdout)  # it is loaded
+        self._busy_since = None
+        self._up = True
+        while not self._closing.is_set():
+            try:
+                asked = self._questions.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if asked is None:
+                return
+            ticket, texts = asked
+            began = self._busy_since = time.monotonic()
+            # As bytes: a text may hold lone surrogates, which no strict encoding takes.
+            encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+            write_frame(process.stdin, msgspec.msgpack.encode(encoded))
+            scores = np.frombuffer(read_frame(process.stdout), dtype=np.float32)
+            self._busy_since = None
+            self._put(ticket, (scores.reshape(len(texts), self._labels), time.monotonic() - began))
+
+    def _put(self, ticket: int, answer: tuple[NDArray[np.float32], float] | None) -> None:
+        with self._changed:
+            self._answers[ticket] = answer
+            while len(self._answers) > _KEPT:  # shed ones, which nobody asks for any more
+                del self._answers[min(self._answers)]
+            self._changed.notify_all()
+
+    def _fail(self) -> None:
+        """What waits has no answer."""
+        self._up = False
+        self._busy_since = None
+        with self._changed:
+            for ticket in range(max(0, self._next - _WAITING - 1), self._next):
+                self._answers.setdefault(ticket, None)
+            self._changed.notify_all()
+        while True:
+            try:
+                self._questions.get_nowait()
+            except queue.Empty:
+                return
+
+    def _watch(self) -> None:
+        while not self._closing.wait(0.5):
+            since = self._busy_since
+            if since is not None and time.monotonic() - since > _HANGS_S:
+                log.error("the candidate's process has not answered for %.0f s and is killed", _HANGS_S)
+                self._busy_since = None
+                self._kill()
+
+    def _kill(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+        if process is not None:
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):  # what was not written yet is of no interest
+                        stream.close()

@@ -1,0 +1,35 @@
+"""The other side of `candidate.py`: loads a bundle, with all its gates, and scores texts until its input ends."""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from streamtag.model.bundle import read_bundle
+from streamtag.model.loading import load_scorer
+from streamtag.tagger.candidate import read_frame, write_frame
+
+_NICE = 5  # the champion comes first
+
+
+def main() -> None:
+    """Frames in: texts, msgpack; frames out: scores, float32. The first frame out says that it is ready."""
+    bundle, batch = Path(sys.argv[1]), int(sys.argv[2])
+    os.nice(_NICE)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not stand among the answers
+    scorer = load_scorer(read_bundle(bundle).path, batch=batch)
+    write_frame(answers, b"ready")
+    while True:
+        try:
+            encoded: list[bytes] = msgspec.msgpack.decode(read_frame(sys.stdin.buffer), type=list[bytes])
+        except EOFError:
+            return
+        texts = [text.decode("utf-8", "surrogatepass") for text in encoded]
+        write_frame(answers, np.ascontiguousarray(scorer.score(texts), dtype=np.float32).tobytes())
+
+
+if __name__ == "__main__":
+    main()

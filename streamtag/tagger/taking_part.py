@@ -1,0 +1,214 @@
+"""What one batch, and one transaction, have to do with the experiments that run: decisions, cells and rows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.events.unit_rows import UnitColumns
+from streamtag.tagger.counts import Counts, ScoredBatch, TrialRows
+from streamtag.tagger.decide import Deciding, Decisions, take
+from streamtag.tagger.decode import Decoded
+from streamtag.tagger.trials import Answer, Part, Trial, Trials
+
+__all__ = ["Arm", "TakingPart"]
+
+Arm = tuple[Deciding, Decisions, ScoredBatch, str | None, NDArray[np.intp] | None]
+"""By which release, what, as counted, in which split, and on which rows of the batch (None: all of them)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shadow:
+    """A batch whose candidate is asked for its scores when the transaction closes."""
+
+    trial: Trial
+    part: Part
+    decoded: Decoded
+    batch: ScoredBatch
+
+
+class TakingPart:
+    """For the processing thread.
+
+    Args:
+        trials: experiments on this worker.
+        counts: of the open transaction.
+    """
+
+    def __init__(self, trials: Trials, counts: Counts) -> None:
+        self.trials = trials
+        self._counts = counts
+        self._parts: list[tuple[Trial, Part]] = []
+        self._shadows: list[_Shadow] = []
+
+    @property
+    def any(self) -> bool:
+        """Whether any experiment runs here."""
+        return bool(self.trials.trials)
+
+    def begin(self, decoded: Decoded) -> None:
+        """A batch, before the champion scores it."""
+        self._parts = [(trial, trial.part(decoded)) for trial in self.trials.trials]
+
+    def refused(self, stay: list[int]) -> None:
+        """Only these rows of the batch have scores; the others are dead letters."""
+        kept = []
+        for trial, part in self._parts:
+            here = np.isin(part.rows, stay)
+            if trial.mode == "split":
+                self.trials.count(trial, "dead", int((part.chosen & ~here).sum()))
+            rows = np.searchsorted(stay, part.rows[here])
+            asked = here[part.chosen]
+            kept.append(
+                (trial, replace(part, rows=rows, hashes=part.hashes[here], chosen=part.chosen[here], asked=asked))
+            )
+        self._parts = kept
+
+    def decide(self, decoded: Decoded, deciding: Deciding, decisions: Decisions, batch: ScoredBatch) -> list[Arm]:
+        """Who decides what of the batch; counts it."""
+        parts, self._parts = self._parts, []
+        split = next(((trial, part) for trial, part in parts if trial.mode == "split"), None)
+        if split is not None:
+            return self._split(*split, decoded, (deciding, decisions, batch, None, None))
+        self._counts.add(batch)
+        for trial, part in parts:
+            if not len(part.rows):
+                continue
+            shadow = _Shadow(trial, part, decoded, batch)
+            if trial.candidate is None:
+                self._settle(shadow, self.trials.answer(trial, part, batch.micro, 0.0))
+            else:
+                self._shadows.append(shadow)
+        return [(deciding, decisions, batch, None, None)]
+
+    def close(self) -> None:
+        """The transaction ends: candidates that have not answered within the budget are left out."""
+        if not self._shadows:
+            return
+        deadline = self.trials.deadline()
+        shadows, self._shadows = self._shadows, []
+        for shadow in shadows:
+            self._settle(shadow, self.trials.answer(shadow.trial, shadow.part, shadow.batch.micro, deadline))
+
+    def clear(self) -> None:
+        """The transaction is over, or undone."""
+        self._shadows.clear()
+        self._parts = []
+
+    # -- shadow ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, shadow: _Shadow, answer: Answer) -> None:
+        """Counts what the candidate says beside what the control has decided."""
+        trial, part, batch = shadow.trial, shadow.part, shadow.batch
+        rows = part.rows
+        found = trial.decide(shadow.decoded, rows, answer.micro)
+        self._counts.add_rows(
+            TrialRows(
+                id=trial.id,
+                phase=trial.phase,
+                mode="shadow",
+                labels=trial.labels,
+                cell=batch.cell,
+                partitions=batch.partitions[rows],
+                panes=batch.panes[rows],
+                units=UnitColumns(
+                    part.hashes, trial.control_tags(batch.tagged[rows]), trial.candidate_tags(found.tagged)
+                ),
+                shed=~answer.valid,
+            )
+        )
+        if answer.valid.any():
+            valid = np.flatnonzero(answer.valid)
+            self._counts.add(replace(_batch(trial, batch.take(rows), answer, found), shadow=True).take(valid))
+
+    # -- split -------------------------------------------------------------------------------------------------------
+
+    def _split(self, trial: Trial, part: Part, decoded: Decoded, control: Arm) -> list[Arm]:
+        """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part."""
+        deciding, decisions, batch, _, _ = control
+        answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline())
+        given = part.rows[part.chosen]
+        rows = given[answer.valid]
+        arms: list[Arm] = []
+        mine = np.setdiff1d(np.arange(len(batch.micro)), rows)
+        if len(mine):
+            self._counts.add(batch.take(mine))
+        # Events without a unit are the control's, and take no part.
+        taking = part.rows[~part.chosen]
+        self._rows(
+            trial, part.hashes[~part.chosen], batch, taking, batch.cell, trial.control_tags(batch.tagged[taking])
+        )
+        self._shed(trial, batch, given[~answer.valid])
+        in_experiment = np.isin(mine, taking)
+        for chosen, experiment in ((in_experiment, trial.id), (~in_experiment, None)):
+            if chosen.any():
+                of = mine[chosen]
+                arms.append((deciding, take(decisions, of), batch.take(of), experiment, of))
+        if len(rows):
+            valid = np.flatnonzero(answer.valid)
+            found = trial.decide(decoded, rows, answer.micro[valid])
+            theirs = replace(_batch(trial, batch.take(rows), Answer(answer.micro[valid], answer.valid[valid]), found))
+            self._counts.add(theirs)
+            hashes = part.hashes[part.chosen][valid]
+            self._rows(trial, hashes, batch, rows, theirs.cell, trial.candidate_tags(found.tagged), candidate=True)
+            arms.append((trial.deciding, found, theirs, trial.id, rows))
+        return arms
+
+    def _rows(
+        self,
+        trial: Trial,
+        hashes: NDArray[np.uint64],
+        batch: ScoredBatch,
+        rows: NDArray[np.intp],
+        cell: tuple[object, str, bool],
+        tags: NDArray[np.bool_],
+        *,
+        candidate: bool = False,
+    ) -> None:
+        if not len(rows):
+            return
+        none = np.zeros_like(tags)
+        self._counts.add_rows(
+            TrialRows(
+                id=trial.id,
+                phase=trial.phase,
+                mode="split",
+                labels=trial.labels,
+                cell=cell,  # type: ignore[arg-type]
+                partitions=batch.partitions[rows],
+                panes=batch.panes[rows],
+                units=UnitColumns(hashes, none if candidate else tags, tags if candidate else none),
+                shed=np.zeros(len(rows), dtype=np.bool_),
+            )
+        )
+
+    def _shed(self, trial: Trial, batch: ScoredBatch, rows: NDArray[np.intp]) -> None:
+        """Events that the candidate should have decided, and did not: in the control's cell, which they are in."""
+        if not len(rows):
+            return
+        none = np.zeros((len(rows), len(trial.labels)), dtype=np.bool_)
+        self._counts.add_rows(
+            TrialRows(
+                id=trial.id,
+                phase=trial.phase,
+                mode="split",
+                labels=trial.labels,
+                cell=batch.cell,
+                partitions=batch.partitions[rows],
+                panes=batch.panes[rows],
+                units=UnitColumns(np.zeros(len(rows), np.uint64), none, none),
+                shed=np.ones(len(rows), dtype=np.bool_),
+            )
+        )
+
+
+def _batch(trial: Trial, base: ScoredBatch, answer: Answer, found: Decisions) -> ScoredBatch:
+    """The same events as the candidate scores and decides them."""
+    return replace(
+        base,
+        ref=trial.deciding.active.ref,
+        labels=trial.deciding.labels,
+        micro=answer.micro,
+        tagged=found.tagged,
+        arm="candidate",
+    )
