@@ -82,6 +82,7 @@ def _options(settings: Settings, slot: str) -> StreamOptions:
         max_message_bytes=max(settings.windows.max_bytes, settings.dead_letters.max_bytes) + _FRAMING_BYTES,
         client=settings.kafka.client,
         consumer=settings.kafka.consumer,
-        producer=settings.kafka.producer,
+        # Faust's client unpacks nothing else without further packages.
+        producer={"compression.type": "gzip", **settings.kafka.producer},
         **settings.windows.for_runner(),
     )
