@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streamtag.cli import verdict_views
 from streamtag.cli.context import (
     Author,
     Output,
@@ -19,7 +20,7 @@ from streamtag.cli.context import (
     say,
     settings,
 )
-from streamtag.cli.experiment_views import describe, print_experiment, row
+from streamtag.cli.experiment_views import describe, print_experiment, row, state
 from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
 from streamtag.control.documents import ExperimentChange
@@ -35,6 +36,11 @@ from streamtag.errors import NotFoundError, SettingsError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
+from streamtag.stats.ledger_reader import reader_options
+from streamtag.stats.pane_log import PaneLog
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.recompute import recompute, recompute_from_source
+from streamtag.stream.topic_reader import TopicReader
 
 app = typer.Typer(help="Experiments (champion against challenger): start, show, change the share, stop, promote.")
 
@@ -174,14 +180,68 @@ def _rates(pairs: list[str]) -> dict[str, float]:
 
 @app.command()
 def show(number: Number, output: Output = OutputFormat.TABLE) -> None:
-    """Show what an experiment compares, how it is judged, and its phases."""
+    """Show what an experiment compares, and what came of it.
+
+    That is: what is worse, by how much, how sure that is, and what would settle the rest.
+    """
     _, log, _ = _open()
     experiment = log.find(number)
-    champion = log.store.champion()
+    champion, plan = log.store.champion(), experiment.document.plan
+    stored = log.verdict(experiment)
+    found = stored.document if stored is not None else ReadModel(log.store).evidence(experiment.id)
     if output is OutputFormat.JSON:
-        print_json(row(experiment, champion))
+        labels = None if found is None else list(verdict_views.rows(plan, found))
+        print_json({**row(experiment, champion), "verdict": stored and found, "evidence": found, "labels": labels})
+        return
+    print_experiment(experiment, champion)
+    if found is not None:
+        verdict_views.print_evidence(plan, found, final=stored is not None)
+    elif experiment.ended is None:
+        say("Nothing is known yet: `streamtag windows` and `streamtag stats` make evidence of what workers count.")
+
+
+@app.command()
+def verify(
+    number: Number,
+    from_source: Annotated[
+        bool, typer.Option("--from-source", help="From the commit summaries, in the order in which panes brought them.")
+    ] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Compute the verdict on an experiment again from the panes topic, at the positions that it names.
+
+    Exit code 0 when every integer, the decision and (on this platform) every bit of the evidence are equal, else 1.
+    """
+    settings, log, _ = _open()
+    experiment = log.find(number)
+    stored = log.verdict(experiment)
+    if stored is None:
+        raise NotFoundError(
+            f"experiment {number} has no verdict: {state(experiment, log.store.champion())}",
+            hint="`streamtag experiment show` says how far its evidence is.",
+        )
+    verdict, keep = stored.document, 2 * settings.windows.max_open
+    start, end = verdict.panes_from, verdict.panes_to
+    with PaneLog(settings) as panes, TopicReader(reader_options(settings)) as reader:
+        again = (
+            recompute_from_source(panes, reader, settings.topics.stats, experiment, start, end, keep=keep)
+            if from_source
+            else recompute(panes, experiment, start, end, keep=keep)
+        ).document()
+    differing = [
+        {"field": name, "stored": getattr(verdict, name), "again": getattr(again, name)}
+        for name in verdict.__struct_fields__
+        if getattr(verdict, name) != getattr(again, name)
+    ]
+    source = "stats" if from_source else "panes"
+    if output is OutputFormat.JSON:
+        print_json({"experiment": number, "from": source, "equal": not differing, "differing": differing})
+    elif not differing:
+        say(f"equal: {verdict.state} from {verdict.units:,} units, computed again from {source} ({start} to {end})")
     else:
-        print_experiment(experiment, champion)
+        print_table(("field", "stored", "computed again"), [tuple(one.values()) for one in differing])
+    if differing:
+        raise typer.Exit(1)
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ import typer
 from streamtag.cli import context
 from streamtag.cli import stats_views as views
 from streamtag.cli.context import Output, OutputFormat
+from streamtag.cli.dlq_views import progress_bar
 from streamtag.control.store import ControlStore
 from streamtag.dead_letters.selection import parse_time
 from streamtag.domain.thresholds import DIMENSIONS
@@ -17,8 +18,12 @@ from streamtag.errors import NotFoundError, SettingsError
 from streamtag.events.panes import Cell
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.label_figures import traffic
+from streamtag.stats.ledger_reader import reader_options
+from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
+from streamtag.stats.rebuild import Rebuild
 from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stream.topic_reader import TopicReader
 
 app = typer.Typer(help="Statistics: run the app that keeps them (no command), show, top, watch, rebuild.")
 
@@ -121,6 +126,38 @@ def watch(
                 time.sleep(every)
             except KeyboardInterrupt:
                 return
+
+
+@app.command()
+def rebuild(
+    from_: Annotated[
+        str, typer.Option("--from", help="Windows that begin at or after: RFC 3339, or ago (30m, 2h, 7d).")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare with the live ones.")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Make windows again from the commit summaries, beside the live ones; compare them, and swap.
+
+    Whoever keeps the live windows up to date goes on from the new ones. Earlier windows stay as they are. Exit code 1
+    when any differed.
+    """
+    settings = context.settings().settings
+    since_ms = parse_time(from_, "--from", now=datetime.now(UTC))
+    with PaneLog(settings) as panes, TopicReader(reader_options(settings)) as reader, progress_bar() as progress:
+        task = progress.add_task("panes", total=None)
+        work = Rebuild(
+            ControlStore(settings.redis),
+            panes,
+            reader,
+            settings.topics.stats,
+            since_ms,
+            keep=2 * settings.windows.max_open,
+            on_progress=lambda done, end: progress.update(task, completed=done, total=end),
+        )
+        found = work.run(swap=not dry_run)
+    views.print_rebuilt(found, output)
+    if found.differing:
+        raise typer.Exit(1)
 
 
 def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:

@@ -18,6 +18,7 @@ from streamtag.domain.evalues import rate_interval
 from streamtag.domain.scores import BINS
 from streamtag.events.panes import Cell
 from streamtag.stats.comparison import Compared
+from streamtag.stats.rebuild import Rebuilt
 from streamtag.stats.windows import WindowDocument
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -130,6 +131,27 @@ def print_segment(
         lines.append((label, f"{n:,}", percent(n / events if events else None), f"{percent(low)} – {percent(high)}"))
     title = f"{window.size} from {moment(window.start_ms)}, {dimension}={value}: {events:,} events"
     context.print_table(("label", "alerts", "rate", "95 % surely within"), lines, title=title)
+
+
+def print_rebuilt(found: Rebuilt, output: OutputFormat) -> None:
+    """What was made again, and what differed."""
+    if output is OutputFormat.JSON:
+        context.print_json(
+            {
+                "generation": found.generation,
+                "summaries": found.summaries,
+                "windows": len(found.windows),
+                "differing": [{"window": size, "start_ms": start} for size, start in found.differing],
+                "swapped": found.swapped,
+            }
+        )
+        return
+    context.say(f"{len(found.windows):,} windows made again from {found.summaries:,} summaries")
+    if found.differing:
+        context.print_table(("window", "differs, begins"), ((size, moment(start)) for size, start in found.differing))
+    else:
+        context.say("All equal the live ones, byte for byte.")
+    context.say("They count now." if found.swapped else "Nothing was changed.")
 
 
 def live() -> Live:

@@ -7,7 +7,7 @@ alias names the one that counts.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from streamtag.control.store import ControlStore
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.revisions import Memory
-from streamtag.stats.windows import WindowDocument
+from streamtag.stats.windows import SIZES, WindowDocument
 
 __all__ = ["KEEP_S", "Checkpoint", "ReadModel"]
 
@@ -56,7 +56,7 @@ class ReadModel:
     """
 
     def __init__(self, store: ControlStore, generation: str | None = None) -> None:
-        self._store = store
+        self.store = store
         self._generation = generation
         self._seen: bytes | None = None
         self._prefix = store.keys.prefix + "windows:"
@@ -71,7 +71,7 @@ class ReadModel:
         if self._generation is not None:
             return self._generation
         with self._guarded("read which windows count"):
-            raw: Any = self._store.client.get(self._prefix + "generation")
+            raw: Any = self.store.client.get(self._prefix + "generation")
         return FIRST if raw is None else str(raw.decode())
 
     # -- windows -----------------------------------------------------------------------------------------------------
@@ -86,13 +86,13 @@ class ReadModel:
             return []
         prefix = self.prefix
         with self._guarded("read windows"):
-            found: Any = self._store.client.mget([f"{prefix}{size}:{start}" for size, start in places])
+            found: Any = self.store.client.mget([f"{prefix}{size}:{start}" for size, start in places])
         return [None if raw is None else self._decode(raw, place) for raw, place in zip(found, places, strict=True)]
 
     def checkpoint(self) -> Checkpoint | None:
         """Where to go on; None where nothing was ever written, or all of it is lost."""
         with self._guarded("read how far windows were added up"):
-            raw: Any = self._store.client.get(self.prefix + "checkpoint")
+            raw: Any = self.store.client.get(self.prefix + "checkpoint")
         self._seen = raw
         if raw is None:
             return None
@@ -109,15 +109,14 @@ class ReadModel:
                 on from there, or Redis has lost it. Whoever wrote would mix two states.
         """
         prefix = self.prefix
-        with self._guarded("write windows"), self._store.client.pipeline(transaction=True) as pipeline:
+        with self._guarded("write windows"), self.store.client.pipeline(transaction=True) as pipeline:
             pipeline.watch(prefix + "checkpoint")  # type: ignore[no-untyped-call]
             if pipeline.get(prefix + "checkpoint") != self._seen:
                 raise _overtaken()
             pipeline.multi()
             for one in documents:
-                raw = zlib.compress(wire.encode(one), 1)
-                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", raw, ex=KEEP_S[one.size])
-            written = zlib.compress(msgspec.json.encode(checkpoint), 1)
+                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=KEEP_S[one.size])
+            written = _packed_checkpoint(checkpoint)
             pipeline.set(prefix + "checkpoint", written)
             try:
                 pipeline.execute()
@@ -125,24 +124,59 @@ class ReadModel:
                 raise _overtaken() from None
         self._seen = written
 
-    def swap(self, generation: str) -> str:
-        """Makes ``generation`` the one that counts; returns the one before."""
-        with self._guarded("make other windows count"):
-            raw: Any = self._store.client.set(self._prefix + "generation", generation, get=True)
-        return FIRST if raw is None else str(raw.decode())
+    # -- making them again -------------------------------------------------------------------------------------------
+
+    def put(self, documents: Iterable[WindowDocument]) -> None:
+        """Stores windows of a generation that nobody follows yet."""
+        prefix = self.prefix
+        with self._guarded("write windows"):
+            pipeline = self.store.client.pipeline(transaction=False)
+            for one in documents:
+                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=KEEP_S[one.size])
+            pipeline.execute()
+
+    def copy_to(self, other: "ReadModel", wanted: Callable[[str, int], bool]) -> int:
+        """Copies those windows (by size and start) to another generation, as they are; returns how many."""
+        mine, theirs, copied = self.prefix, other.prefix, 0
+        with self._guarded("copy windows"):
+            for key in self.store.client.scan_iter(match=_literally(mine) + "*", count=1_000):
+                size, _, start = key.decode()[len(mine) :].partition(":")
+                if size in SIZES and wanted(size, int(start)):
+                    copied += bool(self.store.client.copy(key, f"{theirs}{size}:{start}", replace=True))
+        return copied
+
+    def swap(self, other: "ReadModel", checkpoint: Checkpoint) -> bool:
+        """Makes another generation the one that counts, if this one is still at ``checkpoint``; else False.
+
+        Whoever writes windows is overtaken by it, and goes on from the other generation.
+        """
+        key, theirs = self.prefix + "checkpoint", other.prefix + "checkpoint"
+        marked = msgspec.structs.replace(checkpoint, at_ms=checkpoint.at_ms + 1)
+        with self._guarded("make other windows count"), self.store.client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(key)  # type: ignore[no-untyped-call]
+            if pipeline.get(key) != _packed_checkpoint(checkpoint):
+                return False
+            pipeline.multi()
+            pipeline.set(theirs, _packed_checkpoint(marked))
+            pipeline.set(self._prefix + "generation", other.generation())
+            try:
+                pipeline.execute()
+            except redis.WatchError:
+                return False
+        return True
 
     def forget(self) -> None:
         """Removes all of this generation."""
         with self._guarded("remove windows"):
-            for key in self._store.client.scan_iter(match=_literally(self.prefix) + "*", count=1_000):
-                self._store.client.unlink(key)
+            for key in self.store.client.scan_iter(match=_literally(self.prefix) + "*", count=1_000):
+                self.store.client.unlink(key)
 
     # -- evidence ----------------------------------------------------------------------------------------------------
 
     def write_evidence(self, found: Iterable[tuple[ExperimentId, VerdictDocument]]) -> None:
         """What is known so far of experiments that run, for people to look at."""
         with self._guarded("write evidence"):
-            pipeline = self._store.client.pipeline(transaction=False)
+            pipeline = self.store.client.pipeline(transaction=False)
             for wanted, document in found:
                 pipeline.set(self._evidence(wanted), msgspec.json.encode(document), ex=_EVIDENCE_S)
             pipeline.execute()
@@ -150,7 +184,7 @@ class ReadModel:
     def evidence(self, wanted: ExperimentId) -> VerdictDocument | None:
         """What was known at the last look; None where nobody looks."""
         with self._guarded("read evidence"):
-            raw: Any = self._store.client.get(self._evidence(wanted))
+            raw: Any = self.store.client.get(self._evidence(wanted))
         try:
             return None if raw is None else msgspec.json.decode(raw, type=VerdictDocument)
         except msgspec.DecodeError:
@@ -159,7 +193,7 @@ class ReadModel:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _evidence(self, wanted: ExperimentId) -> str:
-        return f"{self._store.keys.prefix}evidence:{wanted}"
+        return f"{self.store.keys.prefix}evidence:{wanted}"
 
     def _decode(self, raw: bytes, place: tuple[str, int]) -> WindowDocument:
         try:
@@ -171,10 +205,18 @@ class ReadModel:
         return found
 
     def _guarded(self, operation: str) -> Any:
-        return guarded(self._store.where, operation)
+        return guarded(self.store.where, operation)
 
 
 _AGAIN = "`streamtag stats rebuild` makes the windows again from the summaries."
+
+
+def _packed(one: WindowDocument) -> bytes:
+    return zlib.compress(wire.encode(one), 1)
+
+
+def _packed_checkpoint(checkpoint: Checkpoint) -> bytes:
+    return zlib.compress(msgspec.json.encode(checkpoint), 1)
 
 
 def _overtaken() -> ConflictError:
