@@ -54,8 +54,8 @@ def test_every_noun_and_command_of_the_list_is_there() -> None:
 @pytest.mark.parametrize("path", [p for p, c in COMMANDS.items() if p and not hasattr(c, "commands")], ids=" ".join)
 def test_answers_come_as_json_too(path: tuple[str, ...]) -> None:
     options = {option for param in COMMANDS[path].params for option in param.opts}
-    # A worker answers nothing, and score writes JSON lines only.
-    assert "--output" in options or path in {("tagger",), ("windows",), ("score",)}
+    # A worker answers nothing, score writes JSON lines only, and a screen is for people.
+    assert "--output" in options or path in {("tagger",), ("windows",), ("score",), ("stats", "watch")}
 
 
 def _invocations() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,113 @@
+"""The candidate's process: right answers, and what a crash, a hang or a broken bundle means for whoever asks."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from services import wait_until
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.model.loading import load_scorer
+from streamtag.tagger import candidate as module
+from streamtag.tagger.candidate import Candidate
+
+TEXTS = ["see you at noon", "", "schöne Grüße \ud800", "a" * 5_000]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return build_tiny_bundle(tmp_path)
+
+
+@pytest.fixture
+def candidate(bundle: Path) -> Iterator[Candidate]:
+    found = Candidate(bundle, 2, 64)
+    yield found
+    found.close()
+
+
+def asked(candidate: Candidate) -> int:
+    """A question that was taken; it has come up by then."""
+    found: list[int | None] = []
+
+    def taken() -> bool:
+        found.append(candidate.ask(TEXTS))
+        return found[-1] is not None
+
+    wait_until(taken, 60, "the candidate takes a question")
+    assert found[-1] is not None
+    return found[-1]
+
+
+def pid_of(candidate: Candidate) -> int:
+    process = candidate._process
+    assert process is not None
+    return process.pid
+
+
+def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Candidate) -> None:
+    ticket = asked(candidate)
+    answer = candidate.answer(ticket, 30)
+    assert answer is not None
+    assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
+    assert answer[1] > 0
+    assert not candidate.failed(ticket)
+
+
+def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Candidate) -> None:
+    before = asked(candidate)
+    assert candidate.answer(before, 30) is not None
+    os.kill(pid_of(candidate), signal.SIGSTOP)
+    ticket = candidate.ask(TEXTS)
+    assert ticket is not None
+    assert candidate.answer(ticket, 0) is None
+    assert not candidate.failed(ticket)
+    os.kill(pid_of(candidate), signal.SIGKILL)
+    assert candidate.answer(ticket, 30) is None
+    assert candidate.failed(ticket)
+    assert candidate.answer(asked(candidate), 30) is not None
+
+
+def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HANGS_S", 0.2)
+    assert candidate.answer(asked(candidate), 30) is not None
+    hung = pid_of(candidate)
+    os.kill(hung, signal.SIGSTOP)
+    ticket = candidate.ask(TEXTS)
+    assert ticket is not None
+    assert candidate.answer(ticket, 30) is None
+    assert candidate.failed(ticket)
+    wait_until(lambda: candidate.ask(TEXTS) is not None, 60, "another takes questions")
+    assert pid_of(candidate) != hung
+
+
+def test_more_questions_than_can_wait_are_refused(candidate: Candidate) -> None:
+    assert candidate.answer(asked(candidate), 30) is not None
+    os.kill(pid_of(candidate), signal.SIGSTOP)
+    taken = [candidate.ask(TEXTS) for _ in range(20)]
+    assert None in taken
+    os.kill(pid_of(candidate), signal.SIGCONT)
+    last = max(ticket for ticket in taken if ticket is not None)
+    assert candidate.answer(last, 30) is not None
+
+
+def test_a_bundle_that_cannot_be_loaded_takes_no_question(tmp_path: Path) -> None:
+    broken = Candidate(tmp_path / "nothing", 2, 64)
+    try:
+        wait_until(lambda: broken._process is not None and broken._process.poll() is not None, 60, "it has ended")
+        assert broken.ask(TEXTS) is None
+        assert broken.failed(None)
+    finally:
+        broken.close()
+
+
+def test_closing_ends_the_process(bundle: Path) -> None:
+    found = Candidate(bundle, 2, 64)
+    asked(found)
+    process = found._process
+    found.close()
+    assert process is not None
+    assert process.wait(10) is not None
