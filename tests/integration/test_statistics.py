@@ -1,0 +1,207 @@
+"""From content events to windows and verdicts, on a real Kafka and Redis, while windowers and Faust apps are killed.
+
+What is compared with is counted anew from the committed tag events, by code that shares nothing with the product's.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import child_processes as processes
+import msgspec
+import numpy as np
+import pytest
+from pane_numbers import PaneReader
+from pipeline import Ledger, events, read_outputs, wait_covered
+from services import Topics, read_all, wait_until
+from workers import Fleet, Worker
+
+from streamtag.control.store import ControlStore
+from streamtag.domain.assignment import unit_hashes
+from streamtag.events.panes import PlacedRows
+from streamtag.events.unit_rows import unpack
+from streamtag.settings import RedisSettings
+from streamtag.stats.read_model import ReadModel
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+
+STATS = {"stats.web_port": "null", "stats.session_timeout_s": "6", "stats.pane_s": "2", "windows.lateness_ms": "4000"}
+
+
+@pytest.fixture
+def statistics(fleet: Fleet) -> Fleet:
+    """A fleet whose every command and process has settings for statistics."""
+    fleet.overrides |= STATS | {"stats.group": f"stats-{fleet.namespace}"}
+    return fleet
+
+
+def run(fleet: Fleet, *arguments: str, expect: int = 0) -> Any:
+    sets = [f"--set={name}={value}" for name, value in fleet.settings().items()]
+    command = [sys.executable, "-m", "streamtag", *sets, *arguments, "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == expect, done.stderr or done.stdout
+    return json.loads(done.stdout)
+
+
+class Writing:
+    """Writes events until told to stop."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Writing":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        seed = 0
+        while not self._stop.wait(0.2):
+            seed += 1
+            self._ledger.write(list(events(200, seed, bad_every=150, tombstone_every=170)))
+
+
+def thresholds(path: Path, **labels: float) -> str:
+    path.write_text(json.dumps({"labels": labels}), encoding="utf-8")
+    return str(path)
+
+
+def app_of(supervisor: Worker) -> int:
+    """Process id of the Faust app under a supervisor."""
+    found = wait_until(lambda: processes.child_of(supervisor.process.pid), 60, "the supervisor has started an app")
+    assert found is not None
+    return found
+
+
+def windows_of(fleet: Fleet) -> Counter[tuple[str, str]]:
+    """(label, what) over all windows of a minute."""
+    store = ControlStore(RedisSettings(url=fleet.redis_url, namespace=fleet.namespace))  # type: ignore[call-arg]
+    model = ReadModel(store)
+    prefix = model.prefix + "1m:"
+    keys = [key.decode() for key in store.client.scan_iter(count=10_000)]
+    starts = [int(key[len(prefix) :]) for key in keys if key.startswith(prefix)]
+    found: Counter[tuple[str, str]] = Counter()
+    for document in model.read([("1m", start) for start in starts]):
+        assert document is not None
+        for cell in document.cells:
+            if cell.shadow is not True:
+                for label, counts in cell.labels.items():
+                    found[label, "events"] += cell.events
+                    found[label, "alerts"] += counts.alerts
+                    found[label, "sum"] += counts.sum_micro
+                    assert sum(counts.counts) == cell.events
+    store.close()
+    return found
+
+
+def tags_of(topics: Topics) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for tag in read_outputs(topics).tags:
+        tagged = {one["label"] for one in tag.event["tags"]}
+        for label, score in tag.event["scores"].items():
+            found[label, "events"] += 1
+            found[label, "alerts"] += label in tagged
+            found[label, "sum"] += round(score * 1_000_000)
+    return found
+
+
+def test_windows_and_verdicts_equal_a_recount_whatever_is_killed(
+    statistics: Fleet, ledger: Ledger, tmp_path: Path
+) -> None:
+    fleet, topics = statistics, statistics.topics
+    tagger = fleet.start()
+    windowers = [fleet.start(role="windows", windows__slot=f"w{i}-{fleet.namespace}") for i in range(2)]
+    apps = [fleet.start(role="stats") for _ in range(2)]
+    tagger.wait_ready(60)
+    spam = {"spam": 0.5, "greeting": 0.5}
+    bad = thresholds(tmp_path / "bad.json", **(spam | {"spam": 0.1}))
+    good = thresholds(tmp_path / "good.json", **(spam | {"greeting": 0.5001}))
+    with Writing(ledger):
+        why = ("-m", "test", "--others", "muted", "--thresholds")
+        one = run(fleet, "experiment", "start", *why, bad, "--label", "spam=±20%")
+        two = run(fleet, "experiment", "start", *why, good, "--label", "greeting=±20%")
+        for windower in windowers:
+            windower.kill()
+        windowers += [fleet.start(role="windows", windows__slot=f"w{i}-{fleet.namespace}") for i in (2, 3)]
+        for app in apps:
+            processes.kill(app_of(app))
+        states = {}
+
+        def decided() -> bool:
+            states.update({n: run(fleet, "experiment", "show", str(n))["state"] for n in (1, 2)})
+            return states == {1: "FAIL", 2: "PASS"}
+
+        wait_until(decided, 120, f"verdicts, so far {states}", every_s=1)
+    wait_covered(ledger, 60)
+    expected = tags_of(topics)
+    wait_until(lambda: windows_of(fleet) == expected, 60, "windows equal a recount of the tag events", every_s=1)
+
+    for number, document in ((1, one), (2, two)):
+        shown = run(fleet, "experiment", "show", str(number))
+        assert run(fleet, "experiment", "verify", str(number))["equal"]
+        assert run(fleet, "experiment", "verify", str(number), "--from-source")["equal"]
+        assert units_equal(topics, shown, document["salt"], spam)
+    rebuilt = run(fleet, "stats", "rebuild", "--from", "1d")
+    assert (rebuilt["differing"], rebuilt["swapped"]) == ([], True)
+    assert windows_of(fleet) == expected
+    assert [app.stop(60) for app in apps] == [0, 0]
+
+
+def units_equal(topics: Topics, shown: Any, salt: str, control: dict[str, float]) -> bool:
+    """The counts of a verdict against the tag events whose units it counted."""
+    verdict = shown["verdict"]
+    [phase] = verdict["phases"]
+    cutoffs = dict(control)
+    reader, hashes = PaneReader(), set()
+    for record in read_all(topics.bootstrap, topics.panes):
+        if not verdict["panes_from"] <= (record.offset() or 0) < verdict["panes_to"]:
+            continue
+        reader.read(record)
+        pane = msgspec.json.decode(record.value() or b"")
+        for cell in pane["cells"]:
+            for rows in cell.get("experiments", ()):
+                if rows["id"] == shown["id"]:
+                    hashes |= set(unpack(msgspec.convert(rows, PlacedRows)).hashes.tolist())
+    assert reader.problems == []
+    assert len(hashes) == verdict["units"] == phase["candidate_units"]
+    candidate = {1: {"spam": 0.1}, 2: {"greeting": 0.5001}}[shown["experiment"]]
+    counts = {label: np.zeros(3, np.int64) for label in cutoffs}
+    for tag in read_outputs(topics).tags:
+        if int(unit_hashes([tag.event["id"].encode()], salt)[0]) in hashes:
+            for label, score in tag.event["scores"].items():
+                a, b = score >= cutoffs[label], score >= (cutoffs | candidate)[label]
+                counts[label] += [b and not a, a and not b, a and b]
+    assert {label: tuple(row.tolist()) for label, row in counts.items()} == {
+        label: tuple(row) for label, row in phase["labels"].items()
+    }
+    return True
+
+
+def test_a_frozen_app_that_wakes_writes_nothing_old(statistics: Fleet, ledger: Ledger) -> None:
+    fleet = statistics
+    fleet.start().wait_ready(60)
+    fleet.start(role="windows")
+    first = fleet.start(role="stats")
+    with Writing(ledger):
+        wait_until(lambda: windows_of(fleet), 90, "windows", every_s=0.5)
+        frozen = app_of(first)
+        processes.signal_to(frozen, signal.SIGSTOP)
+        second = fleet.start(role="stats")
+        before = windows_of(fleet)
+        wait_until(lambda: windows_of(fleet) != before, 90, "the other app has taken over", every_s=0.5)
+        processes.signal_to(frozen, signal.SIGCONT)
+    wait_covered(ledger, 60)
+    expected = tags_of(fleet.topics)
+    wait_until(lambda: windows_of(fleet) == expected, 60, "windows equal a recount of the tag events", every_s=1)
+    assert second.alive
+    assert first.alive

@@ -1,0 +1,396 @@
+"""What follows from the log of panes is the same through every restart, repeat and gap."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import fakeredis
+import msgspec
+import numpy as np
+import pytest
+from control_plane import RecordedMetrics, new_changes, new_store
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_request import NewCandidate, Request
+from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.proposal import Who
+from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.verdict import State
+from streamtag.errors import ConflictError, UnavailableError
+from streamtag.events import panes as wire
+from streamtag.events.panes import Cell, Pane, PlacedRows
+from streamtag.events.summary import LabelCounts
+from streamtag.events.unit_rows import UnitColumns, pack
+from streamtag.settings import load_settings
+from streamtag.stats import windows as windows_wire
+from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
+from streamtag.stats.read_model import Checkpoint, ReadModel
+from streamtag.stats.recompute import recompute
+from streamtag.stats.state import StatsState
+
+NOW = 1_795_000_000_000
+WHO = Who("anna", "why")
+LABELS = ("spam", "insult")
+SETTINGS = load_settings(environ={}).settings
+
+
+@dataclass
+class Log:
+    """The panes topic in memory; ``low`` is the first position that has not expired."""
+
+    values: list[bytes | None] = field(default_factory=list)
+    low: int = 0
+
+    def bounds(self) -> tuple[int, int]:
+        return self.low, len(self.values)
+
+    def position_at(self, at_ms: int) -> int:
+        return self.low
+
+    def read(self, start: int, end: int) -> Iterator[tuple[int, Pane | UnreadablePaneError]]:
+        assert start >= self.low
+        for position in range(start, end):
+            try:
+                yield position, read_pane(self.values[position])
+            except UnreadablePaneError as error:
+                yield position, error
+
+
+def cell(alerts: list[bool], rows: list[PlacedRows] | None = None, **changes: Any) -> Cell:
+    n, tagged = len(alerts), sum(alerts)
+    scores = [[0, 1023][a] for a in sorted(alerts)]
+    bins = sorted(set(scores))
+    labels = {label: LabelCounts(tagged, 1_000_000 * tagged, bins, [scores.count(b) for b in bins]) for label in LABELS}
+    facts = {"release": 1, "revision": 1, "arm": "control", "segments": {}, **changes}
+    sha = "0" * 64
+    found = Cell(
+        release_sha256=sha, bundle="tiny@1", bundle_sha256=sha, revision_sha256=sha, events=n, by_arrival=0,
+        labels=labels, **facts,
+    )  # fmt: skip
+    if rows:
+        found.experiments = rows
+    return found
+
+
+def pane(n: int, start_s: int, cells: list[Cell], **changes: Any) -> Pane:
+    facts: dict[str, Any] = {"shard": 0, "addendum": False, "exact": True, **changes}
+    start_ms = NOW // 60_000 * 60_000 + start_s * 1000
+    return Pane(
+        wire.VERSION, start_ms=start_ms, pane_ms=10_000, n=n, positions={"content/0": (0, n)}, cells=cells, **facts
+    )
+
+
+def rows(
+    experiment: Experiment, offset: int, units: list[int], control: list[bool], candidate: list[bool]
+) -> PlacedRows:
+    columns = UnitColumns(
+        np.array(units, np.uint64),
+        np.repeat(np.array(control)[:, None], len(LABELS), axis=1),
+        np.repeat(np.array(candidate)[:, None], len(LABELS), axis=1),
+    )
+    return PlacedRows(str(experiment.id), 0, "shadow", list(LABELS), pack(columns), offset=offset)
+
+
+class Rig:
+    """A control plane with an experiment, a log, and the state that follows it."""
+
+    def __init__(self) -> None:
+        self.server = fakeredis.FakeServer()
+        self.store = new_store(self.server)
+        new_changes(self.store).seed(BundleRef("tiny", "1", "b" * 64), LABELS, ThresholdSet(dict.fromkeys(LABELS, 0.5)))
+        self.changes = ExperimentChanges(
+            ExperimentLog(self.store), now=lambda: datetime.fromtimestamp(NOW / 1000, UTC) - timedelta(minutes=1)
+        )
+        self.log = Log()
+        self.metrics = RecordedMetrics()
+        self.state = self.fresh()
+
+    def start(self, **plan: Any) -> Experiment:
+        candidate = NewCandidate(thresholds=ThresholdSet({"spam": 0.4, "insult": 0.5}))
+        request = Request(ExperimentPlan("shadow", {"insult": LabelPolicy(muted=True)}, **plan), 1.0)
+        return self.changes.start(request, candidate, WHO)
+
+    def fresh(self) -> StatsState:
+        return StatsState(
+            SETTINGS, self.store, cast(PaneLog, self.log), self.metrics, now_ms=lambda: NOW, wait=lambda _: None
+        )
+
+    def write(self, *found: Pane) -> None:
+        self.log.values += [wire.encode(one) for one in found]
+
+    def documents(self) -> dict[str, bytes]:
+        """The windows as stored, without the checkpoint."""
+        prefix = self.state.model.prefix
+        client: Any = self.store.client
+        found = {k.decode(): bytes(client.get(k)) for k in client.scan_iter(prefix + "*")}
+        return {k: v for k, v in found.items() if not k.endswith("checkpoint")}
+
+
+def follow(rig: Rig, *, flush_every: int = 1) -> None:
+    """All of the log, as Faust would bring it."""
+    rig.state.restore()
+    for position, value in enumerate(rig.log.values):
+        rig.state.feed(position, value)
+        if position % flush_every == 0:
+            rig.state.flush()
+    rig.state.flush()
+
+
+LOG = st.lists(
+    st.tuples(st.integers(0, 12), st.lists(st.booleans(), min_size=1, max_size=4), st.integers(0, 5)),
+    min_size=1,
+    max_size=25,
+)
+
+
+def panes_of(experiment: Experiment | None, moves: list[tuple[int, list[bool], int]]) -> list[Pane]:
+    """Revisions of some panes, each with all that came before in it; some records come twice."""
+    found: list[Pane] = []
+    alerts: dict[int, list[bool]] = {}
+    held: dict[int, list[PlacedRows]] = {}
+    for offset, (place, new, kind) in enumerate(moves):
+        alerts.setdefault(place, []).extend(new)
+        if experiment is not None:
+            units = [offset % 5 * 10 + i for i in range(len(new))]  # some units come again
+            held.setdefault(place, []).append(rows(experiment, offset, units, new, [not a for a in new]))
+        found.append(pane(offset + 1, place * 10, [cell(list(alerts[place]), list(held.get(place, [])))]))
+        if kind == 0:
+            found.append(found[offset // 2 if offset // 2 < len(found) else -1])
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(LOG, st.data())
+def test_a_restart_anywhere_leads_to_the_same_windows_and_evidence(
+    moves: list[tuple[int, list[bool], int]], data: st.DataObject
+) -> None:
+    smooth, rough = Rig(), Rig()
+    rough.server, rough.store, rough.changes = smooth.server, smooth.store, smooth.changes
+    experiment = smooth.start(alpha=1e-9)
+    smooth.write(*panes_of(experiment, moves))
+    follow(smooth)
+    expected, evidence = smooth.documents(), smooth.state.evidence()
+    smooth.state.model.forget()
+
+    rough.log = smooth.log
+    rough.state = rough.fresh()
+    rough.state.restore()
+    for position, value in enumerate(rough.log.values):
+        what = data.draw(st.sampled_from(["feed", "feed", "feed", "skip", "again", "restart", "flush"]))
+        if what == "restart":
+            rough.state = rough.fresh()
+            rough.state.restore()
+        if what != "skip":
+            rough.state.feed(position, value)
+        if what == "again":
+            rough.state.feed(position // 2, rough.log.values[position // 2])
+        if what == "flush":
+            rough.state.flush()
+    rough.state.catch_up(len(rough.log.values))
+    rough.state.flush()
+    assert rough.documents() == expected
+    assert rough.state.evidence() == evidence
+
+
+def test_a_window_is_the_sum_of_the_latest_revisions_and_of_addenda() -> None:
+    rig = Rig()
+    rig.write(
+        pane(1, 0, [cell([True])]),
+        pane(3, 0, [cell([True, False, False])]),
+        pane(2, 0, [cell([True, True])]),  # of a windower that was restarted
+        pane(4, 10, [cell([True], release=2), cell([True], arm="candidate", shadow=True, release=2)]),
+        pane(5, 0, [cell([True])], addendum=True),
+    )
+    follow(rig)
+    document = rig.state.model.load("1m", NOW // 60_000 * 60_000)
+    assert document is not None
+    assert [(c.release, c.arm, c.shadow is True, c.events, c.labels["spam"].alerts) for c in document.cells] == [
+        (1, "control", False, 4, 2),
+        (2, "candidate", True, 1, 1),
+        (2, "control", False, 1, 1),
+    ]
+    assert document.exact
+    assert document.positions == {"content/0": (0, 5)}
+    assert document.position == 5
+
+
+def test_an_inexact_pane_makes_its_windows_inexact() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])], exact=False))
+    follow(rig)
+    document = rig.state.model.load("1h", NOW // 3_600_000 * 3_600_000)
+    assert document is not None
+    assert not document.exact
+
+
+def enough(experiment: Experiment, *, worse: bool, n: int = 2_000, exact: bool = True) -> Pane:
+    control = [i % 4 == 0 for i in range(n)]
+    candidate = [i % 2 == 0 for i in range(n)] if worse else control
+    return pane(1, 0, [cell(control, [rows(experiment, 0, list(range(n)), control, candidate)])], exact=exact)
+
+
+@pytest.mark.parametrize(("worse", "state"), [(True, State.FAIL), (False, State.PASS)])
+def test_a_verdict_is_stored_once_and_ends_the_experiment(worse: bool, state: State) -> None:
+    rig = Rig()
+    experiment = rig.start()
+    rig.write(enough(experiment, worse=worse))
+    follow(rig)
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.units) == (state, 2_000)
+    ended = ExperimentLog(rig.store).find(experiment.id.number)
+    stored = ExperimentLog(rig.store).verdict(ended)
+    assert stored is not None
+    assert stored.document == judged.verdict
+    again = recompute(cast(PaneLog, rig.log), ended, stored.document.panes_from, stored.document.panes_to, keep=720)
+    assert msgspec.json.encode(again.document()) == stored.raw
+    assert rig.state.look() == []
+
+
+def test_no_pass_and_no_fail_rests_on_panes_that_are_not_exact() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    rig.write(enough(experiment, worse=True, exact=False))
+    follow(rig)
+    [judged] = rig.state.look()
+    assert judged.verdict.state is State.INCONCLUSIVE
+    assert "counted twice or not at all" in judged.verdict.reasons[0]
+
+
+def test_rows_that_do_not_fit_make_it_invalid() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    other = rows(experiment, 0, [1], [True], [True])
+    rig.write(pane(1, 0, [cell([True], [PlacedRows(other.id, 0, "split", other.labels, other.units, offset=0)])]))
+    follow(rig)
+    [judged] = rig.state.look()
+    assert judged.verdict.state is State.INVALID
+
+
+def test_a_phase_that_nobody_began_makes_it_invalid() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    other = rows(experiment, 0, [1], [True], [True])
+    rig.write(pane(1, 0, [cell([True], [PlacedRows(other.id, 7, "shadow", other.labels, other.units, offset=0)])]))
+    follow(rig)
+    [judged] = rig.state.look()
+    assert judged.verdict.state is State.INVALID
+    assert "phase" in judged.verdict.reasons[0]
+
+
+def test_a_verdict_that_the_panes_do_not_confirm_is_not_stored() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    rig.write(enough(experiment, worse=True))
+    follow(rig)
+    rig.log.values[0] = wire.encode(enough(experiment, worse=False))
+    assert rig.state.look() == []
+    assert rig.metrics.counts["streamtag.experiment.unconfirmed"] == 1
+    assert ExperimentLog(rig.store).running()
+
+
+def test_silence_comes_to_its_horizon_as_inconclusive() -> None:
+    rig = Rig()
+    rig.start(max_hours=1.0)
+    rig.write(pane(1, 0, [cell([True])]), pane(2, 3_600, [cell([True])]))
+    follow(rig)
+    [judged] = rig.state.look()
+    assert judged.verdict.state is State.INCONCLUSIVE
+    assert judged.verdict.units == 0
+
+
+def test_whoever_was_overtaken_writes_nothing() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]), pane(2, 10, [cell([True])]))
+    slow, quick = rig.fresh(), rig.fresh()
+    slow.restore()
+    quick.restore()
+    slow.feed(0, rig.log.values[0])
+    quick.feed(1, rig.log.values[1])
+    quick.flush()
+    rig.state = quick
+    before = rig.documents()
+    with pytest.raises(ConflictError):
+        slow.flush()
+    assert rig.documents() == before
+
+
+def test_redis_that_has_lost_the_windows_gets_them_all_again() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]), pane(2, 10, [cell([True])]))
+    follow(rig)
+    before = rig.documents()
+    rig.state.model.forget()
+    rig.write(pane(3, 10, [cell([True, True])]))
+    rig.state.feed(2, rig.log.values[2])
+    with pytest.raises(ConflictError):
+        rig.state.flush()
+    rig.state = rig.fresh()
+    follow(rig)
+    assert rig.documents().keys() == before.keys()
+    document = rig.state.model.load("1m", NOW // 60_000 * 60_000)
+    assert document is not None
+    assert document.cells[0].events == 3
+
+
+def test_records_that_are_no_panes_are_passed_by_and_counted() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]))
+    rig.log.values += [b"{", None]
+    follow(rig)
+    assert rig.metrics.counts["streamtag.panes.unreadable"] == 2
+    assert rig.state.position == 3
+
+
+def test_what_expired_before_it_was_read_is_counted() -> None:
+    rig = Rig()
+    rig.write(*(pane(n + 1, 10 * n, [cell([True])]) for n in range(5)))
+    rig.state.restore()
+    rig.state.feed(0, rig.log.values[0])
+    rig.log.low = 3
+    rig.state.feed(4, rig.log.values[4])
+    assert rig.metrics.counts["streamtag.panes.expired"] == 2
+
+
+def test_redis_that_is_away_is_waited_for() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]))
+    rig.state.restore()
+    load, tries = rig.state._windows._load, []
+
+    def away(size: str, start: int) -> windows_wire.WindowDocument | None:
+        tries.append(size)
+        if len(tries) < 4:
+            raise UnavailableError("Redis is away")
+        return load(size, start)
+
+    rig.state._windows._load = away
+    rig.state.feed(0, rig.log.values[0])
+    rig.state.flush()
+    assert rig.metrics.counts["streamtag.panes.waits"] == 3
+    assert len(rig.documents()) == 4
+
+
+def test_other_windows_take_the_place_of_the_live_ones_only_while_these_stand_still() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]))
+    follow(rig)
+    live, other = rig.state.model, ReadModel(rig.store, "7")
+    checkpoint = live.checkpoint()
+    assert checkpoint is not None
+    assert not live.swap(other, replace_position(checkpoint, 99))
+    assert live.copy_to(other, lambda size, _start: size == "1m") == 1
+    assert live.swap(other, checkpoint)
+    assert ReadModel(rig.store).generation() == "7"
+    rig.write(pane(2, 0, [cell([True, True])]))
+    rig.state.feed(1, rig.log.values[1])
+    with pytest.raises(ConflictError):
+        rig.state.flush()
+
+
+def replace_position(checkpoint: Checkpoint, position: int) -> Checkpoint:
+    return msgspec.structs.replace(checkpoint, position=position)
