@@ -11,12 +11,12 @@ from streamtag.doctor.findings import Blocked, Examination, Finding
 from streamtag.errors import UnavailableError
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import ExistingTopic, Remedy, declared_topics, differences, read_declarations
-from streamtag.settings import Settings
+from streamtag.settings import LoopSettings, Settings
 
 # A first transactional id makes the broker create its transaction log: give it time.
 _TRANSACTION_PATIENCE = 3
 # Calls in a row, that one counted by its patience.
-_CALLS = 10
+_CALLS = 11
 # What a dead letter adds to its record: error headers, position, release, framing.
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
 
@@ -30,6 +30,7 @@ def examinations(settings: Settings, timeout_s: float) -> list[Examination]:
         ("kafka.topics", doctor.topics),
         ("kafka.transactions", doctor.transactions),
         ("kafka.group", doctor.group),
+        ("kafka.windows", doctor.windows),
     ]
     return [Examination(checks, _CALLS * timeout_s)]
 
@@ -131,25 +132,27 @@ class _KafkaDoctor:
             yield Finding("kafka.transactions", "ok", f"a transactional producer started ({name})")
 
     def group(self) -> Iterator[Finding]:
-        group = self._settings.tagger.group
+        yield self._group("kafka.group", "tagger", self._settings.tagger)
+
+    def windows(self) -> Iterator[Finding]:
+        yield self._group("kafka.windows", "windows", self._settings.windows)
+
+    def _group(self, check: str, role: str, loop: LoopSettings) -> Finding:
+        group = loop.group
         try:
             asked = self._client().describe_consumer_groups([group], request_timeout=self._timeout_s)[group]
             found = asked.result(self._timeout_s + 1)
         except KafkaException as error:
             if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                yield Finding(
-                    "kafka.group", "ok", f"{group} does not exist yet; it begins at {self._settings.tagger.start}"
-                )
-                return
+                return Finding(check, "ok", f"{group} does not exist yet; it begins at {loop.start}")
             text = f"{group}: {error.args[0].str()}"
             action = "Allow DescribeGroups; `streamtag fleet` needs it, too."
             if error.args[0].retriable() or "COORDINATOR" in error.args[0].name():
                 action = "The group's coordinator is starting: run this again in a moment."
-            yield Finding("kafka.group", "warn", text, action)
-            return
+            return Finding(check, "warn", text, action)
         except TimeoutError:
             raise UnavailableError(f"no answer about group {group} in {self._timeout_s:g} s") from None
-        yield group_state(found, self._settings)
+        return group_state(check, found, role, loop)
 
 
 def features(config: Mapping[str, str | None], settings: Settings) -> Finding:
@@ -199,6 +202,11 @@ def health(check: str, topic: ExistingTopic, insync: list[tuple[int, int]]) -> F
 def sizes(settings: Settings, existing: Mapping[str, ExistingTopic]) -> Iterator[Finding]:
     """Whether the largest input fits into a dead letter, and the largest dead letter into its topic."""
     limits = {name: int(topic.config["max.message.bytes"]) for name, topic in existing.items()}
+    panes, pane = limits.get(settings.topics.panes), settings.windows.max_bytes
+    if panes is not None and panes < pane:
+        action = f"Set max.message.bytes of {settings.topics.panes} above it, or lower windows.max_bytes."
+        text = f"windows.max_bytes ({pane}) is above what the topic takes ({panes})"
+        yield Finding("kafka.sizes", "fail", text, action)
     dead = limits.get(settings.topics.dead_letters)
     largest = settings.dead_letters.max_bytes
     if dead is not None and dead < largest:
@@ -218,17 +226,15 @@ def sizes(settings: Settings, existing: Mapping[str, ExistingTopic]) -> Iterator
         yield Finding("kafka.sizes", "ok", f"every input (up to {max(inputs.values())} bytes) fits a dead letter")
 
 
-def group_state(found: Any, settings: Settings) -> Finding:
-    """The consumer group as its coordinator sees it."""
+def group_state(check: str, found: Any, role: str, loop: LoopSettings) -> Finding:
+    """A consumer group as its coordinator sees it; ``role`` is the section of ``loop`` in the settings."""
     text = f"{found.group_id}: {found.state.name.lower()}, {len(found.members)} member(s)"
-    wanted = settings.tagger.group_protocol
+    wanted = loop.group_protocol
     kind = found.type.name.lower() if found.type not in (None, ConsumerGroupType.UNKNOWN) else wanted
     if found.members and kind != wanted:
         text += f", {kind} protocol"
-        action = f"Members use {kind}, tagger.group_protocol is {wanted}: change all workers to the same."
-        return Finding("kafka.group", "warn", text, action)
+        action = f"Members use {kind}, {role}.group_protocol is {wanted}: change all workers to the same."
+        return Finding(check, "warn", text, action)
     if found.state in (ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING):
-        return Finding(
-            "kafka.group", "warn", text, "Look again in a moment; a group that never settles has a slow member."
-        )
-    return Finding("kafka.group", "ok", text)
+        return Finding(check, "warn", text, "Look again in a moment; a group that never settles has a slow member.")
+    return Finding(check, "ok", text)

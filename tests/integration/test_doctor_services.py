@@ -28,6 +28,7 @@ def overrides(redis_server: Redis, namespace: str, tmp_path: Path, bundles: Path
         "model.bundle": "tiny",
         "model.directories": f"[{bundles}]",
         "tagger.group": f"doctor-{namespace}",
+        "windows.group": f"doctor-windows-{namespace}",
     }
 
 
@@ -48,8 +49,9 @@ def test_a_working_set_up_passes(monkeypatch: pytest.MonkeyPatch, topics: Topics
     code, found = _examine(monkeypatch, topics, overrides)
     failed = [check for checks in found.values() for check in checks if check["status"] == "fail"]
     assert (code, failed) == (0, [])
-    for name in ("kafka.broker", "kafka.features", "kafka.transactions", "kafka.group", "kafka.sizes", "redis.server"):
-        assert [check["status"] for check in found[name]] == ["ok"], name
+    kafka = ("broker", "features", "transactions", "group", "windows", "sizes")
+    for name in (*(f"kafka.{check}" for check in kafka), "redis.server"):
+        assert [check["status"] for check in found[name]] == ["ok"], found[name]
     assert found["redis.release"][0]["status"] == "warn"
     assert "no release yet" in found["redis.release"][0]["finding"]
     assert "4.0 or later" in found["kafka.features"][0]["finding"]
