@@ -37,6 +37,7 @@ EXIT_BROKEN = 70
 _LOOK_S = 1.0
 _CATCH_UP_S = 5.0
 _DRAIN_S = 5.0
+_ANY_PORT = 6066  # Faust wants one, also where it serves nothing
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         web_enabled=stats.web_port is not None,
         web_host=stats.web_host,
         web_bind=stats.web_host,
-        web_port=stats.web_port or 0,
+        web_port=stats.web_port or _ANY_PORT,
         web_in_thread=False,
     )
     panes = app.topic(settings.topics.panes, key_type=bytes, value_type=bytes, value_serializer="raw", partitions=1)
