@@ -213,10 +213,10 @@ class WindowsSettings(LoopSettings):
         2_000, ge=100, le=600_000, description="A source partition silent for longer does not hold panes open"
     )
     lateness_ms: int = Field(
-        60_000,
+        30_000,
         ge=1_000,
         le=3_600_000,
-        description="Counts that come up to this late correct a pane; later ones are published as addenda to it",
+        description="Counts up to this late correct a pane, later ones are addenda; a restart reads as much again",
     )
     max_open: int = Field(
         360, ge=2, le=100_000, description="Panes kept open per partition of the stats topic; the earliest become final"
