@@ -1,9 +1,7 @@
 """One tagger process: puts the parts together, reports health and heartbeats, ends cleanly on SIGTERM."""
 
-import gc
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -25,6 +23,7 @@ from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
 from streamtag.stream.slots import take_slot
+from streamtag.stream.worker import Check, StopSignals, kafka_check, settle_garbage
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.stop import Stop
@@ -45,27 +44,15 @@ def stream_options(settings: Settings, transactional_id: str) -> StreamOptions:
     tagger = settings.tagger
     return StreamOptions(
         bootstrap_servers=settings.kafka.bootstrap_servers,
-        group=tagger.group,
         topics=tuple(settings.topics.input),
         transactional_id=transactional_id,
         delivery=tagger.delivery,
-        start=tagger.start,
-        commit_interval_ms=tagger.commit_interval_ms,
-        batch_size=tagger.batch_size,
-        batch_wait_ms=tagger.batch_wait_ms,
-        queue_batches=tagger.queue_batches,
-        pause_after_ms=tagger.pause_after_ms,
         transaction_timeout_ms=tagger.transaction_timeout_ms,
-        session_timeout_ms=tagger.session_timeout_ms,
-        max_poll_interval_ms=tagger.max_poll_interval_ms,
-        revoke_budget_ms=tagger.revoke_budget_ms,
-        drain_timeout_s=tagger.drain_timeout_s,
-        group_protocol=tagger.group_protocol,
-        group_instance_id=tagger.group_instance_id,
         max_message_bytes=max(settings.dead_letters.max_bytes, settings.events.max_bytes, _LARGEST_SUMMARY) + 65_536,
         client=settings.kafka.client,
         consumer=settings.kafka.consumer,
         producer=settings.kafka.producer,
+        **tagger.for_runner(),
     )
 
 
@@ -79,36 +66,17 @@ def run_worker(settings: Settings, *, on_ready: Callable[[Telemetry], None] | No
     Raises:
         StreamtagError: what a person must see; its exit code becomes the process's.
     """
-    asked_to_stop = threading.Event()
-    _on_stop_signal(asked_to_stop.set)  # before anything can be seen of this process: whoever sees it may stop it
+    signals = StopSignals()
     keep_freed_memory()
     with ExitStack() as stack:
         slot = stack.enter_context(take_slot(settings.tagger.group, settings.state_dir, settings.tagger.slot))
         telemetry = start_telemetry(settings.telemetry, role="tagger", instance=slot.name, group=settings.tagger.group)
         stack.callback(telemetry.close)
         worker = _Worker(settings, slot.name, telemetry)
-        _on_stop_signal(worker.runner.stop)
-        if asked_to_stop.is_set():
-            worker.runner.stop()
+        signals.forward(worker.runner.stop)
         if on_ready is not None:
             on_ready(telemetry)
         worker.run(stack)
-
-
-def _on_stop_signal(work: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: work())
-
-
-def _settle_garbage() -> None:
-    """Takes what is loaded by now out of the collector's sight, and lets it look less often.
-
-    Modules, settings and the model live as long as the process; walking them again and again was 7 % of the worker's
-    CPU (interleaved runs, docs/benchmarks.md) and paused it for tens of milliseconds. Events make no cycles.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 class _Worker:
@@ -189,17 +157,15 @@ class _Worker:
             active, _, _ = self._tagger.applied()
             if active is not None and active.ref != applied:
                 if applied is None or active.ref.bundle != applied.bundle:
-                    _settle_garbage()
+                    settle_garbage()
                 applied = active.ref
                 self._heartbeats.wake()
 
-    def _checks(self) -> dict[str, tuple[bool, str]]:
-        status, release, stop = self.runner.status(), self._watcher.status(), self._stop.reason()
-        joined = bool(self.runner.member_id) and not status.waiting
-        waiting = f"waiting for the positions of {status.waiting} partitions" if status.waiting else "joining the group"
+    def _checks(self) -> dict[str, Check]:
+        release, stop = self._watcher.status(), self._stop.reason()
         return {
             "release": (release.ready, "; ".join(release.reasons)),
-            "kafka": (status.error is None and joined, status.error or waiting),
+            "kafka": kafka_check(self.runner),
             "dead_letters": (stop is None, stop or ""),
         }
 
