@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from services import MIB, MakeTopics, Redis, Topics
+from services import MIB, MakeTopics, Redis, Topics, wait_until
 from typer.testing import CliRunner
 
 from streamtag.cli import context
@@ -46,6 +46,10 @@ def _examine(
 
 
 def test_a_working_set_up_passes(monkeypatch: pytest.MonkeyPatch, topics: Topics, overrides: Overrides) -> None:
+    def coordinated() -> bool:
+        return "starting" not in _examine(monkeypatch, topics, overrides)[1]["kafka.group"][0]["action"]
+
+    wait_until(coordinated, 120, "the group's coordinator, which takes its time on a new broker")
     code, found = _examine(monkeypatch, topics, overrides)
     failed = [check for checks in found.values() for check in checks if check["status"] == "fail"]
     assert (code, failed) == (0, [])
