@@ -201,7 +201,6 @@ def show(found: Mapping[str, object]) -> None:
         f"{shape['labels']} labels x {len(ARMS)} arms x {shape['sources']} sources x {1_000 // INTERVAL_MS} commits/s"
     )
     report.say(f"{words}: {found['cpu_percent']} % of a core, {found['behind']} of these summaries unread at the end")
-    report.say(
-        f"restart to live, nothing on disk: {found['restart_s']} s ({found['restart_cpu_s']} s of CPU time); pane published after {found['pane_delay_ms']}"
-    )
+    restart = f"{found['restart_s']} s ({found['restart_cpu_s']} s of CPU time)"
+    report.say(f"restart to live, nothing on disk: {restart}; pane published after {found['pane_delay_ms']}")
     report.say(f"at most {found['summaries_per_s']} summaries/s, {found['us']} µs each; {found['summary_bytes']} bytes")
