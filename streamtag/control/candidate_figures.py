@@ -68,7 +68,11 @@ class CandidateFigures:
 
     def _put(self, beat: Heartbeat, id_: str, figures: ExperimentFigures, now: datetime) -> None:
         place = (beat.worker, beat.started_at, id_)
-        if place not in self._counts:
+        known = self._counts.get(place)
+        if known is not None and any(getattr(figures, name) < getattr(known.newest, name) for name in _COUNTS):
+            # It counts from 0 again: it took the experiment up anew.
+            self._counts[place] = _Counts(now, ExperimentFigures())
+        elif known is None:
             # All that a young worker has counted happened within the window; what an old one has, nobody knows when.
             young = beat.started_at > now - WINDOW
             self._counts[place] = _Counts(now - WINDOW, ExperimentFigures()) if young else _Counts(now, figures)

@@ -40,10 +40,12 @@ class Progress:
 
     Attributes:
         verdict: of the last look.
-        units: counted in the present phase, see `streamtag.domain.evidence.Evidence.units_in`.
+        phase: index of the phase that was the present one.
+        units: counted in it, see `streamtag.domain.evidence.Evidence.units_in`.
     """
 
     verdict: Verdict
+    phase: int
     units: int
 
 
@@ -135,7 +137,8 @@ class Rollout:
             ended=ended.action if ended is not None and ended.ends else None,  # type: ignore[arg-type]  # one of three
             control_decides=_decides(experiment, champion),
             shares=[phase.share for phase in experiment.phases],
-            units=known.units if known else 0,
+            # Units of a phase that has just ended, perhaps by another's hand, are none of the next.
+            units=known.units if known and known.phase == len(experiment.phases) - 1 else 0,
             phase_s=(self._now() - experiment.phases[-1].began_at).total_seconds(),
             worse=verdict.worse if verdict else (),
             figures=self._figures.of(str(experiment.id)),

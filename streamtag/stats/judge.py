@@ -121,10 +121,11 @@ class Judge:
 
     def progress(self) -> Mapping[ExperimentId, Progress]:
         """For the rollout."""
-        return {
-            wanted: Progress(fold.verdict, fold.evidence.units_in(len(fold.experiment.phases) - 1))
-            for wanted, fold in self._folds.items()
-        }
+        found = {}
+        for wanted, fold in self._folds.items():
+            phase = len(fold.experiment.phases) - 1
+            found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase))
+        return found
 
     def conclude(self) -> list[Judged]:
         """Stores the verdicts that are reached, each computed again from the topic before.

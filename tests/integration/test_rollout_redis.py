@@ -58,7 +58,8 @@ class Process:
 
     def look(self, experiment: Experiment, units: int = 10) -> list[str]:
         verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
-        return [done.action.kind for done in self.rollout.step({experiment.id: Progress(verdict, units)})]
+        phase = len(self.log.find(experiment.id.number).phases) - 1
+        return [done.action.kind for done in self.rollout.step({experiment.id: Progress(verdict, phase, units)})]
 
     def present(self) -> Current:
         found = self.store.current()

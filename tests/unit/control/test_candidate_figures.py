@@ -69,6 +69,11 @@ def test_a_restarted_worker_begins_anew_and_what_it_had_counted_stays() -> None:
     assert observed(*looks).of(ID).scored == 50 + 7
 
 
+def test_a_worker_that_takes_an_experiment_up_anew_counts_from_0() -> None:
+    looks = [(0, [beat(0, scored=100)]), (1, [beat(1, scored=150)]), (2, [beat(2, scored=3)]), (3, [beat(3, scored=8)])]
+    assert observed(*looks).of(ID).scored == 8
+
+
 def test_a_worker_that_is_gone_is_forgotten_in_the_end() -> None:
     figures = observed((0, [beat(0, scored=0)]), (1, [beat(1, scored=9, p99_ms=80.0)]), (30, []))
     assert figures.of(ID) == Figures(scored=9)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from streamtag.control import experiment_log, store
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.connection import run_script
-from streamtag.control.documents import ExperimentChange, HexPeaks, ReleaseId, VerdictDocument
+from streamtag.control.documents import ExperimentChange, ExperimentId, HexPeaks, ReleaseId, VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -113,7 +113,7 @@ class Rollouts(RuleBasedStateMachine):
     def look(self, units: int, worse: bool) -> None:
         send(self.store, heartbeat(group="streamtag-tagger", started_at=self.began, experiments=self.figures()), 60)
         verdict = Verdict(State.COLLECTING, (), Peaks(), ("spam",) if worse else (), (), (), ())
-        self.rollout.step({experiment.id: Progress(verdict, units) for experiment in self.log.running()})
+        self.rollout.step(self.progress(verdict, units))
 
     @rule(done=st.booleans())
     def look_while_redis_goes_away(self, done: bool) -> None:
@@ -129,7 +129,10 @@ class Rollouts(RuleBasedStateMachine):
             patch.setattr(experiment_log, "run_script", away)
             verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
             with suppress(UnavailableError):
-                self.rollout.step({experiment.id: Progress(verdict, 50) for experiment in self.log.running()})
+                self.rollout.step(self.progress(verdict, 50))
+
+    def progress(self, verdict: Verdict, units: int) -> dict[ExperimentId, Progress]:
+        return {e.id: Progress(verdict, len(e.phases) - 1, units) for e in self.log.running()}
 
     def figures(self) -> dict[str, ExperimentFigures]:
         well = ExperimentFigures(scored=1000)

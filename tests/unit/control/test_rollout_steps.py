@@ -87,7 +87,10 @@ class Plane:
     def step(self, experiment: Experiment | None = None, units: int = 0, *worse: str) -> list[str]:
         """One look, in which ``experiment`` has ``units`` in its present phase; gives what was done."""
         verdict = Verdict(State.COLLECTING, (), Peaks(), worse, (), (), ())
-        progress = {experiment.id: Progress(verdict, units)} if experiment else {}
+        progress = {}
+        if experiment:
+            phase = len(self.log.find(experiment.id.number).phases) - 1
+            progress[experiment.id] = Progress(verdict, phase, units)
         return [done.action.kind for done in self.rollout.step(progress)]
 
     def share(self, experiment: Experiment) -> float:
@@ -120,6 +123,16 @@ def test_without_evidence_or_with_a_worse_label_no_share_grows(plane: Plane) -> 
     assert plane.step() == []
     assert plane.step(started, 5000, "spam") == []
     assert plane.share(started) == 0.1
+
+
+def test_units_of_the_phase_before_do_not_take_the_next_step(plane: Plane) -> None:
+    """Another process may have taken the step since the evidence was looked at."""
+    started = plane.start(RolloutPolicy(RAMP), mode="split")
+    verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
+    progress = {started.id: Progress(verdict, 0, 1000)}
+    assert [done.action.kind for done in plane.rollout.step(progress)] == ["ramp"]
+    assert plane.rollout.step(progress) == []
+    assert plane.share(started) == 0.25
 
 
 def test_a_share_that_a_person_sets_ends_the_ramp(plane: Plane) -> None:
