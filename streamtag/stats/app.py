@@ -4,7 +4,9 @@ Run as a module it is the app itself: settings come as JSON on stdin, so that no
 """
 
 import os
+import signal
 import sys
+import threading
 from contextlib import ExitStack
 
 from streamtag.control.store import ControlStore
@@ -59,13 +61,19 @@ def serve(launch: Launch) -> None:
 
 def main() -> None:
     """Entry point of the child process."""
-    launch = Launch.from_json(sys.stdin.buffer.read())
+    launch = Launch.from_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_supervisor, name="supervisor", daemon=True).start()
     sys.argv[1:] = []  # Faust reads options of its own there
     try:
         serve(launch)
     except StreamtagError as error:
         print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _end_with_the_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ _GRACE_S = 15.0
 
 @dataclass(frozen=True)
 class Launch:
-    """What a child is told, as JSON on its stdin: an argument or a variable would show passwords to others.
+    """What a child is told, as a line of JSON on its stdin: an argument or a variable would show passwords to others.
+
+    Stdin stays open as long as the supervisor lives: its end means that nobody watches any more.
 
     Attributes:
         settings: the whole tree.
@@ -39,7 +41,9 @@ class Launch:
 
     def to_json(self) -> bytes:
         """The wire form."""
-        return json.dumps({"restarts": self.restarts, "settings": self.settings.model_dump(mode="json")}).encode()
+        return (
+            json.dumps({"restarts": self.restarts, "settings": self.settings.model_dump(mode="json")}).encode() + b"\n"
+        )
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
@@ -109,7 +113,7 @@ def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: threading.
     assert child.stdin is not None
     try:
         child.stdin.write(launch.to_json())
-        child.stdin.close()
+        child.stdin.flush()
     except BrokenPipeError:
         pass  # it has ended already; its code says more
     while not stopping.is_set():

@@ -124,7 +124,7 @@ def test_windows_and_verdicts_equal_a_recount_whatever_is_killed(
     apps = [fleet.start(role="stats") for _ in range(2)]
     tagger.wait_ready(60)
     spam = {"spam": 0.5, "greeting": 0.5}
-    bad = thresholds(tmp_path / "bad.json", **(spam | {"spam": 0.1}))
+    bad = thresholds(tmp_path / "bad.json", **(spam | {"spam": 1.0}))
     good = thresholds(tmp_path / "good.json", **(spam | {"greeting": 0.5001}))
     with Writing(ledger):
         why = ("-m", "test", "--others", "muted", "--thresholds")
@@ -174,7 +174,7 @@ def units_equal(topics: Topics, shown: Any, salt: str, control: dict[str, float]
                     hashes |= set(unpack(msgspec.convert(rows, PlacedRows)).hashes.tolist())
     assert reader.problems == []
     assert len(hashes) == verdict["units"] == phase["candidate_units"]
-    candidate = {1: {"spam": 0.1}, 2: {"greeting": 0.5001}}[shown["experiment"]]
+    candidate = {1: {"spam": 1.0}, 2: {"greeting": 0.5001}}[shown["experiment"]]
     counts = {label: np.zeros(3, np.int64) for label in cutoffs}
     for tag in read_outputs(topics).tags:
         if int(unit_hashes([tag.event["id"].encode()], salt)[0]) in hashes:
