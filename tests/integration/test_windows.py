@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from msgspec import UNSET
 from pane_numbers import PaneReader, of_panes, of_summaries
 from pipeline import Ledger, events, wait_covered
 from services import MakeTopics, Topics, produce, read_all, wait_until
@@ -118,7 +119,7 @@ class Summaries:
             by_arrival=choose.randint(0, events),
             labels=labels,
             segments={"lang": {"en": SegmentCounts(events, {"spam": 1})}},
-            **({"experiments": [rows]} if choose.random() < 0.5 else {}),
+            experiments=[rows] if choose.random() < 0.5 else UNSET,
         )
 
 

@@ -1,4 +1,4 @@
-"""The supervisor of the Faust app: starts it again, gives up, passes on the wish to stop, and tells secrets to nobody."""
+"""The supervisor of the Faust app: starts it again, gives up, passes on the wish to stop, tells secrets to nobody."""
 
 import os
 import signal
