@@ -34,3 +34,32 @@ def test_what_a_run_freed_costs_the_next_one_no_page_faults() -> None:
     pages = 3 * 200_000 * 8 // resource.getpagesize()
     assert faults("keep") < 2 * pages
     assert faults("as it is") > 10 * pages
+
+
+_THREADS = """
+import threading
+from streamtag.tagger.memory import keep_freed_memory
+
+keep_freed_memory()
+turns = [threading.Event() for _ in range(25)]
+done = threading.Event()
+def live(turn, after):
+    turn.wait()
+    kept = [bytes(1_000) for _ in range(15_000)]  # too large for Python's own allocator
+    del kept
+    after.set()
+    done.wait()
+last = threading.Event()
+for turn, after in zip(turns, [*turns[1:], last]):
+    threading.Thread(target=live, args=(turn, after), daemon=True).start()
+turns[0].set()
+last.wait()
+print(int(open("/proc/self/statm").read().split()[1]) * 4_096 // 2**20)
+done.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_what_is_kept_does_not_grow_with_the_threads_there_ever_were() -> None:
+    run = subprocess.run([sys.executable, "-c", _THREADS], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 150, "MiB; with an arena a thread it would be 250 or more"
