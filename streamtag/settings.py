@@ -213,7 +213,7 @@ class WindowsSettings(LoopSettings):
         2_000, ge=100, le=600_000, description="A source partition silent for longer does not hold panes open"
     )
     lateness_ms: int = Field(
-        30_000,
+        20_000,
         ge=1_000,
         le=3_600_000,
         description="Counts up to this late correct a pane, later ones are addenda; a restart reads as much again",

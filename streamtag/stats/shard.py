@@ -35,7 +35,7 @@ class ShardOptions:
     """
 
     idle_ms: int = 2_000
-    lateness_ms: int = 30_000
+    lateness_ms: int = 20_000
     max_open: int = 360
 
 

@@ -132,7 +132,7 @@ def measure_gaps(
 
 @app.command("windower")
 def measure_windower(
-    seconds: Annotated[float, typer.Option(min=10, help="Following live (at least 45), and of the backlog.")] = 45.0,
+    seconds: Annotated[float, typer.Option(min=10, help="Following live (at least 35), and of the backlog.")] = 40.0,
     labels: Annotated[int, typer.Option(min=1, help="Of each arm.")] = Shape.labels,
     sources: Annotated[
         int, typer.Option(min=1, help="Source partitions; each commits 10 times a second.")

@@ -30,7 +30,7 @@ from .taggers import Worker
 
 _DEADLINE_S = 180.0
 # A restart reads again what came within the lateness and one pane: as much must be there.
-_LEAST_S = 45.0
+_LEAST_S = 35.0
 # Of a backlog: after the start, and before there is nothing left to fetch ahead.
 _FROM, _TO = 0.2, 0.95
 _decode = msgspec.json.Decoder(Checkpoint).decode
