@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -45,9 +46,9 @@ def print_window(
         context.say("Nothing behaves differently than in the last hour by more than chance explains.")
 
 
-def table(window: WindowDocument, rows: Sequence[Compared]) -> Table:
+def table(window: WindowDocument, rows: Sequence[Compared]) -> Group:
     """A window, label by label."""
-    found = Table(title=_title(window), title_justify="left", box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    found = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for i, name in enumerate(_COLUMNS):
         found.add_column(name, justify="right" if 0 < i < len(_COLUMNS) - 1 else "left", no_wrap=True)
     for one in rows:
@@ -63,7 +64,7 @@ def table(window: WindowDocument, rows: Sequence[Compared]) -> Table:
             "" if now.mean_score is None else f"{now.mean_score:.3f}",
             sparkline(now.bins),
         )
-    return found
+    return Group(Text(_title(window)), found)  # a title of the table would be folded to its width
 
 
 def _title(window: WindowDocument) -> str:
@@ -130,7 +131,8 @@ def print_segment(
         low, high = rate_interval(n, events)
         lines.append((label, f"{n:,}", percent(n / events if events else None), f"{percent(low)} – {percent(high)}"))
     title = f"{window.size} from {moment(window.start_ms)}, {dimension}={value}: {events:,} events"
-    context.print_table(("label", "alerts", "rate", "95 % surely within"), lines, title=title)
+    context.say(title)
+    context.print_table(("label", "alerts", "rate", "95 % surely within"), lines)
 
 
 def print_rebuilt(found: Rebuilt, output: OutputFormat) -> None:

@@ -1,0 +1,156 @@
+"""`streamtag stats show`, `top` and its signals, on windows in an embedded Redis."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import fakeredis
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from streamtag.cli import context
+from streamtag.cli.stats import app
+from streamtag.cli.stats_views import sparkline
+from streamtag.control.store import ControlStore
+from streamtag.errors import NotFoundError, SettingsError
+from streamtag.events.panes import Cell
+from streamtag.events.summary import LabelCounts, SegmentCounts
+from streamtag.settings import RedisSettings
+from streamtag.stats.comparison import signals
+from streamtag.stats.label_figures import label_figures
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
+
+NOW_MS = int(time.time() * 1000)
+START = start_of("5m", NOW_MS)
+HOUR = start_of("1h", START) - SIZES["1h"]
+LABELS = ("insult", "spam")
+
+
+def cell(events: int, spam: int, insult: int = 0, *, both: int = 0, **changes: Any) -> Cell:
+    def counts(alerts: int) -> LabelCounts:
+        bins = [(b, n) for b, n in ((0, events - alerts), (1023, alerts)) if n]
+        return LabelCounts(alerts, 1_000_000 * alerts, [b for b, _ in bins], [n for _, n in bins])
+
+    sha = "0" * 64
+    found = Cell(
+        1, sha, "tiny@1", sha, 1, sha, "control", events, 0, {"insult": counts(insult), "spam": counts(spam)}, {}
+    )
+    if both:
+        found.pairs = {"insult": {"spam": both}}
+    for name, value in changes.items():
+        setattr(found, name, value)
+    return found
+
+
+def window(size: str, start: int, *cells: Cell, exact: bool = True) -> WindowDocument:
+    return WindowDocument(VERSION, size, start, 7, exact, {"content/0": (0, 9)}, list(cells))
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadModel]:
+    server = fakeredis.TcpFakeServer(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+    for name in ("STREAMTAG_CONFIG", "STREAMTAG_KAFKA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STREAMTAG_REDIS", url)
+    monkeypatch.setattr(context, "GLOBALS", context.Globals())
+    monkeypatch.setattr(context.stdout, "_width", 200)
+    store = ControlStore(RedisSettings.model_validate({"url": url}))
+    yield ReadModel(store)
+    store.close()
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+def run(*arguments: str) -> Any:
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout) if "json" in arguments else result.stdout
+
+
+def test_the_newest_window_is_shown_with_its_interval_and_what_was_before(model: ReadModel) -> None:
+    model.put([window("5m", START, cell(1_000, 100)), window("1h", HOUR, cell(12_000, 600))])
+    model.put([window("1h", HOUR + SIZES["1h"] - 7 * SIZES["1d"], cell(1_000, 20))])
+    found = run("show", "--output", "json")
+    spam = found["labels"]["spam"]
+    assert (spam["events"], spam["alerts"], spam["rate"]) == (1_000, 100, 0.1)
+    assert spam["interval"][0] < 0.1 < spam["interval"][1]
+    assert (spam["rate_last_hour"], spam["rate_last_week"]) == (0.05, 0.02)
+    assert (found["window"], found["start_ms"], found["exact"]) == ("5m", START, True)
+    text = run("show", "spam")
+    assert "10 %" in text
+    assert "5 % (x2.00)" in text
+    assert "insult" not in text.split("signal")[0]
+
+
+def test_a_shadow_is_no_traffic_and_can_be_asked_for(model: ReadModel) -> None:
+    shadow = cell(1_000, 900, arm="candidate", shadow=True, release=2)
+    model.put([window("5m", START, cell(1_000, 100), shadow)])
+    assert run("show", "--output", "json")["labels"]["spam"]["alerts"] == 100
+    assert run("show", "--arm", "shadow", "--output", "json")["labels"]["spam"]["alerts"] == 900
+    assert run("show", "--arm", "candidate", "--output", "json")["labels"] == {}
+    assert run("show", "--release", "2", "--output", "json")["labels"] == {}
+
+
+def test_a_segment_has_counts_of_its_own(model: ReadModel) -> None:
+    segments = {"lang": {"de": SegmentCounts(10, {"spam": 4}), "other": SegmentCounts(990, {"spam": 96})}}
+    model.put([window("5m", START, cell(1_000, 100, segments=segments))])
+    found = run("show", "--segment", "lang=de", "--output", "json")
+    assert (found["events"], found["labels"]["spam"]) == (10, {"alerts": 4, "rate": 0.4})
+    assert "lang=de: 10 events" in run("show", "--segment", "lang=de")
+    with pytest.raises(SettingsError, match="dimension=value"):
+        run("show", "--segment", "de")
+
+
+def test_where_nothing_was_counted_it_says_so(model: ReadModel) -> None:
+    assert model.load("5m", START) is None
+    with pytest.raises(NotFoundError, match="no 5m window"):
+        run("show")
+    with pytest.raises(NotFoundError, match="begins 2026-01-01"):
+        run("show", "--at", "2026-01-01T00:00:00Z")
+
+
+def test_a_window_that_is_not_exact_says_so(model: ReadModel) -> None:
+    model.put([window("1m", start_of("1m", NOW_MS), cell(10, 1), exact=False)])
+    assert "not exact" in run("show", "--window", "1m")
+
+
+def test_top_begins_with_what_has_moved_most(model: ReadModel) -> None:
+    model.put([window("5m", START, cell(1_000, 500, 100)), window("1h", HOUR, cell(12_000, 1_200, 1_200))])
+    found = list(run("top", "--output", "json")["labels"])
+    assert found[0] == "spam"
+    assert list(run("top", "--limit", "1", "--output", "json")["labels"]) == ["spam"]
+
+
+def test_what_behaves_differently_is_a_signal(model: ReadModel) -> None:
+    reference = window("1h", HOUR, cell(20_000, 2_000, 2_000, both=200))
+    assert signals(window("5m", START, cell(1_000, 100, 100, both=10)), reference) == []
+    silent = {s.name for s in signals(window("5m", START, cell(5_000, 0, 500)), reference)}
+    assert {"never", "score_drift"} <= silent
+    together = {s.name for s in signals(window("5m", START, cell(5_000, 500, 500, both=490)), reference)}
+    assert "association" in together
+    model.put([reference, window("5m", START, cell(5_000, 0, 500))])
+    assert "no event of 5,000 is tagged spam" in run("show")
+
+
+def test_labels_of_several_cells_add_up() -> None:
+    [insult, spam] = label_figures(window("5m", START, cell(10, 1, 2), cell(20, 3, 4, release=2)))
+    assert (insult.label, insult.events, insult.alerts) == ("insult", 30, 6)
+    assert (spam.alerts, spam.bins.sum(), spam.mean_score) == (4, 30, 4 / 30)
+
+
+def test_the_sparkline_shows_the_few_beside_the_many() -> None:
+    bins = np.zeros(1024, np.int64)
+    assert sparkline(bins).strip() == ""
+    bins[0], bins[1023] = 1_000_000, 1
+    line = sparkline(bins)
+    assert (line[0], line[-1]) == ("█", "▁")
