@@ -1,0 +1,121 @@
+"""Following experiments in a worker: what is proven is exposed, what is not is said and left out."""
+
+from typing import cast
+
+import pytest
+from control_plane import BUNDLE, DEFAULTS, LABELS, RecordedMetrics, new_changes, new_store
+from services import wait_until
+
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.experiment_request import NewCandidate, Request
+from streamtag.control.experiment_watcher import ExperimentWatcher
+from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore
+from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
+from streamtag.domain.release import BundleRef
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import BundleError, UnavailableError
+from streamtag.model.bundle import Bundle
+from streamtag.settings import load_settings
+
+WHO = Who("anna", "why")
+OTHER = BundleRef("demo", "2", "c" * 64)
+STRICTER = ThresholdSet({"spam": 0.4, "insult": 0.6})
+
+
+class FakeBundle:
+    labels = LABELS
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.store: ControlStore = new_store()
+        new_changes(self.store).seed(BUNDLE, LABELS, DEFAULTS)
+        self.changes = ExperimentChanges(ExperimentLog(self.store))
+        self.metrics = RecordedMetrics()
+        self.found: list[BundleRef] = []
+        self.missing = False
+        settings = load_settings(environ={}, overrides={"redis.poll_interval_s": "0.05"}).settings
+        self.watcher = ExperimentWatcher(settings, find=self.find, metrics=self.metrics, store=self.store)
+
+    def find(self, ref: BundleRef) -> Bundle:
+        self.found.append(ref)
+        if self.missing:
+            raise BundleError("bundle demo@2 is not here")
+        return cast(Bundle, FakeBundle())
+
+    def start(self, bundle: BundleRef | None = None, *, muted: str = "insult") -> int:
+        plan = ExperimentPlan("shadow", {muted: LabelPolicy(muted=True)})
+        candidate = NewCandidate(bundle, LABELS, STRICTER)
+        return self.changes.start(Request(plan, 0.5), candidate, WHO).id.number
+
+
+def test_what_runs_is_exposed_with_its_candidate() -> None:
+    rig = Rig()
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+    number = rig.start()
+    rig.watcher.look()
+    [active] = rig.watcher.current()
+    assert (active.experiment.id.number, active.experiment.share, active.bundle) == (number, 0.5, None)
+    assert active.candidate.thresholds == STRICTER
+    assert rig.found == []
+
+
+def test_it_is_the_same_object_until_something_changes() -> None:
+    rig = Rig()
+    number = rig.start()
+    rig.watcher.look()
+    before = rig.watcher.current()
+    rig.watcher.look()
+    assert rig.watcher.current() is before
+    rig.changes.set_share(number, 0.9, WHO)
+    rig.watcher.look()
+    [active] = rig.watcher.current()
+    assert (active.experiment.share, len(active.experiment.phases)) == (0.9, 2)
+    rig.changes.stop(number, WHO)
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+
+
+def test_another_bundle_is_found_once() -> None:
+    rig = Rig()
+    number = rig.start(OTHER)
+    rig.watcher.look()
+    rig.changes.set_share(number, 0.9, WHO)
+    rig.watcher.look()
+    assert rig.found == [OTHER]
+    [active] = rig.watcher.current()
+    assert active.bundle is not None
+
+
+def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.control.experiment_watcher._RETRY_S", 0.0)
+    rig = Rig()
+    rig.missing = True
+    rig.start(OTHER)
+    other = rig.start(muted="spam")
+    rig.watcher.look()
+    assert [one.experiment.id.number for one in rig.watcher.current()] == [other]
+    assert rig.metrics.counts["streamtag.experiment.errors"] == 1
+    rig.missing = False
+    rig.watcher.look()
+    assert len(rig.watcher.current()) == 2
+
+
+def test_while_redis_is_away_what_ran_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.start()
+    rig.watcher.start()
+    wait_until(rig.watcher.current, 20, "the experiment is followed")
+    looks: list[object] = []
+
+    def away(log: ExperimentLog) -> None:
+        looks.append(log)
+        raise UnavailableError("Redis is away")
+
+    monkeypatch.setattr(ExperimentLog, "heads", away)
+    wait_until(lambda: len(looks) > 2, 20, "it has looked again")
+    assert len(rig.watcher.current()) == 1
+    rig.watcher.close()
