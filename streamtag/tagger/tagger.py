@@ -21,6 +21,7 @@ from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.infer import infer
 from streamtag.tagger.limit import DeadLetterLimit
+from streamtag.tagger.memory import give_memory_back
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.taking_part import Arm, TakingPart
 from streamtag.tagger.trials import Trials
@@ -172,6 +173,7 @@ class Tagger:
         """Forgets what the open transaction counted."""
         self._limit.undo()
         self._forget()
+        give_memory_back()
 
     def _forget(self) -> None:
         self._counts.clear()
