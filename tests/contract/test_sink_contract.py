@@ -75,8 +75,20 @@ class Rig:
         return [(one.value() or b"").decode() for one in read_all(self.topics.bootstrap, self.topics.tags)]
 
     def position(self) -> int | None:
-        [found] = self.consumer.committed([TopicPartition(self.topics.input, 0)], timeout=10)
-        return found.offset if found.offset >= 0 else None
+        found: list[TopicPartition] = []
+
+        def asked() -> bool:
+            try:
+                found[:] = self.consumer.committed([TopicPartition(self.topics.input, 0)], timeout=10)
+            except KafkaException as error:
+                # A new broker has no coordinator for a group at first, or is still loading it.
+                if not error.args[0].retriable() and "COORDINATOR" not in error.args[0].name():
+                    raise
+                return False
+            return True
+
+        wait_until(asked, 30, "the broker says what is committed", every_s=0.2)
+        return found[0].offset if found[0].offset >= 0 else None
 
     def wait_seen(self, *values: object, aborted: str = "") -> None:
         """Waits until exactly these are seen; a reader sees a transaction a little later than its writer.
