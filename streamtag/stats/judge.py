@@ -19,7 +19,7 @@ from streamtag.control.rollout import Progress
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
-from streamtag.stats.recompute import recompute
+from streamtag.stats.recompute import CLOCKS_MS, recompute
 from streamtag.stats.revisions import Revisions, Step
 
 __all__ = ["AUTHOR", "Judge", "Judged"]
@@ -27,8 +27,6 @@ __all__ = ["AUTHOR", "Judge", "Judged"]
 log = logging.getLogger(__name__)
 
 AUTHOR = "streamtag (stats)"
-# An experiment's first rows are written after it was started; clocks of hosts may differ by so much.
-_CLOCKS_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Judge:
     def _catch_up(self, experiment: Experiment, end: int) -> ExperimentFold:
         low, _ = self._panes.bounds()
         began_ms = round(experiment.document.at.timestamp() * 1000)
-        start = min(end, max(low, self._panes.position_at(began_ms - _CLOCKS_MS)))
+        start = min(end, max(low, self._panes.position_at(began_ms - CLOCKS_MS)))
         fold, revisions = ExperimentFold(experiment, start), Revisions(self._keep)
         for position, pane in self._panes.read(start, end):
             if isinstance(pane, UnreadablePaneError):

@@ -15,7 +15,10 @@ from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.revisions import Revisions, Step
 from streamtag.stream.topic_reader import TopicReader
 
-__all__ = ["recompute", "recompute_from_source"]
+__all__ = ["CLOCKS_MS", "recompute", "recompute_from_source"]
+
+CLOCKS_MS = 60_000
+"""An experiment's first rows are written after it was started; clocks of hosts may differ by so much."""
 
 Rows = dict[tuple[int, int], list[tuple[str, PlacedRows]]]
 """(shard, start of the pane) to rows of an experiment with the arm of their cell, by offset of their summary."""
@@ -58,20 +61,25 @@ def recompute_from_source(
     log: PaneLog, reader: TopicReader, stats_topic: str, experiment: Experiment, start: int, end: int, *, keep: int
 ) -> ExperimentFold:
     """As `recompute`; the panes say only in which order, and how far, the rows of the summaries were looked at."""
-    found = _source_rows(reader, stats_topic, experiment, _spans(log, start, end))
+    spans = _spans(reader, stats_topic, experiment, _ends(log, start, end))
+    found = _source_rows(reader, stats_topic, experiment, spans)
     return recompute(log, experiment, start, end, keep=keep, contents=lambda step: _with_rows(step, found))
 
 
-def _spans(log: PaneLog, start: int, end: int) -> dict[int, tuple[int, int]]:
-    """Per shard, the range of offsets whose summaries have rows in these panes."""
-    spans: dict[int, tuple[int, int]] = {}
+def _ends(log: PaneLog, start: int, end: int) -> dict[int, int]:
+    """Per shard, the offset behind the last summary that these panes know of."""
+    ends: dict[int, int] = {}
     for _, pane in log.read(start, end):
         if isinstance(pane, Pane):
-            for cell in pane.cells:
-                for rows in () if cell.experiments is UNSET else cell.experiments:
-                    low, high = spans.get(pane.shard, (rows.offset, rows.offset))
-                    spans[pane.shard] = min(low, rows.offset), max(high, rows.offset + 1)
-    return spans
+            ends[pane.shard] = max(pane.n, ends.get(pane.shard, 0))
+    return ends
+
+
+def _spans(reader: TopicReader, topic: str, experiment: Experiment, ends: dict[int, int]) -> dict[int, tuple[int, int]]:
+    """Per shard, the range of offsets whose summaries may have rows: what the panes say of that must not matter."""
+    began_ms = round(experiment.document.at.timestamp() * 1000)
+    starts = {shard: low for shard, (low, _) in reader.from_time(topic, began_ms - CLOCKS_MS).items()}
+    return {shard: (starts[shard], end) for shard, end in ends.items() if starts.get(shard, end) < end}
 
 
 def _source_rows(reader: TopicReader, topic: str, experiment: Experiment, spans: dict[int, tuple[int, int]]) -> Rows:
