@@ -6,6 +6,7 @@ from dataclasses import replace
 from msgspec import UNSET
 
 from streamtag.control.experiment_log import Experiment
+from streamtag.errors import RefusedError
 from streamtag.events.panes import Pane, PlacedRows
 from streamtag.events.summary import PaneCounts
 from streamtag.stats.cells import InvalidCellError, all_columns
@@ -60,26 +61,49 @@ def recompute(
 def recompute_from_source(
     log: PaneLog, reader: TopicReader, stats_topic: str, experiment: Experiment, start: int, end: int, *, keep: int
 ) -> ExperimentFold:
-    """As `recompute`; the panes say only in which order, and how far, the rows of the summaries were looked at."""
-    spans = _spans(reader, stats_topic, experiment, _ends(log, start, end))
+    """As `recompute`; the panes say only in which order, and how far, the rows of the summaries were looked at.
+
+    Raises:
+        StreamtagError: as `recompute`, of either topic.
+    """
+    spans = _spans(reader, stats_topic, experiment, _named(log, start, end, str(experiment.id)))
     found = _source_rows(reader, stats_topic, experiment, spans)
     return recompute(log, experiment, start, end, keep=keep, contents=lambda step: _with_rows(step, found))
 
 
-def _ends(log: PaneLog, start: int, end: int) -> dict[int, int]:
-    """Per shard, the offset behind the last summary that these panes know of."""
+def _named(log: PaneLog, start: int, end: int, wanted: str) -> dict[int, tuple[int, int]]:
+    """Per shard, the first offset of which these panes hold rows, and the one behind the last that they know of."""
+    firsts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for _, pane in log.read(start, end):
         if isinstance(pane, Pane):
             ends[pane.shard] = max(pane.n, ends.get(pane.shard, 0))
-    return ends
+            for cell in pane.cells:
+                for rows in () if cell.experiments is UNSET else cell.experiments:
+                    if rows.id == wanted:
+                        firsts[pane.shard] = min(rows.offset, firsts.get(pane.shard, rows.offset))
+    return {shard: (firsts.get(shard, behind), behind) for shard, behind in ends.items()}
 
 
-def _spans(reader: TopicReader, topic: str, experiment: Experiment, ends: dict[int, int]) -> dict[int, tuple[int, int]]:
-    """Per shard, the range of offsets whose summaries may have rows: what the panes say of that must not matter."""
+def _spans(
+    reader: TopicReader, topic: str, experiment: Experiment, named: dict[int, tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """Per shard, the range of offsets whose summaries may have rows, also where the panes hold none of them.
+
+    Raises:
+        RefusedError: the summaries of some rows have expired.
+    """
     began_ms = round(experiment.document.at.timestamp() * 1000)
-    starts = {shard: low for shard, (low, _) in reader.from_time(topic, began_ms - CLOCKS_MS).items()}
-    return {shard: (starts[shard], end) for shard, end in ends.items() if starts.get(shard, end) < end}
+    bounds, began = reader.bounds(topic), reader.from_time(topic, began_ms - CLOCKS_MS)
+    spans = {}
+    for shard, (first, end) in named.items():
+        if shard not in bounds or first < bounds[shard][0]:
+            raise RefusedError(
+                f"{topic}/{shard}: summaries from offset {first} on, whose rows were judged, have expired",
+                hint="Without --from-source the verdict is computed again from the panes.",
+            )
+        spans[shard] = min(first, began[shard][0]), end
+    return spans
 
 
 def _source_rows(reader: TopicReader, topic: str, experiment: Experiment, spans: dict[int, tuple[int, int]]) -> Rows:

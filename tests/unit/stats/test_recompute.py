@@ -1,14 +1,17 @@
 """What a verdict is computed from again: the panes, or the summaries, which must not be taken from the panes' word."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
+import pytest
 import summary_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_state import LABELS, NOW, Log, Rig, cell, follow, pane, rows
 
 from streamtag.control.experiment_log import Experiment
+from streamtag.errors import RefusedError
 from streamtag.events import panes as wire
 from streamtag.events.panes import Pane, PlacedRows
 from streamtag.events.summary import CommitSummary, ExperimentRows, LabelCounts
@@ -41,13 +44,17 @@ class Record:
 
 
 class Source:
-    """A stats topic of one partition; the first two records are older than the experiment."""
+    """A stats topic of one partition; the experiment begins with the third record; those before ``low`` are gone."""
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
+        self.low = 0
+
+    def bounds(self, _topic: str) -> dict[int, tuple[int, int]]:
+        return {0: (self.low, len(self.records))}
 
     def from_time(self, _topic: str, _at_ms: int) -> dict[int, tuple[int, int]]:
-        return {0: (2, len(self.records))}
+        return {0: (max(2, self.low), len(self.records))}
 
     def batches(self, _topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[list[Record]]:
         for low, high in ranges.values():
@@ -131,6 +138,17 @@ def test_rows_that_the_panes_left_out_are_found_in_the_summaries_wherever_they_s
         rig.log = honest
         assert summaries_say == document(rig, experiment)
         assert panes_say != summaries_say
+
+
+@pytest.mark.parametrize(("low", "there"), [(2, True), (3, False)])
+def test_summaries_that_have_expired_are_named_and_not_taken_for_a_difference(low: int, there: bool) -> None:
+    rig = Rig()
+    experiment = rig.start(alpha=1e-9)
+    panes, source = both(experiment, [(0, [True, False])] * 6)
+    rig.write(*panes)
+    source.low = low
+    with nullcontext() if there else pytest.raises(RefusedError, match="stats/0: summaries from offset 2 on"):
+        assert document(rig, experiment, source) == document(rig, experiment)
 
 
 def pane_without(one: Pane, offset: int) -> Pane:
