@@ -23,8 +23,12 @@ from streamtag.stats.windows import SIZES, WindowDocument
 
 __all__ = ["KEEP_S", "Checkpoint", "ReadModel"]
 
-KEEP_S: Mapping[str, int] = {"1m": 2 * 86_400, "5m": 14 * 86_400, "1h": 90 * 86_400, "1d": 730 * 86_400}
-"""How long a window is kept after its last change, by size: two days, two weeks, three months, two years."""
+KEEP_S: Mapping[str, int] = {"1m": 8 * 86_400, "5m": 14 * 86_400, "1h": 90 * 86_400, "1d": 730 * 86_400}
+"""How long a window is kept after its last change, by size: eight days, two weeks, three months, two years.
+
+Longer than `stats.max_age_s` by default: a late record of a window that has expired would begin it anew, as if it had
+been all there ever was.
+"""
 _EVIDENCE_S = 86_400
 FIRST = "0"
 """The generation that is followed unless another was made."""

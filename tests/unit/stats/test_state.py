@@ -29,7 +29,7 @@ from streamtag.events.unit_rows import UnitColumns, pack
 from streamtag.settings import load_settings
 from streamtag.stats import windows as windows_wire
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
-from streamtag.stats.read_model import Checkpoint, ReadModel
+from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
 from streamtag.stats.recompute import recompute
 from streamtag.stats.state import StatsState
 
@@ -217,6 +217,10 @@ def test_a_window_is_the_sum_of_the_latest_revisions_and_of_addenda() -> None:
     assert document.exact
     assert document.positions == {"content/0": (0, 5)}
     assert document.position == 5
+
+
+def test_no_window_expires_while_late_records_may_still_be_placed_in_it() -> None:
+    assert min(KEEP_S.values()) > SETTINGS.stats.max_age_s
 
 
 def test_an_inexact_pane_makes_its_windows_inexact() -> None:
