@@ -83,7 +83,9 @@ def make_topics(request: pytest.FixtureRequest) -> Iterator[MakeTopics]:
             topics.panes: 8 * MIB,
         }
         counts = {**dict.fromkeys(topics.names, partitions), topics.panes: 1}
-        create_topics(address, [(name, n, {"max.message.bytes": str(limits[name])}) for name, n in counts.items()])
+        # Kept whatever their records' timestamps: a broker deletes what it takes for old every 5 minutes.
+        config = {name: {"max.message.bytes": str(limits[name]), "retention.ms": "-1"} for name in counts}
+        create_topics(address, [(name, n, config[name]) for name, n in counts.items()])
         if shared:
             made.append(topics)
         return topics

@@ -66,12 +66,9 @@ def streamtag(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def allow_any_timestamp(topics: Topics) -> None:
-    """Lets producers write timestamps far in the future, as brokers before 3.6 did, and keeps old records."""
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in (("message.timestamp.after.max.ms", str(2**62)), ("retention.ms", "-1"))
-    ]
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topics.input, incremental_configs=entries)
+    """Lets producers write timestamps far in the future, as brokers before 3.6 did."""
+    entry = ConfigEntry("message.timestamp.after.max.ms", str(2**62), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topics.input, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": topics.bootstrap})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(20)
