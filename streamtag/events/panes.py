@@ -5,6 +5,8 @@ one (shard, start_ms, pane_ms) the one with the largest ``n`` counts, and those 
 ``n`` once. The same ``n`` always comes with the same bytes, so a record that was written twice does no harm.
 """
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -15,6 +17,9 @@ VERSION = 1
 
 class PlacedRows(ExperimentRows, gc=False, frozen=True, kw_only=True):
     """Rows of an experiment out of one summary.
+
+    On the wire, ``labels`` are empty where they are those of the rows before them of the same experiment and phase: a
+    pane holds hundreds of summaries, and names would be most of it.
 
     Attributes:
         offset: of the summary in its shard. Units count once, in the order of pane, shard, offset and row.
@@ -67,8 +72,49 @@ class Pane(msgspec.Struct, gc=False):
     cells: list[Cell]
 
 
-encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Pane).decode
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Pane).decode
+
+
+def encode(pane: Pane) -> bytes:
+    """The wire form; equal panes have equal bytes."""
+    cells = [
+        cell if cell.experiments is UNSET else msgspec.structs.replace(cell, experiments=list(_short(cell.experiments)))
+        for cell in pane.cells
+    ]
+    return _encode(msgspec.structs.replace(pane, cells=cells))
+
+
+def decode(value: bytes) -> Pane:
+    """The inverse of `encode`; raises `msgspec.DecodeError`."""
+    pane = _decode(value)
+    for cell in pane.cells:
+        if cell.experiments is not UNSET:
+            cell.experiments = list(_full(cell.experiments))
+    return pane
+
+
+def _short(found: Iterable[PlacedRows]) -> Iterator[PlacedRows]:
+    """Without the labels that are known from the rows before."""
+    known: dict[tuple[str, int], list[str]] = {}
+    for rows in found:
+        if known.get((rows.id, rows.phase)) == rows.labels:
+            yield msgspec.structs.replace(rows, labels=[])
+        else:
+            known[rows.id, rows.phase] = rows.labels
+            yield rows
+
+
+def _full(found: Iterable[PlacedRows]) -> Iterator[PlacedRows]:
+    known: dict[tuple[str, int], list[str]] = {}
+    for rows in found:
+        if rows.labels:
+            known[rows.id, rows.phase] = rows.labels
+            yield rows
+        elif (rows.id, rows.phase) in known:
+            yield msgspec.structs.replace(rows, labels=known[rows.id, rows.phase])
+        else:
+            raise msgspec.ValidationError(f"the first rows of experiment {rows.id} name no labels")
 
 
 def key(pane: Pane) -> bytes:
