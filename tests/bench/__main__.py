@@ -10,7 +10,7 @@ import typer
 from streamtag.errors import StreamtagError
 from streamtag.model.registry import find_bundle
 
-from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling, windower
+from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling, stats_app, windower
 from .bundles import build_standin
 from .summary_load import Shape
 from .throughput import Work
@@ -143,6 +143,20 @@ def measure_windower(
     found = windower.run(Shape(sources, labels, events), seconds=seconds)
     windower.show(found)
     _save("windower", found, windower_cpu_percent="cpu_percent", windower_restart_s="restart_s")
+
+
+@app.command("stats-app")
+def measure_stats_app(
+    seconds: Annotated[float, typer.Option(min=10, help="Following live.")] = 60.0,
+    labels: Annotated[int, typer.Option(min=1, help="Of each arm.")] = Shape.labels,
+    sources: Annotated[
+        int, typer.Option(min=1, help="Source partitions; each commits 10 times a second.")
+    ] = Shape.sources,
+) -> None:
+    """The Faust app behind a windower, with an experiment on all labels: CPU, restart."""
+    found = stats_app.run(Shape(sources, labels), seconds=seconds)
+    stats_app.show(found)
+    _save("stats_app", found, stats_app_cpu_percent="cpu_percent", stats_app_restart_s="restart_s")
 
 
 @app.command("profile")

@@ -54,6 +54,8 @@ GOALS = {
     "rss_mb": Goal(False, 300),
     "windower_cpu_percent": Goal(False, 50),
     "windower_restart_s": Goal(False, 15),
+    "stats_app_cpu_percent": Goal(False, 10),
+    "stats_app_restart_s": Goal(False, 60),
 }
 
 # Wide enough for the tables where no terminal says how wide it is.

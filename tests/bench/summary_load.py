@@ -1,9 +1,11 @@
 """Who writes commit summaries, in a process of its own: as taggers do, in transactions, one an interval of each source.
 
-A made-up experiment runs: half of the events are decided by either arm. The bodies are made once and repeat; position
-range, pane and time are written into each.
+An experiment runs: half of the events are decided by either arm, each of a unit of its own. The bodies are made once
+and repeat; position range, pane, time and units are written into each.
 """
 
+import base64
+import os
 import random
 import time
 from collections import Counter
@@ -41,11 +43,18 @@ class Shape:
         sources: partitions of the source.
         labels: of each arm.
         events: of each arm in one summary.
+        experiment: that all of them take part in.
     """
 
     sources: int = 100
     labels: int = 50
     events: int = 10
+    experiment: str = "1-000000000000"
+
+    @property
+    def names(self) -> list[str]:
+        """Of the labels."""
+        return [f"label-{number:02d}" for number in range(self.labels)]
 
     @property
     def per_s(self) -> int:
@@ -66,6 +75,8 @@ def fill(body: bytes, partition: int, number: int, shape: Shape, at_ms: int) -> 
     marks = {_FROM: start, _TO: start + events, _PANE: at_ms // PANE_MS * PANE_MS, _AT: at_ms}
     for mark, value in marks.items():
         body = body.replace(b"%d" % mark, b"%d" % value)
+    for arm in ARMS:
+        body = body.replace(base64.b64encode(_units(shape, arm)), base64.b64encode(os.urandom(8 * shape.events)))
     body = body.replace(b'"partition":0', b'"partition":%d' % partition, 1)
     return summary.key(TOPIC, partition), body
 
@@ -92,9 +103,9 @@ def _body(shape: Shape, choose: random.Random) -> CommitSummary:
 
 
 def _cell(shape: Shape, arm: str, choose: random.Random) -> PaneCounts:
-    names = [f"label-{number:02d}" for number in range(shape.labels)]
     width = (shape.labels + 7) // 8 * shape.events
-    units = UnitRows(choose.randbytes(8 * shape.events), choose.randbytes(width), bytes(width))
+    mine, other = _rare(shape, choose), bytes(width)
+    units = UnitRows(_units(shape, arm), *((mine, other) if arm == "control" else (other, mine)))
     sha = "0" * 64
     return PaneCounts(
         start_ms=_PANE,
@@ -107,9 +118,20 @@ def _cell(shape: Shape, arm: str, choose: random.Random) -> PaneCounts:
         arm=arm,
         events=shape.events,
         by_arrival=0,
-        labels={name: _label(shape.events, choose) for name in names},
-        experiments=[ExperimentRows("1-000000000000", 0, "split", names, units)],
+        labels={name: _label(shape.events, choose) for name in shape.names},
+        experiments=[ExperimentRows(shape.experiment, 0, "split", shape.names, units)],
     )
+
+
+def _units(shape: Shape, arm: str) -> bytes:
+    """Stands for the units of each summary."""
+    return bytes([ARMS.index(arm) + 1]) * (8 * shape.events)
+
+
+def _rare(shape: Shape, choose: random.Random) -> bytes:
+    """What an arm tagged: each label one event in twenty."""
+    flags = np.array([[choose.random() < 0.05 for _ in range(shape.labels)] for _ in range(shape.events)])
+    return np.packbits(flags, axis=1, bitorder="little").tobytes()
 
 
 def _label(events: int, choose: random.Random) -> LabelCounts:
