@@ -25,14 +25,19 @@ def build_poison_bundle(directory: Path, scratch: Path, ordinary: list[str]) -> 
     """
     tiny = read_bundle(build_tiny_bundle(scratch, version="3", weights_seed=3))
     scorer = Scorer(tiny, batch=64)
-    usual = {i for text in [*PARITY_TEXTS, *loading._SHORT, loading._OUTLIER, *ordinary] for i in _ids(scorer, text)}
-    trap = min(_ids(scorer, RAISES) - usual - _ids(scorer, SCORES_NAN))
-    nan = min(_ids(scorer, SCORES_NAN) - usual - _ids(scorer, RAISES))
+    trap, nan = distinct_ids(scorer, (RAISES, SCORES_NAN), ordinary)
     model = onnx.load_from_string(tiny.model)
     _poison(model, trap, nan)
     files = {name: (tiny.path / name).read_bytes() for name in tiny.manifest.files}
     files[MODEL] = model.SerializeToString()
     return write_bundle(directory, msgspec.structs.replace(tiny.manifest, files={}), files)
+
+
+def distinct_ids(scorer: Scorer, texts: tuple[str, str], ordinary: list[str]) -> tuple[int, int]:
+    """An n-gram of each of two texts that neither the other has, nor those of the gates, nor the ordinary ones."""
+    usual = {i for text in [*PARITY_TEXTS, *loading._SHORT, loading._OUTLIER, *ordinary] for i in _ids(scorer, text)}
+    one, other = (_ids(scorer, text) for text in texts)
+    return min(one - usual - other), min(other - usual - one)
 
 
 def _ids(scorer: Scorer, text: str) -> set[int]:

@@ -1,8 +1,11 @@
 """The other side of `candidate.py`: loads a bundle, with all its gates, and scores texts until its input ends."""
 
 import os
+import queue
 import sys
+import threading
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy as np
@@ -20,15 +23,28 @@ def main() -> None:
     os.nice(_NICE)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not stand among the answers
+    asked = _questions()
     scorer = load_scorer(read_bundle(bundle).path, batch=batch)
     write_frame(answers, b"ready")
     while True:
-        try:
-            encoded: list[bytes] = msgspec.msgpack.decode(read_frame(sys.stdin.buffer), type=list[bytes])
-        except EOFError:
-            return
+        encoded: list[bytes] = msgspec.msgpack.decode(asked.get(), type=list[bytes])
         texts = [text.decode("utf-8", "surrogatepass") for text in encoded]
         write_frame(answers, np.ascontiguousarray(scorer.score(texts), dtype=np.float32).tobytes())
+
+
+def _questions() -> "queue.SimpleQueue[bytes]":
+    """What comes in. Its end is that of the process, at once: a model that hangs would outlive a killed tagger."""
+    asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(os.fdopen(os.dup(0), "rb"), asked), daemon=True).start()
+    return asked
+
+
+def _read(stream: IO[bytes], asked: "queue.SimpleQueue[bytes]") -> None:
+    while True:
+        try:
+            asked.put(read_frame(stream))
+        except EOFError:
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from services import wait_until
+from stalling_bundle import HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.model.loading import load_scorer
 from streamtag.tagger import candidate as module
-from streamtag.tagger.candidate import Candidate
+from streamtag.tagger.candidate import Candidate, read_frame, write_frame
 
 TEXTS = ["see you at noon", "", "schöne Grüße \ud800", "a" * 5_000]
 
@@ -111,3 +115,20 @@ def test_closing_ends_the_process(bundle: Path) -> None:
     found.close()
     assert process is not None
     assert process.wait(10) is not None
+
+
+def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: Path) -> None:
+    stalling = build_stalling_bundle(tmp_path / "bundle", tmp_path / "scratch", [])
+    command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(stalling), "64"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert read_frame(process.stdout) == b"ready"
+            write_frame(process.stdin, msgspec.msgpack.encode([HANGS.encode()]))
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.stdin.close()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
