@@ -6,13 +6,15 @@ from pathlib import Path
 
 
 def child_of(pid: int) -> int | None:
-    """The first child, None while there is none."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
+    """The first child, whichever thread has started it; None while there is none."""
     try:
-        found = children.read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        return None
-    return int(found[0]) if found else None
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found = (thread / "children").read_text(encoding="ascii").split()
+            if found:
+                return int(found[0])
+    except OSError:  # the process, or the thread, has ended meanwhile
+        pass
+    return None
 
 
 def kill(pid: int) -> None:
