@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import Message
 
 from streamtag.events import panes
-from streamtag.events.panes import Pane
+from streamtag.events.panes import Cell, Pane
 from streamtag.events.summary import CommitSummary
 
 Numbers = Counter[tuple[Any, ...]]
@@ -46,16 +46,26 @@ def of_summaries(placed: Iterable[tuple[int, int, CommitSummary]]) -> Numbers:
     return Counter({where: n for where, n in found.items() if n})
 
 
+def count_cell(found: Numbers, where: tuple[Any, ...], cell: Cell) -> None:
+    """Counts a cell under a name of the caller's; rows of experiments are left out."""
+    facts = {k: v for k, v in msgspec.to_builtins(cell).items() if k not in _IDENTITY | {"experiments"}}
+    _count_rest(found, where, facts)
+
+
 def _count(found: Numbers, pane: tuple[int, int], cell: dict[str, Any], shard: int, offset: int | None) -> None:
     where = *pane, *(str(cell.pop(name, None)) for name in sorted(_IDENTITY))
-    for label, one in cell.pop("labels").items():
-        for place, n in zip(one.pop("bins"), one.pop("counts"), strict=True):
-            found[*where, label, "bin", place] += n
-        _add(found, (*where, label), one)
     for rows in cell.pop("experiments", ()):
         # Where a row came from and what it says is one fact: it is there once.
         at = rows.pop("offset", offset)
         found[*where, "rows", shard, at, str(sorted(rows.items()))] += 1
+    _count_rest(found, where, cell)
+
+
+def _count_rest(found: Numbers, where: tuple[Any, ...], cell: dict[str, Any]) -> None:
+    for label, one in cell.pop("labels").items():
+        for place, n in zip(one.pop("bins"), one.pop("counts"), strict=True):
+            found[*where, label, "bin", place] += n
+        _add(found, (*where, label), one)
     _add(found, where, cell)
 
 

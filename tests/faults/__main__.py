@@ -9,8 +9,12 @@ import typer
 
 from streamtag.errors import StreamtagError
 
-from . import campaign, defects, merging, mutations, report
+from . import campaign, defects, merging, mutations, report, statistics_campaign, statistics_report
+from .archive import Archive
+from .experimenter import Experimenter
+from .read_side import PANE_S, read_side
 from .stage import Delivery, services, stage
+from .statistics_end import wind_up
 
 app = typer.Typer(
     help="Hurts a real pipeline at random moments and checks every outcome; exit code 1 on any violation.",
@@ -54,6 +58,50 @@ def main(
         course = campaign.run(staged, plan, report.say)
         found = report.document(staged, plan, course, facts)
     report.show(found)
+    report.write(found, path)
+    if found["violations"]:
+        raise typer.Exit(1)
+
+
+@app.command("statistics")
+def statistics_(
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of faults, at least.")] = 8.0,
+    each: Annotated[
+        int, typer.Option(min=0, help="Go on until so many kills, freezes and rebalances of windower and app each …")
+    ] = 0,
+    at_most: Annotated[float, typer.Option(help="… but no longer than these minutes.")] = 15.0,
+    seed: Seed = None,
+    rate: Annotated[float, typer.Option(min=100, help="Input, records a second.")] = 1_000,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    workers: Annotated[int, typer.Option(min=1, max=8, help="Taggers.")] = 2,
+    pace: Annotated[float, typer.Option(min=0.1, help="Pauses between faults are so many times as long.")] = 1.0,
+    path: Annotated[Path, typer.Option("--report", help="Where the figures go.")] = statistics_report.REPORT,
+) -> None:
+    """A campaign of the read side: windowers, Faust apps, experiments; all of it is recounted at the end."""
+    seed = random.randrange(1_000_000) if seed is None else seed
+    plan = statistics_campaign.Plan(seed, minutes, rate, each=each, at_most_minutes=at_most, pace=pace)
+    facts = {"partitions": partitions, "workers": workers, "rate": rate}
+    report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
+    archive = Archive(1_000 * PANE_S)
+    with (
+        services(workers=workers, brokers=1) as base,
+        stage(
+            base,
+            seed=seed,
+            partitions=partitions,
+            delivery="exactly_once",
+            events=1_000_000_000,
+            operator=Experimenter,
+            pane_s=PANE_S,
+            archive=archive,
+        ) as staged,
+        read_side(staged) as side,
+    ):
+        campaign_ = statistics_campaign.Campaign(side, plan, report.say)
+        course = campaign_.run()
+        compared = wind_up(side, archive, report.say)
+        found = statistics_report.document(staged, plan, course, campaign_.recoveries, compared, facts)
+    statistics_report.show(found)
     report.write(found, path)
     if found["violations"]:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeVar
 
 from services import wait_until
 
@@ -77,7 +78,16 @@ def happened(stage: Stage, plan: Plan, course: Course) -> dict[str, int]:
     }
 
 
-def deal(kinds: Sequence[type[Fault]], choose: random.Random) -> Iterator[type[Fault]]:
+class Weighted(Protocol):
+    """Comes up as often as its weight says."""
+
+    weight: ClassVar[int]
+
+
+K = TypeVar("K", bound=Weighted)
+
+
+def deal(kinds: Sequence[type[K]], choose: random.Random) -> Iterator[type[K]]:
     """Kinds for ever, each as often as its weight says: a deck is shuffled, dealt to the end, and shuffled again."""
     deck = [kind for kind in kinds for _ in range(kind.weight)]
     while True:
@@ -109,7 +119,7 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
     stage.upstream.pace(plan.rate)
     await_commits(stage, now_ms(), "all partitions commit for the first time")
     begun = time.monotonic()
-    with _Watch(stage, plan.rate):
+    with Watch(stage, plan.rate):
         for pause_s, faults in rounds(stage, plan):
             time.sleep(pause_s)  # the moment of a fault is random: nothing waits for it
             course.minutes = (time.monotonic() - begun) / 60
@@ -204,7 +214,7 @@ def wind_up(stage: Stage, course: Course, say: Say) -> None:
     stage.checker.finish(course.blurs, bound_ms=PROPAGATION_BOUND_MS)
 
 
-class _Watch:
+class Watch:
     """Paces the writer by the backlog, and notes workers that end by themselves."""
 
     def __init__(self, stage: Stage, rate: float) -> None:
@@ -213,7 +223,7 @@ class _Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "Watch":
         self._thread.start()
         return self
 

@@ -23,7 +23,7 @@ from .recount import recount
 from .releases import Releases
 from .repeats import Repeats
 from .staleness import ANYBODY, Blur, Staleness
-from .tag_columns import Columns, Places, Table
+from .tag_columns import Columns, Places, Row, Table
 from .window import Window
 
 
@@ -46,6 +46,8 @@ class Checker:
         batch: records a worker takes at once.
         patience_s: longest wait for the outcomes of a committed range.
         clock: monotonic seconds.
+        pane_ms: width of panes.
+        archive: is given all tag events, too.
     """
 
     def __init__(
@@ -60,7 +62,11 @@ class Checker:
         batch: int = 512,
         patience_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        pane_ms: int = 10_000,
+        archive: Callable[[Columns], None] | None = None,
     ) -> None:
+        self._pane_ms = pane_ms
+        self._archive = archive
         self._corpus, self._releases, self._findings = corpus, releases, findings
         self._exactly_once = exactly_once
         self._patience_s = patience_s
@@ -78,6 +84,11 @@ class Checker:
         self.records = 0
         self.holes = 0
         self.summaries = 0
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """What the ``row`` of archived tag events points to."""
+        return self._table.rows
 
     # -- what the reader finds ---------------------------------------------------------------------------------------
 
@@ -97,6 +108,8 @@ class Checker:
         columns = Columns(self._table, [message for message in messages if message.value() is not None])
         places = Places(self._table, messages, columns)
         self.events += len(columns.offset)
+        if self._archive is not None:
+            self._archive(columns)
         self._decisions.check(columns)
         if self._exactly_once:
             self._order.check(places)
@@ -191,7 +204,7 @@ class Checker:
         cells["tagged"][index] = columns.tagged[of]
         cells["by_arrival"][index] = columns.by_arrival[of]
         placed = np.where(columns.by_arrival[of], columns.processed_ms[of], columns.stamp[of])
-        cells["pane"][index] = placed // 10_000 * 10_000
+        cells["pane"][index] = placed // self._pane_ms * self._pane_ms
         cells["decided"][index] = columns.decided_ms[of]
 
     # -- summaries ---------------------------------------------------------------------------------------------------

@@ -39,16 +39,19 @@ FAST = {
 
 
 class CampaignWorker(Worker):
-    """A tagger that can be armed."""
+    """A tagger, or another role, that can be armed."""
 
-    def __init__(self, overrides: Mapping[str, str], log: Path, defect: str | None) -> None:  # its own process
+    def __init__(
+        self, overrides: Mapping[str, str], log: Path, defect: str | None = None, *, role: str = "tagger"
+    ) -> None:  # its own process
         self.log = log
         arguments = [f"--set={name}={value}" for name, value in overrides.items()]
         marked = [f"--defect={defect}"] if defect else []
         environ = {k: v for k, v in os.environ.items() if not k.startswith("STREAMTAG_")}
+        environ["FAUST_DATADIR"] = str(log.with_suffix(".faust"))
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.worker", *marked, *arguments, "tagger"],
+                [sys.executable, "-m", "tests.faults.worker", *marked, *arguments, role],
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.PIPE,
@@ -81,6 +84,7 @@ class Seat:
         settings: of every worker that sits here.
         logs: directory of log files.
         defect: switched on in its workers.
+        role: of its workers.
         worker: who sits here now, None while nobody does.
         unexpected: exits nobody asked for, in words.
     """
@@ -89,6 +93,7 @@ class Seat:
     settings: Mapping[str, str]
     logs: Path
     defect: str | None = None
+    role: str = "tagger"
     worker: CampaignWorker | None = None
 
     def __post_init__(self) -> None:
@@ -98,12 +103,13 @@ class Seat:
 
     def start(self) -> None:
         """Seats a new worker."""
-        self.worker = CampaignWorker(self.settings, self.logs / f"worker-{self.index}.log", self.defect)
+        log = self.logs / f"{self.role}-{self.index}.log"
+        self.worker = CampaignWorker(self.settings, log, self.defect, role=self.role)
         self._doomed = False
 
     def current(self) -> CampaignWorker:
         """Who sits here."""
-        assert self.worker is not None, f"seat {self.index} is empty"
+        assert self.worker is not None, f"{self.role} seat {self.index} is empty"
         return self.worker
 
     def kill(self) -> None:
@@ -119,12 +125,12 @@ class Seat:
         try:
             code = worker.process.wait(60)
         except subprocess.TimeoutExpired:
-            self.unexpected.append(f"seat {self.index}: no end 60 s after SIGTERM")
+            self.unexpected.append(f"{self.role} {self.index}: no end 60 s after SIGTERM")
             worker.kill()
         else:
             # killed by the signal itself: it came before the worker had begun to listen for it
             if code not in (0, -signal.SIGTERM):
-                self.unexpected.append(f"seat {self.index}: exit code {code} after SIGTERM")
+                self.unexpected.append(f"{self.role} {self.index}: exit code {code} after SIGTERM")
 
     def freeze(self) -> None:
         """SIGSTOP."""
@@ -180,7 +186,9 @@ class Seat:
         """Notes an exit that nobody asked for, and seats a new worker."""
         if self.worker is not None and not self.worker.alive and not self._doomed:
             tail = self.worker.log.read_text(errors="replace").splitlines()[-3:]
-            self.unexpected.append(f"seat {self.index}: exit code {self.worker.process.returncode}: {' | '.join(tail)}")
+            self.unexpected.append(
+                f"{self.role} {self.index}: exit code {self.worker.process.returncode}: {' | '.join(tail)}"
+            )
             self.start()
 
     def replace(self) -> None:

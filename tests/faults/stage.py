@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from .proxy import Proxies
 from .reading import Reader
 from .releases import Releases
 from .seats import BATCH, FAST, Seat
+from .tag_columns import Columns
 from .upstream import Upstream
 
 Delivery = Literal["exactly_once", "at_least_once"]
@@ -150,6 +151,9 @@ def stage(
     defect: str | None = None,
     writer: type[Upstream] = Upstream,
     settings: Mapping[str, str] | None = None,
+    operator: type[Operator] = Operator,
+    pane_s: int = 10,
+    archive: Callable[[Columns], None] | None = None,
 ) -> Iterator[Stage]:
     """Sets a pipeline up on running services: topics, workers, writer, reader, operator.
 
@@ -162,6 +166,9 @@ def stage(
         defect: switched on in all workers.
         writer: of the input.
         settings: of all workers, over those of the campaign.
+        operator: who changes releases.
+        pane_s: width of panes.
+        archive: see `Checker`.
     """
     namespace = f"campaign-{uuid.uuid4().hex[:8]}"
     corpus = Corpus(seed)
@@ -174,7 +181,8 @@ def stage(
         stack.callback(_remove_unless_failed, directory, findings)
         disk = Disk(directory / "state" / "releases")
         stack.callback(disk.close)
-        seats = _seats(base, topics, namespace, directory, {"tagger.delivery": delivery, **(settings or {})}, defect)
+        own = {"tagger.delivery": delivery, "stats.pane_s": str(pane_s), **(settings or {})}
+        seats = _seats(base, topics, namespace, directory, own, defect)
         stack.callback(_empty, seats)
         checker = Checker(
             partitions,
@@ -184,15 +192,17 @@ def stage(
             findings,
             exactly_once=delivery == "exactly_once",
             batch=BATCH,
+            pane_ms=1_000 * pane_s,
+            archive=archive,
         )
         reader = stack.enter_context(Reader(topics, checker, findings))
-        operator = Operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed)
+        person = operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed)
         upstream = writer(topics.bootstrap, topics.input, seed, events)
         stack.callback(upstream.stop)
         for seat in seats[:-1]:
             seat.start()
-        stack.enter_context(operator)
-        yield Stage(base, topics, namespace, seats, disk, findings, releases, checker, reader, operator, upstream)
+        stack.enter_context(person)
+        yield Stage(base, topics, namespace, seats, disk, findings, releases, checker, reader, person, upstream)
 
 
 def _topics(cluster: Cluster, namespace: str, partitions: int) -> Topics:
@@ -207,7 +217,8 @@ def _topics(cluster: Cluster, namespace: str, partitions: int) -> Topics:
     )
     by_broker = {"message.timestamp.type": "LogAppendTime"}  # the one clock of this machine that nobody steps
     any_time = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}  # upstream clocks are wrong
-    config: list[dict[str, str]] = [any_time, by_broker, by_broker, {"max.message.bytes": str(5 * MIB)}, {}]
+    config: list[dict[str, str]] = [any_time, by_broker, by_broker, {"max.message.bytes": str(5 * MIB)}]
+    config.append({"max.message.bytes": str(8 * MIB)})
     counts = [partitions] * (len(config) - 1) + [1]
     wanted = [NewTopic(n, k, config=extra) for n, k, extra in zip(topics.names, counts, config, strict=True)]
     client = AdminClient({"bootstrap.servers": cluster.bootstrap})

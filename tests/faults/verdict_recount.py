@@ -1,0 +1,125 @@
+"""Verdicts counted again, in the order of the panes topic, from tag events: each unit once, at its first row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.control.documents import VerdictDocument
+from streamtag.domain.experiment import ExperimentPlan
+from streamtag.domain.verdict import Peaks, PhaseCounts, State, decide
+from streamtag.events.panes import Pane
+
+from .rows_recount import Part, Place, Subject
+
+_MS_PER_HOUR = 3_600_000
+
+
+@dataclass
+class Count:
+    """Units of a shadow experiment, each counted where it came first."""
+
+    plan: ExperimentPlan
+    shares: Sequence[float]
+    units: set[int] = field(default_factory=set)
+    phases: dict[int, tuple[int, NDArray[np.int64]]] = field(default_factory=dict)
+    """Phase to its units and, per label, those tagged by the candidate only, the control only, and both [labels, 3]."""
+
+    def add(self, part: Part) -> None:
+        """More rows, in order."""
+        kept = []
+        for row, unit in enumerate(part.units.tolist()):
+            if unit not in self.units and len(self.units) < self.plan.max_units:
+                self.units.add(unit)
+                kept.append(row)
+        control, candidate = part.control[kept], part.candidate[kept]
+        alone, missed, both = candidate & ~control, control & ~candidate, control & candidate
+        found = np.stack([alone.sum(axis=0), missed.sum(axis=0), both.sum(axis=0)], axis=1)
+        units, counts = self.phases.get(part.phase, (0, np.zeros_like(found)))
+        self.phases[part.phase] = units + len(kept), counts + found
+
+    def counts(self) -> list[PhaseCounts]:
+        """As a verdict has them."""
+        return [
+            PhaseCounts(
+                self.shares[phase],
+                units,
+                units,
+                {label: tuple(row) for label, row in zip(self.plan.labels, counts.tolist(), strict=True)},
+            )
+            for phase, (units, counts) in sorted(self.phases.items())
+        ]
+
+
+def problems(
+    said: VerdictDocument, subject: Subject, log: Sequence[Pane], parts: Mapping[Place, Part], started_ms: int
+) -> Iterator[str]:
+    """What is wrong with a verdict, or with evidence that is none yet.
+
+    Args:
+        said: to check.
+        subject: the experiment.
+        log: all records of the panes topic, by offset.
+        parts: who took part in it.
+        started_ms: when the experiment began, Unix milliseconds.
+    """
+    plan = subject.experiment.document.plan
+    count = Count(plan, [phase.share for phase in subject.experiment.phases])
+    verdict = decide(plan, [], Peaks(), hours=0.0)
+    placed = _by_pane(parts)
+    shards: dict[int, int] = {}
+    ended_ms, end = 0, said.panes_from
+    for position, pane, first in _news(log, said.panes_from, said.panes_to):
+        found = [part for offset, part in placed.get((pane.shard, pane.start_ms), ()) if first <= offset < pane.n]
+        if not found:
+            continue
+        if verdict.state.final:
+            yield f"it was {verdict.state} before position {end} already"
+            return
+        for part in found:
+            count.add(part)
+        shards[pane.shard] = max(pane.n, shards.get(pane.shard, 0))
+        ended_ms = max(ended_ms, pane.start_ms + pane.pane_ms)
+        hours = max(0, ended_ms - started_ms) / _MS_PER_HOUR
+        verdict = decide(plan, count.counts(), verdict.peaks, hours=hours)
+        end = position + 1
+    wanted = {
+        "state": (said.state, verdict.state),
+        "reasons": (tuple(said.reasons), tuple(verdict.reasons)),
+        "units": (said.units, len(count.units)),
+        "phases": (list(said.phases), count.counts()),
+        "shards": (said.shards, dict(sorted(shards.items()))),
+        "peaks": (said.peaks.to_peaks(), verdict.peaks),
+        "conflicts": (said.conflicts, 0),
+        "shed": (said.shed, 0),
+        "decided at": (said.decided_at.timestamp() * 1000, max(ended_ms, started_ms)),
+    }
+    if said.state is not State.COLLECTING:
+        wanted["end"] = (said.panes_to, end)
+    for name, (theirs, ours) in wanted.items():
+        if theirs != ours:
+            yield f"{name}: {theirs} instead of {ours}"
+
+
+def _by_pane(parts: Mapping[Place, Part]) -> dict[tuple[int, int], list[tuple[int, Part]]]:
+    """Partition of the stats topic and start of the pane to what its summaries hold, by their offset."""
+    found: dict[tuple[int, int], list[tuple[int, Part]]] = {}
+    for (shard, offset, start_ms), part in sorted(parts.items(), key=lambda item: item[0]):
+        found.setdefault((shard, start_ms), []).append((offset, part))
+    return found
+
+
+def _news(log: Sequence[Pane], start: int, end: int) -> Iterator[tuple[int, Pane, int]]:
+    """Positions that say something new: of their pane, summaries from which offset on."""
+    newest: dict[tuple[int, int], int] = {}
+    addenda: set[tuple[int, int, int]] = set()
+    for position, pane in enumerate(log[start:end], start):
+        place = pane.shard, pane.start_ms
+        if pane.addendum:
+            if (*place, pane.n) not in addenda:
+                addenda.add((*place, pane.n))
+                yield position, pane, pane.n - 1
+        elif pane.n > newest.get(place, 0):
+            yield position, pane, newest.get(place, 0)
+            newest[place] = pane.n
