@@ -37,11 +37,13 @@ STALE_INTERVALS = 5
 class ExperimentFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the candidate of one experiment fares on one worker; counts grow from when the worker started.
 
-    Every event that should have been scored by the candidate is in exactly one of the first four counts.
+    Every event that should have been scored by the candidate is in exactly one of the first five counts.
     """
 
     scored: int = 0
     """Events it scored well."""
+    loading: int = 0
+    """Events that came while it was loaded for the first time. They say nothing of it: no limit counts them."""
     shed: int = 0
     """Events it had no time left for."""
     failures: int = 0

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 import numpy as np
@@ -74,6 +74,7 @@ class Candidate:
         self._changed = threading.Condition()
         self._next = 0
         self._up = False
+        self._has_failed = False
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._busy_since: float | None = None
@@ -103,10 +104,14 @@ class Candidate:
                 del self._answers[ticket]
             return found
 
-    def failed(self, ticket: int | None) -> bool:
-        """Whether the process failed on it, or is not there at all; then nothing is worth waiting for."""
+    def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
+        """Why there are no scores: it loads for the first time, has failed (then, or on these), or had no time."""
         with self._changed:
-            return not self._up if ticket is None else self._answers.pop(ticket, ()) is None
+            if ticket is not None:
+                return "failures" if self._answers.pop(ticket, ()) is None else "shed"
+            if self._up:
+                return "shed"
+            return "failures" if self._has_failed else "loading"
 
     def close(self) -> None:
         """Ends the process; does not wait for it."""
@@ -165,7 +170,7 @@ class Candidate:
 
     def _fail(self) -> None:
         """What waits has no answer."""
-        self._up = False
+        self._up, self._has_failed = False, True
         self._busy_since = None
         with self._changed:
             for ticket in range(max(0, self._next - _WAITING - 1), self._next):

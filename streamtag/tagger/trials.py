@@ -70,7 +70,7 @@ class Answer:
 
 class _Figures:
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(("scored", "shed", "failures", "invalid", "dead"), 0)
+        self.counts = dict.fromkeys(("scored", "loading", "shed", "failures", "invalid", "dead"), 0)
         self.took: deque[tuple[float, float]] = deque(maxlen=2_000)  # when, ms
 
     def snapshot(self, now: float) -> ExperimentFigures:
@@ -205,8 +205,7 @@ class Trials:
         if part.ticket is not None:
             answer = trial.candidate.answer(part.ticket, max(0.0, deadline - self._clock()))
         if answer is None:
-            failed = trial.candidate.failed(part.ticket)
-            self.count(trial, "failures" if failed else "shed", len(rows))
+            self.count(trial, trial.candidate.why_not(part.ticket), len(rows))
             return Answer(np.zeros((len(rows), labels), np.int64), np.zeros(len(rows), dtype=np.bool_))
         scores, took_s = answer
         if part.asked is not None:

@@ -310,10 +310,11 @@ METRICS = (
         "streamtag.experiment.events",
         "counter",
         "{event}",
-        "Events that a candidate should have scored: scored well, shed (no time left), lost to failures (it raised, "
-        "crashed, hung or is not loaded), invalid (no probability). What the champion decides is the same.",
+        "Events that a candidate should have scored: scored well, not yet (it is loading for the first time), shed (no "
+        "time left), lost to failures (it raised, crashed, hung or cannot be loaded), invalid (no probability). What "
+        "the champion decides is the same.",
         "`streamtag fleet --output json` has it by experiment and worker; a rollout can have limits on it.",
-        {"outcome": ("scored", "shed", "failures", "invalid", "dead")},
+        {"outcome": ("scored", "loading", "shed", "failures", "invalid", "dead")},
     ),
     Metric(
         "streamtag.experiment.errors",

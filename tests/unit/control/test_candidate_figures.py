@@ -44,6 +44,13 @@ def test_all_that_a_young_worker_has_counted_counts() -> None:
     assert figures.of(ID) == Figures(scored=60, shed=2)
 
 
+def test_what_came_while_it_was_loaded_counts_for_no_limit() -> None:
+    young = at(-10)
+    figures = observed((0, [beat(0, started=young, scored=50, loading=10_000)]))
+    assert figures.of(ID) == Figures(scored=50)
+    assert figures.of(ID).events == 50
+
+
 def test_workers_are_added_and_the_slowest_counts() -> None:
     looks = [
         (float(s), [beat(s, "w1", scored=10 * s, p99_ms=7.0), beat(s, "w2", scored=5 * s, dead=s, p99_ms=9.0)])

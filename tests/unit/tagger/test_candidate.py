@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert answer is not None
     assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
     assert answer[1] > 0
-    assert not candidate.failed(ticket)
+    assert candidate.why_not(ticket) == "shed"
 
 
 def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Candidate) -> None:
@@ -68,10 +68,10 @@ def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Cand
     ticket = candidate.ask(TEXTS)
     assert ticket is not None
     assert candidate.answer(ticket, 0) is None
-    assert not candidate.failed(ticket)
+    assert candidate.why_not(ticket) == "shed"
     os.kill(pid_of(candidate), signal.SIGKILL)
     assert candidate.answer(ticket, 30) is None
-    assert candidate.failed(ticket)
+    assert candidate.why_not(ticket) == "failures"
     assert candidate.answer(asked(candidate), 30) is not None
 
 
@@ -83,7 +83,7 @@ def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytes
     ticket = candidate.ask(TEXTS)
     assert ticket is not None
     assert candidate.answer(ticket, 30) is None
-    assert candidate.failed(ticket)
+    assert candidate.why_not(ticket) == "failures"
     wait_until(lambda: candidate.ask(TEXTS) is not None, 60, "another takes questions")
     assert pid_of(candidate) != hung
 
@@ -101,9 +101,9 @@ def test_more_questions_than_can_wait_are_refused(candidate: Candidate) -> None:
 def test_a_bundle_that_cannot_be_loaded_takes_no_question(tmp_path: Path) -> None:
     broken = Candidate(tmp_path / "nothing", 2, 64)
     try:
-        wait_until(lambda: broken._process is not None and broken._process.poll() is not None, 60, "it has ended")
+        assert broken.why_not(None) == "loading"
+        wait_until(lambda: broken.why_not(None) == "failures", 60, "it has ended")
         assert broken.ask(TEXTS) is None
-        assert broken.failed(None)
     finally:
         broken.close()
 

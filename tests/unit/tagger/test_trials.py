@@ -4,7 +4,7 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -43,8 +43,7 @@ class FakeCandidate:
 
     def __init__(self) -> None:
         self.asked: dict[int, list[str]] = {}
-        self.silent = False
-        self.broken = False
+        self.why: Literal["loading", "failures", "shed"] | None = None
         self.scores: NDArray[np.float32] | None = None
         self.closed = False
 
@@ -54,15 +53,16 @@ class FakeCandidate:
 
     def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
         assert timeout_s >= 0
-        if self.silent or self.broken:
+        if self.why is not None:
             return None
         if self.scores is not None:
             return self.scores, 0.001
         rows = [[float(word) / 2 for word in text.split()][::-1] for text in self.asked[ticket]]
         return np.array(rows, dtype=np.float32), 0.001
 
-    def failed(self, ticket: int | None) -> bool:
-        return self.broken
+    def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
+        assert self.why is not None
+        return self.why
 
     def close(self) -> None:
         self.closed = True
@@ -229,12 +229,12 @@ def test_in_a_split_each_unit_has_one_arm_and_every_event_one_outcome(
 
 
 @pytest.mark.parametrize("mode", ["shadow", "split"])
-@pytest.mark.parametrize(("fault", "figure"), [("silent", "shed"), ("broken", "failures")])
+@pytest.mark.parametrize("why", ["loading", "shed", "failures"])
 def test_a_candidate_that_does_not_answer_is_left_out_and_the_champion_decides(
-    mode: Mode, fault: str, figure: str
+    mode: Mode, why: Literal["loading", "shed", "failures"]
 ) -> None:
     rig = Trying(experiment(mode, 0.5, bundle=True))
-    setattr(rig.candidate, fault, True)
+    rig.candidate.why = why
     records = [record(i, 0.6, 0.1) for i in range(20)]
     tags = rig.tags(rig.process(*records))
     assert [tag["id"] for tag in tags] == [f"e{i}" for i in range(20)]
@@ -246,7 +246,7 @@ def test_a_candidate_that_does_not_answer_is_left_out_and_the_champion_decides(
     shed = sum(rows["shed"] for one in summaries for pane in one["panes"] for rows in pane.get("experiments", ()))
     assert shed == chosen
     assert len(rows_of(summaries)) == (0 if mode == "shadow" else 20 - chosen)
-    assert getattr(rig.trials.figures()["3-eeeeeeeeeeee"], figure) == chosen
+    assert getattr(rig.trials.figures()["3-eeeeeeeeeeee"], why) == chosen
 
 
 def test_scores_that_are_no_probabilities_are_shed() -> None:
