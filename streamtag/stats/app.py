@@ -17,7 +17,7 @@ from streamtag.stats.state import StatsState
 from streamtag.stats.supervisor import Launch, supervise
 from streamtag.telemetry.setup import start_telemetry
 
-__all__ = ["run"]
+__all__ = ["end_with_the_supervisor", "run"]
 
 
 def run(settings: Settings) -> None:
@@ -62,7 +62,7 @@ def serve(launch: Launch) -> None:
 def main() -> None:
     """Entry point of the child process."""
     launch = Launch.from_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_supervisor, name="supervisor", daemon=True).start()
+    end_with_the_supervisor()
     sys.argv[1:] = []  # Faust reads options of its own there
     try:
         serve(launch)
@@ -71,8 +71,15 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _end_with_the_supervisor() -> None:
-    sys.stdin.buffer.read()
+def end_with_the_supervisor() -> None:
+    """From now on, the end of stdin is as good as SIGTERM: nobody watches any more. Returns at once."""
+    threading.Thread(target=_watch, args=(sys.stdin.fileno(),), name="supervisor", daemon=True).start()
+
+
+def _watch(stdin: int) -> None:
+    # Not through `sys.stdin`: while a thread reads its buffer, the interpreter cannot end, and aborts.
+    while os.read(stdin, 4_096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
