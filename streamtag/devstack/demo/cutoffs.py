@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamtag.domain.scores import MICRO, to_micro
 
-__all__ = ["DemoCutoffs", "choose_cutoffs", "plain"]
+__all__ = ["DemoCutoffs", "choose_cutoffs", "plain", "share_tagged"]
 
 KEPT_SHARES = (0.01, 0.2)
 """The bundle's own cut-off is kept where it tags a share of the events between these."""
@@ -46,7 +46,7 @@ def choose_cutoffs(defaults: Mapping[str, float], scores: NDArray[np.float32], m
     for i, (label, default) in enumerate(defaults.items()):
         column = micro[:, i]
         least, most = KEPT_SHARES
-        start[label] = default if least <= _share(column, default) <= most else _cutoff(column, START_SHARE)
+        start[label] = default if least <= share_tagged(column, default) <= most else _cutoff(column, START_SHARE)
         easier[label] = max(_cutoff(column, EASIER_SHARE), round(start[label] - max_step, 6))
     return DemoCutoffs(start, easier)
 
@@ -56,12 +56,13 @@ def _cutoff(micro: NDArray[np.int64], share: float) -> float:
     exact = float(np.quantile(micro, 1 - share)) / MICRO
     for digits in (1, 2, 3, 4):
         candidate = round(float(f"{exact:.{digits}g}"), 6)
-        if share / 2 <= _share(micro, candidate) <= share * 2:
+        if share / 2 <= share_tagged(micro, candidate) <= share * 2:
             return candidate
     return round(exact, 6)
 
 
-def _share(micro: NDArray[np.int64], cutoff: float) -> float:
+def share_tagged(micro: NDArray[np.int64], cutoff: float) -> float:
+    """Share of these scores (in millionths) that a cut-off tags."""
     return float(np.mean(micro >= round(cutoff * MICRO)))
 
 

@@ -6,15 +6,24 @@ from pathlib import Path
 
 from streamtag.devstack.demo.services import Services
 
-__all__ = ["invitation"]
+__all__ = ["invitation", "program"]
 
 
-def invitation(services: Services, assignment: str, *, force: bool) -> list[str]:
-    """Two lines to copy: where this demo's services are, and a change of a cut-off (``label=value``)."""
-    options = ' --reason "try it"' + (" --force" if force else "")
+def invitation(services: Services, assignment: str, *, force: bool, experiments: bool) -> list[str]:
+    """Lines to copy: where this demo's services are, a change of a cut-off (``label=value``), and what to look at.
+
+    Args:
+        services: broker and Redis.
+        assignment: ``label=value``.
+        force: the change is larger than the guard rail allows.
+        experiments: some run, or will, and compare with what the change takes the place of.
+    """
+    options = ' -m "try it"' + (" --force" if force else "") + (" --end-experiments" if experiments else "")
     return [
         f"export STREAMTAG_REDIS={services.redis_url} STREAMTAG_KAFKA={services.bootstrap}",
         f"{program()} thresholds set {assignment}{options}",
+        f"{program()} experiment show 1",
+        f"{program()} stats watch",
     ]
 
 

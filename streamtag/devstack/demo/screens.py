@@ -5,6 +5,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
+from streamtag.devstack.demo.trial_words import how_far, why
 from streamtag.devstack.demo.view import Shown, View, change_words, totals
 
 __all__ = ["LineScreen", "LiveScreen", "Screen"]
@@ -80,16 +81,20 @@ class LineScreen:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, shown: Shown) -> None:
-        """One line of numbers; notices, changes and commands when they are new."""
+        """One line of numbers; notices, changes, verdicts and commands when they are new."""
         if not self._said:
             self._once(shown.services)
-            self._once("Change a cut-off from a second terminal:")
+            self._once("Join in from a second terminal:")
             for command in shown.invitation:
                 self._once(f"  {command}")
         self._once(shown.notice)
         control = shown.control
         if control.change is not None and control.change.live_ms is not None:
             self._once(change_words(control.change, len(control.workers)))
+        for trial in shown.trials:
+            self._once(f"experiment {trial.number} compares with the champion: {trial.challenger.what}")
+            if trial.over:
+                self._once(f"experiment {trial.number}: {how_far(trial)}: {why(trial)}")
         live = f"revision {control.revision} live on {control.live} of {len(control.workers)} workers"
         self.report(f"{shown.elapsed_s:.0f} s   {totals(shown.numbers)}   {live}")
 

@@ -66,8 +66,9 @@ def start_services(
     """
     if kind is KafkaKind.MOCK:
         report("Starting the embedded broker (librdkafka's mock) and Redis …")
-        names = (*topics.input, topics.tags, topics.stats, topics.dead_letters)
-        broker = stack.enter_context(MockKafka(dict.fromkeys(names, PARTITIONS)))
+        shared = dict.fromkeys((*topics.input, topics.tags, topics.dead_letters), PARTITIONS)
+        # one partition of summaries: fewer, fuller panes
+        broker = stack.enter_context(MockKafka({**shared, topics.stats: 1, topics.panes: 1}))
         redis = stack.enter_context(EmbeddedRedis())
         return Services(kind, redis.kind, broker.bootstrap, _without_database(redis.url))
     report("Starting Apache Kafka and Redis (the first time downloads 43 MB for Kafka) …")
@@ -81,7 +82,8 @@ def start_services(
 
 def _create_topics(bootstrap: str, topics: TopicsSettings) -> None:
     declared = {
-        name: msgspec.structs.replace(topic, partitions=PARTITIONS)
+        # that of panes must have one, as it says
+        name: msgspec.structs.replace(topic, partitions=min(PARTITIONS, topic.partitions))
         for name, topic in declared_topics(topics, read_declarations()).items()
     }
     admin = TopicAdmin(KafkaSettings(bootstrap_servers=bootstrap))

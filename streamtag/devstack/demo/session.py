@@ -1,24 +1,27 @@
-"""One run of the demo: launch, watch, change a cut-off halfway, drain, sum up."""
+"""One run of the demo: launch, watch, let its story go on, drain, sum up."""
 
-import contextlib
 import time
 from contextlib import ExitStack
 
-from streamtag.control.changes import Who
+from streamtag.control.experiment_log import ExperimentLog
 from streamtag.devstack.demo.cutoffs import plain
 from streamtag.devstack.demo.events import EventSource
 from streamtag.devstack.demo.feed import Feed
 from streamtag.devstack.demo.following import ControlState, Following
 from streamtag.devstack.demo.interrupts import Interrupts
 from streamtag.devstack.demo.invitation import invitation
-from streamtag.devstack.demo.launch import AUTHOR, LONGEST_S, DemoOptions, Launched, launch
+from streamtag.devstack.demo.launch import LONGEST_S, DemoOptions, Launched, launch, start_statistics
 from streamtag.devstack.demo.reader import OutputReader
 from streamtag.devstack.demo.screens import Screen
 from streamtag.devstack.demo.startup_time import command_age_s
 from streamtag.devstack.demo.statistics import Statistics
+from streamtag.devstack.demo.story import Story
 from streamtag.devstack.demo.summary import OwnChange, Summary
+from streamtag.devstack.demo.trials import Trials
 from streamtag.devstack.demo.view import Shown
-from streamtag.errors import ConflictError, UnavailableError
+from streamtag.devstack.demo.windows import WindowState, read_windows
+from streamtag.errors import UnavailableError
+from streamtag.stats.read_model import ReadModel
 
 __all__ = ["run_demo"]
 
@@ -28,6 +31,8 @@ _DRAIN_S = 15.0
 _LIVE_S = 5.0
 _READ_S = 0.05
 _LOOK_S = 0.2
+_STATISTICS_S = 0.5
+_COUNTED_S = 5.0
 
 
 def run_demo(options: DemoOptions, screen: Screen) -> Summary:
@@ -55,7 +60,7 @@ class _Session:
         self._launched = launched
         self._screen = screen
         self._interrupts = interrupts
-        self._following = Following(launched.store, launched.workers.pids, launched.base)
+        self._following = Following(launched.store, launched.worker_pids, launched.base)
         self._statistics = Statistics(launched.labels)
         self._reader = OutputReader(launched.settings)
         stack.callback(self._reader.close)
@@ -65,22 +70,33 @@ class _Session:
         self._control: ControlState = self._following.look()
         self._began_s: float | None = None
         self._ended_s = 0.0
-        self._look_at_s = self._show_at_s = 0.0
+        self._look_at_s = self._statistics_at_s = self._show_at_s = 0.0
         self._first_tag_s: float | None = None
         self._label = launched.labels[0]
-        self._change: tuple[float, float, int, int] | None = None  # cut-offs and revisions, before and after
-        self._notice = ""
+        self._model = ReadModel(launched.store)
+        self._trials = Trials(ExperimentLog(launched.store), self._model)
+        self._windows: WindowState | None = None
+        self._story = Story(
+            options.seconds,
+            self._label,
+            launched.cutoffs,
+            self._following,
+            launched.changes,
+            self._trials,
+            launched.challengers,
+        )
         self._live: tuple[float, float | None] | None = None
 
     def run(self) -> Summary:
         """Until the time is up, or Ctrl-C."""
         self._wait_ready()
         self._interrupts.defer()
+        start_statistics(self._launched)
         self._feed.start()
         self._began_s = time.monotonic()
         while not (self._interrupts.asked or self._time_is_up()):
             self._turn()
-            self._change_halfway()
+            self._story.step(self._elapsed_s(), self._control)
         return self._finish()
 
     # -- start -------------------------------------------------------------------------------------------------------
@@ -89,9 +105,9 @@ class _Session:
         """Returns when one worker decides by the demo's cut-offs; the others join while events flow."""
         deadline = time.monotonic() + _READY_S
         while not any(w.heartbeat and w.heartbeat.ready for w in self._control.workers) or not self._control.live:
-            self._launched.workers.check()
+            self._launched.processes.check()
             if time.monotonic() > deadline:
-                raise UnavailableError(f"no worker is ready after {_READY_S:g} s:\n{self._launched.workers.tail()}")
+                raise UnavailableError(f"no worker is ready after {_READY_S:g} s:\n{self._launched.processes.tail()}")
             time.sleep(_READ_S)
             self._control = self._following.look()
 
@@ -109,16 +125,20 @@ class _Session:
         if tick_s >= self._look_at_s:
             self._look_at_s = tick_s + _LOOK_S
             self._look()
+        if tick_s >= self._statistics_at_s:
+            self._statistics_at_s = tick_s + _STATISTICS_S
+            self._trials.look()
+            self._windows = read_windows(self._model, round(now_s * 1000))
         if tick_s >= self._show_at_s:
             self._show_at_s = tick_s + self._screen.interval_s
             self._screen.show(self._shown(now_s))
 
     def _look(self) -> None:
-        self._launched.workers.check()
+        self._launched.processes.check()
         if self._feed.error is not None:
             raise UnavailableError(f"events cannot be written: {self._feed.error}")
         if self._first_tag_s is None and self._elapsed_s() > _FIRST_TAG_S:
-            raise UnavailableError(f"no tag after {_FIRST_TAG_S:g} s of events:\n{self._launched.workers.tail()}")
+            raise UnavailableError(f"no tag after {_FIRST_TAG_S:g} s of events:\n{self._launched.processes.tail()}")
         self._control = self._following.look()
         change = self._control.change
         if change is not None and change.live_ms is not None:
@@ -127,52 +147,33 @@ class _Session:
             self._live = change.live_ms, seen_ms
 
     def _shown(self, now_s: float) -> Shown:
-        current, wanted = self._cutoff_and_other()
-        too_far = abs(wanted - current) > self._launched.settings.thresholds.max_step
+        current, wanted = self._story.cutoff_and_other()
+        launched = self._launched
+        too_far = abs(wanted - current) > launched.settings.thresholds.max_step
+        pids = launched.processes.pids.items()
         return Shown(
             elapsed_s=self._elapsed_s(),
             seconds=self._options.seconds,
-            services=self._launched.services.words,
+            services=launched.services.words,
             numbers=self._statistics.numbers(now_s),
             control=self._control,
-            invitation=invitation(self._launched.services, f"{self._label}={plain(wanted)}", force=too_far),
-            notice=self._notice,
+            windows=self._windows,
+            trials=self._trials.states,
+            statistics={name: pid for name, pid in pids if pid not in launched.worker_pids},
+            invitation=invitation(
+                launched.services, f"{self._label}={plain(wanted)}", force=too_far, experiments=self._trials.awaited
+            ),
+            notice=self._story.notice,
         )
-
-    def _cutoff_and_other(self) -> tuple[float, float]:
-        """The present cut-off of the label to play with, and the one to try next."""
-        cutoffs = self._launched.cutoffs
-        current = self._following.cutoff(self._label)
-        present = cutoffs.start[self._label] if current is None else current
-        return present, cutoffs.other(self._label, present)
 
     def _elapsed_s(self) -> float:
         return 0.0 if self._began_s is None else time.monotonic() - self._began_s
-
-    # -- the change in the middle ------------------------------------------------------------------------------------
-
-    def _change_halfway(self) -> None:
-        """In a run that ends by itself nobody else may come to change anything."""
-        seconds = self._options.seconds
-        if seconds is None or self._change is not None:
-            return
-        before, after = self._cutoff_and_other()
-        if self._elapsed_s() < seconds / 2:
-            what = f"{self._label} from {plain(before)} to {plain(after)}"
-            self._notice = f"After {seconds / 2:g} s the demo moves {what}."
-            return
-        revision = self._control.revision
-        with contextlib.suppress(ConflictError):  # somebody at the second terminal was faster: theirs is measured
-            who = Who(AUTHOR, "the demo moves a cut-off halfway")
-            outcome = self._launched.changes.set_thresholds({self._label: after}, who, force=True)
-            revision = outcome.current.ref.revision
-        self._change = before, after, self._control.revision, revision
 
     def _time_is_up(self) -> bool:
         if self._options.seconds is None:
             return self._elapsed_s() >= LONGEST_S
         change = self._control.change
-        waiting = self._change is not None and (change is None or change.live_ms is None)
+        waiting = self._story.move is not None and (change is None or change.live_ms is None)
         return self._elapsed_s() >= self._options.seconds + (_LIVE_S if waiting else 0.0)
 
     # -- end ---------------------------------------------------------------------------------------------------------
@@ -184,6 +185,7 @@ class _Session:
         deadline = time.monotonic() + _DRAIN_S
         while self._statistics.outcomes < self._feed.written and time.monotonic() < deadline:
             self._turn()
+        self._wait_counted(deadline)
         self._screen.close()
         p50_ms, p99_ms = self._statistics.whole_latency_ms()
         numbers = self._statistics.numbers(time.time())
@@ -199,6 +201,8 @@ class _Session:
             live_ms=live_ms,
             seen_ms=seen_ms,
             change=self._own_change(),
+            trials=self._trials.states,
+            windows=self._windows,
             seconds=self._ended_s,
             p50_ms=p50_ms,
             p99_ms=p99_ms,
@@ -208,11 +212,21 @@ class _Session:
             workers=self._options.workers,
         )
 
+    def _wait_counted(self, deadline: float) -> None:
+        """Until the windows hold every event that was decided: the last pane closes by the wall clock."""
+        deadline = min(deadline, time.monotonic() + _COUNTED_S)
+        while time.monotonic() < deadline:
+            numbers = self._statistics.numbers(time.time())
+            if self._windows is not None and self._windows.all_events >= numbers.tagged + numbers.clean:
+                return
+            self._turn()
+
     def _own_change(self) -> OwnChange | None:
-        if self._change is None:
+        move = self._story.move
+        if move is None:
             return None
-        before, after, old, new = self._change
-        return OwnChange(self._label, before, after, self._rate(old), self._rate(new))
+        rates = (self._rate(revision) for revision in (move.old_revision, move.new_revision))
+        return OwnChange(move.label, move.before, move.after, *rates)
 
     def _rate(self, revision: int) -> float | None:
         found = self._statistics.revisions.get(revision)

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamtag.devstack.demo.trial_words import how_far, moved
+from streamtag.devstack.demo.trials import TrialState
+from streamtag.devstack.demo.windows import WindowState
+
 __all__ = ["OwnChange", "Summary"]
 
 
@@ -32,6 +36,8 @@ class Summary:
         live_ms: from commit to live on every worker, of the last threshold change that became live everywhere.
         seen_ms: from commit to the first tag event decided by it, of the same change.
         change: the change the demo made by itself, if it did.
+        trials: the experiments, as they ended.
+        windows: what the windows hold in the end; None where there never was one.
         seconds: from the first event to the end of them.
         p50_ms, p99_ms: end to end, of the whole run.
         kafka: ``mock`` or ``real``.
@@ -49,6 +55,8 @@ class Summary:
     live_ms: float | None
     seen_ms: float | None
     change: OwnChange | None
+    trials: tuple[TrialState, ...]
+    windows: WindowState | None
     seconds: float
     p50_ms: float | None
     p99_ms: float | None
@@ -88,6 +96,8 @@ class Summary:
                 "rate_before": _rounded(change.rate_before, 4),
                 "rate_after": _rounded(change.rate_after, 4),
             },
+            "experiments": [_experiment(trial) for trial in self.trials],
+            "windows": self.windows and {"events": self.windows.all_events, "exact": self.windows.exact},
             "seconds": _rounded(self.seconds, 2),
             "events_per_s": _rounded(self.per_s, 1),
             "latency_p50_ms": self.p50_ms,
@@ -120,7 +130,35 @@ class Summary:
                 f"{self.change.label}: alert rate {self.change.rate_before:.1%} at {self.change.before:g}, "
                 f"{self.change.rate_after:.1%} at {self.change.after:g}"
             )
+        for trial in self.trials:
+            found.append(f"experiment {trial.number}: {how_far(trial)}, {trial.units:,} events")
+            found += [f"  {reason}" for reason in trial.reasons]
+            found += [f"  {moved(label)}" for label in trial.labels if trial.units]
+        if self.windows is not None:
+            exact = "exact" if self.windows.exact else "not exact"
+            decided = self.tagged + self.clean
+            found.append(f"windows hold {self.windows.all_events:,} of {decided:,} decided events, {exact}")
         return [*found, f"Kafka: {self.kafka}, Redis: {self.redis}, delivery: {self.delivery}"]
+
+
+def _experiment(trial: TrialState) -> Mapping[str, Any]:
+    return {
+        "experiment": trial.number,
+        "expected": trial.challenger.kind,
+        "what": trial.challenger.what,
+        "state": trial.state,
+        "reasons": trial.reasons,
+        "events": trial.units,
+        "after_s": _rounded(trial.after_s, 1),
+        "labels": {
+            label.label: {
+                "control_rate": _rounded(label.control_rate, 4),
+                "candidate_rate": _rounded(label.candidate_rate, 4),
+                "so": label.so,
+            }
+            for label in trial.labels
+        },
+    }
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

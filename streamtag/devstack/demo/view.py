@@ -1,7 +1,8 @@
 """The demo's screen: numbers and states in, lines of text out. Knows no clock, broker or terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -11,6 +12,10 @@ from streamtag.devstack.demo.following import ChangeState, ControlState, WorkerS
 from streamtag.devstack.demo.histogram import axis, sparkline
 from streamtag.devstack.demo.records import SeenTags
 from streamtag.devstack.demo.statistics import Numbers
+from streamtag.devstack.demo.trial_words import how_far, why
+from streamtag.devstack.demo.trials import TrialState
+from streamtag.devstack.demo.windows import LabelWindow, WindowState
+from streamtag.domain.verdict import State
 
 __all__ = ["Shown", "View", "change_words", "lines", "totals"]
 
@@ -18,6 +23,8 @@ _WIDE = 100
 _ROOMY = 32
 _HISTOGRAM_MAX = 64
 _NAME_MAX = 24
+_STATE_WIDTH = 33
+_STYLES = {State.PASS.value: "bold green", State.FAIL.value: "bold red", State.COLLECTING.value: "yellow"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,9 @@ class Shown:
         services: what broker and Redis are.
         numbers: from tag events and dead letters.
         control: from the control plane.
+        windows: what the windows hold; None before the first pane.
+        trials: the experiments.
+        statistics: name to process id of what makes windows and verdicts.
         invitation: commands for a second terminal.
         notice: what the demo itself has done or is about to do; may be empty.
     """
@@ -39,6 +49,9 @@ class Shown:
     services: str
     numbers: Numbers
     control: ControlState
+    windows: WindowState | None
+    trials: Sequence[TrialState]
+    statistics: Mapping[str, int]
     invitation: Sequence[str]
     notice: str = ""
 
@@ -61,13 +74,15 @@ def lines(shown: Shown, width: int, height: int, *, ascii_only: bool = False) ->
     if roomy:
         head += [_dead_letters(shown.numbers), Text("")]
     workers = [_worker(number, worker, shown.control) for number, worker in enumerate(shown.control.workers, 1)]
-    foot = [*roomy, *workers, _news(shown), *roomy]
-    invitation = [Text(""), Text("Change a cut-off from a second terminal:", style="bold")]
+    trials = [line for trial in shown.trials for line in _trial(trial, whole=bool(roomy))]
+    foot = [*(roomy if trials else ()), *trials, *roomy, *workers, *_statistics(shown, whole=bool(roomy)), _news(shown)]
+    invitation = [Text(""), Text("Join in from a second terminal:", style="bold")]
     invitation += [Text(part, style="green") for command in shown.invitation for part in _folded(command, width)]
     room = height - len(head) - len(foot) - len(invitation)
-    labels = _labels(shown.numbers, width, room, ascii_only=ascii_only)
-    latest = _latest(shown.numbers.latest, room - len(labels))
-    found = [*head, *labels, *foot, *latest, *invitation]
+    labels = _labels(shown, width, room, ascii_only=ascii_only)
+    latest = _latest(shown.numbers.latest, room - len(labels) - len(roomy))
+    found = [*head, *labels, *foot, *(roomy if latest else ()), *latest]
+    found += [Text("")] * (height - len(found) - len(invitation)) + invitation
     for line in found:
         line.truncate(width, overflow="ellipsis")
     return found[:height]
@@ -106,27 +121,57 @@ def _dead_letters(numbers: Numbers) -> Text:
     return Text(f"dead letters: {classes or 'none yet'}", style="dim")
 
 
-def _labels(numbers: Numbers, width: int, room: int, *, ascii_only: bool) -> list[Text]:
+def _labels(shown: Shown, width: int, room: int, *, ascii_only: bool) -> list[Text]:
     """Heading, one line a label, axis. The last labels give way, and one line says so."""
-    labels = numbers.labels
+    labels, windows = shown.numbers.labels, shown.windows
     fitting = max(1, room - 2)
-    shown = labels if len(labels) <= fitting else labels[: max(1, fitting - 1)]
-    names = min(_NAME_MAX, max(len("label"), *(len(found.label) for found in shown)))
-    scored = f" {numbers.tagged + numbers.clean:>9,}" if width >= _WIDE else ""
-    heading = f"{'label':{names}} {'cut-off':>8} {'alerts':>7}{' of events' if scored else ''} {'1 s':>6} {'10 s':>6}  "
+    visible = labels if len(labels) <= fitting else labels[: max(1, fitting - 1)]
+    names = min(_NAME_MAX, max(len("label"), *(len(found.label) for found in visible)))
+    wide = width >= _WIDE
+    heading = f"{'label':{names}} {'cut-off':>8} {'alerts':>7} {'1 s':>6} {'10 s':>6} {'1 min':>6}"
+    heading += f"  {'surely within':13}  " if wide else "  "
     space = min(_HISTOGRAM_MAX, width - len(heading))
-    found = [Text.assemble((heading, "bold"), ("scores, 10 s; right of mark tagged"[:space], "dim"))]
-    for label in shown:
+    found = [Text.assemble((heading, "bold"), ("scores; right of mark is tagged"[:space], "dim"))]
+    for label in visible:
         threshold = "" if label.threshold is None else plain(label.threshold)
-        row = Text(f"{label.label[:names]:{names}} {threshold:>8} {label.alerts:>7,}{scored} ")
+        row = Text(f"{label.label[:names]:{names}} {threshold:>8} {label.alerts:>7,} ")
         row.append(f"{_percent(label.rate_1s):>6} ", style="bold")
-        row.append(f"{_percent(label.rate_10s):>6}  ")
+        row.append(f"{_percent(label.rate_10s):>6} ")
+        window = None if windows is None else windows.labels.get(label.label)
+        row.append(f"{_percent(window.rate if window else None):>6}  ")
+        if wide:
+            row.append(f"{_span(window):13}  ", style="dim")
         if space >= 8:
             row.append_text(sparkline(label.bins, label.threshold, space, ascii_only=ascii_only))
         found.append(row)
-    if len(shown) < len(labels):
-        found.append(Text(f"and {len(labels) - len(shown)} more labels", style="dim"))
+    if len(visible) < len(labels):
+        found.append(Text(f"and {len(labels) - len(visible)} more labels", style="dim"))
     return [*found, Text(" " * len(heading) + axis(space), style="dim")] if space >= 24 else found
+
+
+def _span(window: LabelWindow | None) -> str:
+    return "" if window is None else f"{100 * window.surely[0]:.1f} to {window.surely[1]:.1%}"
+
+
+def _trial(trial: TrialState, *, whole: bool) -> list[Text]:
+    """What it is and how far, and why; on one line where room is scarce."""
+    style = _STYLES.get(trial.state, "dim")
+    if not whole:
+        return [Text.assemble(f"experiment {trial.number} ", (trial.state, style), f"  {why(trial)}")]
+    head = Text.assemble(f"experiment {trial.number}   ", (how_far(trial), style))
+    head.append(" " * max(0, _STATE_WIDTH - len(head)) + f"{trial.units:>7,} events   {trial.challenger.what}")
+    return [head, Text(f"  {why(trial)}")]
+
+
+def _statistics(shown: Shown, *, whole: bool) -> list[Text]:
+    """Who makes windows and verdicts, where there is room, and what the windows hold."""
+    who = [Text("   ".join(f"{name}   pid {pid}" for name, pid in shown.statistics.items()))] if whole else []
+    windows = shown.windows
+    if windows is None:
+        return [*who, Text("windows    none yet", style="dim")]
+    since = f"{datetime.fromtimestamp(windows.start_ms / 1000, UTC):%H:%M} UTC"
+    held = f"windows    {windows.events:,} events since {since}   {windows.all_events:,} in all"
+    return [*who, Text.assemble(held, "   ", ("exact", "green") if windows.exact else ("not exact", "red"))]
 
 
 def _percent(share: float | None) -> str:
@@ -168,4 +213,4 @@ def _latest(events: Sequence[SeenTags], room: int) -> list[Text]:
     for event in events[: room - 1]:
         tags = "  ".join(f"{tag.label} {plain(round(tag.score, 4))}" for tag in event.tags)
         found.append(Text(f"{event.id}  revision {event.revision}  {tags}"))
-    return found + [Text("")] * (room - len(found))
+    return found

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_trials import FAILED, PASSED
 from services import wait_until
 
 from streamtag.devstack.demo.feed import Pace
 from streamtag.devstack.demo.interrupts import Interrupts
 from streamtag.devstack.demo.invitation import invitation, program
+from streamtag.devstack.demo.processes import Processes, process_settings
 from streamtag.devstack.demo.services import KafkaKind, Services
 from streamtag.devstack.demo.startup_time import command_age_s
 from streamtag.devstack.demo.summary import OwnChange, Summary
-from streamtag.devstack.demo.workers import WorkerProcesses, worker_settings
+from streamtag.devstack.demo.windows import WindowState
 from streamtag.errors import UnavailableError
 from streamtag.settings import ModelSettings, load_settings
 
@@ -67,8 +69,8 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
 
 @pytest.mark.parametrize(("services", "delivery"), [(MOCK, "at_least_once"), (REAL, "exactly_once")])
 def test_exactly_once_is_set_only_where_the_broker_can_do_it(services: Services, delivery: str, tmp_path: Path) -> None:
-    workers = WorkerProcesses(1, worker_settings(services, MODEL, tmp_path / "state"), tmp_path, {})
-    settings = load_settings(config=workers.config, environ={}).settings
+    processes = Processes(process_settings(services, MODEL, tmp_path / "state"), tmp_path, {})
+    settings = load_settings(config=processes.config, environ={}).settings
     assert settings.tagger.delivery == delivery
     assert settings.kafka.bootstrap_servers == services.bootstrap
     assert settings.redis.url == services.redis_url
@@ -76,41 +78,59 @@ def test_exactly_once_is_set_only_where_the_broker_can_do_it(services: Services,
     assert settings.state_dir == tmp_path / "state"
 
 
-def test_a_worker_that_ends_is_reported_with_its_last_words_and_strangers_settings_do_not_reach_it(
+def test_a_process_that_ends_is_reported_with_its_last_words_and_strangers_settings_do_not_reach_it(
     tmp_path: Path,
 ) -> None:
-    settings = {"no_such_setting": 1}
     environ = {**os.environ, "STREAMTAG_ALSO_UNKNOWN": "1"}
-    workers = WorkerProcesses(1, settings, tmp_path, environ)
-    workers.start()
+    processes = Processes({"no_such_setting": 1}, tmp_path, environ)
+    processes.start("worker 1", processes.command("tagger"))
+    assert list(processes.pids) == ["worker 1"]
     try:
-        said = wait_until(lambda: _complaint(workers), 20, "the worker has ended")
+        said = wait_until(lambda: _complaint(processes), 20, "the worker has ended")
     finally:
-        workers.stop()
+        processes.stop()
     assert "worker 1 ended with exit code 2" in said
     assert "no_such_setting" in said
     assert "also_unknown" not in said
-    assert workers.pids == ()
+    assert processes.pids == {}
 
 
-def _complaint(workers: WorkerProcesses) -> str:
+def _complaint(processes: Processes) -> str:
     try:
-        workers.check()
+        processes.check()
     except UnavailableError as error:
         return error.message
     return ""
+
+
+def test_what_follows_the_panes_ends_with_the_code_of_what_is_wrong(tmp_path: Path) -> None:
+    processes = Processes({"no_such_setting": 1}, tmp_path, {})
+    command = [sys.executable, "-m", "streamtag.devstack.demo.stats_process", str(processes.config)]
+    processes.start("stats", command)
+    try:
+        said = wait_until(lambda: _complaint(processes), 20, "it has ended")
+    finally:
+        processes.stop()
+    assert "stats ended with exit code 2" in said
+    assert "no_such_setting" in said
 
 
 def test_the_commands_for_a_second_terminal_fit_80_columns_and_name_the_services(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "prefix", "/venv")
-    export, change = invitation(MOCK, "toxic=0.1", force=False)
+    export, change, experiment, windows = invitation(MOCK, "toxic=0.1", force=False, experiments=False)
     assert export == "export STREAMTAG_REDIS=redis://127.0.0.1:3000 STREAMTAG_KAFKA=127.0.0.1:2000"
-    assert change == f'{program()} thresholds set toxic=0.1 --reason "try it"'
-    assert invitation(MOCK, "toxic=0.1", force=True)[1].endswith(" --force")
+    assert change == f'{program()} thresholds set toxic=0.1 -m "try it"'
+    assert (experiment, windows) == (f"{program()} experiment show 1", f"{program()} stats watch")
+    assert invitation(MOCK, "toxic=0.1", force=True, experiments=False)[1].endswith(" --force")
     widest = Services(KafkaKind.MOCK, "redis-server", "127.0.0.1:65535", "redis://127.0.0.1:65535")
-    assert len(invitation(widest, "toxic=0.1", force=False)[0]) <= 80
+    assert len(invitation(widest, "toxic=0.1", force=False, experiments=False)[0]) <= 80
+
+
+def test_while_experiments_run_the_suggested_change_says_that_it_ends_them() -> None:
+    assert "--end-experiments" in invitation(MOCK, "toxic=0.1", force=False, experiments=True)[1]
+    assert "--end-experiments" not in invitation(MOCK, "toxic=0.1", force=False, experiments=False)[1]
 
 
 def test_the_command_is_relative_to_where_it_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -126,11 +146,12 @@ def test_the_command_is_relative_to_where_it_was_called(monkeypatch: pytest.Monk
     assert program().endswith(".venv/bin/streamtag")
 
 
-def summary(events: int = 100) -> Summary:
+def summary(events: int = 100, counted: int = 99) -> Summary:
     change = OwnChange("toxic", 0.4, 0.1, 0.101, 0.302)
     return Summary(
-        events, 20, 79, 1, again=0, first_tag_s=3.456, live_ms=21.23, seen_ms=30.0, change=change, seconds=10.0,
-        p50_ms=30.0, p99_ms=99.0, kafka=KafkaKind.MOCK, redis="redis-server", delivery="at_least_once", workers=2,
+        events, 20, 79, 1, again=0, first_tag_s=3.456, live_ms=21.23, seen_ms=30.0, change=change,
+        trials=(FAILED, PASSED), windows=WindowState(0, 10, {}, counted, True), seconds=10.0, p50_ms=30.0, p99_ms=99.0,
+        kafka=KafkaKind.MOCK, redis="redis-server", delivery="at_least_once", workers=2,
     )  # fmt: skip
 
 
@@ -147,6 +168,19 @@ def test_an_event_without_an_outcome_is_missing() -> None:
     assert summary(events=103).missing == 3
     assert "3 MISSING" in summary(events=103).words()[0]
     assert "none missing" in summary().words()[0]
+
+
+def test_the_summary_says_what_came_of_the_experiments_and_why_and_what_the_windows_hold() -> None:
+    text = "\n".join(summary().words())
+    assert "experiment 1: FAIL after 1.5 s, 300 events\n  loud: worse by more than its tolerance\n" in text
+    assert "  loud 8.0% -> 32.0%\n" in text
+    assert "experiment 2: PASS after 4.5 s" in text
+    assert "windows hold 99 of 99 decided events, exact" in text
+    assert "windows hold 90 of 99 decided events" in "\n".join(summary(counted=90).words())
+    document = json.loads(json.dumps(summary().document()))
+    assert [one["state"] for one in document["experiments"]] == ["FAIL", "PASS"]
+    assert document["experiments"][0]["labels"]["loud"]["so"] == "worse"
+    assert document["windows"] == {"events": 99, "exact": True}
 
 
 def test_lines_of_the_summary_fit_80_columns() -> None:

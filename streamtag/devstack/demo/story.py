@@ -1,0 +1,104 @@
+"""What the demo does by itself: it starts two experiments, and halfway through a run that ends it moves a cut-off."""
+
+import contextlib
+from dataclasses import dataclass
+
+from streamtag.control.changes import ReleaseChanges, Who
+from streamtag.devstack.demo.challengers import Challenger
+from streamtag.devstack.demo.cutoffs import DemoCutoffs, plain
+from streamtag.devstack.demo.following import ControlState, Following
+from streamtag.devstack.demo.trials import Trials
+from streamtag.errors import ConflictError
+
+__all__ = ["AUTHOR", "Move", "Story"]
+
+AUTHOR = "streamtag demo"
+_EXPERIMENTS_S, _EXPERIMENTS = 4.0, 0.125
+"""Experiments begin after so many seconds, or earlier: after this part of a run that ends by itself."""
+_HALFWAY = 0.5
+_WAIT_FOR_VERDICTS = 0.75
+"""Experiments compare with the release that decides now, so the change waits for them; for no longer than this part."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """The change that the demo has made: cut-offs and threshold revisions, before and after."""
+
+    label: str
+    before: float
+    after: float
+    old_revision: int
+    new_revision: int
+
+
+class Story:
+    """Raises `UnavailableError` when Redis does not answer in time.
+
+    Args:
+        seconds: of events until the demo ends by itself; None: it changes nothing then.
+        label: to play with.
+        cutoffs: to play with it.
+        following: says what decides now.
+        changes: of the champion.
+        trials: the experiments.
+        challengers: for them.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None,
+        label: str,
+        cutoffs: DemoCutoffs,
+        following: Following,
+        changes: ReleaseChanges,
+        trials: Trials,
+        challengers: tuple[Challenger, ...],
+    ) -> None:
+        self._seconds = seconds
+        self._label = label
+        self._cutoffs = cutoffs
+        self._following = following
+        self._changes = changes
+        self._trials = trials
+        self._challengers = challengers
+        self._begin_s = _EXPERIMENTS_S if seconds is None else min(_EXPERIMENTS_S, seconds * _EXPERIMENTS)
+        self.move: Move | None = None
+        """The change, once it is made."""
+        self.notice = ""
+        """What it is about to do."""
+
+    def step(self, elapsed_s: float, control: ControlState) -> None:
+        """To be called again and again; with what decides now."""
+        if self._trials.states:
+            self.notice = ""
+        elif elapsed_s < self._begin_s:
+            self.notice = f"After {self._begin_s:g} s the demo compares {len(self._challengers)} challengers in shadow."
+            return
+        else:
+            self._trials.start(self._challengers, AUTHOR)
+        if self._seconds is not None and self.move is None:
+            self._move(elapsed_s, self._seconds, control)
+
+    def _move(self, elapsed_s: float, seconds: float, control: ControlState) -> None:
+        before, after = self.cutoff_and_other()
+        halfway_s = seconds * _HALFWAY
+        if elapsed_s < halfway_s:
+            self.notice = f"After {halfway_s:g} s the demo moves {self._label} from {plain(before)} to {plain(after)}."
+            return
+        if self._trials.running:
+            if elapsed_s < seconds * _WAIT_FOR_VERDICTS:
+                self.notice = f"The demo moves {self._label} to {plain(after)} once the experiments have ended."
+                return
+            self._trials.stop(AUTHOR, "this run is too short for a verdict")
+        old = control.revision
+        new = old
+        with contextlib.suppress(ConflictError):  # somebody at the second terminal was faster: theirs is measured
+            who = Who(AUTHOR, "the demo moves a cut-off halfway")
+            new = self._changes.set_thresholds({self._label: after}, who, force=True).current.ref.revision
+        self.move = Move(self._label, before, after, old, new)
+
+    def cutoff_and_other(self) -> tuple[float, float]:
+        """The present cut-off of the label to play with, and the one to try next."""
+        current = self._following.cutoff(self._label)
+        present = self._cutoffs.start[self._label] if current is None else current
+        return present, self._cutoffs.other(self._label, present)
