@@ -1,5 +1,6 @@
 """Reads ranges of topics as they stand: committed records, outside of any group membership."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,7 @@ class TopicReader:
             places = [TopicPartition(topic, partition) for partition in metadata.partitions]
             lows, highs = self._list(places, _EARLIEST), self._list(places, _LATEST)
         except KafkaException as error:
+            self._look_again()
             raise self._explain(error.args[0], doing) from None
         except TimeoutError:
             raise self._explain(KafkaError(KafkaError._TIMED_OUT), doing) from None
@@ -151,6 +153,15 @@ class TopicReader:
             dict.fromkeys(places, spec), isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_CALL_S
         )
         return {place: int(future.result(_CALL_S + 1).offset) for place, future in asked.items()}
+
+    def _look_again(self) -> None:
+        """Lets the client that lists offsets learn who leads now.
+
+        It does not do so by itself: after a restart of its broker it would name the old leader epoch, and be refused,
+        for as long as its metadata lasts (librdkafka #4620). Of all topics, as to ask for one could create it.
+        """
+        with contextlib.suppress(KafkaException):
+            self._admin.list_topics(timeout=_CALL_S)
 
     def _explain(self, error: KafkaError, doing: str) -> StreamtagError:
         if error.code() in _UNKNOWN:
