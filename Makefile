@@ -1,11 +1,14 @@
 # `make` lists the targets. Each installs what it needs into .venv, from pinned requirements with hashes.
 
 PYTHON ?= python3
+# Tests at once, by file; each starts a Kafka and a Redis of its own.
+JOBS ?= 2
 VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
 # Stamps of what is installed; dev holds all that run holds.
 DEV := $(VENV)/installed-dev
 RUN := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/installed-run)
@@ -28,13 +31,13 @@ demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
 # -- for developers ------------------------------------------------------------------------------------------------
 
 test: lint services ## Lint, unit tests, then the tests on a real Kafka and Redis
-	$(PY) -m pytest --doctest-modules streamtag tests/unit $(wildcard tests/contract) tests/integration $(ARGS)
+	$(PYTEST) --doctest-modules streamtag tests/unit tests/contract tests/integration $(ARGS)
 
 unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
-	$(PY) -m pytest --doctest-modules streamtag tests/unit $(ARGS)
+	$(PYTEST) --doctest-modules streamtag tests/unit $(ARGS)
 
 integration: services ## Integration tests on a real Kafka and Redis
-	$(PY) -m pytest tests/integration $(ARGS)
+	$(PYTEST) tests/integration $(ARGS)
 
 services: $(DEV) ## Say where the tests take Kafka and Redis from, or what to install
 	@$(PY) tests/find_services.py

@@ -113,18 +113,24 @@ class Source:
 
     def _poll(self) -> list[Message]:
         started = self._clock()
-        consumer = self.member.consumer
-        first = consumer.poll(_IDLE_POLL_S)
-        if first is None:
+        first = self.member.consumer.poll(_IDLE_POLL_S)
+        records = [] if first is None else self._records([first]) + self._more(self._options.batch_size - 1)
+        if first is not None:
+            self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
+        return records
+
+    def _more(self, room: int) -> list[Message]:
+        """Up to so many records, waiting ``batch_wait_ms`` for them."""
+        if room < 1:
             return []
-        messages = [first]
-        if self._options.batch_size > 1:
-            messages += consumer.consume(self._options.batch_size - 1, self._options.batch_wait_ms / 1000)
+        return self._records(self.member.consumer.consume(room, self._options.batch_wait_ms / 1000))
+
+    def _records(self, messages: list[Message]) -> list[Message]:
+        """Those of the messages that are records; of the others note is taken."""
         records = [m for m in messages if m.error() is None]
         if len(records) < len(messages):
             for message in messages:
                 self._on_message_error(message)
-        self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
         for topic, n in Counter(map(Message.topic, records)).items():
             self._metrics.add("streamtag.records.consumed", n, topic=topic or "")
         return records
@@ -158,12 +164,18 @@ class Source:
     # -- back pressure -----------------------------------------------------------------------------------------------
 
     def _hand_over(self, batch: Batch) -> None:
-        """Puts a batch into the queue; when it stays full, pauses the partitions and keeps polling."""
-        full_since = self._clock()
+        """Puts a batch into the queue. While that is full it grows: many small batches cost more than a large one.
+
+        When the queue stays full, pauses the partitions and keeps polling.
+        """
+        full_since, patience_s = self._clock(), 0.0
         while not self._stopping() and batch.epoch == self.member.epoch:
             try:
-                self.batches.put(batch, timeout=_IDLE_POLL_S)
+                self.batches.put(batch, timeout=patience_s)
             except queue.Full:
+                more = [] if self._paused else self._more(self._options.batch_size - len(batch.records))
+                patience_s = 0.0 if more else _IDLE_POLL_S
+                batch.records.extend(more)
                 self._housekeeping()
                 if self._clock() - full_since >= self._options.pause_after_ms / 1000:
                     self._pause()

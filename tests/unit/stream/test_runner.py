@@ -624,6 +624,29 @@ def test_a_slow_processor_pauses_reading_and_never_stops_polling(make_loop: Make
     loop.check_exactly_once(ZERO)
 
 
+def test_batches_grow_while_processing_is_busy(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    loop = make_loop(queue_batches=1, pause_after_ms=60_000)
+    sizes: list[int] = []
+    gate = Gate()
+
+    def noted(records: Sequence[Message]) -> None:
+        sizes.append(len(records))
+        gate(records)
+
+    loop.processor.before = noted
+    loop.start().rebalance("assign", ZERO)
+    broker.write(ZERO, 1)
+    assert gate.reached.wait(10)
+    for _ in range(5):  # one is queued, four wait together
+        broker.write(ZERO, 1)
+        wait_until(lambda: loop.consumer.reading.get(ZERO) == len(broker.logs[ZERO]), 10, "it is read")
+    gate.open()
+    loop.wait_committed(ZERO, 6)
+    loop.stop()
+    assert sizes == [1, 1, 4]
+    loop.check_exactly_once(ZERO)
+
+
 @pytest.mark.parametrize("event", ["undone", "other revoked", "lost and assigned again"])
 def test_what_was_paused_is_read_on_after_it_was_taken_out_and_put_back(
     make_loop: MakeLoop, broker: FakeBroker, event: str
