@@ -1,4 +1,4 @@
-"""`streamtag demo`: watch made-up events being tagged, and change a threshold live."""
+"""`streamtag demo`: watch made-up events being tagged and challengers being judged, and change a threshold live."""
 
 from typing import Annotated
 
@@ -32,8 +32,9 @@ def demo(
 ) -> None:
     """Start a broker, Redis and taggers, feed them harmless made-up events, and show what happens.
 
-    Nothing that runs already is touched, and nothing is left behind. Of the settings, only `model` counts. A run with
-    --seconds changes a threshold by itself halfway and ends with a summary.
+    Nothing that runs already is touched, and nothing is left behind. Of the settings, only `model` counts. Two challengers
+    are compared with the champion: one gets FAIL, one PASS. A run with --seconds then changes a threshold by itself and
+    ends with a summary.
     """
     options = DemoOptions(seconds, rate, kafka, workers, seed, settings().settings.model)
     try:

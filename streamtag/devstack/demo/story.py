@@ -13,7 +13,7 @@ from streamtag.errors import ConflictError
 __all__ = ["AUTHOR", "Move", "Story"]
 
 AUTHOR = "streamtag demo"
-_EXPERIMENTS_S, _EXPERIMENTS = 4.0, 0.125
+_EXPERIMENTS_S, _EXPERIMENTS = 4.0, 1 / 7
 """Experiments begin after so many seconds, or earlier: after this part of a run that ends by itself."""
 _HALFWAY = 0.5
 _WAIT_FOR_VERDICTS = 0.75
@@ -72,7 +72,9 @@ class Story:
         if self._trials.states:
             self.notice = ""
         elif elapsed_s < self._begin_s:
-            self.notice = f"After {self._begin_s:g} s the demo compares {len(self._challengers)} challengers in shadow."
+            self.notice = (
+                f"After {self._begin_s:.2g} s the demo compares {len(self._challengers)} challengers in shadow."
+            )
             return
         else:
             self._trials.start(self._challengers, AUTHOR)

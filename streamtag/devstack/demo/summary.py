@@ -133,7 +133,8 @@ class Summary:
         for trial in self.trials:
             found.append(f"experiment {trial.number}: {how_far(trial)}, {trial.units:,} events")
             found += [f"  {reason}" for reason in trial.reasons]
-            found += [f"  {moved(label)}" for label in trial.labels if trial.units]
+            if trial.units:
+                found.append("  " + ", ".join(map(moved, trial.labels)))
         if self.windows is not None:
             exact = "exact" if self.windows.exact else "not exact"
             decided = self.tagged + self.clean

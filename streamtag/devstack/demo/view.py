@@ -23,6 +23,7 @@ _WIDE = 100
 _ROOMY = 32
 _HISTOGRAM_MAX = 64
 _NAME_MAX = 24
+_IN_SHADOW = "experiments in shadow: champion -> challenger; only the champion's tags go out"
 _STATE_WIDTH = 33
 _STYLES = {State.PASS.value: "bold green", State.FAIL.value: "bold red", State.COLLECTING.value: "yellow"}
 
@@ -75,6 +76,8 @@ def lines(shown: Shown, width: int, height: int, *, ascii_only: bool = False) ->
         head += [_dead_letters(shown.numbers), Text("")]
     workers = [_worker(number, worker, shown.control) for number, worker in enumerate(shown.control.workers, 1)]
     trials = [line for trial in shown.trials for line in _trial(trial, whole=bool(roomy))]
+    if trials and roomy:
+        trials.insert(0, Text(_IN_SHADOW, style="bold"))
     foot = [*(roomy if trials else ()), *trials, *roomy, *workers, *_statistics(shown, whole=bool(roomy)), _news(shown)]
     invitation = [Text(""), Text("Join in from a second terminal:", style="bold")]
     invitation += [Text(part, style="green") for command in shown.invitation for part in _folded(command, width)]
