@@ -8,13 +8,17 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, NOW, RAISES, Rig, raw_record, record, release
 
+from streamtag.domain.scores import BINS
 from streamtag.domain.thresholds import Override, ThresholdSet
+from streamtag.events.summary import LabelCounts
 from streamtag.stream.processor import Range
+from streamtag.tagger import counts as module
 from streamtag.tagger.counts import Counts, ScoredBatch
 
 PARTITIONS = [("content", 0), ("content", 1), ("other", 0)]
@@ -201,6 +205,30 @@ def test_counting_old_and_thin_traffic_takes_no_room_for_what_did_not_happen() -
     tracemalloc.stop()
     assert [pane.start_ms for pane in one.panes] == panes.tolist()
     assert peak < 40 * 2**20
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 7])
+def test_labels_are_counted_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    n, labels, panes = 500, tuple("gfedcba"), 3
+    monkeypatch.setattr(module, "_TABLE", at_a_time * panes * BINS)
+    random = np.random.default_rng(1)
+    micro = random.integers(0, 1_000_001, (n, len(labels)))
+    tagged = micro > 600_000
+    pane = random.integers(0, panes, n)
+    found = Counts(PANE_MS, {}, "w", "exactly_once")
+    partitions = found.number([("content", 0)] * n)
+    arrival, segments = np.zeros(n, np.bool_), [(None, None, None)] * n
+    found.add(ScoredBatch(release().ref, labels, partitions, pane * PANE_MS, arrival, micro, tagged, segments))
+    [one] = found.summaries({("content", 0): Range(0, n)}, NOW)
+    assert [p.start_ms for p in one.panes] == [0, PANE_MS, 2 * PANE_MS]
+    for number, counted in enumerate(one.panes):
+        assert list(counted.labels) == list(labels)
+        for column, label in enumerate(labels):
+            mine = micro[pane == number, column]
+            bins = Counter((np.minimum(mine * BINS // 1_000_000, BINS - 1)).tolist())
+            assert counted.labels[label] == LabelCounts(
+                int((mine > 600_000).sum()), int(mine.sum()), sorted(bins), [bins[b] for b in sorted(bins)]
+            )
 
 
 def test_live_traffic_is_never_full() -> None:
