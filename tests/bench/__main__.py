@@ -10,7 +10,20 @@ import typer
 from streamtag.errors import StreamtagError
 from streamtag.model.registry import find_bundle
 
-from . import comparison, gaps, load, matrix, memory, profiler, propagation, report, scaling, stats_app, windower
+from . import (
+    comparison,
+    gaps,
+    load,
+    matrix,
+    memory,
+    profiler,
+    propagation,
+    report,
+    scaling,
+    statistics_cost,
+    stats_app,
+    windower,
+)
 from .bundles import build_standin
 from .summary_load import Shape
 from .throughput import Work
@@ -128,6 +141,17 @@ def measure_gaps(
     found = gaps.run(_bundle(bundle), repeats=repeats, names=_some(only, gaps.SCENARIOS))
     gaps.show(found)
     _save("gaps", found)
+
+
+@app.command("statistics")
+def measure_statistics(
+    events: Annotated[int, typer.Option(min=5_120, help="Each round, with and without.")] = statistics_cost.Plan.events,
+    rounds: Annotated[int, typer.Option(min=1, help="How often.")] = statistics_cost.Plan.rounds,
+) -> None:
+    """What the statistics cost a tagger: with them and without, in one process."""
+    found = statistics_cost.run(statistics_cost.Plan(events, rounds))
+    statistics_cost.show(found)
+    _save("statistics", found, statistics_over_none="over_none_16", statistics_over_none_50_labels="over_none_50")
 
 
 @app.command("windower")

@@ -52,6 +52,8 @@ GOALS = {
     "half_load_p99_ms": Goal(False, 150),
     "threshold_live_p99_ms": Goal(False, 250),
     "rss_mb": Goal(False, 300),
+    "statistics_over_none": Goal(False, 1.05),
+    "statistics_over_none_50_labels": Goal(False, 1.05),
     "windower_cpu_percent": Goal(False, 50),
     "windower_restart_s": Goal(False, 15),
     "stats_app_cpu_percent": Goal(False, 10),
