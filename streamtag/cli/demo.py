@@ -32,9 +32,9 @@ def demo(
 ) -> None:
     """Start a broker, Redis and taggers, feed them harmless made-up events, and show what happens.
 
-    Nothing that runs already is touched, and nothing is left behind. Of the settings, only `model` counts. Two challengers
-    are compared with the champion: one gets FAIL, one PASS. A run with --seconds then changes a threshold by itself and
-    ends with a summary.
+    Nothing that runs already is touched, and nothing is left behind. Of the settings, only `model` counts. Two
+    challengers are compared with the champion: one gets FAIL, one PASS. A run with --seconds then changes a threshold
+    by itself and ends with a summary.
     """
     options = DemoOptions(seconds, rate, kafka, workers, seed, settings().settings.model)
     try:
