@@ -7,6 +7,7 @@ truth about what is done: after a commit whose answer was lost, memory may be wr
 An *epoch* separates what was read before such a break from what comes after it: batches of an older epoch are dropped.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,6 +19,7 @@ from streamtag.stream import faultpoints
 from streamtag.stream.calls import Calls
 from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
+from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Partition
 from streamtag.stream.start import Start, StartResolver, pack
 from streamtag.stream.trouble import Trouble
@@ -30,6 +32,11 @@ _RETRY_S = 0.25  # between two attempts to learn a position
 _REJOIN_S = 1.0
 # Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
 _RELEASED_S = 90.0
+# A broker that wakes after a freeze may name no broker at all, as it is fenced itself. The client then forgets every
+# broker that it knew and, with bad luck, never finds one again (librdkafka 2.10 and later). A member that has lost its
+# partitions and cannot ask anything for so long begins anew; each time it waits twice as long.
+_STRANDED_S, _MOST_STRANDED_S = 20.0, 300.0
+_CLOSE_S = 3.0
 
 
 class Owner(Protocol):
@@ -91,6 +98,8 @@ class Member:
         self._reading: dict[Partition, int] = {}  # partition to the partition count of its topic at the first start
         self._retry_at = 0.0
         self._join_by = 0.0  # a name that another member holds later than that is held by a twin
+        self._lost_at: float | None = None  # or when the broker last answered; None: it has had partitions since
+        self._patience_s = _STRANDED_S
         self.epoch = 0
         self.metadata: object = None
         """Membership, as of the last poll."""
@@ -117,6 +126,8 @@ class Member:
         """
         if self._trouble.unreleased() and self._clock() < self._join_by:
             self._replace_consumer()
+        elif self._stranded():
+            self._begin_anew()
         self._trouble.check()
         self._resolve()
         self.metadata = self.consumer.consumer_group_metadata()
@@ -155,6 +166,26 @@ class Member:
         self.consumer.close()
         self._calls.serve_while(lambda: not self._stopping(), _REJOIN_S)
         self._trouble.survived()
+        self.consumer = self._connect()
+        self._subscribe()
+
+    def _stranded(self) -> bool:
+        """Whether the membership was lost a while ago and no broker can be asked for anything."""
+        if self._lost_at is None or self._clock() - self._lost_at < self._patience_s:
+            return False
+        try:
+            self.consumer.list_topics(self._options.topics[0], timeout=_BROKER_CALL_S)
+        except KafkaException:
+            return True
+        self._lost_at = self._clock()
+        return False
+
+    def _begin_anew(self) -> None:
+        log.warning("the client finds no broker, making a new one", extra={"after_s": self._patience_s})
+        self._metrics.add("streamtag.kafka.errors", code="stranded")
+        with contextlib.suppress(OverdueError, KafkaException):
+            call_within(_CLOSE_S, self.consumer.close)
+        self._lost_at, self._patience_s = self._clock(), min(_MOST_STRANDED_S, 2 * self._patience_s)
         self.consumer = self._connect()
         self._subscribe()
 
@@ -215,6 +246,7 @@ class Member:
         consumer.incremental_assign([])  # acknowledged; read once the position is known
         self._unresolved |= {(p.topic, p.partition) for p in partitions}
         self._retry_at = self._join_by = 0.0
+        self._lost_at, self._patience_s = None, _STRANDED_S
         self._metrics.add("streamtag.rebalances", kind="assigned")
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -230,6 +262,7 @@ class Member:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost membership of the group", extra={"partitions": len(partitions)})
+        self._lost_at = self._clock()
         self.epoch += 1  # first: nothing more of the old epoch is begun, and nothing of it commits
         self._owner.lost()
         self._give_up(consumer, partitions, "lost")

@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 # librdkafka's send_offsets_to_transaction ignores its timeout when the group coordinator goes away under it, and can
 # hang for ever after the broker is back (librdkafka #5456). Past this it is given up, together with its producer.
 _OVERDUE_S = 3.0
+# A producer may lose every broker that it knew for good, see `streamtag.stream.member`, and ask to be called again for
+# ever. Past the transaction's timeout and this the broker has ended the transaction anyway.
+_GRACE_S = 10.0
 
 
 class TransactionSink:
@@ -115,16 +119,13 @@ class TransactionSink:
         self._discard()
 
     def _attempt(self, call: Callable[[], object]) -> None:
-        """Repeats a retriable call until it succeeds; anything else ends the transaction."""
+        """Repeats a retriable call until it succeeds; anything else ends the transaction, and so does its timeout."""
+        until = self._clock() + self._options.transaction_timeout_ms / 1000 + _GRACE_S
         for attempt in itertools.count():
             try:
                 call()
             except OverdueError:
-                log.warning("the client hangs, making a new producer")
-                self._metrics.add("streamtag.kafka.errors", code="overdue")
-                self._discard()
-                self._begun = False
-                raise Undone("overdue") from None
+                self._give_up("overdue")
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
@@ -134,9 +135,19 @@ class TransactionSink:
                     raise Undone(error.name()) from None
                 elif self._stopping():
                     raise Undone("stopping") from None
+                elif self._clock() > until:
+                    self._give_up("stranded")
                 back_off(attempt, self._stopping, first_s=0.01, most_s=0.25)
             else:
                 return
+
+    def _give_up(self, cause: str) -> NoReturn:
+        """The transaction, and the producer with it."""
+        log.warning("the client hangs, making a new producer", extra={"cause": cause})
+        self._metrics.add("streamtag.kafka.errors", code=cause)
+        self._discard()
+        self._begun = False
+        raise Undone(cause) from None
 
     def _fenced(self, error: KafkaError) -> None:
         """Fatal: this producer is finished. A new one takes over, unless that has just been tried.

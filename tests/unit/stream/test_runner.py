@@ -552,6 +552,39 @@ def test_a_predecessor_whose_transaction_is_open_is_waited_for_while_others_are_
     loop.check_exactly_once(ONE)
 
 
+def test_a_member_whose_client_has_forgotten_its_brokers_begins_anew(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "_STRANDED_S", 0.05)
+    broker.write(ZERO, 4)
+    loop = make_loop()
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    broker.trouble["list_topics"].append(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    loop.rebalance("lost", ZERO)
+    wait_until(lambda: loop.consumers == 2, 10, "a new consumer")
+    broker.write(ZERO, 4)
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 8)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    assert loop.metrics.value("streamtag.kafka.errors", code="stranded") == 1
+
+
+def test_a_member_without_partitions_keeps_its_client_while_brokers_answer(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "_STRANDED_S", 0.01)
+    loop = make_loop()
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+    asked = broker.asked.count("list_topics")
+    loop.rebalance("lost", ZERO)
+    wait_until(lambda: broker.asked.count("list_topics") > asked + 3, 10, "asking now and then")
+    loop.stop()
+    assert loop.consumers == 1
+
+
 # -- holding and back pressure -----------------------------------------------------------------------------------------
 
 

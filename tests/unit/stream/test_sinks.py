@@ -249,6 +249,22 @@ def test_an_abort_that_fails_makes_a_new_producer(sink: TransactionSink, client:
     ]
 
 
+def test_a_call_that_asks_to_be_repeated_past_the_transactions_timeout_gets_a_new_producer(
+    sink: TransactionSink, client: FakeClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_seconds: float, _stopping: object) -> None:
+        clock.now += 1
+
+    monkeypatch.setattr(backoff, "wait", wait)
+    asked = OPTIONS.transaction_timeout_ms // 1_000 + 10
+    client.order("commit", *[RETRIABLE] * (asked + 2))
+    with pytest.raises(Undone, match="stranded"):
+        transact(sink)
+    assert clock.now == Clock().now + asked + 1
+    transact(sink)
+    assert client.calls[-5:] == ["init 2", "begin 2", "produce 2", "offsets 2", "commit 2"]
+
+
 def test_fenced_twice_at_once_is_a_twin(sink: TransactionSink, client: FakeClient, clock: Clock) -> None:
     client.order("commit", FENCED, FENCED)
     with pytest.raises(Undone):
