@@ -27,7 +27,7 @@ class Decided:
 
     Attributes:
         events: n of them.
-        release: index into the hashes that `numbers` is given [n].
+        release: index into the hashes that `numbers` is given [n]; several may be of one release.
         tagged: bool [n, labels].
         arm: control or candidate.
         shadow: nothing came of it.
@@ -59,17 +59,17 @@ def numbers(decided: Decided, releases: Sequence[str], width_ms: int) -> Numbers
 
 
 def _count(found: Numbers, where: tuple[Any, ...], events: Events, tagged: NDArray[np.bool_]) -> None:
-    found[*where, "events"] = len(events)
-    found[*where, "by_arrival"] = int(events.by_arrival.sum())
+    found[*where, "events"] += len(events)
+    found[*where, "by_arrival"] += int(events.by_arrival.sum())
     for j, label in enumerate(LABELS):
-        found[*where, label, "alerts"] = int(tagged[:, j].sum())
-        found[*where, label, "sum_micro"] = int(events.micro[:, j].sum())
+        found[*where, label, "alerts"] += int(tagged[:, j].sum())
+        found[*where, label, "sum_micro"] += int(events.micro[:, j].sum())
         for place, n in enumerate(np.bincount(bin_of(events.micro[:, j]), minlength=BINS).tolist()):
             if n:
-                found[*where, label, "bin", place] = n
+                found[*where, label, "bin", place] += n
     for i, j in itertools.combinations(range(len(LABELS)), 2):
         first, second = sorted((LABELS[i], LABELS[j]))
-        found[*where, "pairs", first, second] = int((tagged[:, i] & tagged[:, j]).sum())
+        found[*where, "pairs", first, second] += int((tagged[:, i] & tagged[:, j]).sum())
     for code, value in enumerate(_SEGMENT):
         here = events.lang == code
         found[*where, "segments", "lang", value, "events"] += int(here.sum())
