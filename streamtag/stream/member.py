@@ -35,7 +35,7 @@ _RELEASED_S = 90.0
 # A broker that wakes after a freeze may name no broker at all, as it is fenced itself. The client then forgets every
 # broker that it knew and, with bad luck, never finds one again (librdkafka 2.10 and later). A member that has lost its
 # partitions and cannot ask anything for so long begins anew; each time it waits twice as long.
-_STRANDED_S, _MOST_STRANDED_S = 20.0, 300.0
+_STRANDED_S, _MOST_STRANDED_S = 10.0, 300.0
 _CLOSE_S = 3.0
 
 
