@@ -145,11 +145,12 @@ def measure_gaps(
 
 @app.command("statistics")
 def measure_statistics(
-    events: Annotated[int, typer.Option(min=5_120, help="Each round, with and without.")] = statistics_cost.Plan.events,
-    rounds: Annotated[int, typer.Option(min=1, help="How often.")] = statistics_cost.Plan.rounds,
+    turns: Annotated[
+        int, typer.Option(min=2, help="At each number of labels and load, of both.")
+    ] = statistics_cost.TURNS,
 ) -> None:
     """What the statistics cost a tagger: with them and without, in one process."""
-    found = statistics_cost.run(statistics_cost.Plan(events, rounds))
+    found = statistics_cost.run(turns)
     statistics_cost.show(found)
     _save("statistics", found, statistics_over_none="over_none_16", statistics_over_none_50_labels="over_none_50")
 

@@ -6,10 +6,8 @@ encode. Kafka is left out on both sides: with it the statistics would be a small
 """
 
 import itertools
-import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -42,22 +40,15 @@ TOPIC = "content"
 LABEL_COUNTS = (16, 50)
 BATCHES = {5: "25,000 events/s", 1: "5,000 events/s"}
 """Batches in a transaction of 100 ms, and at what load that many come."""
+TURNS = 60
+EVENTS = 20_480
 _SAMPLE = 4_000
 
 Batch = list[Message]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to run.
-
-    Attributes:
-        events: each round, for either tagger; rounded to whole batches.
-        rounds: how often.
-    """
-
-    events: int = 20_480
-    rounds: int = 10
+Turn = Mapping[str, float]
+"""CPU µs per event, ``with`` and ``without`` statistics."""
 
 
 class Uncounted(Counts):
@@ -111,21 +102,23 @@ class Tagging:
             counts.pane_ms, counts.segments, counts.writer, counts.delivery
         )  # the switch; the product has none
 
-    def round(self, batches: int) -> dict[str, float]:
-        """CPU µs per event of either tagger over all records, so many batches a transaction.
+    def turns(self, batches: int, count: int) -> list[Turn]:
+        """So many turns at transactions of so many batches."""
+        transactions = itertools.cycle(
+            [self._batches[at : at + batches] for at in range(0, len(self._batches), batches)]
+        )
+        return [self._turn(next(transactions), next(transactions)) for _ in range(count)]
 
-        They take turns at every transaction, and at being first: neither gains by what else the machine does.
-        """
-        spent, events = dict.fromkeys(self._taggers, 0.0), 0
-        turns = itertools.cycle([("with", "without"), ("without", "with")])
-        for at, order in zip(range(0, len(self._batches), batches), turns, strict=False):
-            transaction = self._batches[at : at + batches]
-            events += sum(map(len, transaction))
+    def _turn(self, one: Sequence[Batch], other: Sequence[Batch]) -> Turn:
+        """Both taggers at both transactions; each is first once, for whoever is second finds warm caches."""
+        spent = dict.fromkeys(self._taggers, 0.0)
+        for transaction, order in ((one, ("with", "without")), (other, ("without", "with"))):
             for which in order:
                 began = time.process_time()
                 summaries = _tag(self._taggers[which], transaction)
                 spent[which] += time.process_time() - began
                 assert summaries == (PARTITIONS if which == "with" else 0)
+        events = sum(map(len, one)) + sum(map(len, other))
         return {which: seconds / events * 1e6 for which, seconds in spent.items()}
 
 
@@ -139,32 +132,36 @@ def _tag(tagger: Tagger, transaction: Sequence[Batch]) -> int:
     return summaries
 
 
-def cost(found: Sequence[Mapping[str, float]]) -> dict[str, object]:
-    """Figures of some rounds; the ratio is the median of theirs."""
-    ratios = [one["with"] / one["without"] for one in found]
+def cost(turns: Sequence[Turn]) -> dict[str, object]:
+    """Quartiles over the turns; ratio and difference are those of each turn, for what the machine does passes."""
     return {
-        "with_us": report.spread([one["with"] for one in found]),
-        "without_us": report.spread([one["without"] for one in found]),
-        "over_none": report.spread(ratios),
-        "statistics_us": round(statistics.median(one["with"] - one["without"] for one in found), 3),
+        "with_us": quartiles([turn["with"] for turn in turns]),
+        "without_us": quartiles([turn["without"] for turn in turns]),
+        "statistics_us": quartiles([turn["with"] - turn["without"] for turn in turns]),
+        "over_none": quartiles([turn["with"] / turn["without"] for turn in turns]),
     }
 
 
-def run(plan: Plan) -> dict[str, object]:
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """A quarter, half and three quarters of the values are not above these."""
+    found = np.quantile(values, (0.25, 0.5, 0.75))
+    return {name: round(float(value), 3) for name, value in zip(("q1", "median", "q3"), found, strict=True)}
+
+
+def run(turns: int) -> dict[str, object]:
     """The whole measurement; the section ``statistics`` of ``reports/bench.json``."""
     keep_freed_memory()
     found: dict[str, dict[str, object]] = {}
     for labels in LABEL_COUNTS:
-        tagging = Tagging(build_standin(labels), plan.events)
+        tagging = Tagging(build_standin(labels), EVENTS)
         settle_garbage()
         for batches, load in BATCHES.items():
-            tagging.round(batches)  # warm-up
-            found[f"{labels} labels, {load}"] = cost([tagging.round(batches) for _ in range(plan.rounds)])
+            tagging.turns(batches, 2)  # warm-up
+            found[f"{labels} labels, {load}"] = cost(tagging.turns(batches, turns))
     first = next(iter(BATCHES.values()))
     return {
         **{f"over_none_{n}": found[f"{n} labels, {first}"]["over_none"]["median"] for n in LABEL_COUNTS},  # type: ignore[index]
-        "events": plan.events,
-        "rounds": plan.rounds,
+        "turns": turns,
         "costs": found,
     }
 
@@ -172,20 +169,16 @@ def run(plan: Plan) -> dict[str, object]:
 def show(found: Mapping[str, object]) -> None:
     """The table."""
     costs: Mapping[str, Mapping[str, Mapping[str, float]]] = found["costs"]  # type: ignore[assignment]
-    rows = []
-    for name, one in costs.items():
-        medians = [f"{one[figure]['median']:.2f}" for figure in ("with_us", "without_us")]
-        ratio = one["over_none"]
-        rows.append(
-            (
-                name,
-                *medians,
-                f"{one['statistics_us']:.2f}",
-                f"{ratio['median']:.3f}",
-                f"{ratio['min']:.3f} – {ratio['max']:.3f}",
-            )
+    rows = [
+        (
+            name,
+            *(f"{one[figure]['median']:.2f}" for figure in ("with_us", "without_us", "statistics_us")),
+            f"{one['over_none']['median']:.3f}",
+            f"{one['over_none']['q1']:.3f} – {one['over_none']['q3']:.3f}",
         )
-    columns = ("", "with, µs/event", "without", "statistics", "with / without", "least – largest")
+        for name, one in costs.items()
+    ]
+    columns = ("", "with, µs/event", "without", "statistics", "with / without", "quartiles")
     report.table("CPU time per event with statistics and without", columns, rows)
 
 
