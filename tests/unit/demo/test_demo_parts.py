@@ -52,7 +52,7 @@ def test_signals_interrupt_until_they_are_deferred_and_are_noted_from_then_on() 
             signal.raise_signal(signal.SIGTERM)
         interrupts.asked = False
         interrupts.defer()
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)  # SIGINT is ignored where the tests run in the background of a shell
         assert interrupts.asked
     assert signal.getsignal(signal.SIGTERM) is before
 
