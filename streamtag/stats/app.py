@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack
 
 from streamtag.control.store import ControlStore
@@ -14,7 +15,7 @@ from streamtag.errors import SettingsError, StreamtagError
 from streamtag.settings import Settings
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.state import StatsState
-from streamtag.stats.supervisor import Launch, supervise
+from streamtag.stats.supervisor import GRACE_S, Launch, supervise
 from streamtag.telemetry.setup import start_telemetry
 
 __all__ = ["end_with_the_supervisor", "run"]
@@ -81,6 +82,9 @@ def _watch(stdin: int) -> None:
     while os.read(stdin, 4_096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    # Faust waits for ever for some of its parts, and the supervisor that would lose patience is gone.
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

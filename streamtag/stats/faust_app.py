@@ -28,7 +28,7 @@ from streamtag.stats.label_figures import label_figures
 from streamtag.stats.state import StatsState
 from streamtag.telemetry.setup import Telemetry
 
-__all__ = ["EXIT_BROKEN", "build"]
+__all__ = ["EXIT_BROKEN", "build", "check_membership"]
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,7 @@ class _Follower:
     async def _look(self, _app: Any = None) -> None:
         try:
             consumer = self._app.consumer
+            check_membership(consumer)
             if consumer is None or self._source not in consumer.assignment():
                 self._active = False
                 self._telemetry.health.set_ready("panes", True, "")
@@ -220,6 +221,22 @@ class _Follower:
                 return self.json({"experiments": state.evidence()})
 
         return Experiments
+
+
+def check_membership(consumer: Any) -> None:
+    """Whether the client still follows its group.
+
+    Its routine for that ends for good on what it does not expect, such as a broker that wakes from a freeze and names
+    no brokers. Faust asks for errors only where it fetches: an app that stands by would do so for ever, unseen.
+
+    Raises:
+        Exception: what has ended it.
+    """
+    client = getattr(getattr(consumer, "_thread", None), "_consumer", None)
+    coordinator = getattr(client, "_coordinator", None)
+    task = getattr(coordinator, "_coordination_task", None)
+    if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
+        raise task.exception()
 
 
 def _credentials(client: Mapping[str, object]) -> Any:

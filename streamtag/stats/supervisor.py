@@ -14,7 +14,7 @@ from streamtag.errors import SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
 from streamtag.stream.worker import StopSignals
 
-__all__ = ["Launch", "supervise"]
+__all__ = ["GRACE_S", "Launch", "supervise"]
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _GOOD_LIFE_S = 60.0
 """Whoever has lived so long has started well: pauses and failures are counted anew."""
 _MOST_FAILURES = 10
-_GRACE_S = 15.0
+GRACE_S = 15.0
+"""Between the wish that an app ends, and its being killed."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: threading.
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)  # also where the signal came before there was a child
     try:
-        return child.wait(_GRACE_S)
+        return child.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         child.kill()
         return child.wait()

@@ -1,6 +1,5 @@
 """Reads ranges of topics as they stand: committed records, outside of any group membership."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -41,12 +40,8 @@ class TopicReader:
     def __init__(self, options: StreamOptions) -> None:
         self._where = f"Kafka at {options.bootstrap_servers}"
         self._group = options.group
-        # Positions are given; only retention can overtake them, and then what is left is what there is.
-        config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
-        self._consumer = Consumer(config, logger=log)
-        self._admin = AdminClient(
-            {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}, logger=log
-        )
+        self._options = options
+        self._consumer, self._admin = self._connect()
         self.unsettled: dict[Partition, int] = {}
         """Where reading ended early, as a transaction stayed open; and at which position."""
 
@@ -61,15 +56,18 @@ class TopicReader:
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """First and next offset of each partition now; what transactions have written that are open is within."""
         doing = f"cannot read where {topic} ends"
+        failed: KafkaError | None = None
         try:
             metadata = self._consumer.list_topics(topic, timeout=_CALL_S).topics[topic]
             places = [TopicPartition(topic, partition) for partition in metadata.partitions]
             lows, highs = self._list(places, _EARLIEST), self._list(places, _LATEST)
         except KafkaException as error:
-            self._look_again()
-            raise self._explain(error.args[0], doing) from None
+            failed = error.args[0]
         except TimeoutError:
-            raise self._explain(KafkaError(KafkaError._TIMED_OUT), doing) from None
+            failed = KafkaError(KafkaError._TIMED_OUT)
+        if failed is not None:  # not while that is handled: the client library keeps what is, for ever
+            self._begin_anew()
+            raise self._explain(failed, doing)
         if metadata.error is not None:
             raise self._explain(metadata.error, doing)
         return {place.partition: (lows[place], highs[place]) for place in places}
@@ -154,14 +152,23 @@ class TopicReader:
         )
         return {place: int(future.result(_CALL_S + 1).offset) for place, future in asked.items()}
 
-    def _look_again(self) -> None:
-        """Lets the client that lists offsets learn who leads now.
+    def _connect(self) -> tuple[Consumer, AdminClient]:
+        options = self._options
+        # Positions are given; only retention can overtake them, and then what is left is what there is.
+        config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
+        kafka = {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}
+        return Consumer(config, logger=log), AdminClient(kafka, logger=log)
 
-        It does not do so by itself: after a restart of its broker it would name the old leader epoch, and be refused,
-        for as long as its metadata lasts (librdkafka #4620). Of all topics, as to ask for one could create it.
+    def _begin_anew(self) -> None:
+        """Makes new clients: the old ones may never be right again.
+
+        One that lists offsets names the leader epoch that it knows, is refused after a restart of the broker, and does
+        not ask for another (librdkafka #4620). Where a single broker wakes from a freeze and names no broker, as it is
+        fenced itself, clients forget every broker that they knew (librdkafka 2.10 and later).
         """
-        with contextlib.suppress(KafkaException):
-            self._admin.list_topics(timeout=_CALL_S)
+        old = self._consumer
+        self._consumer, self._admin = self._connect()
+        old.close()
 
     def _explain(self, error: KafkaError, doing: str) -> StreamtagError:
         if error.code() in _UNKNOWN:

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from services import wait_until
 
+from streamtag.stats.supervisor import GRACE_S
+
 from .read_side import APP_SESSION_S, WINDOWER_SESSION_MS, ReadSide, StatsSeat
 from .seats import Seat
 
@@ -131,7 +133,11 @@ class SupervisorKilled(AppFault):
         app = self.stats.app()
         Seat.kill(self.stats)
         if app is not None:
-            wait_until(lambda: not _lives(app), 30, "an app without a supervisor has ended", every_s=0.1)
+            try:
+                wait_until(lambda: not _lives(app), GRACE_S + 15, "an app without a supervisor has ended", every_s=0.1)
+            except AssertionError as late:
+                self.side.stage.findings.add("orphan", str(late))
+                os.kill(app, signal.SIGKILL)
 
     def heal(self) -> None:
         self.stats.start()

@@ -5,17 +5,18 @@ import subprocess
 import sys
 
 _APP = """
-import sys, threading, time
-from streamtag.stats.app import end_with_the_supervisor
+import signal, sys, threading, time
+from streamtag.stats import app
 sys.stdin.buffer.readline()
-end_with_the_supervisor()
+{first}
+app.end_with_the_supervisor()
 print("watching", flush=True)
 time.sleep({seconds})
 """
 
 
-def _app(seconds: float) -> "subprocess.Popen[bytes]":
-    program = [sys.executable, "-c", _APP.format(seconds=seconds)]
+def _app(seconds: float, first: str = "") -> "subprocess.Popen[bytes]":
+    program = [sys.executable, "-c", _APP.format(seconds=seconds, first=first)]
     found = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert found.stdin is not None
     assert found.stdout is not None
@@ -36,3 +37,10 @@ def test_an_app_whose_supervisor_is_gone_ends() -> None:
         assert app.stdin is not None
         app.stdin.close()
         assert app.wait(30) == -signal.SIGTERM
+
+
+def test_an_app_that_does_not_end_though_its_supervisor_is_gone_is_killed() -> None:
+    with _app(60, "app.GRACE_S = 0.1; signal.signal(signal.SIGTERM, signal.SIG_IGN)") as app:
+        assert app.stdin is not None
+        app.stdin.close()
+        assert app.wait(30) == -signal.SIGKILL

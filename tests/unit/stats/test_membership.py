@@ -1,0 +1,60 @@
+"""An app whose client has given its group up must not stand by as if nothing were: the real client, no broker."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator  # type: ignore[import-untyped]
+from aiokafka.consumer.subscription_state import SubscriptionState  # type: ignore[import-untyped]
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from streamtag.stats.faust_app import check_membership
+
+
+class Client:
+    """Fails as aiokafka's does when metadata names no broker."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.cluster = MagicMock()
+        self._fails = fails
+
+    def add_topic(self, _topic: str) -> None:
+        pass
+
+    def set_topics(self, _topics: object) -> Any:
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        done.set_result(True)
+        return done
+
+    async def coordinator_lookup(self, *_: object) -> int:
+        if self._fails:
+            raise AssertionError("Did we not perform bootstrap?")
+        await asyncio.sleep(3_600)
+        return 0
+
+
+async def membership(*, fails: bool) -> None:
+    subscription = SubscriptionState()
+    subscription.subscribe({"panes"})
+    subscription.register_fetch_waiters(set())
+    coordinator = GroupCoordinator(Client(fails=fails), subscription, group_id="g")
+    task = coordinator._coordination_task
+    await asyncio.wait([task], timeout=10 if fails else 0.1)
+    try:
+        # As Faust's consumer holds it; the attributes are private, so they are looked for here.
+        assert "_consumer" in AIOKafkaConsumerThread.__annotations__
+        check_membership(SimpleNamespace(_thread=SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))))
+    finally:
+        task.cancel()
+
+
+def test_a_client_that_has_given_its_group_up_is_noticed() -> None:
+    with pytest.raises(Exception, match="Did we not perform bootstrap"):
+        asyncio.run(membership(fails=True))
+
+
+def test_a_client_that_looks_for_its_group_is_left_alone() -> None:
+    asyncio.run(membership(fails=False))
+    check_membership(None)
