@@ -6,9 +6,9 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # Dependencies first: this layer changes only when they do.
-COPY requirements/run.txt requirements/run.txt
+COPY requirements/image.txt requirements/image.txt
 RUN python -m venv --without-pip /opt/streamtag \
- && pip --python /opt/streamtag/bin/python install --require-hashes -r requirements/run.txt
+ && pip --python /opt/streamtag/bin/python install --require-hashes -r requirements/image.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY ops/kafka/pom.xml ops/kafka/pom.xml
 COPY topics topics

@@ -77,6 +77,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(PIP_INSTALL) uv
 	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt $(SOURCES)
 	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt $(SOURCES)
+	$(COMPILE) --constraints requirements/dev.txt --extra stats -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 
 dist: $(DEV) ## Build the wheel into dist/

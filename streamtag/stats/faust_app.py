@@ -25,6 +25,7 @@ from faust.web import View
 from streamtag.errors import ConflictError, SettingsError, StreamtagError
 from streamtag.settings import Settings
 from streamtag.stats.label_figures import label_figures
+from streamtag.stats.label_metrics import LabelMetrics
 from streamtag.stats.state import StatsState
 from streamtag.telemetry.setup import Telemetry
 
@@ -84,6 +85,7 @@ class _Follower:
         self._source = source
         self._telemetry = telemetry
         self._state = state
+        self._labels = LabelMetrics(telemetry.metrics, state.model)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stats")
         self._active = False
         self._end = 0  # of the log, as of the last look at it
@@ -147,15 +149,13 @@ class _Follower:
         try:
             self._state.flush()
             self._state.look()
+            self._labels.show(self._state.latest)
         except ConflictError:
             raise
         except StreamtagError as error:
             log.warning("%s", error.message)
             ready, reason = False, error.message
         self._telemetry.health.set_ready("panes", ready, reason)
-        for size, document in self._state.latest.items():
-            for one in label_figures(document):
-                self._telemetry.metrics.set("streamtag.label.rate", one.rate or 0.0, label=one.label, window=size)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -452,7 +452,7 @@ METRICS = (
         "counter",
         "{record}",
         "Panes that expired before they were read; windows lack them.",
-        "Raise retention.ms of the topic; `streamtag stats rebuild` makes the windows again from the summaries.",
+        "These windows stay as they are, a rebuild needs the panes too: raise retention.ms above the longest outage.",
     ),
     Metric(
         "streamtag.panes.waits",
@@ -468,6 +468,14 @@ METRICS = (
         "Share of the events of the newest window of this size that a label was tagged on; shadow scores do not count.",
         "A step without a release: `streamtag stats show` compares with the last hour and week.",
         {"label": (), "window": ("1m", "5m", "1h", "1d")},
+    ),
+    Metric(
+        "streamtag.label.signal",
+        "gauge",
+        "",
+        "1 where a label behaved differently in the last full window of 5 min than in the full hour before it.",
+        "`streamtag stats show` has the figures: a new release, or other traffic? It is a signal, no verdict.",
+        {"label": (), "signal": ("score_drift", "association", "never", "always", "same_set")},
     ),
     Metric(
         "streamtag.stats.restarts",
