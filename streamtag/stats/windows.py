@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from streamtag.events.panes import Cell, Pane
-from streamtag.stats.cells import CellSums, Identity, all_columns
+from streamtag.stats.cells import CellSums, Columns, Identity, all_columns
 from streamtag.stats.revisions import Step
 
 __all__ = ["SIZES", "WindowDocument", "Windows", "start_of"]
@@ -67,14 +67,14 @@ class _Window:
         self.position = 0
         if document is not None:
             self.position, self._exact, self._positions = document.position, document.exact, dict(document.positions)
-            self._count(document.cells, 1)
+            self._count(all_columns(document.cells), 1)
 
-    def replace(self, position: int, pane: Pane, before: Pane | None) -> bool:
+    def replace(self, position: int, pane: Pane, now: Sequence[Columns], before: Sequence[Columns]) -> bool:
+        """Puts the cells of a pane in the place of those that were counted before."""
         if position < self.position:
             return False
-        self._count(pane.cells, 1)
-        if before is not None:
-            self._count(before.cells, -1)
+        self._count(now, 1)
+        self._count(before, -1)
         for source, (start, end) in pane.positions.items():
             low, high = self._positions.get(source, (start, end))
             self._positions[source] = min(low, start), max(high, end)
@@ -82,8 +82,8 @@ class _Window:
         self.position = position + 1
         return True
 
-    def _count(self, cells: Sequence[Cell], times: int) -> None:
-        for one in all_columns(cells):
+    def _count(self, cells: Sequence[Columns], times: int) -> None:
+        for one in cells:
             sums = self._sums.get(one.identity)
             if sums is None:
                 sums = self._sums[one.identity] = CellSums(one.identity)
@@ -116,11 +116,13 @@ class Windows:
             StreamtagError: a window cannot be loaded; nothing of this window has changed, others may have: the same
                 step can be applied again.
         """
+        now = all_columns(step.pane.cells)  # once for all sizes: taking cells apart is most of the work
+        before = [] if step.before is None else all_columns(step.before.cells)
         for size in SIZES:
             place = size, start_of(size, step.pane.start_ms)
             window = self._open.pop(place, None) or _Window(*place, self._load(*place))
             self._open[place] = window
-            if window.replace(position, step.pane, step.before):
+            if window.replace(position, step.pane, now, before):
                 self._touched.add(place)
 
     def changed(self) -> list[WindowDocument]:
