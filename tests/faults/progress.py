@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from services import Topics
 
 from streamtag.control.store import ControlStore
@@ -17,6 +17,7 @@ from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
 
 from .findings import Findings
+from .reading import SILENT_S
 
 
 class Progress:
@@ -52,6 +53,28 @@ class Progress:
         self._model.store.close()
 
     def _run(self) -> None:
+        consumer, heard = self._connect(), time.monotonic()
+        try:
+            while not self._stop.is_set():
+                records = [record for record in consumer.consume(500, 0.1) if record.error() is None]
+                for record in records:
+                    pane = panes.decode(record.value() or b"")
+                    self.published[pane.shard] = max(self.published[pane.shard], pane.n)
+                    self.end = (record.offset() or 0) + 1
+                now = time.monotonic()
+                if records:
+                    heard = now
+                elif now - heard > SILENT_S:
+                    consumer.close()
+                    consumer, heard = self._connect(), now
+                self._ask_redis()
+        except Exception as error:
+            self._findings.add("progress", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            consumer.close()
+
+    def _connect(self) -> Consumer:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._topics.bootstrap,
@@ -63,20 +86,8 @@ class Progress:
                 "log_level": 0,
             }
         )
-        consumer.assign([TopicPartition(self._topics.panes, 0, OFFSET_BEGINNING)])
-        try:
-            while not self._stop.is_set():
-                for record in consumer.consume(500, 0.1):
-                    if record.error() is None:
-                        pane = panes.decode(record.value() or b"")
-                        self.published[pane.shard] = max(self.published[pane.shard], pane.n)
-                        self.end = (record.offset() or 0) + 1
-                self._ask_redis()
-        except Exception as error:
-            self._findings.add("progress", f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            consumer.close()
+        consumer.assign([TopicPartition(self._topics.panes, 0, self.end)])
+        return consumer
 
     def _ask_redis(self) -> None:
         try:

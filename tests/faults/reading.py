@@ -18,6 +18,8 @@ from .tag_columns import header
 from .upstream import ORDINAL_HEADER
 
 _CHUNK = 2_000
+SILENT_S = 20.0
+"""A client that hears nothing for so long is made anew: it may have lost every broker that it knew, for good."""
 
 
 class Reader:
@@ -36,19 +38,7 @@ class Reader:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._committed_ms = [0] * topics.partitions
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": topics.bootstrap,
-                "group.id": "campaign-reader",  # never commits, never joins
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 20,
-                "queued.max.messages.kbytes": 65_536,
-                "log_level": 0,
-            }
-        )
+        self._consumer = self._connect()
         self._handlers: dict[str, Callable[[Sequence[Message]], None]] = {
             topics.input: self._inputs,
             topics.tags: checker.outcomes,
@@ -97,11 +87,35 @@ class Reader:
                 found.append(f"{place.topic}/{place.partition} at {end} of {high}")
         return found
 
+    def _connect(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._topics.bootstrap,
+                "group.id": "campaign-reader",  # never commits, never joins
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 20,
+                "queued.max.messages.kbytes": 65_536,
+                "log_level": 0,
+            }
+        )
+
     def _run(self) -> None:
+        heard = time.monotonic()
         try:
             while not self._stop.is_set():
-                self._dispatch(self._consumer.consume(_CHUNK, 0.05))
+                messages = self._consumer.consume(_CHUNK, 0.05)
+                self._dispatch(messages)
                 self._checker.verify()
+                if messages:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENT_S:
+                    heard = time.monotonic()
+                    self._consumer.close()
+                    self._consumer = self._connect()
+                    self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
         except Exception as error:
             self._findings.add("checker", f"{type(error).__name__}: {error}")
             raise

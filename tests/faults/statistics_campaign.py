@@ -193,7 +193,7 @@ class Campaign:
     def _lanes(self) -> list[Lane]:
         side, pace = self._side, self._plan.pace
         lanes = [self._seat_lane("windows", seat, WINDOWER_KINDS, (1.5, 6.0)) for seat in side.windowers[:-1]]
-        lanes += [self._seat_lane("stats", seat, APP_KINDS, (2.0, 8.0)) for seat in side.stats[:-1]]
+        lanes += [self._seat_lane("stats", seat, APP_KINDS, (1.0, 5.0)) for seat in side.stats[:-1]]
         for role, kinds, pause in (("taggers", _TAGGER_KINDS, (4.0, 15.0)), ("services", _SERVICE_KINDS, (8.0, 25.0))):
             draws = _drawn(self._choose(role), kinds, pause, pace, lambda kind, choose: kind(self._stage, choose))
             lanes.append(Lane(role, draws, self._strike, self._rests))
