@@ -15,7 +15,8 @@ DELAYS = "zqxjkv zqxjkv"
 HANGS = "wvyzpq wvyzpq"
 
 _TURNS = 1_000_000
-"""Most of a second."""
+"""Half a second, about."""
+FOR_EVER = 2**62
 
 
 def build_stalling_bundle(directory: Path, scratch: Path, ordinary: list[str], *, version: str = "4") -> Path:
@@ -23,13 +24,13 @@ def build_stalling_bundle(directory: Path, scratch: Path, ordinary: list[str], *
     tiny = read_bundle(build_tiny_bundle(scratch, version=version, weights_seed=4))
     delays, hangs = distinct_ids(Scorer(tiny, batch=64), (DELAYS, HANGS), ordinary)
     model = onnx.load_from_string(tiny.model)
-    _stall(model, {delays: _TURNS, hangs: 2**62})
+    stall(model, {delays: _TURNS, hangs: FOR_EVER})
     files = {name: (tiny.path / name).read_bytes() for name in tiny.manifest.files}
     files[MODEL] = model.SerializeToString()
     return write_bundle(directory, msgspec.structs.replace(tiny.manifest, files={}), files)
 
 
-def _stall(model: onnx.ModelProto, turns: dict[int, int]) -> None:
+def stall(model: onnx.ModelProto, turns: dict[int, int]) -> None:
     """Adds a loop that carries a zero for as many turns as the ids of a batch ask for, and adds it to the logits."""
     graph = model.graph
     graph.initializer.extend(

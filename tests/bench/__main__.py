@@ -20,6 +20,7 @@ from . import (
     propagation,
     report,
     scaling,
+    shadow,
     statistics_cost,
     stats_app,
     windower,
@@ -153,6 +154,18 @@ def measure_statistics(
     found = statistics_cost.run(turns)
     statistics_cost.show(found)
     _save("statistics", found, statistics_over_none="over_none_16", statistics_over_none_50_labels="over_none_50")
+
+
+@app.command("shadow")
+def measure_shadow(
+    seconds: Annotated[float, typer.Option(min=5, help="Of each step, after its warm-up.")] = 15.0,
+    rounds: Rounds = 3,
+    bundle: Bundle = "16",
+) -> None:
+    """The champion's latency at half load beside a challenger in shadow: none, thresholds, a bundle, one that hangs."""
+    found = shadow.run(shadow.Plan(_bundle(bundle), seconds, rounds))
+    shadow.show(found)
+    _save("shadow", found, **{f"shadow_{name}": name for name in shadow.RATIOS})
 
 
 @app.command("windower")

@@ -5,7 +5,7 @@ come back while always some thousands wait. Then steps at shares of it, each on 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,13 @@ class Load:
         self._upstream.written()
         self._drained()
         return between(first, last)
+
+    def trickle(self, per_s: float, until: Callable[[], bool], what: str) -> None:
+        """Writes events, of which nothing counts, until a condition holds."""
+        self._upstream.begin(Paced(per_s, _DRAINED_S))
+        wait_until(until, _DRAINED_S / 2, what)
+        self._upstream.stop()
+        self._drained()
 
     def step(self, per_s: float, seconds: float) -> dict[str, object]:
         """One rate; every event that is due in the time after the warm-up counts."""
