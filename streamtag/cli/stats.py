@@ -1,5 +1,6 @@
 """`streamtag stats`: what each label does, now and before; without a command, the process that keeps it up to date."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,13 +22,14 @@ from streamtag.stats.label_figures import traffic
 from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
-from streamtag.stats.rebuild import Rebuild
+from streamtag.stats.rebuild import Rebuild, day_touched
 from streamtag.stats.windows import SIZES, WindowDocument, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 app = typer.Typer(help="Statistics: run the app that keeps them (no command), show, top, watch, rebuild.")
 
 _LOOK_BACK = 30
+_PLACE = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 _HOUR_MS, _WEEK_MS = SIZES["1h"], 7 * SIZES["1d"]
 
 Window = Annotated[Literal["1m", "5m", "1h", "1d"], typer.Option("--window", "-w", help="Width of the window.")]
@@ -131,7 +133,12 @@ def watch(
 @app.command()
 def rebuild(
     from_: Annotated[
-        str, typer.Option("--from", help="Windows that begin at or after: RFC 3339, or ago (30m, 2h, 7d).")
+        list[str],
+        typer.Option(
+            "--from",
+            help="Windows that begin at or after: RFC 3339, or ago (30m, 2h, 7d). Or all that summaries from an offset "
+            "of the stats topic on have touched, by whole days: PARTITION/OFFSET, once for each partition.",
+        ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare with the live ones.")] = False,
     output: Output = OutputFormat.TABLE,
@@ -142,7 +149,6 @@ def rebuild(
     when any differed.
     """
     settings = context.settings().settings
-    since_ms = parse_time(from_, "--from", now=datetime.now(UTC))
     with PaneLog(settings) as panes, TopicReader(reader_options(settings)) as reader, progress_bar() as progress:
         task = progress.add_task("panes", total=None)
         work = Rebuild(
@@ -150,14 +156,28 @@ def rebuild(
             panes,
             reader,
             settings.topics.stats,
-            since_ms,
+            _since_ms(from_, reader, settings.topics.stats),
             keep=2 * settings.windows.max_open,
+            max_future_ms=settings.stats.max_future_s * 1000,
             on_progress=lambda done, end: progress.update(task, completed=done, total=end),
         )
         found = work.run(swap=not dry_run)
     views.print_rebuilt(found, output)
     if found.differing:
         raise typer.Exit(1)
+
+
+def _since_ms(given: list[str], reader: TopicReader, stats_topic: str) -> int:
+    if len(given) == 1 and "/" not in given[0]:
+        return parse_time(given[0], "--from", now=datetime.now(UTC))
+    found = [_PLACE.fullmatch(one) for one in given]
+    offsets = {int(one[1]): int(one[2]) for one in found if one is not None}
+    if len(offsets) != len(given):
+        raise SettingsError(
+            f"--from {' '.join(given)}: give one time, or PARTITION/OFFSET of {stats_topic} once for each partition",
+            hint="`streamtag ledger` names summaries in this way.",
+        )
+    return day_touched(reader, stats_topic, offsets)
 
 
 def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:

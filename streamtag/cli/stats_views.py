@@ -141,6 +141,7 @@ def print_rebuilt(found: Rebuilt, output: OutputFormat) -> None:
         context.print_json(
             {
                 "generation": found.generation,
+                "since_ms": found.since_ms,
                 "summaries": found.summaries,
                 "windows": len(found.windows),
                 "differing": [{"window": size, "start_ms": start} for size, start in found.differing],
@@ -148,7 +149,8 @@ def print_rebuilt(found: Rebuilt, output: OutputFormat) -> None:
             }
         )
         return
-    context.say(f"{len(found.windows):,} windows made again from {found.summaries:,} summaries")
+    since = moment(found.since_ms)
+    context.say(f"{len(found.windows):,} windows from {since} on made again from {found.summaries:,} summaries")
     if found.differing:
         context.print_table(("window", "differs, begins"), ((size, moment(start)) for size, start in found.differing))
     else:

@@ -108,5 +108,6 @@ class PaneLog:
     def _missing(self, due: int, position: int | None) -> RefusedError:
         return RefusedError(
             f"{self._topic}: positions {due} to {position} are missing",
-            hint="Panes expire by the topic's retention.ms; `streamtag stats rebuild` works from the summaries.",
+            hint="They have expired by the topic's retention.ms; what needs them cannot be computed again: raise it to "
+            "more than the longest time that anybody looks back, or stands still.",
         )

@@ -7,7 +7,7 @@ alias names the one that counts.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -103,7 +103,10 @@ class ReadModel:
         try:
             return msgspec.json.decode(zlib.decompress(raw), type=Checkpoint)
         except (zlib.error, msgspec.DecodeError) as error:
-            raise RefusedError(f"the checkpoint of the windows in Redis cannot be read: {error}", hint=_AGAIN) from None
+            raise RefusedError(
+                f"the checkpoint of the windows in Redis cannot be read: {error}",
+                hint=f"Delete the key {self.prefix}checkpoint: `streamtag stats` then reads all panes that there are.",
+            ) from None
 
     def write(self, documents: Iterable[WindowDocument], checkpoint: Checkpoint) -> None:
         """Stores windows and how far they go: all of it, or nothing.
@@ -139,14 +142,24 @@ class ReadModel:
                 pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=KEEP_S[one.size])
             pipeline.execute()
 
+    def places(self) -> Iterator[tuple[str, int]]:
+        """Size and start of each window, in any order; while others write, of those too that come or go."""
+        prefix = self.prefix
+        with self._guarded("list windows"):
+            for key in self.store.client.scan_iter(match=_literally(prefix) + "*", count=1_000):
+                size, _, start = key.decode()[len(prefix) :].partition(":")
+                if size in SIZES:
+                    yield size, int(start)
+
     def copy_to(self, other: "ReadModel", wanted: Callable[[str, int], bool]) -> int:
         """Copies those windows (by size and start) to another generation, as they are; returns how many."""
         mine, theirs, copied = self.prefix, other.prefix, 0
-        with self._guarded("copy windows"):
-            for key in self.store.client.scan_iter(match=_literally(mine) + "*", count=1_000):
-                size, _, start = key.decode()[len(mine) :].partition(":")
-                if size in SIZES and wanted(size, int(start)):
-                    copied += bool(self.store.client.copy(key, f"{theirs}{size}:{start}", replace=True))
+        for size, start in self.places():
+            if wanted(size, start):
+                with self._guarded("copy windows"):
+                    copied += bool(
+                        self.store.client.copy(f"{mine}{size}:{start}", f"{theirs}{size}:{start}", replace=True)
+                    )
         return copied
 
     def swap(self, other: "ReadModel", checkpoint: Checkpoint) -> bool:

@@ -19,7 +19,7 @@ from streamtag.stream.topic_reader import TopicReader
 __all__ = ["CLOCKS_MS", "recompute", "recompute_from_source"]
 
 CLOCKS_MS = 60_000
-"""An experiment's first rows are written after it was started; clocks of hosts may differ by so much."""
+"""What is written after something happened may say that it was written so much before: clocks of hosts differ."""
 
 Rows = dict[tuple[int, int], list[tuple[str, PlacedRows]]]
 """(shard, start of the pane) to rows of an experiment with the arm of their cell, by offset of their summary."""
