@@ -14,6 +14,7 @@ from .operator import WHO, Operator
 from .rows_recount import Subject
 from .window import LABELS
 
+_SHARES = (1.0, 0.5, 0.25)
 _QUIET = LabelPolicy(muted=True)
 
 
@@ -81,8 +82,15 @@ class Experimenter(Operator):
             self.move()
         elif draw < (0.6 if len(free) == len(LABELS) else 0.02):
             self._promote("bundle swap", self._choose.choice(self._bundles))
+        elif draw < 0.15 and running:
+            self._reach_further(self._choose.choice(running))
         elif free:
             self._start(self._choose.choice(free))
+
+    def _reach_further(self, experiment: Experiment) -> None:
+        share = self._choose.choice([share for share in _SHARES if share != experiment.share])
+        self._experiments.set_share(experiment.id.number, share, WHO)
+        self.made["share changed"] += 1
 
     def _start(self, label: str) -> None:
         champion = self._store.current()
@@ -95,6 +103,6 @@ class Experimenter(Operator):
         candidate = replace(now, labels={**now.labels, label: other})
         policy = LabelPolicy(Tolerance(size=0.02 if kind == "unsure" else 0.2))
         plan = ExperimentPlan("shadow", {label: policy}, max_units=8_000 if kind == "unsure" else 10_000_000)
-        request = Request(plan, self._choose.choice((1.0, 0.5, 0.25)), others=_QUIET)
+        request = Request(plan, self._choose.choice(_SHARES), others=_QUIET)
         self._experiments.start(request, NewCandidate(thresholds=candidate), WHO)
         self.made[f"{kind} challenger"] += 1

@@ -78,8 +78,8 @@ class RowsRecount:
         self._events, self._findings = events, findings
         self._release = np.array([row.release_sha256 for row in releases])[events.row] if len(events) else np.array([])
         self._subjects = subjects
-        self.parts: dict[str, dict[Place, Part]] = {}
-        """Of each experiment."""
+        self.parts: dict[str, dict[Place, list[Part]]] = {}
+        """Of each experiment, in the order of its phases."""
 
     def add(self, shard: int, offset: int, summary: CommitSummary) -> None:
         """The summary at an offset of the stats topic."""
@@ -94,7 +94,8 @@ class RowsRecount:
                 if isinstance(part, str):
                     self._findings.add("rows", f"{where}: {part}")
                 else:
-                    self.parts.setdefault(rows.id, {})[shard, offset, cell.start_ms] = part
+                    here = self.parts.setdefault(rows.id, {})
+                    here.setdefault((shard, offset, cell.start_ms), []).append(part)
 
     def _part(self, subject: Subject, summary: CommitSummary, cell: PaneCounts, rows: ExperimentRows) -> Part | str:
         """The events of these rows, or what is wrong with them, in words."""

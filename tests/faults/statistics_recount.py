@@ -30,7 +30,7 @@ from .tag_columns import Row
 
 SIZES = {"1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000}
 
-Parts = Mapping[str, Mapping[Place, Part]]
+Parts = Mapping[str, Mapping[Place, Sequence[Part]]]
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Counted:
         self._releases = [row.release_sha256 for row in rows]
         self._decided = [Decided(events, events.row, events.tagged)]
         for wanted, parts in recount.parts.items():
-            taking = events.take(np.concatenate([part.events for part in parts.values()]))
+            taking = events.take(np.concatenate([part.events for here in parts.values() for part in here]))
             self._releases.append(subjects[wanted].experiment.document.candidate.sha256)
             release = np.full(len(taking), len(self._releases) - 1)
             self._decided.append(Decided(taking, release, subjects[wanted].tagged(taking), "candidate", shadow=True))

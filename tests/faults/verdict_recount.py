@@ -53,7 +53,7 @@ class Count:
 
 
 def problems(
-    said: VerdictDocument, subject: Subject, log: Sequence[Pane], parts: Mapping[Place, Part], started_ms: int
+    said: VerdictDocument, subject: Subject, log: Sequence[Pane], parts: Mapping[Place, Sequence[Part]], started_ms: int
 ) -> Iterator[str]:
     """What is wrong with a verdict, or with evidence that is none yet.
 
@@ -102,11 +102,11 @@ def problems(
             yield f"{name}: {theirs} instead of {ours}"
 
 
-def _by_pane(parts: Mapping[Place, Part]) -> dict[tuple[int, int], list[tuple[int, Part]]]:
+def _by_pane(parts: Mapping[Place, Sequence[Part]]) -> dict[tuple[int, int], list[tuple[int, Part]]]:
     """Partition of the stats topic and start of the pane to what its summaries hold, by their offset."""
     found: dict[tuple[int, int], list[tuple[int, Part]]] = {}
-    for (shard, offset, start_ms), part in sorted(parts.items(), key=lambda item: item[0]):
-        found.setdefault((shard, start_ms), []).append((offset, part))
+    for (shard, offset, start_ms), here in sorted(parts.items(), key=lambda item: item[0]):
+        found.setdefault((shard, start_ms), []).extend((offset, part) for part in here)
     return found
 
 

@@ -18,6 +18,7 @@ from faults.statistics_recount import (
 )
 from faults.tag_columns import Row
 from faults.window import LABELS
+from numpy.typing import NDArray
 from pane_numbers import PaneReader
 
 from streamtag.control.documents import ExperimentDocument, ExperimentId, Phase, VerdictDocument
@@ -39,14 +40,15 @@ from streamtag.tagger.counts import Counts, ScoredBatch, TrialRows
 
 PANE_MS = 2_000
 NOW = 1_795_000_000_000 // 60_000 * 60_000
-SHARE = 0.75
-_N, _PER_SUMMARY = 1_500, 100
+_SHARES = (0.75, 0.5)
+"""Of the phases; the second begins in the middle of a summary."""
+_N, _PER_SUMMARY, _SECOND = 1_500, 100, 450
 _SOURCE = ("content", 0)
 _BUNDLE = BundleRef("tiny", "1", "b" * 64)
 _CONTROL = ReleaseRef(1, "a" * 64, _BUNDLE, 1, "c" * 64)
 _CANDIDATE = ReleaseRef(2, "d" * 64, _BUNDLE, 2, "e" * 64)
 _CUTOFFS = {"spam": 0.5, "greeting": 0.25}
-_CHALLENGER = ThresholdSet({"spam": 0.8, "greeting": 0.25})
+_CHALLENGER = ThresholdSet({"spam": 0.65, "greeting": 0.25})
 
 
 class ReadSide:
@@ -72,8 +74,9 @@ class ReadSide:
             reason="why",
             at=datetime.fromtimestamp(NOW / 1_000, UTC),
         )
-        began = Phase(SHARE, document.at)
-        self.experiment = Experiment(ExperimentId(1, "f" * 64), document, (began,))
+        self.experiment = Experiment(
+            ExperimentId(1, "f" * 64), document, tuple(Phase(share, document.at) for share in _SHARES)
+        )
         self.known = {str(self.experiment.id): Subject(self.experiment, _CHALLENGER)}
         self.summaries = [self._summary(start) for start in range(0, _N, _PER_SUMMARY)]
         self.panes = self._panes()
@@ -106,23 +109,28 @@ class ReadSide:
         control = ScoredBatch(_CONTROL, LABELS, partitions, of.start_ms, of.by_arrival, of.micro, of.tagged, segments)
         counts.add(control)
         units = unit_hashes((str(n).encode() for n in of.ordinal.tolist()), "0" * 32)
-        taking = np.flatnonzero(below(units, SHARE))
-        part = control.take(taking)
-        tagged = part.micro >= np.array([_CHALLENGER.labels[label] for label in LABELS]) * 1_000_000
+        for phase, share in enumerate(_SHARES):
+            taking = np.flatnonzero(below(units, share) & ((of.offset >= _SECOND) == bool(phase)))
+            self._take_part(counts, control.take(taking), units[taking], phase)
+        [found] = counts.summaries({_SOURCE: Range(start, start + _PER_SUMMARY)}, NOW + 100 * start)
+        return found
+
+    def _take_part(self, counts: Counts, batch: ScoredBatch, units: NDArray[np.uint64], phase: int) -> None:
+        if not len(units):
+            return
+        tagged = batch.micro >= np.array([_CHALLENGER.labels[label] for label in LABELS]) * 1_000_000
         counts.add(
             ScoredBatch(
-                _CANDIDATE, LABELS, part.partitions, part.panes, part.by_arrival, part.micro, tagged, part.segments,
-                "candidate", shadow=True,
+                _CANDIDATE, LABELS, batch.partitions, batch.panes, batch.by_arrival, batch.micro, tagged,
+                batch.segments, "candidate", shadow=True,
             )
         )  # fmt: skip
         counts.add_rows(
             TrialRows(
-                str(self.experiment.id), 0, "shadow", LABELS, control.cell, part.partitions, part.panes,
-                UnitColumns(units[taking], part.tagged, tagged), np.zeros(len(taking), np.bool_),
+                str(self.experiment.id), phase, "shadow", LABELS, batch.cell, batch.partitions, batch.panes,
+                UnitColumns(units, batch.tagged, tagged), np.zeros(len(units), np.bool_),
             )
         )  # fmt: skip
-        [found] = counts.summaries({_SOURCE: Range(start, start + _PER_SUMMARY)}, NOW + 100 * start)
-        return found
 
     def _panes(self) -> list[Pane]:
         shard = Shard(0, Commit(0, ""), ShardOptions(lateness_ms=4_000))
