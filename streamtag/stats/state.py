@@ -27,6 +27,8 @@ __all__ = ["StatsState"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# While much is read again: whoever is killed meanwhile goes on from there, and others see windows grow.
+_WRITE_EVERY = 1_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 
 
@@ -103,7 +105,11 @@ class StatsState:
         self._take(position, pane)
 
     def catch_up(self, end: int) -> None:
-        """Reads the log up to ``end`` from the topic."""
+        """Reads the log up to ``end`` from the topic; what was added up is written now and then.
+
+        Raises:
+            ConflictError: somebody else writes the windows.
+        """
         low, _ = self._patiently(self._panes.bounds)
         if low > self.position:
             self._missed(low - self.position)
@@ -112,6 +118,8 @@ class StatsState:
             self._metrics.add("streamtag.panes.reread", end - self.position)
             for position, pane in self._panes.read(self.position, end):
                 self._take(position, pane)
+                if self.position % _WRITE_EVERY == 0:
+                    self._patiently(self.flush)
 
     def end(self) -> int:
         """Where the log ends now."""

@@ -1,6 +1,6 @@
 """What follows from the log of panes is the same through every restart, repeat and gap."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -27,6 +27,7 @@ from streamtag.events.panes import Cell, Pane, PlacedRows
 from streamtag.events.summary import LabelCounts
 from streamtag.events.unit_rows import UnitColumns, pack
 from streamtag.settings import load_settings
+from streamtag.stats import state as room
 from streamtag.stats import windows as windows_wire
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
@@ -339,6 +340,37 @@ def test_redis_that_has_lost_the_windows_gets_them_all_again() -> None:
     document = rig.state.model.load("1m", NOW // 60_000 * 60_000)
     assert document is not None
     assert document.cells[0].events == 3
+
+
+def test_an_app_that_is_killed_while_it_reads_everything_again_does_not_begin_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "_WRITE_EVERY", 10)
+    rig = Rig()
+    rig.write(*(pane(n, 10 * (n % 3), [cell([True] * n)]) for n in range(1, 36)))
+    follow(rig)
+    expected = rig.documents()
+    rig.state.model.forget()
+    rig.state = rig.fresh()
+    rig.state.restore()
+    monkeypatch.setattr(rig.state, "_take", _killed_at(27, rig.state._take))
+    with pytest.raises(KeyboardInterrupt):
+        rig.state.catch_up(35)
+    rig.state = rig.fresh()
+    rig.state.restore()
+    assert rig.state.position == 20
+    rig.state.catch_up(35)
+    rig.state.flush()
+    assert rig.documents() == expected
+
+
+def _killed_at(position: int, take: Callable[[int, Any], None]) -> Callable[[int, Any], None]:
+    def taken(at: int, found: Any) -> None:
+        if at == position:
+            raise KeyboardInterrupt
+        take(at, found)
+
+    return taken
 
 
 def test_records_that_are_no_panes_are_passed_by_and_counted() -> None:
