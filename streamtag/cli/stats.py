@@ -2,11 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
+from rich.console import RenderableType
 
 from streamtag.cli import context
 from streamtag.cli import stats_views as views
@@ -16,9 +17,7 @@ from streamtag.control.store import ControlStore
 from streamtag.dead_letters.selection import parse_time
 from streamtag.domain.thresholds import DIMENSIONS
 from streamtag.errors import NotFoundError, SettingsError
-from streamtag.events.panes import Cell
 from streamtag.stats.comparison import compare, signals
-from streamtag.stats.label_figures import traffic
 from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
@@ -80,15 +79,14 @@ def show(
     """
     model = ReadModel(ControlStore(context.settings().settings.redis))
     found = _window(model, window, at)
-    hour_start = start_of("1h", found.start_ms) - _HOUR_MS
-    hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
-    choose = _choose(arm, release)
-    rows = [one for one in compare(found, hour, week, choose) if not labels or one.now.label in labels]
+    hour, week = _before(model, found)
+    cells = views.Cells(arm, release)
     if segment is not None:
-        views.print_segment(found, _segment(segment), choose, labels, output)
+        views.print_segment(found, (hour, week), _segment(segment), cells, labels, output)
         return
-    raised = signals(found, hour, choose) if hour is not None else []
-    views.print_window(found, rows, raised, output, compared=hour is not None)
+    rows = [one for one in compare(found, hour, week, cells) if not labels or one.now.label in labels]
+    raised = signals(found, hour, cells) if hour is not None else []
+    views.print_window(found, rows, raised, output, compared=hour is not None, cells=cells)
 
 
 @app.command()
@@ -101,8 +99,7 @@ def top(
     """Show the labels that have moved most against the full hour before, by how sure the change is."""
     model = ReadModel(ControlStore(context.settings().settings.redis))
     found = _window(model, window, at)
-    hour_start = start_of("1h", found.start_ms) - _HOUR_MS
-    hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
+    hour, week = _before(model, found)
     rows = sorted(compare(found, hour, week), key=views.surprise, reverse=True)[:limit]
     views.print_window(found, rows, [], output, compared=hour is not None)
 
@@ -114,20 +111,19 @@ def watch(
 ) -> None:
     """Show the newest window again and again, until Ctrl-C."""
     model = ReadModel(ControlStore(context.settings().settings.redis))
-    with views.live() as live:
+    with views.live() as live, suppress(KeyboardInterrupt):
         while True:
-            try:
-                found = _window(model, window, None)
-            except NotFoundError:
-                live.update(f"no {window} window yet; `streamtag windows` and `streamtag stats` make them")
-            else:
-                hour_start = start_of("1h", found.start_ms) - _HOUR_MS
-                hour, week = model.read([("1h", hour_start), ("1h", hour_start + _HOUR_MS - _WEEK_MS)])
-                live.update(views.table(found, compare(found, hour, week)))
-            try:
-                time.sleep(every)
-            except KeyboardInterrupt:
-                return
+            live.update(_frame(model, window), refresh=True)
+            time.sleep(every)
+
+
+def _frame(model: ReadModel, window: str) -> RenderableType:
+    try:
+        found = _window(model, window, None)
+    except NotFoundError:
+        return f"no {window} window yet; `streamtag windows` and `streamtag stats` make them"
+    hour, week = _before(model, found)
+    return views.table(found, compare(found, hour, week))
 
 
 @app.command()
@@ -203,15 +199,11 @@ def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:
     return recent
 
 
-def _choose(arm: str, release: int | None) -> Callable[[Cell], bool]:
-    def chosen(cell: Cell) -> bool:
-        if release is not None and cell.release != release:
-            return False
-        if arm == "shadow":
-            return cell.shadow is True
-        return traffic(cell) and arm in ("traffic", cell.arm)
-
-    return chosen
+def _before(model: ReadModel, window: WindowDocument) -> tuple[WindowDocument | None, WindowDocument | None]:
+    """The full hour before the window's own, and its own hour a week ago."""
+    own = start_of("1h", window.start_ms)
+    hour, week = model.read([("1h", own - _HOUR_MS), ("1h", own - _WEEK_MS)])
+    return hour, week
 
 
 def _segment(text: str) -> tuple[str, str]:

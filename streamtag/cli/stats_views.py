@@ -1,6 +1,7 @@
 """How windows look on a screen and in JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from streamtag.domain.evalues import rate_interval
 from streamtag.domain.scores import BINS
 from streamtag.events.panes import Cell
 from streamtag.stats.comparison import Compared
+from streamtag.stats.label_figures import events_of, segment_figures, traffic
 from streamtag.stats.rebuild import Rebuilt
 from streamtag.stats.windows import WindowDocument
 
@@ -27,26 +29,60 @@ _WIDTH = 32
 _COLUMNS = ("label", "alerts", "rate", "95 % surely within", "last hour", "last week", "mean score", "scores 0 … 1")
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Which cells of a window are looked at; call it with one.
+
+    Attributes:
+        arm: ``traffic`` (all that decided), ``control``, ``candidate`` or ``shadow``.
+        release: only of this one; None: of all.
+    """
+
+    arm: str = "traffic"
+    release: int | None = None
+
+    def __call__(self, cell: Cell) -> bool:
+        """Whether it is one of them."""
+        if self.release is not None and cell.release != self.release:
+            return False
+        return cell.shadow is True if self.arm == "shadow" else traffic(cell) and self.arm in ("traffic", cell.arm)
+
+    @property
+    def words(self) -> str:
+        """For the title of a window."""
+        arm = "" if self.arm == "traffic" else f", {self.arm}"
+        return arm + ("" if self.release is None else f", release {self.release}")
+
+
+ALL = Cells()
+
+
 def moment(at_ms: int) -> str:
     """Unix milliseconds for people."""
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def print_window(
-    window: WindowDocument, rows: Sequence[Compared], raised: Sequence[Signal], output: OutputFormat, *, compared: bool
+    window: WindowDocument,
+    rows: Sequence[Compared],
+    raised: Sequence[Signal],
+    output: OutputFormat,
+    *,
+    compared: bool,
+    cells: Cells = ALL,
 ) -> None:
     """One window."""
     if output is OutputFormat.JSON:
-        context.print_json(_document(window, rows, raised))
+        context.print_json(_document(window, rows, raised, cells))
         return
-    context.stdout.print(table(window, rows))
+    context.stdout.print(table(window, rows, cells))
     if raised:
         context.print_table(("signal", "what differs from the last hour"), ((s.name, s.words) for s in raised))
     elif compared:
         context.say("Nothing behaves differently than in the last hour by more than chance explains.")
 
 
-def table(window: WindowDocument, rows: Sequence[Compared]) -> Group:
+def table(window: WindowDocument, rows: Sequence[Compared], cells: Cells = ALL) -> Group:
     """A window, label by label."""
     found = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for i, name in enumerate(_COLUMNS):
@@ -64,13 +100,14 @@ def table(window: WindowDocument, rows: Sequence[Compared]) -> Group:
             "" if now.mean_score is None else f"{now.mean_score:.3f}",
             sparkline(now.bins),
         )
-    return Group(Text(_title(window)), found)  # a title of the table would be folded to its width
+    return Group(
+        Text(_title(window, cells.words, events_of(window, cells))), found
+    )  # a title of the table would be folded to its width
 
 
-def _title(window: WindowDocument) -> str:
-    events = sum(cell.events for cell in window.cells if cell.shadow is not True)
+def _title(window: WindowDocument, which: str, events: int) -> str:
     exact = "exact" if window.exact else "not exact: positions were counted twice, or are missing"
-    return f"{window.size} from {moment(window.start_ms)}: {events:,} events, {exact}"
+    return f"{window.size} from {moment(window.start_ms)}{which}: {events:,} events, {exact}"
 
 
 def sparkline(bins: NDArray[np.int64], width: int = _WIDTH) -> str:
@@ -102,37 +139,38 @@ def surprise(one: Compared) -> float:
 
 def print_segment(
     window: WindowDocument,
+    before: Sequence[WindowDocument | None],
     segment: tuple[str, str],
-    choose: Callable[[Cell], bool],
+    cells: Cells,
     labels: Sequence[str] | None,
     output: OutputFormat,
 ) -> None:
-    """Events and alerts of one segment of a window."""
-    dimension, value = segment
-    events, alerts = 0, dict[str, int]()
-    for cell in filter(choose, window.cells):
-        counts = cell.segments.get(dimension, {}).get(value)
-        events += counts.events if counts else 0
-        for label in cell.labels:
-            alerts[label] = alerts.get(label, 0) + (counts.alerts.get(label, 0) if counts else 0)
-    rows = [(label, n) for label, n in sorted(alerts.items()) if not labels or label in labels]
+    """Events and alerts of one segment of a window, with the rates in windows ``before`` it: last hour, last week."""
+    now = segment_figures(window, *segment, cells)
+    then = [None if one is None else segment_figures(one, *segment, cells) for one in before]
+    rows = [
+        (label, n, [None if one is None else one.rate(label) for one in (now, *then)])
+        for label, n in now.alerts.items()
+        if not labels or label in labels
+    ]
     if output is OutputFormat.JSON:
+        names = ("rate", "rate_last_hour", "rate_last_week")
         context.print_json(
             {
-                **_head(window),
-                "segment": {dimension: value},
-                "events": events,
-                "labels": {label: {"alerts": n, "rate": n / events if events else None} for label, n in rows},
+                **_head(window, cells),
+                "segment": dict([segment]),
+                "events": now.events,
+                "labels": {label: {"alerts": n} | dict(zip(names, rates, strict=True)) for label, n, rates in rows},
             }
         )
         return
     lines = []
-    for label, n in rows:
-        low, high = rate_interval(n, events)
-        lines.append((label, f"{n:,}", percent(n / events if events else None), f"{percent(low)} – {percent(high)}"))
-    title = f"{window.size} from {moment(window.start_ms)}, {dimension}={value}: {events:,} events"
-    context.say(title)
-    context.print_table(("label", "alerts", "rate", "95 % surely within"), lines)
+    for label, n, (rate, *earlier) in rows:
+        low, high = rate_interval(n, now.events)
+        surely = f"{percent(low)} – {percent(high)}"
+        lines.append((label, f"{n:,}", percent(rate), surely, *(_change(rate, one) for one in earlier)))
+    context.say(_title(window, f"{cells.words}, {'='.join(segment)}", now.events))
+    context.print_table(_COLUMNS[:6], lines)
 
 
 def print_rebuilt(found: Rebuilt, output: OutputFormat) -> None:
@@ -163,21 +201,25 @@ def live() -> Live:
     return Live(console=context.stdout, auto_refresh=False, transient=False)
 
 
-def _head(window: WindowDocument) -> dict[str, Any]:
+def _head(window: WindowDocument, cells: Cells) -> dict[str, Any]:
     return {
         "window": window.size,
         "start_ms": window.start_ms,
         "end_ms": window.end_ms,
         "exact": window.exact,
+        "arm": cells.arm,
+        "release": cells.release,
         "position": window.position,
         "sources": window.positions,
     }
 
 
-def _document(window: WindowDocument, rows: Sequence[Compared], raised: Sequence[Signal]) -> dict[str, Any]:
+def _document(
+    window: WindowDocument, rows: Sequence[Compared], raised: Sequence[Signal], cells: Cells
+) -> dict[str, Any]:
     return {
-        **_head(window),
-        "events": sum(cell.events for cell in window.cells if cell.shadow is not True),
+        **_head(window, cells),
+        "events": events_of(window, cells),
         "labels": {
             one.now.label: {
                 "events": one.now.events,

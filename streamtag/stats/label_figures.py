@@ -1,6 +1,6 @@
-"""What a window says of each label: the one function behind the command, the web view and the metrics."""
+"""What a window says of each label, and of each in a segment: what the command, the web view and the metrics show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from streamtag.domain.scores import BINS, MICRO
 from streamtag.events.panes import Cell
 from streamtag.stats.windows import WindowDocument
 
-__all__ = ["LabelFigures", "label_figures", "traffic"]
+__all__ = ["LabelFigures", "SegmentFigures", "events_of", "label_figures", "segment_figures", "traffic"]
 
 Choose = Callable[[Cell], bool]
 
@@ -66,3 +66,36 @@ def label_figures(document: WindowDocument, choose: Choose = traffic) -> list[La
         LabelFigures(label, n, alerts[label], sums[label] / n / MICRO if n else None, bins[label])
         for label, n in sorted(events.items())
     ]
+
+
+def events_of(document: WindowDocument, choose: Choose = traffic) -> int:
+    """Events of the chosen cells."""
+    return sum(cell.events for cell in filter(choose, document.cells))
+
+
+@dataclass(frozen=True)
+class SegmentFigures:
+    """One segment, e.g. ``lang=de``, in one window.
+
+    Attributes:
+        events: of the segment.
+        alerts: of each label of the chosen cells, also where none was tagged in the segment.
+    """
+
+    events: int
+    alerts: Mapping[str, int]
+
+    def rate(self, label: str) -> float | None:
+        """Share of the segment's events that were tagged; None without events, or where the label was not scored."""
+        return self.alerts[label] / self.events if self.events and label in self.alerts else None
+
+
+def segment_figures(document: WindowDocument, dimension: str, value: str, choose: Choose = traffic) -> SegmentFigures:
+    """One segment of the chosen cells together, labels in order."""
+    events, alerts = 0, dict[str, int]()
+    for cell in filter(choose, document.cells):
+        counts = cell.segments.get(dimension, {}).get(value)
+        events += counts.events if counts else 0
+        for label in cell.labels:
+            alerts[label] = alerts.get(label, 0) + (counts.alerts.get(label, 0) if counts else 0)
+    return SegmentFigures(events, dict(sorted(alerts.items())))

@@ -9,6 +9,8 @@ from typing import Any
 import fakeredis
 import numpy as np
 import pytest
+from rich.console import Group
+from rich.live import Live
 from typer.testing import CliRunner
 
 from streamtag.cli import context
@@ -101,14 +103,77 @@ def test_a_shadow_is_no_traffic_and_can_be_asked_for(model: ReadModel) -> None:
     assert run("show", "--release", "2", "--output", "json")["labels"] == {}
 
 
+def test_title_and_events_count_the_cells_that_were_chosen(model: ReadModel) -> None:
+    cells = cell(1_000, 100), cell(200, 50, arm="candidate", release=2), cell(30, 9, shadow=True, release=3)
+    model.put([window("5m", START, *cells)])
+    for options, words, events in (
+        ((), "UTC: 1,200 events", 1_200),
+        (("--arm", "candidate"), "UTC, candidate: 200 events", 200),
+        (("--release", "1"), "UTC, release 1: 1,000 events", 1_000),
+        (("--arm", "shadow", "--release", "3"), "UTC, shadow, release 3: 30 events", 30),
+        (("--arm", "shadow", "--release", "1"), "UTC, shadow, release 1: 0 events", 0),
+    ):
+        assert words in run("show", *options)
+        assert run("show", *options, "--output", "json")["events"] == events
+
+
+def segment_cell(events: int, of_german: int, tagged: int, **changes: Any) -> Cell:
+    de, rest = SegmentCounts(of_german, {"spam": tagged} if tagged else {}), SegmentCounts(events - of_german, {})
+    return cell(events, tagged, segments={"lang": {"de": de, "other": rest}}, **changes)
+
+
 def test_a_segment_has_counts_of_its_own(model: ReadModel) -> None:
-    segments = {"lang": {"de": SegmentCounts(10, {"spam": 4}), "other": SegmentCounts(990, {"spam": 96})}}
-    model.put([window("5m", START, cell(1_000, 100, segments=segments))])
+    model.put([window("5m", START, segment_cell(1_000, 10, 4), segment_cell(50, 10, 5, arm="candidate", release=2))])
     found = run("show", "--segment", "lang=de", "--output", "json")
-    assert (found["events"], found["labels"]["spam"]) == (10, {"alerts": 4, "rate": 0.4})
-    assert "lang=de: 10 events" in run("show", "--segment", "lang=de")
+    assert found["events"] == 20
+    spam = {"alerts": 9, "rate": 0.45, "rate_last_hour": None, "rate_last_week": None}
+    assert found["labels"]["spam"] == spam
+    assert "lang=de: 20 events" in run("show", "--segment", "lang=de")
+    assert "candidate, lang=de: 10 events" in run("show", "--segment", "lang=de", "--arm", "candidate")
     with pytest.raises(SettingsError, match="dimension=value"):
         run("show", "--segment", "de")
+
+
+def test_a_segment_is_compared_with_itself_an_hour_and_a_week_ago(model: ReadModel) -> None:
+    model.put([window("5m", START, segment_cell(1_000, 100, 40)), window("1h", HOUR, segment_cell(9_000, 1_000, 100))])
+    model.put([window("1h", HOUR + SIZES["1h"] - 7 * SIZES["1d"], cell(1_000, 900))])  # none of the segment
+    spam = run("show", "--segment", "lang=de", "--output", "json")["labels"]["spam"]
+    assert spam == {"alerts": 40, "rate": 0.4, "rate_last_hour": 0.1, "rate_last_week": None}
+    assert "10 % (x4.00)" in run("show", "spam", "--segment", "lang=de")
+
+
+def test_watch_shows_a_frame_at_once_and_ends_with_ctrl_c(model: ReadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, shown = list[float](), list[tuple[Any, bool]]()
+
+    def interrupted(seconds: float) -> None:
+        slept.append(seconds)
+        model.put([window("1m", start_of("1m", NOW_MS), cell(10, 1))])
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    update = Live.update
+
+    def keep(live: Live, frame: Any, *, refresh: bool) -> None:
+        shown.append((frame, refresh))
+        update(live, frame, refresh=refresh)
+
+    monkeypatch.setattr(Live, "update", keep)
+    run("watch", "--every", "0.5")
+    assert slept == [0.5, 0.5]
+    words = [str(frame.renderables[0] if isinstance(frame, Group) else frame) for frame, _ in shown]
+    assert [at_once for _, at_once in shown] == [True, True]
+    assert "no 1m window yet" in words[0]
+    assert "10 events, exact" in words[1]
+
+
+def test_what_watch_showed_last_stays_on_the_screen(model: ReadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    model.put([window("1m", start_of("1m", NOW_MS), cell(10, 1))])
+    assert "10 events, exact" in run("watch")
 
 
 def test_where_nothing_was_counted_it_says_so(model: ReadModel) -> None:
