@@ -155,6 +155,7 @@ def rebuild(
             _since_ms(from_, reader, settings.topics.stats),
             keep=2 * settings.windows.max_open,
             max_future_ms=settings.stats.max_future_s * 1000,
+            max_age_s=settings.stats.max_age_s,
             on_progress=lambda done, end: progress.update(task, completed=done, total=end),
         )
         found = work.run(swap=not dry_run)

@@ -26,9 +26,10 @@ __all__ = ["KEEP_S", "Checkpoint", "ReadModel"]
 KEEP_S: Mapping[str, int] = {"1m": 8 * 86_400, "5m": 14 * 86_400, "1h": 90 * 86_400, "1d": 730 * 86_400}
 """How long a window is kept after its last change, by size: eight days, two weeks, three months, two years.
 
-Longer than `stats.max_age_s` by default: a late record of a window that has expired would begin it anew, as if it had
-been all there ever was.
+Longer where `stats.max_age_s` says so, see `ReadModel`.
 """
+_BEYOND_LATE_S = 86_400
+"""Windows outlive the latest records by so much, during which the app may stand still."""
 _EVIDENCE_S = 86_400
 FIRST = "0"
 """The generation that is followed unless another was made."""
@@ -57,10 +58,13 @@ class ReadModel:
     Args:
         store: the control plane, whose Redis and namespace it shares.
         generation: to read and write; None: the one that the alias names, looked up at every call.
+        max_age_s: `stats.max_age_s`, for whoever writes windows. None expires while records may come that are so late:
+            one that has expired would begin anew with them, as if they were all there ever was.
     """
 
-    def __init__(self, store: ControlStore, generation: str | None = None) -> None:
+    def __init__(self, store: ControlStore, generation: str | None = None, *, max_age_s: int = 0) -> None:
         self.store = store
+        self._max_age_s = max_age_s
         self._generation = generation
         self._seen: bytes | None = None
         self._prefix = store.keys.prefix + "windows:"
@@ -77,6 +81,10 @@ class ReadModel:
         with self._guarded("read which windows count"):
             raw: Any = self.store.client.get(self._prefix + "generation")
         return FIRST if raw is None else str(raw.decode())
+
+    def keep_s(self, size: str) -> int:
+        """How long a window of this size is kept after its last change, seconds."""
+        return max(KEEP_S[size], self._max_age_s + _BEYOND_LATE_S)
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class ReadModel:
                 raise _overtaken()
             pipeline.multi()
             for one in documents:
-                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=KEEP_S[one.size])
+                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=self.keep_s(one.size))
             written = _packed_checkpoint(checkpoint)
             pipeline.set(prefix + "checkpoint", written)
             try:
@@ -139,7 +147,7 @@ class ReadModel:
         with self._guarded("write windows"):
             pipeline = self.store.client.pipeline(transaction=False)
             for one in documents:
-                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=KEEP_S[one.size])
+                pipeline.set(f"{prefix}{one.size}:{one.start_ms}", _packed(one), ex=self.keep_s(one.size))
             pipeline.execute()
 
     def places(self) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,7 @@ from streamtag.events.summary import PaneCounts
 from streamtag.stats.cells import InvalidCellError, all_columns
 from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
-from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
+from streamtag.stats.read_model import Checkpoint, ReadModel
 from streamtag.stats.recompute import CLOCKS_MS
 from streamtag.stats.revisions import Revisions, Step
 from streamtag.stats.windows import SIZES, WindowDocument, Windows, start_of
@@ -81,6 +81,7 @@ class Rebuild:
         since_ms: windows that begin earlier are left as they are, Unix milliseconds.
         keep: see `Revisions`.
         max_future_ms: a summary may count events dated so much later than it was written.
+        max_age_s: see `ReadModel`.
         on_progress: told how far it is.
         now_ms: Unix milliseconds.
     """
@@ -95,11 +96,12 @@ class Rebuild:
         *,
         keep: int,
         max_future_ms: int,
+        max_age_s: int,
         on_progress: OnProgress = lambda _done, _end: None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._live = ReadModel(store)
-        self._new = ReadModel(store, str(now_ms()))
+        self._new = ReadModel(store, str(now_ms()), max_age_s=max_age_s)
         self._panes = panes
         self._reader = reader
         self._topic = stats_topic
@@ -261,7 +263,7 @@ class Rebuild:
 
     def _has_expired(self, place: tuple[str, int]) -> bool:
         size, start_ms = place
-        return start_ms + SIZES[size] + KEEP_S[size] * 1000 <= self._now_ms()
+        return start_ms + SIZES[size] + self._new.keep_s(size) * 1000 <= self._now_ms()
 
 
 def day_touched(reader: TopicReader, stats_topic: str, offsets: Mapping[int, int]) -> int:

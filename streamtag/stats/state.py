@@ -59,7 +59,7 @@ class StatsState:
         self._now_ms = now_ms
         self._wait = wait
         self._keep = 2 * settings.windows.max_open
-        self.model = ReadModel(store)
+        self.model = ReadModel(store, max_age_s=settings.stats.max_age_s)
         experiments = ExperimentLog(store)
         self._judge = Judge(experiments, panes, metrics, keep=self._keep)
         self._rollout = Rollout(experiments, settings, metrics)

@@ -122,6 +122,7 @@ class Rig:
             since_ms,
             keep=720,
             max_future_ms=MAX_FUTURE_MS,
+            max_age_s=SETTINGS.stats.max_age_s,
             now_ms=lambda: now_ms,
         )
 
@@ -316,6 +317,20 @@ def test_live_windows_that_have_expired_do_not_differ() -> None:
         rig.store.client.delete(f"{ReadModel(rig.store).prefix}{size}:{start}")
     assert rig.rebuild(swap=False, now_ms=later).differing == []
     assert rig.rebuild(swap=False).differing == sorted(minutes)
+
+
+def test_windows_made_again_are_kept_as_long_as_live_ones() -> None:
+    rig = Rig(SMALL)
+    client: Any = rig.store.client
+
+    def left_s() -> dict[tuple[str, int], int]:
+        prefix = ReadModel(rig.store).prefix
+        return {(size, start): client.ttl(f"{prefix}{size}:{start}") for size, start in rig.windows()}
+
+    live = left_s()
+    assert rig.rebuild().swapped
+    new = left_s()
+    assert all(abs(new[place] - live[place]) < 3_600 for place in live)
 
 
 def test_an_offset_means_the_day_of_the_earliest_pane_that_is_touched_from_there_on() -> None:

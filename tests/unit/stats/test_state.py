@@ -33,6 +33,7 @@ from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
 from streamtag.stats.recompute import recompute
 from streamtag.stats.state import StatsState
+from streamtag.stats.windows import SIZES
 
 NOW = 1_795_000_000_000
 WHO = Who("anna", "why")
@@ -220,8 +221,17 @@ def test_a_window_is_the_sum_of_the_latest_revisions_and_of_addenda() -> None:
     assert document.position == 5
 
 
-def test_no_window_expires_while_late_records_may_still_be_placed_in_it() -> None:
-    assert min(KEEP_S.values()) > SETTINGS.stats.max_age_s
+@pytest.mark.parametrize("max_age_s", [60, 604_800, 30 * 86_400, 1_000_000_000])
+def test_no_window_expires_while_late_records_may_still_be_placed_in_it(max_age_s: int) -> None:
+    rig = Rig()
+    late = load_settings(environ={}, overrides={"stats.max_age_s": str(max_age_s)}).settings
+    rig.state = StatsState(late, rig.store, cast(PaneLog, rig.log), rig.metrics, now_ms=lambda: NOW)
+    rig.write(pane(1, 0, [cell([True])]))
+    follow(rig)
+    client: Any = rig.store.client
+    for size, least_s in KEEP_S.items():
+        left_s = client.ttl(f"{rig.state.model.prefix}{size}:{NOW // SIZES[size] * SIZES[size]}")
+        assert left_s > max(max_age_s, least_s - 3_600)
 
 
 def test_an_inexact_pane_makes_its_windows_inexact() -> None:
