@@ -1,6 +1,7 @@
 """`streamtag experiment`: a challenger against the champion on live traffic."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from streamtag.cli import verdict_views
+from streamtag.cli.base_rates import with_measured_rates
 from streamtag.cli.context import (
     Author,
     Output,
@@ -84,7 +86,8 @@ def start(
         str | None, typer.Option("--others", help="The same words for every other label, e.g. muted. Default: ±20%.")
     ] = None,
     base_rate: Annotated[
-        list[str] | None, typer.Option("--base-rate", help="LABEL=RATE: alerts per unit of the champion, as known.")
+        list[str] | None,
+        typer.Option("--base-rate", help="LABEL=RATE: alerts per unit of the champion. Default: measured."),
     ] = None,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Chance of a wrong verdict. Default: 0.05.")] = None,
     max_units: Annotated[int | None, typer.Option("--max-units", help="Give up after this many units.")] = None,
@@ -129,6 +132,7 @@ def start(
     }
     request = request_of(merge(raw, given))
     candidate = _candidate(challenger, bundle, thresholds, loaded, changes)
+    request = with_measured_rates(request, log.store, datetime.now(UTC), output)
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
 

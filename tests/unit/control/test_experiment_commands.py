@@ -1,5 +1,6 @@
 """The commands of experiments, against an embedded Redis over TCP."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError
+from streamtag.events.panes import Cell
+from streamtag.events.summary import LabelCounts
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
 
 pytest_plugins = ("command_line",)
 
@@ -116,6 +121,69 @@ def test_a_release_against_itself_is_said_to_be_that(seeded: ControlStore, run: 
     text = run("experiment", "start", "--challenger", 1, "-m", "does it work?")
     assert text.startswith("started experiment 1 (shadow): release 1 against release 1, share 1, 2 labels judged")
     assert "compares the champion with itself" in text
+
+
+def counted(events: int, spam: int, **changes: Any) -> Cell:
+    """Events of the champion, so many of them tagged spam."""
+    bins = [(b, n) for b, n in ((0, events - spam), (1023, spam)) if n]
+    labels = {"spam": LabelCounts(spam, 1_000_000 * spam, [b for b, _ in bins], [n for _, n in bins])}
+    sha = "0" * 64
+    found = Cell(1, sha, "demo@1", sha, 1, sha, "control", events, 0, labels, {})
+    for name, value in changes.items():
+        setattr(found, name, value)
+    return found
+
+
+def put(store: ControlStore, size: str, ago: int, *cells: Cell) -> None:
+    start = start_of(size, int(time.time() * 1000)) - ago * SIZES[size]
+    ReadModel(store).put([WindowDocument(VERSION, size, start, 7, True, {}, list(cells))])
+
+
+ABSOLUTE = ("experiment", "start", "--thresholds", "defaults", "--bundle", "demo@2", "--others", "muted", "-m", "x")
+
+
+def test_a_base_rate_that_nobody_gave_is_measured_and_said(seeded: ControlStore, run: Run) -> None:
+    others = counted(9_000, 9_000, release=2), counted(9_000, 9_000, shadow=True)
+    put(seeded, "1h", 1, counted(100_000, 3_000), *others)
+    put(seeded, "1d", 0, counted(100_000, 90_000))
+    text = run(*ABSOLUTE, "--label", "spam=±0.01")
+    assert "base rate of spam: 3 % of 100,000 events, release 1, 1h from" in text
+    (running,) = ExperimentLog(seeded).running()
+    assert running.document.base_rates == {"spam": 0.03}
+
+
+def test_a_base_rate_that_was_given_is_taken_and_a_relative_tolerance_needs_none(
+    seeded: ControlStore, run: Run
+) -> None:
+    put(seeded, "1h", 1, counted(100_000, 3_000))
+    given = run(*ABSOLUTE, "--label", "spam=±0.01", "--base-rate", "spam=0.5", "-o", "json")
+    assert given["base_rates"] == {"spam": 0.5}
+    run("experiment", "stop", 1, "-m", "x")
+    assert run(*ABSOLUTE, "--label", "spam=±20%", "-o", "json")["base_rates"] == {}
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([], "no event that release 1 decided was counted since yesterday"),
+        ([counted(9_000, 9_000, release=2)], "no event that release 1 decided"),
+        ([counted(9_000, 9_000, shadow=True)], "no event that release 1 decided"),
+        ([counted(100_000, 900)], "±0.01 is not surely below the label's rate"),
+        ([counted(100, 3)], "3 of 100 events, release 1, 1d from"),
+        ([counted(9_000, 0)], "0 of 9,000 events"),
+        ([counted(9_000, 0, labels={"insult": LabelCounts(0, 0, [0], [9_000])})], "the label is not in release 1, 1d"),
+    ],
+)
+def test_without_enough_measured_an_absolute_tolerance_is_refused_with_the_reason(
+    seeded: ControlStore, run: Run, cells: list[Cell], message: str
+) -> None:
+    put(seeded, "1d", 1, *cells)
+    with pytest.raises(RefusedError) as refused:
+        run(*ABSOLUTE, "--label", "spam=±0.01")
+    (problem,) = refused.value.problems
+    assert message in problem
+    assert "--base-rate LABEL=RATE" in (refused.value.hint or "")
+    assert ExperimentLog(seeded).running() == []
 
 
 @pytest.mark.parametrize(
