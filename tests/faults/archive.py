@@ -1,6 +1,7 @@
 """All tag events of a campaign as columns: what everything behind the tagger is recounted from."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +46,14 @@ class Events:
 
     def in_order(self) -> "Events":
         """By source position, as `between` needs them."""
-        return self.take(np.argsort(self._places(), kind="stable"))
+        return self.take(np.argsort(self._places, kind="stable"))
 
     def between(self, partition: int, start: int, end: int) -> NDArray[np.int64]:
         """Indices of the events of source positions ``[start, end)``; they must be in order."""
-        low, high = np.searchsorted(self._places(), (np.array([start, end]) | partition << _PARTITION_SHIFT))
+        low, high = np.searchsorted(self._places, (np.array([start, end]) | partition << _PARTITION_SHIFT))
         return np.arange(low, high)
 
+    @cached_property
     def _places(self) -> NDArray[np.int64]:
         return self.partition << _PARTITION_SHIFT | self.offset
 

@@ -95,6 +95,7 @@ class Counted:
         for placed in logs.summaries:
             recount.add(*placed)
         self.parts: Parts = recount.parts
+        self._numbers: dict[int, Numbers] = {}
         self._releases = [row.release_sha256 for row in rows]
         self._decided = [Decided(events, events.row, events.tagged)]
         for wanted, parts in recount.parts.items():
@@ -105,10 +106,12 @@ class Counted:
 
     def numbers(self, width_ms: int) -> Numbers:
         """Of all spans of this width."""
-        found: Numbers = Counter()
-        for decided in self._decided:
-            found.update(numbers(decided, self._releases, width_ms))
-        return found
+        if width_ms not in self._numbers:
+            found: Numbers = Counter()
+            for decided in self._decided:
+                found.update(numbers(decided, self._releases, width_ms))
+            self._numbers[width_ms] = found
+        return self._numbers[width_ms]
 
 
 def check_against_events(said: Iterable[Pane], counted: Counted, pane_ms: int, findings: Findings) -> None:
