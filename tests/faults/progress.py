@@ -105,37 +105,59 @@ class Recovery:
         kind: of the fault.
         role: that was hurt.
         since: when it was over, monotonic seconds.
+        patience: `Recoveries.patience_s` at that moment.
         reached: whether whoever was hurt works again.
     """
 
     kind: str
     role: str
     since: float
+    patience: float
     reached: Callable[[], bool]
 
 
 class Recoveries:
     """Faults that are over and whose victims have not recovered yet. Thread-safe.
 
+    Patience is counted in looks, which should come several times a second: where the machine has no time even for
+    these, nobody could have recovered meanwhile.
+
     Args:
-        deadline_s: after so long it is a finding.
+        deadline_s: after so much patience it is a finding.
         findings: takes it.
         clock: monotonic seconds.
+        longest_look_s: counted of the time since the look before.
     """
 
-    def __init__(self, deadline_s: float, findings: Findings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        deadline_s: float,
+        findings: Findings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        longest_look_s: float = 0.5,
+    ) -> None:
         self._deadline_s = deadline_s
         self._findings = findings
         self._clock = clock
+        self._longest_look_s = longest_look_s
         self._lock = threading.Lock()
         self._open: list[Recovery] = []
+        self._began = self._looked_at = 0.0  # of the first look
+        self.patience_s = 0.0
+        """Since the beginning, without what the machine had no time for."""
         self.took_s: dict[str, list[float]] = defaultdict(list)
-        """By kind of fault."""
+        """By kind of fault, of the wall clock."""
+
+    @property
+    def starved_s(self) -> float:
+        """What the machine had no time for, until the last look."""
+        return self._looked_at - self._began - self.patience_s
 
     def add(self, kind: str, role: str, reached: Callable[[], bool]) -> None:
         """A fault is over now."""
         with self._lock:
-            self._open.append(Recovery(kind, role, self._clock(), reached))
+            self._open.append(Recovery(kind, role, self._clock(), self.patience_s, reached))
 
     def waits_s(self, role: str) -> float:
         """How long the one that waits longest has waited."""
@@ -144,17 +166,21 @@ class Recoveries:
 
     def look(self) -> bool:
         """Looks at all of them; whether all have recovered."""
+        now = self._clock()
+        self._began = self._began or now
+        self._looked_at = self._looked_at or now
+        self.patience_s += min(now - self._looked_at, self._longest_look_s)
+        self._looked_at = now
         with self._lock:
             waiting = list(self._open)
         over = []
         for one in waiting:
-            took_s = self._clock() - one.since
             if one.reached():
-                self.took_s[one.kind].append(took_s)
-            elif took_s < self._deadline_s:
+                self.took_s[one.kind].append(now - one.since)
+            elif self.patience_s - one.patience < self._deadline_s:
                 continue
             else:
-                self._findings.add("unrecovered", f"{one.role} {took_s:.0f} s after {one.kind}")
+                self._findings.add("unrecovered", f"{one.role} {now - one.since:.0f} s after {one.kind}")
             over.append(one)
         with self._lock:
             self._open = [one for one in self._open if one not in over]

@@ -38,6 +38,7 @@ def document(
         "changes": dict(sorted(stage.operator.made.items())),
         "changes_refused": stage.operator.refused,
         "compared": asdict(compared),
+        "starved_s": round(recoveries.starved_s, 1),
         "recovery_s": {
             kind: {name: value for name, value in recovery(took).items() if name != "all"}
             for kind, took in sorted(recoveries.took_s.items())
@@ -58,6 +59,8 @@ def show(found: Mapping[str, Any]) -> None:
     )
     say(f"seed {found['seed']}: {found['events']:,} events, {found['faults_total']} faults; {sorts}")
     say(f"compared: {found['compared']}")
+    if found["starved_s"] > 1:
+        say(f"the machine had no time for us during {found['starved_s']:.0f} s, which do not count as patience")
     say(f"violations: {found['violations'] or 'none'}")
     for example in found["examples"]:
         say(f"  VIOLATION {example}")

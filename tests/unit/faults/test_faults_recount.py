@@ -287,17 +287,34 @@ def test_a_verdict_that_is_not_verified_is_found(monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_does_not_recover_in_time_is_found_once() -> None:
-    now, found = [0.0], Findings()
-    recoveries = Recoveries(60, found, clock=lambda: now[0])
+    now, found = [1.0], Findings()
+    recoveries = Recoveries(60, found, clock=lambda: now[0], longest_look_s=100)
     back = {"windows": False, "stats": False}
     recoveries.add("killed", "windows", lambda: back["windows"])
     recoveries.add("frozen", "stats", lambda: back["stats"])
-    now[0] = 5.0
+    recoveries.look()
+    now[0] = 6.0
     back["windows"] = True
     assert not recoveries.look()
     assert recoveries.took_s == {"killed": [5.0]}
     assert (recoveries.waits_s("windows"), recoveries.waits_s("stats")) == (0.0, 5.0)
-    now[0] = 60.0
+    now[0] = 61.0
     assert recoveries.look()
     assert recoveries.look()
+    assert found.violations() == {"unrecovered": 1}
+
+
+def test_a_machine_that_has_no_time_to_look_has_none_to_recover() -> None:
+    now, found = [1.0], Findings()
+    recoveries = Recoveries(60, found, clock=lambda: now[0])
+    recoveries.add("killed", "windows", lambda: False)
+    recoveries.look()
+    for _ in range(100):
+        now[0] += 2.0  # where 0.2 s were meant
+        recoveries.look()
+    assert found.violations() == {}
+    assert (recoveries.patience_s, recoveries.starved_s) == (50.0, 150.0)
+    for _ in range(100):
+        now[0] += 0.2
+        recoveries.look()
     assert found.violations() == {"unrecovered": 1}
