@@ -319,6 +319,24 @@ def test_live_windows_that_have_expired_do_not_differ() -> None:
     assert rig.rebuild(swap=False).differing == sorted(minutes)
 
 
+def test_summaries_are_held_only_until_a_pane_has_counted_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.stats.rebuild._PANES_AT_ONCE", 3)
+    every = 2_000
+    rig = Rig([
+        (i, commit_of(NOW + 1_000 * i, i, counts((NOW + 1_000 * i) // PANE_MS * PANE_MS, [1]))) for i in range(every)
+    ])  # fmt: skip
+    making, held, put = rig.making(), [], ReadModel.put
+
+    def look(model: ReadModel, documents: Any) -> None:
+        held.append(sum(map(len, making._counts.values())))
+        put(model, documents)
+
+    monkeypatch.setattr(ReadModel, "put", look)
+    assert making.run(swap=False).summaries == every
+    assert len(held) > 50
+    assert max(held) < 60  # those of panes that the windower had not published yet
+
+
 def test_windows_made_again_are_kept_as_long_as_live_ones() -> None:
     rig = Rig(SMALL)
     client: Any = rig.store.client
