@@ -1,6 +1,7 @@
 """The fault campaign: real Kafka and Redis, workers that are hurt at random, every outcome checked while it runs.
 
 ``python -m tests.faults --minutes 5 --seed 7``; ``python -m tests.faults mutations`` proves that it can fail.
+``python -m tests.faults statistics`` is the campaign of the read side: windowers, Faust apps, windows, verdicts.
 """
 
 import sys

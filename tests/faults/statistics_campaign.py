@@ -195,14 +195,14 @@ class Campaign:
         lanes = [self._seat_lane("windows", seat, WINDOWER_KINDS, (1.5, 6.0)) for seat in side.windowers[:-1]]
         lanes += [self._seat_lane("stats", seat, APP_KINDS, (1.0, 5.0)) for seat in side.stats[:-1]]
         for role, kinds, pause in (("taggers", _TAGGER_KINDS, (4.0, 15.0)), ("services", _SERVICE_KINDS, (8.0, 25.0))):
-            draws = _drawn(self._choose(role), kinds, pause, pace, lambda kind, choose: kind(self._stage, choose))
+            draws = drawn(self._choose(role), kinds, pause, pace, lambda kind, choose: kind(self._stage, choose))
             lanes.append(Lane(role, draws, self._strike, self._rests))
         return lanes
 
     def _seat_lane(
         self, role: str, seat: Seat, kinds: Sequence[type[ReadSideFault]], pause: tuple[float, float]
     ) -> Lane:
-        draws = _drawn(
+        draws = drawn(
             self._choose(f"{role}-{seat.index}"),
             kinds,
             pause,
@@ -242,12 +242,13 @@ class Campaign:
         return shown[role] if role in shown else lambda: all(each() for each in shown.values())
 
 
-def _drawn(
+def drawn(
     choose: random.Random,
     kinds: Sequence[type[K]],
     pause: tuple[float, float],
     pace: float,
     make: Callable[[type[K], random.Random], F],
 ) -> Iterator[tuple[float, F]]:
+    """Pauses, seconds, each with what is made of the kind that follows: for ever, and a function of ``choose``."""
     for kind in deal(kinds, choose):
         yield pace * choose.uniform(*pause), make(kind, choose)

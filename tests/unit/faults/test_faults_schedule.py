@@ -1,6 +1,7 @@
 """The schedule of a campaign is a function of its seed; its end is when it was told to end."""
 
 import itertools
+import random
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,9 @@ from faults.campaign import ALL_KINDS, Course, Plan, happened, rounds
 from faults.fault import Fault
 from faults.operator import CHANGES
 from faults.ports import Ports
+from faults.read_side_faults import APP_KINDS
 from faults.stage import Stage
+from faults.statistics_campaign import drawn
 
 from streamtag.errors import UnavailableError
 
@@ -108,3 +111,15 @@ def test_a_block_of_ports_that_is_used_up_says_so(tmp_path: Any) -> None:
         ports._next = ports._end
         with pytest.raises(UnavailableError, match="used up"):
             ports.take()
+
+
+def test_faults_of_the_read_side_follow_from_the_seed() -> None:
+    def first(seed: int) -> list[tuple[float, tuple[str, float]]]:
+        draws = drawn(
+            random.Random(seed), APP_KINDS, (1.0, 2.0), 3.0, lambda kind, choose: (kind.name, choose.random())
+        )
+        return list(itertools.islice(draws, 24))
+
+    assert first(7) == first(7) != first(8)
+    assert all(3.0 <= pause_s <= 6.0 for pause_s, _ in first(7))
+    assert {name for _, (name, _) in first(7)} == {kind.name for kind in APP_KINDS}
