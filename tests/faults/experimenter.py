@@ -46,14 +46,16 @@ class Experimenter(Operator):
         Raises:
             StreamtagError: Redis is being hurt; what it holds will be there the next time.
         """
+        found: dict[ExperimentId, VerdictDocument] = {}
         for experiment in self._log.experiments():
             candidate = experiment.document.candidate
             thresholds = self._store.load(ReleaseId(candidate.number, candidate.sha256)).thresholds
             self.subjects[experiment.id] = Subject(experiment, thresholds)
             if experiment.id in self.verdicts:
-                return  # what came before it is known
+                break  # what came before it is known
             if experiment.verdict is not None and (stored := self._log.verdict(experiment)) is not None:
-                self.verdicts[experiment.id] = stored.document
+                found[experiment.id] = stored.document
+        self.verdicts |= found  # only now: whatever stands before a verdict that is known is looked at no more
 
     def held(self) -> set[int]:
         """Numbers of the experiments whose verdicts Redis holds now."""
