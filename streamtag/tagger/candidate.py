@@ -73,6 +73,8 @@ class Candidate:
         self._answers: dict[int, tuple[NDArray[np.float32], float] | None] = {}  # None: it failed
         self._changed = threading.Condition()
         self._next = 0
+        self._working: int | None = None  # on this question
+        self._given_up = -1  # nobody waits for this question any more, nor for those before it
         self._up = False
         self._has_failed = False
         self._closing = threading.Event()
@@ -96,13 +98,21 @@ class Candidate:
         return ticket
 
     def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
-        """Scores, float32 [texts, labels], and the seconds they took; None when they are not there in time."""
+        """Scores, float32 [texts, labels], and the seconds they took; None when they are not there in time.
+
+        While it still works on what was given up before, there is no use in waiting.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: ticket in self._answers, timeout_s)
+            self._changed.wait_for(lambda: ticket in self._answers or self._late_for(ticket), timeout_s)
             found = self._answers.get(ticket)
             if found is not None:
                 del self._answers[ticket]
+            elif ticket not in self._answers:
+                self._given_up = max(self._given_up, ticket)
             return found
+
+    def _late_for(self, ticket: int) -> bool:
+        return self._working is not None and self._working <= self._given_up < ticket
 
     def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
         """Why there are no scores: it loads for the first time, has failed (then, or on these), or had no time."""
@@ -153,6 +163,9 @@ class Candidate:
             if asked is None:
                 return
             ticket, texts = asked
+            if ticket <= self._given_up:
+                continue
+            self._working = ticket
             began = self._busy_since = time.monotonic()
             # As bytes: a text may hold lone surrogates, which no strict encoding takes.
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
@@ -163,6 +176,7 @@ class Candidate:
 
     def _put(self, ticket: int, answer: tuple[NDArray[np.float32], float] | None) -> None:
         with self._changed:
+            self._working = None
             self._answers[ticket] = answer
             while len(self._answers) > _KEPT:  # shed ones, which nobody asks for any more
                 del self._answers[min(self._answers)]
@@ -173,6 +187,7 @@ class Candidate:
         self._up, self._has_failed = False, True
         self._busy_since = None
         with self._changed:
+            self._working = None
             for ticket in range(max(0, self._next - _WAITING - 1), self._next):
                 self._answers.setdefault(ticket, None)
             self._changed.notify_all()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +68,30 @@ def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Cand
     os.kill(pid_of(candidate), signal.SIGSTOP)
     ticket = candidate.ask(TEXTS)
     assert ticket is not None
+    wait_until(lambda: candidate._working == ticket, 10, "it works on it")
     assert candidate.answer(ticket, 0) is None
     assert candidate.why_not(ticket) == "shed"
     os.kill(pid_of(candidate), signal.SIGKILL)
     assert candidate.answer(ticket, 30) is None
     assert candidate.why_not(ticket) == "failures"
+    assert candidate.answer(asked(candidate), 30) is not None
+
+
+def test_nobody_waits_while_it_works_on_what_was_given_up(candidate: Candidate) -> None:
+    assert candidate.answer(asked(candidate), 30) is not None
+    os.kill(pid_of(candidate), signal.SIGSTOP)
+    late = candidate.ask(TEXTS)
+    assert late is not None
+    wait_until(lambda: candidate._working == late, 10, "it works on it")
+    assert candidate.answer(late, 0) is None
+    queued = candidate.ask(TEXTS)
+    assert queued is not None
+    began = time.monotonic()
+    assert candidate.answer(queued, 30) is None
+    assert time.monotonic() - began < 15  # it did not wait for 30 s
+    assert candidate.why_not(queued) == "shed"
+    os.kill(pid_of(candidate), signal.SIGCONT)
+    wait_until(lambda: candidate._working is None, 30, "it is done with it")
     assert candidate.answer(asked(candidate), 30) is not None
 
 
