@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import ClassVar
 
 from services import wait_until
@@ -97,6 +98,12 @@ class AppFault(ReadSideFault):
         assert isinstance(seat, StatsSeat)
         self.stats = seat
 
+    def signal_app(self, number: signal.Signals) -> bool:
+        """Whether there was an app to be signalled; one that is about to be started is waited for."""
+        with suppress(AssertionError):
+            wait_until(lambda: self.stats.app() is not None, 5, "the supervisor has an app")
+        return self.stats.signal_app(number)
+
 
 class AppKilled(AppFault):
     """The supervisor starts another."""
@@ -107,7 +114,7 @@ class AppKilled(AppFault):
         if self.stats.worn:
             self.stats.kill()
         else:
-            self.counts = self.stats.signal_app(signal.SIGKILL)
+            self.counts = self.signal_app(signal.SIGKILL)
 
     def heal(self) -> None:
         if not self.stats.current().alive:
@@ -153,7 +160,7 @@ class AppFrozen(AppFault):
             self.stats.start()
             self.counts = False
         else:
-            self.counts = self.stats.signal_app(signal.SIGSTOP)
+            self.counts = self.signal_app(signal.SIGSTOP)
 
     def heal(self) -> None:
         self.stats.signal_app(signal.SIGCONT)
