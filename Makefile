@@ -31,7 +31,7 @@ demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
 # -- for developers ------------------------------------------------------------------------------------------------
 
 test: lint services ## Lint, unit tests, then the tests on a real Kafka and Redis
-	$(PYTEST) --doctest-modules streamtag tests/unit tests/contract tests/integration $(ARGS)
+	$(PYTEST) --doctest-modules tests/integration tests/contract tests/unit streamtag $(ARGS)
 
 unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
 	$(PYTEST) --doctest-modules streamtag tests/unit $(ARGS)

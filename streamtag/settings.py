@@ -132,7 +132,7 @@ class LoopSettings(Section):
         5, ge=0, le=10_000, description="Longest wait for a batch to fill, from its first record"
     )
     queue_batches: int = Field(
-        4, ge=1, le=1_000, description="Batches waiting between the polling and the processing thread"
+        1, ge=1, le=1_000, description="Batches waiting between the polling and the processing thread"
     )
     pause_after_ms: int = Field(1_000, ge=0, description="Back pressure this long before partitions are paused")
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Member is out after this silence (classic protocol)")

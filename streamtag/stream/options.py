@@ -20,7 +20,7 @@ class StreamOptions:
     commit_interval_ms: int = 100
     batch_size: int = 512
     batch_wait_ms: int = 5
-    queue_batches: int = 4
+    queue_batches: int = 1
     pause_after_ms: int = 1_000
     transaction_timeout_ms: int = 5_000
     session_timeout_ms: int = 6_000

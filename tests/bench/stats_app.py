@@ -22,9 +22,10 @@ from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
-from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
+from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Tolerance
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import StreamtagError
 from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
 
@@ -63,7 +64,8 @@ class App:
         bundle = BundleRef("bench", "1", "b" * 64)
         cutoffs = dict.fromkeys(shape.names, 0.5)
         ReleaseChanges(self._store, max_step=1.0).seed(bundle, tuple(shape.names), ThresholdSet(cutoffs))
-        plan = ExperimentPlan("split", {name: LabelPolicy() for name in shape.names}, alpha=1e-12)
+        policy = LabelPolicy(Tolerance(size=0.001))  # too fine a question for the time there is
+        plan = ExperimentPlan("split", dict.fromkeys(shape.names, policy), alpha=1e-12)
         other = NewCandidate(thresholds=ThresholdSet(dict.fromkeys(shape.names, 0.4)))
         started = ExperimentChanges(self._log).start(Request(plan, 0.5), other, Who("bench", "a measurement"))
         return Shape(shape.sources, shape.labels, shape.events, str(started.id))
@@ -95,7 +97,10 @@ class App:
 
     def units(self) -> int:
         """Of the experiment, by the newest evidence."""
-        found = self._model.evidence(self._log.running()[0].id)
+        running = self._log.running()
+        if not running:
+            raise StreamtagError(f"the experiment has ended: {self._log.verdict(self._log.find(1))}")
+        found = self._model.evidence(running[0].id)
         return 0 if found is None else found.units
 
     def wait_live(self, worker: Worker, units: int = 0) -> float:

@@ -83,6 +83,7 @@ def fill(body: bytes, partition: int, number: int, shape: Shape, at_ms: int) -> 
 
 def _body(shape: Shape, choose: random.Random) -> CommitSummary:
     events = len(ARMS) * shape.events
+    flags = _rare(shape, choose)  # alike in both arms: no verdict comes of it
     return CommitSummary(
         version=summary.VERSION,
         topic=TOPIC,
@@ -98,14 +99,13 @@ def _body(shape: Shape, choose: random.Random) -> CommitSummary:
         writer="bench-0",
         delivery="exactly_once",
         committed_at_ms=_AT,
-        panes=[_cell(shape, arm, choose) for arm in ARMS],
+        panes=[_cell(shape, arm, flags, choose) for arm in ARMS],
     )
 
 
-def _cell(shape: Shape, arm: str, choose: random.Random) -> PaneCounts:
+def _cell(shape: Shape, arm: str, flags: bytes, choose: random.Random) -> PaneCounts:
     width = (shape.labels + 7) // 8 * shape.events
-    mine, other = _rare(shape, choose), bytes(width)
-    units = UnitRows(_units(shape, arm), *((mine, other) if arm == "control" else (other, mine)))
+    units = UnitRows(_units(shape, arm), *((flags, bytes(width)) if arm == "control" else (bytes(width), flags)))
     sha = "0" * 64
     return PaneCounts(
         start_ms=_PANE,
