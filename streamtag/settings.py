@@ -287,7 +287,8 @@ class ExperimentSettings(Section):
         20,
         ge=0,
         le=1_000,
-        description="Longest wait for a candidate with a bundle of its own: per batch (split), per commit (shadow)",
+        description="Longest wait for a candidate with a bundle of its own: per batch (split), or per commit (shadow; "
+        "there at most a twentieth of the commit interval)",
     )
 
 

@@ -148,8 +148,10 @@ class Candidate:
 
     def _serve(self) -> None:
         self._busy_since = time.monotonic() + _LOADS_S - _HANGS_S
+        # A group of its own, so that Ctrl-C does not reach it; in a session of its own it would be scheduled as the
+        # tagger's equal, however nice it is (sched_autogroup).
         process = self._process = subprocess.Popen(  # noqa: S603 - our own
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
         )
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
         read_frame(process.stdout)  # it is loaded

@@ -85,7 +85,7 @@ class TakingPart:
         """The transaction ends: candidates that have not answered within the budget are left out."""
         if not self._shadows:
             return
-        deadline = self.trials.deadline()
+        deadline = self.trials.deadline("shadow")
         shadows, self._shadows = self._shadows, []
         for shadow in shadows:
             self._settle(shadow, self.trials.answer(shadow.trial, shadow.part, shadow.batch.micro, deadline))
@@ -126,7 +126,7 @@ class TakingPart:
     def _split(self, trial: Trial, part: Part, decoded: Decoded, control: Arm) -> list[Arm]:
         """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part."""
         deciding, decisions, batch, _, _ = control
-        answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline())
+        answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline("split"))
         given = part.rows[part.chosen]
         rows = given[answer.valid]
         arms: list[Arm] = []

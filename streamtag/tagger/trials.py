@@ -31,6 +31,7 @@ __all__ = ["Answer", "Part", "Trial", "Trials"]
 log = logging.getLogger(__name__)
 
 _MINUTE_S = 60.0
+_SHADOW_SHARE = 0.05
 
 Spawn = Callable[[Bundle], Candidate]
 Scores = NDArray[np.int64]
@@ -143,6 +144,8 @@ class Trials:
         running: what runs, see `ExperimentWatcher.current`.
         spawn: starts a candidate whose bundle is not the champion's.
         budget_s: longest wait for candidates, per batch (split) or transaction (shadow).
+        commit_interval_s: of the tagger; a shadow makes a transaction at most a twentieth of it longer, for nothing
+            else is done meanwhile.
         metrics: counts what becomes of events.
         clock: monotonic seconds.
     """
@@ -153,12 +156,14 @@ class Trials:
         spawn: Spawn,
         *,
         budget_s: float,
+        commit_interval_s: float,
         metrics: MetricSink,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._running = running
         self._spawn = spawn
         self._budget_s = budget_s
+        self._shadow_budget_s = min(budget_s, commit_interval_s * _SHADOW_SHARE)
         self._metrics = metrics
         self._clock = clock
         self._seen: tuple[object, object] | None = None
@@ -216,9 +221,9 @@ class Trials:
         self.count(trial, "invalid", int((~valid).sum()))
         return Answer(to_micro(np.where(valid[:, None], scores, 0)), valid)
 
-    def deadline(self) -> float:
+    def deadline(self, mode: Literal["shadow", "split"]) -> float:
         """Of a wait that begins now."""
-        return self._clock() + self._budget_s
+        return self._clock() + (self._shadow_budget_s if mode == "shadow" else self._budget_s)
 
     def count(self, trial: Trial, name: str, n: int) -> None:
         """Adds to a figure of an experiment."""

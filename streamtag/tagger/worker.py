@@ -103,6 +103,7 @@ class _Worker:
             self._experiments.current,
             lambda bundle: Candidate(bundle.path, len(bundle.labels), model.batch),
             budget_s=settings.experiments.budget_ms / 1000,
+            commit_interval_s=settings.tagger.commit_interval_ms / 1000,
             metrics=metrics,
         )
         self._tagger = Tagger(

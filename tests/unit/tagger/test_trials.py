@@ -108,6 +108,7 @@ class Trying(Rig):
             lambda: self.running,
             lambda _bundle: cast(Candidate, self.candidate),
             budget_s=0.02,
+            commit_interval_s=0.4,
             metrics=self.metrics,
         )
         self.tagger = Tagger(
