@@ -10,7 +10,32 @@ from .seats import Seat
 from .stage import Stage
 
 
-class Fault(ABC):
+class Damage(ABC):
+    """What is hurt for a while.
+
+    Attributes:
+        hold_s: between `inject` and `heal`, seconds.
+    """
+
+    hold_s: float
+
+    @abstractmethod
+    def inject(self) -> None:
+        """Begins it."""
+
+    def heal(self) -> None:  # noqa: B027 - some faults are over at once
+        """Ends it, as far as somebody has to."""
+
+    def run(self) -> None:
+        """All of it; returns when the damage is over and recovery can begin."""
+        try:
+            self.inject()
+            time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
+        finally:
+            self.heal()
+
+
+class Fault(Damage):
     """One way to hurt a pipeline. Made for one occasion: all it will do is drawn from ``choose`` beforehand.
 
     Attributes:
@@ -53,18 +78,3 @@ class Fault(ABC):
 
     def __str__(self) -> str:
         return self.name
-
-    @abstractmethod
-    def inject(self) -> None:
-        """Begins it."""
-
-    def heal(self) -> None:  # noqa: B027 - some faults are over at once
-        """Ends it, as far as somebody has to."""
-
-    def run(self) -> None:
-        """All of it; returns when the damage is over and recovery can begin."""
-        try:
-            self.inject()
-            time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
-        finally:
-            self.heal()

@@ -3,8 +3,7 @@
 import os
 import random
 import signal
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import suppress
 from typing import ClassVar
 
@@ -12,11 +11,12 @@ from services import wait_until
 
 from streamtag.stats.supervisor import GRACE_S
 
+from .fault import Damage
 from .read_side import APP_SESSION_S, WINDOWER_SESSION_MS, ReadSide, StatsSeat
 from .seats import Seat
 
 
-class ReadSideFault(ABC):
+class ReadSideFault(Damage):
     """One way to hurt a seat; all it will do is drawn from ``choose`` beforehand.
 
     Attributes:
@@ -41,20 +41,8 @@ class ReadSideFault(ABC):
         """False when nothing was hurt after all."""
 
     @abstractmethod
-    def inject(self) -> None:
-        """Begins it."""
-
-    @abstractmethod
     def heal(self) -> None:
         """Ends it."""
-
-    def run(self) -> None:
-        """All of it; returns when the damage is over and recovery can begin."""
-        try:
-            self.inject()
-            time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
-        finally:
-            self.heal()
 
 
 class WindowerKilled(ReadSideFault):
