@@ -39,6 +39,8 @@ class Rows:
         control: what the control tagged, bool [n, labels of the plan]; all false in rows of the candidate.
         candidate: what the candidate tagged, likewise.
         shed: further events that should have taken part, but for want of time did not.
+        places: where each row stands in the log among those of all blocks folded with it, int64 [n], ascending; the
+            place may be that of a group of rows, which keep their order. None: one block after the other.
     """
 
     phase: int
@@ -48,6 +50,7 @@ class Rows:
     control: NDArray[np.bool_]
     candidate: NDArray[np.bool_]
     shed: int = 0
+    places: NDArray[np.int64] | None = None
 
 
 @dataclass
@@ -149,6 +152,8 @@ class Evidence:
             raise ValueError(
                 f"phase {rows.phase}: tags of {rows.control.shape} and {rows.candidate.shape} where {shape} are due"
             )
+        if rows.places is not None and rows.places.shape != rows.units.shape:
+            raise ValueError(f"phase {rows.phase}: {len(rows.units)} rows with {len(rows.places)} places in the log")
         if (rows.arm == "both") != (self.plan.mode == "shadow"):
             raise ValueError(f"phase {rows.phase}: rows of arm {rows.arm} in a {self.plan.mode} experiment")
 
@@ -157,7 +162,7 @@ class Evidence:
         places = np.concatenate(
             [np.full(len(block.units), 2 * block.phase + _ARMS[block.arm], np.uint16) for block in rows]
         )
-        first = self._first(units)
+        first = self._first(units, _log_order(rows))
         self._remember(units[first], places[first])
         self._find_conflicts(units, places)
         counts = np.zeros(len(units), np.bool_)
@@ -167,11 +172,11 @@ class Evidence:
             self._add(block, counts[at : at + len(block.units)])
             at += len(block.units)
 
-    def _first(self, units: NDArray[np.uint64]) -> NDArray[np.intp]:
+    def _first(self, units: NDArray[np.uint64], order: NDArray[np.intp] | None) -> NDArray[np.intp]:
         """Rows that count: the first of each unit not seen before, as long as there is room."""
-        each, first = np.unique(units, return_index=True)
-        new = np.sort(first[~self._known(each)])
-        return new[: max(0, self.plan.max_units - self.units)]
+        each, first = np.unique(units if order is None else units[order], return_index=True)
+        new = np.sort(first[~self._known(each)])[: max(0, self.plan.max_units - self.units)]
+        return new if order is None else order[new]
 
     def _known(self, units: NDArray[np.uint64]) -> NDArray[np.bool_]:
         at = np.searchsorted(self._units, units)
@@ -263,6 +268,16 @@ def judge(
             break
         verdict = evidence.fold(rows, end_ms)
     return evidence, verdict
+
+
+def _log_order(rows: Sequence[Rows]) -> NDArray[np.intp] | None:
+    """Indices that put the rows of all blocks into the order of the log; None where they stand in it."""
+    places = [block.places for block in rows if block.places is not None]
+    if not places:
+        return None
+    if len(places) < len(rows):
+        raise ValueError("some blocks say where their rows stand in the log, others do not")
+    return np.argsort(np.concatenate(places), kind="stable")
 
 
 def _packed(values: NDArray[np.unsignedinteger[Any]], dtype: str) -> str:

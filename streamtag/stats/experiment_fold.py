@@ -5,7 +5,7 @@ a range of positions, and anybody can compute it again: every integer and the de
 one platform.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from streamtag.control.experiment_log import Experiment
 from streamtag.domain.evidence import Evidence, Rows
 from streamtag.domain.verdict import State, Verdict, decide
 from streamtag.events.panes import PlacedRows
-from streamtag.events.unit_rows import unpack
+from streamtag.events.unit_rows import unpack_all
 from streamtag.stats.revisions import Step
 
 __all__ = ["ExperimentFold", "UnknownPhaseError"]
@@ -83,7 +83,8 @@ class ExperimentFold:
         """
         if self._verdict.state.final or position < self.end:
             return False
-        mine = [(arm, rows) for arm, rows in step.rows if rows.id == str(self._experiment.id)]
+        wanted = str(self._experiment.id)
+        mine = [(arm, rows) for arm, rows in step.rows if rows.id == wanted]
         end_ms = step.pane.start_ms + step.pane.pane_ms
         over = end_ms - self._started_ms >= self._experiment.document.plan.max_hours * _MS_PER_HOUR
         if mine and max(rows.phase for _, rows in mine) >= len(self._experiment.phases):
@@ -96,10 +97,9 @@ class ExperimentFold:
         self._look(mine, end_ms)
         return True
 
-    def _look(self, mine: Iterable[tuple[str, PlacedRows]], end_ms: int) -> None:
+    def _look(self, mine: Sequence[tuple[str, PlacedRows]], end_ms: int) -> None:
         try:
-            blocks = [self._rows(arm, rows) for arm, rows in mine]
-            found = self._evidence.fold(blocks, end_ms)
+            found = self._evidence.fold(self._blocks(mine), end_ms)
         except ValueError as error:
             self.refuse(f"what workers counted does not fit the experiment: {error}")
             return
@@ -108,22 +108,32 @@ class ExperimentFold:
             found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
         self._verdict = found
 
-    def _rows(self, arm: str, rows: PlacedRows) -> Rows:
+    def _blocks(self, mine: Sequence[tuple[str, PlacedRows]]) -> list[Rows]:
+        """The rows of all summaries, as few blocks as there are phases and arms in them."""
         document = self._experiment.document
-        labels = list(document.plan.labels)
-        if rows.mode != document.plan.mode or sorted(rows.labels) != sorted(labels):
-            raise ValueError(f"its rows are of mode {rows.mode} and labels {', '.join(rows.labels)}")
-        columns = unpack(rows)
-        order = np.array([rows.labels.index(label) for label in labels], dtype=np.intp)
-        return Rows(
-            phase=rows.phase,
-            share=self._experiment.phases[rows.phase].share,
-            arm="both" if rows.mode == "shadow" else arm,  # type: ignore[arg-type]  # control or candidate
-            units=columns.hashes,
-            control=columns.control[:, order],
-            candidate=columns.candidate[:, order],
-            shed=rows.shed,
-        )
+        wanted = list(document.plan.labels)
+        alike: dict[tuple[int, str, tuple[str, ...]], list[int]] = {}
+        for place, (arm, rows) in enumerate(mine):
+            if rows.mode != document.plan.mode or (rows.labels != wanted and sorted(rows.labels) != sorted(wanted)):
+                raise ValueError(f"its rows are of mode {rows.mode} and labels {', '.join(rows.labels)}")
+            alike.setdefault((rows.phase, arm, tuple(rows.labels)), []).append(place)
+        blocks = []
+        for (phase, arm, labels), places in alike.items():
+            columns, sizes = unpack_all([mine[place][1] for place in places])
+            order = [labels.index(label) for label in wanted]
+            blocks.append(
+                Rows(
+                    phase=phase,
+                    share=self._experiment.phases[phase].share,
+                    arm="both" if document.plan.mode == "shadow" else arm,  # type: ignore[arg-type]  # one of the two
+                    units=columns.hashes,
+                    control=columns.control[:, order],
+                    candidate=columns.candidate[:, order],
+                    shed=sum(mine[place][1].shed for place in places),
+                    places=np.repeat(np.array(places, np.int64), sizes),
+                )
+            )
+        return blocks
 
     def refuse(self, reason: str) -> None:
         """Nothing sound can come of what was counted."""

@@ -26,6 +26,7 @@ class LabelMetrics:
     def __init__(self, metrics: Metrics, model: ReadModel) -> None:
         self._metrics = metrics
         self._model = model
+        self._shown: Mapping[str, WindowDocument] = {}
         self._compared_ms: int | None = None  # start of the window that began when signals were last looked for
 
     def show(self, latest: Mapping[str, WindowDocument]) -> None:
@@ -35,8 +36,11 @@ class LabelMetrics:
             UnavailableError: Redis does not answer; signals are looked for the next time.
         """
         for size, document in latest.items():
+            if document is self._shown.get(size):
+                continue
             for one in label_figures(document):
                 self._metrics.set("streamtag.label.rate", one.rate or 0.0, label=one.label, window=size)
+        self._shown = latest
         newest = latest.get(_SIZE)
         if newest is not None and newest.start_ms != self._compared_ms:
             self._show_signals(newest.start_ms - SIZES[_SIZE])

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +53,44 @@ blocks = st.lists(
     ),
     max_size=8,
 )
+
+
+def joined(pane: Sequence[Rows]) -> list[Rows]:
+    """One block for each phase and arm; places say where its rows stood."""
+    alike: dict[tuple[int, Arm], list[tuple[int, Rows]]] = {}
+    for place, block in enumerate(pane):
+        alike.setdefault((block.phase, block.arm), []).append((place, block))
+    return [
+        Rows(
+            phase,
+            found[0][1].share,
+            arm,
+            np.concatenate([block.units for _, block in found]),
+            np.concatenate([block.control for _, block in found]),
+            np.concatenate([block.candidate for _, block in found]),
+            sum(block.shed for _, block in found),
+            np.repeat([place for place, _ in found], [len(block.units) for _, block in found]),
+        )
+        for (phase, arm), found in alike.items()
+    ]
+
+
+@given(st.lists(blocks, max_size=3), st.integers(0, 100))
+def test_rows_that_say_where_they_stand_come_to_the_same_in_fewer_blocks(panes: list[list[Rows]], room: int) -> None:
+    plan = ExperimentPlan("split", LABELS, max_units=max(1, room))
+    assert folded(plan, *map(joined, panes)).snapshot() == folded(plan, *panes).snapshot()
+
+
+@pytest.mark.parametrize(
+    ("places", "problem"), [((None, [0, 1]), "others do not"), (([0], [0, 1]), "2 rows with 1 places")]
+)
+def test_places_are_of_every_row_or_of_none(places: tuple[list[int] | None, ...], problem: str) -> None:
+    pane = [
+        replace(rows("control", [1, 2]), places=None if found is None else np.array(found, np.int64))
+        for found in places
+    ]
+    with pytest.raises(ValueError, match=problem):
+        Evidence(SPLIT, 0).fold(pane, 10_000)
 
 
 @given(blocks)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamtag.events import summary
 from streamtag.events.summary import ExperimentRows, UnitRows
-from streamtag.events.unit_rows import UnitColumns, pack, unpack
+from streamtag.events.unit_rows import UnitColumns, pack, unpack, unpack_all
 
 SHA = "0" * 64
 # As the version before experiments wrote it.
@@ -84,6 +84,27 @@ def test_what_is_packed_is_read_back_over_the_wire(n: int, labels: int, seed: in
     assert np.array_equal(found.hashes, columns.hashes)
     assert np.array_equal(found.control, columns.control)
     assert np.array_equal(found.candidate, columns.candidate)
+
+
+def test_many_are_read_as_one() -> None:
+    rng = np.random.default_rng(7)
+    flags = [(rng.random((2, n, 9)) < 0.5) for n in (3, 0, 2)]
+    all_units = np.arange(5, dtype=np.uint64)
+    packed = [
+        rows([f"l{i}" for i in range(9)], pack(UnitColumns(units, *found)))
+        for units, found in zip(np.split(all_units, [3, 3]), flags, strict=True)
+    ]
+    columns, sizes = unpack_all(packed)
+    assert sizes.tolist() == [3, 0, 2]
+    assert np.array_equal(columns.hashes, all_units)
+    assert np.array_equal([columns.control, columns.candidate], np.concatenate(flags, axis=1))
+
+
+def test_one_of_many_that_lacks_what_another_has_too_much_is_refused() -> None:
+    labels = [f"l{i}" for i in range(9)]
+    short, long = UnitRows(b"8 bytes.", b"\0", b"\0\0"), UnitRows(b"8 bytes.", b"\0\0\0", b"\0\0")
+    with pytest.raises(ValueError, match="control has 1"):
+        unpack_all([rows(labels, short), rows(labels, long)])
 
 
 @pytest.mark.parametrize(
