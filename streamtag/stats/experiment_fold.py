@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 
 from streamtag.control.documents import HexPeaks, Phase, VerdictDocument
@@ -17,9 +18,9 @@ from streamtag.domain.evidence import Evidence, Rows
 from streamtag.domain.verdict import State, Verdict, decide
 from streamtag.events.panes import PlacedRows
 from streamtag.events.unit_rows import unpack_all
-from streamtag.stats.revisions import Step
+from streamtag.stats.revisions import Memory, Step
 
-__all__ = ["ExperimentFold", "UnknownPhaseError"]
+__all__ = ["ExperimentFold", "SavedFold", "UnknownPhaseError"]
 
 _MS_PER_HOUR = 3_600_000
 _INEXACT = "positions of a source were counted twice or not at all in what this rests on"
@@ -27,6 +28,30 @@ _INEXACT = "positions of a source were counted twice or not at all in what this 
 
 class UnknownPhaseError(Exception):
     """Rows are of a phase that the fold has not been told of: it began after the experiment was looked up."""
+
+
+class SavedFold(msgspec.Struct, frozen=True):
+    """What an experiment has come to, for whoever goes on. Every verdict is computed from the panes all the same.
+
+    Attributes:
+        version: of this struct.
+        start: first position of the log that was fed.
+        position: all records of the log before this one are in it.
+        memory: of the `Revisions` that fed it.
+        shards, exact: see `ExperimentFold`.
+        evidence: a snapshot of `Evidence`.
+    """
+
+    version: int
+    start: int
+    position: int
+    memory: Memory
+    shards: dict[int, int]
+    exact: bool
+    evidence: bytes
+
+
+_VERSION = 1
 
 
 class ExperimentFold:
@@ -47,6 +72,27 @@ class ExperimentFold:
         self._verdict = decide(experiment.document.plan, [], self._evidence.peaks, hours=0.0)
         self.end = start
         """Position behind the last record that was taken."""
+
+    @classmethod
+    def restore(cls, experiment: Experiment, saved: SavedFold) -> "ExperimentFold":
+        """The inverse of `save`.
+
+        Raises:
+            ValueError: it is of another version, or of an experiment with other labels.
+        """
+        if saved.version != _VERSION:
+            raise ValueError(f"it is of version {saved.version}, not {_VERSION}")
+        fold = cls(experiment, saved.start)
+        fold._evidence = Evidence.restore(experiment.document.plan, saved.evidence)
+        fold._shards, fold._exact = dict(saved.shards), saved.exact
+        fold._look([], fold._evidence.ended_ms)  # the same counts and peaks: the same verdict
+        fold.end = saved.position
+        return fold
+
+    def save(self, position: int, memory: Memory) -> SavedFold:
+        """All of it but the experiment, when ``position`` comes next and the revisions before it left ``memory``."""
+        evidence = self._evidence.snapshot()
+        return SavedFold(_VERSION, self._start, position, memory, dict(self._shards), self._exact, evidence)
 
     @property
     def experiment(self) -> Experiment:

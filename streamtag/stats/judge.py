@@ -19,14 +19,18 @@ from streamtag.control.rollout import Progress
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
+from streamtag.stats.read_model import ReadModel
 from streamtag.stats.recompute import CLOCKS_MS, recompute
-from streamtag.stats.revisions import Revisions, Step
+from streamtag.stats.revisions import Memory, Revisions, Step
 
 __all__ = ["AUTHOR", "Judge", "Judged"]
 
 log = logging.getLogger(__name__)
 
 AUTHOR = "streamtag (stats)"
+_SAVE_MS = 30_000
+_SAVE_BYTES_PER_MS = 200
+"""What is saved for a restart grows by 14 bytes a unit: the longer, the less often."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,23 @@ class Judge:
 
     Args:
         experiments: as Redis holds them.
+        model: keeps what experiments have come to, for whoever goes on.
         panes: the log.
         metrics: counts verdicts, and those that could not be confirmed.
         keep: see `Revisions`.
     """
 
-    def __init__(self, experiments: ExperimentLog, panes: PaneLog, metrics: MetricSink, *, keep: int) -> None:
+    def __init__(
+        self, experiments: ExperimentLog, model: ReadModel, panes: PaneLog, metrics: MetricSink, *, keep: int
+    ) -> None:
         self._experiments = experiments
+        self._model = model
         self._changes = ExperimentChanges(experiments)
         self._panes = panes
         self._metrics = metrics
         self._keep = keep
         self._folds: dict[ExperimentId, ExperimentFold] = {}
+        self._save_at_ms: dict[ExperimentId, int] = {}
         self._alias = b""
         self._broken: set[ExperimentId] = set()
 
@@ -92,17 +101,42 @@ class Judge:
         for fold in self._folds.values():
             fold.doubt()
 
+    def save(self, position: int, memory: Memory, now_ms: int) -> None:
+        """Keeps what has come of experiments before ``position``, the next, for whoever goes on; now and then."""
+        for wanted, fold in self._folds.items():
+            if now_ms >= self._save_at_ms.setdefault(wanted, now_ms + _SAVE_MS) and not fold.verdict.state.final:
+                saved = fold.save(position, memory)
+                self._model.save_fold(wanted, saved)
+                self._save_at_ms[wanted] = now_ms + max(_SAVE_MS, len(saved.evidence) // _SAVE_BYTES_PER_MS)
+
     def _catch_up(self, experiment: Experiment, end: int) -> ExperimentFold:
         low, _ = self._panes.bounds()
-        began_ms = round(experiment.document.at.timestamp() * 1000)
-        start = min(end, max(low, self._panes.position_at(began_ms - CLOCKS_MS)))
-        fold, revisions = ExperimentFold(experiment, start), Revisions(self._keep)
-        for position, pane in self._panes.read(start, end):
+        fold, revisions, first = self._saved(experiment, low, end) or self._anew(experiment, low, end)
+        for position, pane in self._panes.read(first, end):
             if isinstance(pane, UnreadablePaneError):
-                fold.doubt()
+                if position >= fold.end:
+                    fold.doubt()
             elif (step := revisions.apply(position, pane)) is not None:
                 self._take(fold, position, step)
         return fold
+
+    def _saved(self, experiment: Experiment, low: int, end: int) -> tuple[ExperimentFold, Revisions, int] | None:
+        """From where the last one has saved it; None where that does not fit the log, which may be another one."""
+        saved = self._model.saved_fold(experiment.id)
+        if saved is None or not low <= saved.position <= end:
+            return None
+        try:
+            fold = ExperimentFold.restore(experiment, saved)
+        except ValueError as error:
+            log.warning("experiment %d is counted from its start: %s", experiment.id.number, error)
+            return None
+        first = saved.position if saved.memory.position is None else max(saved.memory.position, low)
+        return fold, Revisions(self._keep, saved.memory), first
+
+    def _anew(self, experiment: Experiment, low: int, end: int) -> tuple[ExperimentFold, Revisions, int]:
+        began_ms = round(experiment.document.at.timestamp() * 1000)
+        start = min(end, max(low, self._panes.position_at(began_ms - CLOCKS_MS)))
+        return ExperimentFold(experiment, start), Revisions(self._keep), start
 
     def _take(self, fold: ExperimentFold, position: int, step: Step) -> None:
         try:
@@ -147,6 +181,7 @@ class Judge:
                 self._metrics.add("streamtag.experiment.verdicts", state=str(document.state))
                 log.info("experiment %d: %s: %s", wanted.number, document.state, reason)
                 done.append(Judged(ended, document))
+            self._model.drop_fold(wanted)
             del self._folds[wanted]
         return done
 
@@ -162,6 +197,7 @@ class Judge:
             what = f"computed again it is {msgspec.json.encode(again).decode()}"
         number = fold.experiment.id.number
         self._broken.add(fold.experiment.id)
+        self._model.drop_fold(fold.experiment.id)  # whoever is started next shall not believe it
         self._metrics.add("streamtag.experiment.unconfirmed")
         log.error(
             "the verdict on experiment %d is not confirmed by the panes and not stored: %s; %s",

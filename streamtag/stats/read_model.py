@@ -18,6 +18,7 @@ from streamtag.control.documents import ExperimentId, VerdictDocument
 from streamtag.control.store import ControlStore
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
+from streamtag.stats.experiment_fold import SavedFold
 from streamtag.stats.revisions import Memory
 from streamtag.stats.windows import SIZES, WindowDocument
 
@@ -215,7 +216,29 @@ class ReadModel:
         except msgspec.DecodeError:
             return None  # of another version; the next look writes it anew
 
+    def save_fold(self, wanted: ExperimentId, saved: SavedFold) -> None:
+        """Where to go on with an experiment that runs."""
+        with self._guarded("write evidence"):
+            self.store.client.set(self._fold(wanted), msgspec.msgpack.encode(saved), ex=_EVIDENCE_S)
+
+    def saved_fold(self, wanted: ExperimentId) -> SavedFold | None:
+        """The newest; None where there is none that this version can read: it is made again from the panes."""
+        with self._guarded("read evidence"):
+            raw: Any = self.store.client.get(self._fold(wanted))
+        try:
+            return None if raw is None else msgspec.msgpack.decode(raw, type=SavedFold)
+        except msgspec.DecodeError:
+            return None
+
+    def drop_fold(self, wanted: ExperimentId) -> None:
+        """Whoever goes on begins with the panes."""
+        with self._guarded("remove evidence"):
+            self.store.client.unlink(self._fold(wanted))
+
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _fold(self, wanted: ExperimentId) -> str:
+        return f"{self._evidence(wanted)}:fold"
 
     def _evidence(self, wanted: ExperimentId) -> str:
         return f"{self.store.keys.prefix}evidence:{wanted}"

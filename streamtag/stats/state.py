@@ -61,7 +61,7 @@ class StatsState:
         self._keep = 2 * settings.windows.max_open
         self.model = ReadModel(store, max_age_s=settings.stats.max_age_s)
         experiments = ExperimentLog(store)
-        self._judge = Judge(experiments, panes, metrics, keep=self._keep)
+        self._judge = Judge(experiments, self.model, panes, metrics, keep=self._keep)
         self._rollout = Rollout(experiments, settings, metrics)
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
@@ -150,6 +150,7 @@ class StatsState:
         judged = self._judge.conclude()
         self._rollout.step(self._judge.progress())
         self.model.write_evidence((fold.experiment.id, fold.document()) for fold in self._judge.folds())
+        self._judge.save(self.position, self._revisions.memory(), self._now_ms())
         return judged
 
     def evidence(self) -> list[dict[str, object]]:

@@ -47,6 +47,7 @@ class Log:
 
     values: list[bytes | None] = field(default_factory=list)
     low: int = 0
+    starts: list[int] = field(default_factory=list)  # of what was read
 
     def bounds(self) -> tuple[int, int]:
         return self.low, len(self.values)
@@ -56,6 +57,7 @@ class Log:
 
     def read(self, start: int, end: int) -> Iterator[tuple[int, Pane | UnreadablePaneError]]:
         assert start >= self.low
+        self.starts.append(start)
         for position in range(start, end):
             try:
                 yield position, read_pane(self.values[position])
@@ -110,6 +112,7 @@ class Rig:
         )
         self.log = Log()
         self.metrics = RecordedMetrics()
+        self.now_ms = NOW
         self.state = self.fresh()
 
     def start(self, **plan: Any) -> Experiment:
@@ -119,8 +122,14 @@ class Rig:
 
     def fresh(self) -> StatsState:
         return StatsState(
-            SETTINGS, self.store, cast(PaneLog, self.log), self.metrics, now_ms=lambda: NOW, wait=lambda _: None
+            SETTINGS, self.store, cast(PaneLog, self.log), self.metrics, now_ms=lambda: self.now_ms, wait=lambda _: None
         )
+
+    def save(self) -> None:
+        """Lets so much time pass that what was counted is saved."""
+        self.state.look()
+        self.now_ms += 3_600_000
+        self.state.look()
 
     def write(self, *found: Pane) -> None:
         self.log.values += [wire.encode(one) for one in found]
@@ -183,7 +192,7 @@ def test_a_restart_anywhere_leads_to_the_same_windows_and_evidence(
     rough.state = rough.fresh()
     rough.state.restore()
     for position, value in enumerate(rough.log.values):
-        what = data.draw(st.sampled_from(["feed", "feed", "feed", "skip", "again", "restart", "flush"]))
+        what = data.draw(st.sampled_from(["feed", "feed", "feed", "skip", "again", "restart", "flush", "save"]))
         if what == "restart":
             rough.state = rough.fresh()
             rough.state.restore()
@@ -193,6 +202,8 @@ def test_a_restart_anywhere_leads_to_the_same_windows_and_evidence(
             rough.state.feed(position // 2, rough.log.values[position // 2])
         if what == "flush":
             rough.state.flush()
+        if what == "save":
+            rough.save()
     rough.state.catch_up(len(rough.log.values))
     rough.state.flush()
     assert rough.documents() == expected
@@ -306,6 +317,67 @@ def test_a_verdict_that_the_panes_do_not_confirm_is_not_stored() -> None:
     assert rig.state.look() == []
     assert rig.metrics.counts["streamtag.experiment.unconfirmed"] == 1
     assert ExperimentLog(rig.store).running()
+
+
+def half_done(rig: Rig) -> Experiment:
+    """An experiment that has counted four units, and is saved."""
+    experiment = rig.start(alpha=1e-9)
+    for n in range(4):
+        rig.write(pane(n + 1, 10 * n, [cell([True], [rows(experiment, n, [n], [True], [False])])]))
+    follow(rig)
+    rig.save()
+    return experiment
+
+
+def test_whoever_goes_on_reads_no_more_of_an_experiment_than_came_since() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    before = rig.state.evidence()
+    rig.log.starts.clear()
+    rig.log.low = 3  # nothing but what revisions may replace is needed
+    rig.state = rig.fresh()
+    rig.state.restore()
+    assert rig.state.evidence() == before
+    assert min(rig.log.starts) == 3
+    rig.write(pane(5, 50, [cell([True], [rows(experiment, 4, [3, 7], [True, True], [False, False])])]))
+    rig.state.catch_up(5)
+    assert rig.state.evidence()[0]["units"] == 5  # the fourth unit has counted before
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"evidence": b'{"labels":["other"]}'}, {"position": 5}])
+def test_what_was_saved_by_others_or_of_another_log_is_not_gone_on_with(change: dict[str, Any]) -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    before = rig.state.evidence()
+    saved = rig.state.model.saved_fold(experiment.id)
+    assert saved is not None
+    rig.state.model.save_fold(experiment.id, msgspec.structs.replace(saved, **change))
+    rig.state = rig.fresh()
+    rig.state.restore()
+    assert rig.state.evidence() == before
+
+
+def test_what_was_saved_and_is_wrong_is_found_out_and_dropped() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    saved = rig.state.model.saved_fold(experiment.id)
+    assert saved is not None
+    forged = saved.evidence.replace(b'"units":[4,0]', b'"units":[5,0]')
+    assert forged != saved.evidence
+    rig.state.model.save_fold(experiment.id, msgspec.structs.replace(saved, evidence=forged))
+    rig.state = rig.fresh()
+    rig.state.restore()
+    rig.write(pane(9, 2 * 86_400 * 7, [cell([True])]))  # beyond the horizon
+    rig.state.catch_up(5)
+    assert rig.state.look() == []
+    assert rig.metrics.counts["streamtag.experiment.unconfirmed"] == 1
+    assert rig.state.model.saved_fold(experiment.id) is None
+    rig.state = rig.fresh()
+    rig.state.restore()
+    rig.state.catch_up(5)
+    [judged] = rig.state.look()
+    assert judged.verdict.state is State.INCONCLUSIVE
+    assert rig.state.model.saved_fold(experiment.id) is None
 
 
 def test_silence_comes_to_its_horizon_as_inconclusive() -> None:
