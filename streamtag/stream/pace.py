@@ -17,6 +17,10 @@ class Pace:
         self._at_once = _AT_FIRST
         self._rest: Batch | None = None
 
+    def has_rest(self) -> bool:
+        """Whether something was cut off."""
+        return self._rest is not None
+
     def rest(self) -> Batch | None:
         """What was cut off, once."""
         rest, self._rest = self._rest, None

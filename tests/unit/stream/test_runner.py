@@ -13,7 +13,7 @@ from fake_broker import FakeBroker
 from loop import Loop, undone
 from services import wait_until
 
-from streamtag.stream import member
+from streamtag.stream import member, processing
 from streamtag.stream.pace import LONGEST_S
 from streamtag.stream.processor import Hold, Output, Partition
 from streamtag.stream.sink import TwinError
@@ -108,6 +108,22 @@ def test_a_full_transaction_is_committed_before_its_interval_is_over(make_loop: 
     assert [span.end for span in loop.ranges(ZERO)] == [16, 32]
     loop.stop()
     loop.check_exactly_once(ZERO)
+
+
+def test_a_commit_begins_as_much_earlier_as_commits_take_once_nothing_waits(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "_EARLY_SHARE", 1.0)
+    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000)
+    loop.runner._processing._commit_s = 60.0
+    loop.processor.before = gate = Gate()
+    broker.write(ZERO, 8)
+    loop.start().rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    wait_until(lambda: loop.runner._source.batches.qsize() == 1, 10, "the next batch waits")
+    gate.open()
+    loop.wait_committed(ZERO, 8)
+    assert loop.ranges(ZERO) == [(0, 8)]
 
 
 def test_a_slow_processor_gets_small_batches_and_commits_between_them(make_loop: MakeLoop, broker: FakeBroker) -> None:
