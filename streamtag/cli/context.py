@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamtag.errors import SettingsError
+from streamtag.errors import RefusedError, SettingsError
 from streamtag.settings import Loaded, load_settings
 
 
@@ -68,6 +68,19 @@ def parse_assignments(pairs: Sequence[str], what: str) -> dict[str, str]:
             raise SettingsError(f"{what} {name} is given more than once")
         found[name] = value
     return found
+
+
+def parse_cutoffs(pairs: Sequence[str]) -> dict[str, float]:
+    """``["spam=0.8"]`` as a dict; refuses what is no number, naming each."""
+    found, values = [], {}
+    for label, text in parse_assignments(pairs, "threshold").items():
+        try:
+            values[label] = float(text)
+        except ValueError:
+            found.append(f"{label}: {text!r} is not a number")
+    if found:
+        raise RefusedError("the change is not valid", problems=found)
+    return values
 
 
 def author_or_user(author: str | None) -> str:

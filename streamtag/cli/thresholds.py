@@ -16,6 +16,7 @@ from streamtag.cli.context import (
     Reason,
     author_or_user,
     parse_assignments,
+    parse_cutoffs,
     print_facts,
     print_json,
     print_table,
@@ -24,6 +25,7 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, change_rows, read_text
+from streamtag.cli.preview import preview
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who, describe
@@ -33,7 +35,8 @@ from streamtag.domain.thresholds import Change, ThresholdSet, diff
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
 
-app = typer.Typer(help="Cut-offs per label: show, change live, go back.", no_args_is_help=True)
+app = typer.Typer(help="Cut-offs per label: show, try out, change live, go back.", no_args_is_help=True)
+app.command()(preview)
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many, newest first.")]
 
@@ -114,7 +117,7 @@ def set_(
     Exit code 0 once committed (the answer says whether it is live everywhere), 3 refused, 5 somebody else was first.
     """
     who = Who(author_or_user(author), reason)
-    segment, cutoffs = parse_assignments(when or [], "--when"), _cutoffs(pairs)
+    segment, cutoffs = parse_assignments(when or [], "--when"), parse_cutoffs(pairs)
     change_champion(
         settings().settings,
         who,
@@ -123,18 +126,6 @@ def set_(
         output=output,
         wait_s=wait,
     )
-
-
-def _cutoffs(pairs: Sequence[str]) -> dict[str, float]:
-    found, values = [], {}
-    for label, text in parse_assignments(pairs, "threshold").items():
-        try:
-            values[label] = float(text)
-        except ValueError:
-            found.append(f"{label}: {text!r} is not a number")
-    if found:
-        raise RefusedError("the change is not valid", problems=found)
-    return values
 
 
 @app.command()

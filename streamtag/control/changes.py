@@ -12,7 +12,7 @@ from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
 from streamtag.domain.release import BundleRef
-from streamtag.domain.thresholds import Override, ThresholdSet, problems, too_large
+from streamtag.domain.thresholds import ThresholdSet, problems, too_large, with_changes
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["FIRST_AUTHOR", "Outcome", "ReleaseChanges", "Who"]
@@ -72,7 +72,7 @@ class ReleaseChanges:
     ) -> Outcome:
         """Moves some cut-offs: the base ones, or those of the segment ``when``."""
         base, heads = champion_to_change(self._store)
-        return self._change(base, heads, _with_changes(base.thresholds, changes, when or {}), who, force=force)
+        return self._change(base, heads, with_changes(base.thresholds, changes, when or {}), who, force=force)
 
     def apply(
         self,
@@ -282,15 +282,6 @@ class ReleaseChanges:
         except (NotFoundError, RefusedError):
             return None
         return None
-
-
-def _with_changes(base: ThresholdSet, changes: Mapping[str, float], when: Mapping[str, str]) -> ThresholdSet:
-    if not when:
-        return ThresholdSet({**base.labels, **changes}, base.segments)
-    if all(dict(segment.when) != dict(when) for segment in base.segments):
-        return ThresholdSet(base.labels, (*base.segments, Override(dict(when), dict(changes))))
-    segments = (Override(s.when, {**s.labels, **changes}) if dict(s.when) == dict(when) else s for s in base.segments)
-    return ThresholdSet(base.labels, tuple(segments))
 
 
 def _same(one: ThresholdSet, other: ThresholdSet) -> bool:

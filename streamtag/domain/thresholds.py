@@ -4,7 +4,7 @@ A set gives one cut-off per label, and *segment overrides*: other cut-offs for s
 language, channel or tenant matches. Overrides apply in the order they stand in; a later one wins.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,16 @@ class ThresholdSet:
             if all(found[dimension] == value for dimension, value in override.when.items()):
                 result.update(override.labels)
         return result
+
+
+def with_changes(base: ThresholdSet, changes: Mapping[str, float], when: Mapping[str, str]) -> ThresholdSet:
+    """``base`` with some cut-offs moved: its own, or those of the segment ``when``."""
+    if not when:
+        return ThresholdSet({**base.labels, **changes}, base.segments)
+    if all(dict(segment.when) != dict(when) for segment in base.segments):
+        return ThresholdSet(base.labels, (*base.segments, Override(dict(when), dict(changes))))
+    segments = (Override(s.when, {**s.labels, **changes}) if dict(s.when) == dict(when) else s for s in base.segments)
+    return ThresholdSet(base.labels, tuple(segments))
 
 
 def problems(candidate: ThresholdSet, labels: Iterable[str]) -> list[str]:
@@ -129,6 +139,18 @@ def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> lis
                 text = f"{label}: {old[label]:g} -> {new[label]:g} is a step of {abs(new[label] - old[label]):g}"
                 found.append(f"{_name(place) + ' ' if place else ''}{text}, above the guard rail of {max_step:g}")
     return found
+
+
+def effective_pairs(
+    before: ThresholdSet, after: ThresholdSet, label: str
+) -> Iterator[tuple[Mapping[str, str], tuple[float, float]]]:
+    """Every segment that either set treats in its own way, the base (no condition) first, with both its cut-offs.
+
+    The cut-offs of an event are those of one of the segments that it matches.
+    """
+    for place in _places(before, after):
+        old, new = _effective(before, after, place)
+        yield place, (old[label], new[label])
 
 
 def _places(before: ThresholdSet, after: ThresholdSet) -> list[Mapping[str, str]]:

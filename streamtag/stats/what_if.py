@@ -1,0 +1,104 @@
+"""What recorded windows say of another threshold set: counts of the events that one bundle has scored."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.domain.scores import BINS
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.what_if import Effect, what_if
+from streamtag.events.panes import Cell
+from streamtag.stats.label_figures import traffic
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, start_of
+
+__all__ = ["Preview", "preview"]
+
+_MS_PER_HOUR = 3_600_000
+_OTHER = "other"
+# Up to so long a time is read in windows of this size: a few hundred at most.
+_SPANS = (("1m", 3_600_000), ("5m", 12 * 3_600_000), ("1h", 14 * 86_400_000), ("1d", 400 * 86_400_000))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a change would have done to recorded events.
+
+    Attributes:
+        size: of the windows that were looked at.
+        from_ms, to_ms: the time that they cover up to now, Unix milliseconds.
+        windows: how many had events.
+        exact: no position of a source was counted twice, or is known to be missing.
+        events: that the bundle decided.
+        others: further events in these windows, decided with another bundle: nothing is known of their scores.
+        effects: of each label.
+    """
+
+    size: str
+    from_ms: int
+    to_ms: int
+    windows: int
+    exact: bool
+    events: int
+    others: int
+    effects: list[Effect]
+
+    @property
+    def hours(self) -> float:
+        """That the windows cover."""
+        return (self.to_ms - self.from_ms) / _MS_PER_HOUR
+
+
+def preview(
+    model: ReadModel, bundle_sha256: str, before: ThresholdSet, after: ThresholdSet, since_ms: int, now_ms: int
+) -> Preview:
+    """What ``after`` would have done instead of ``before``, from the windows that cover the time up to now.
+
+    Args:
+        model: the windows.
+        bundle_sha256: only events that it decided; a candidate's shadow is none of the traffic.
+        before: the set to compare with.
+        after: the set that is asked about.
+        since_ms: from when on, Unix milliseconds; the windows begin there, or up to their width earlier.
+        now_ms: the present.
+
+    Raises:
+        StreamtagError: the windows cannot be read.
+    """
+    size = next((size for size, longest_ms in _SPANS if now_ms - since_ms <= longest_ms), _SPANS[-1][0])
+    first = start_of(size, since_ms)
+    found = model.read([(size, start) for start in range(first, now_ms, SIZES[size])])
+    windows = [one for one in found if one is not None]
+    cells = [cell for window in windows for cell in window.cells if traffic(cell)]
+    mine = [cell for cell in cells if cell.bundle_sha256 == bundle_sha256]
+    return Preview(
+        size=size,
+        from_ms=first,
+        to_ms=now_ms,
+        windows=len(windows),
+        exact=all(window.exact for window in windows),
+        events=sum(cell.events for cell in mine),
+        others=sum(cell.events for cell in cells) - sum(cell.events for cell in mine),
+        effects=what_if(_bins(mine), before, after, lambda when: sum(_most(cell, when) for cell in mine)),
+    )
+
+
+def _bins(cells: Iterable[Cell]) -> dict[str, NDArray[np.int64]]:
+    found: dict[str, NDArray[np.int64]] = {}
+    for cell in cells:
+        for label, counts in cell.labels.items():
+            found.setdefault(label, np.zeros(BINS, np.int64))[counts.bins] += np.array(counts.counts, np.int64)
+    return found
+
+
+def _most(cell: Cell, when: Mapping[str, str]) -> int:
+    """At most so many events of the cell match: of a dimension that is not declared, nothing is known."""
+    sizes = [cell.events]
+    for dimension, value in when.items():
+        if dimension in cell.segments:
+            values = cell.segments[dimension]
+            counts = values.get(value, values.get(_OTHER))
+            sizes.append(0 if counts is None else counts.events)
+    return min(sizes)
