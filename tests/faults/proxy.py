@@ -16,6 +16,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Literal
@@ -110,6 +111,7 @@ class Proxies:
     def __init__(self, ports: Mapping[str, tuple[int, int]]) -> None:
         self._ports = dict(ports)
         self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()  # faults of one round strike from threads of their own
 
     @property
     def pid(self) -> int:
@@ -140,9 +142,10 @@ class Proxies:
         assert self._process is not None
         assert self._process.stdin is not None
         command = {"links": list(links), "mode": mode, "delay_ms": delay_ms}
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        self._await("done")
+        with self._lock:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            self._await("done")
 
     def _await(self, word: str) -> None:
         assert self._process is not None
