@@ -247,6 +247,30 @@ class StatsSettings(Section):
     web_port: int | None = Field(6066, ge=1, le=65_535, description="Their port; none = no views")
 
 
+class ApiSettings(Section):
+    """`streamtag api`: the HTTP API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; another one than loopback asks for TLS")
+    port: int = Field(8484, ge=0, le=65_535, description="Port to listen on; 0 = any that is free")
+    tls_certificate: HomePath | None = Field(None, description="PEM file with the certificate and its chain")
+    tls_key: HomePath | None = Field(None, description="PEM file with its key")
+    behind_tls: bool = Field(
+        False, description="Something before it ends TLS: listening without it beyond loopback is meant"
+    )
+    max_events: int = Field(1_000, ge=1, le=100_000, description="Texts or events in one request")
+    max_waiting: int = Field(8_000, ge=1, description="Events of all requests that wait; more are refused with 429")
+    max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
+    deadline_ms: int = Field(1_000, ge=10, description="A scoring request that waits for longer is refused with 429")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.max_events > self.max_waiting:
+            raise ValueError(f"max_events ({self.max_events}) must be at most max_waiting ({self.max_waiting})")
+        return self
+
+
 class RedisSettings(Section):
     """Where thresholds, releases, audit and fleet live."""
 
@@ -330,6 +354,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
     experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
+    api: ApiSettings = ApiSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]
     state_dir: HomePath = Field(
         default_factory=lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "streamtag",

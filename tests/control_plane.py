@@ -8,7 +8,7 @@ from typing import Any
 import fakeredis
 import typer
 
-from streamtag.cli import experiment, fleet, release, thresholds
+from streamtag.cli import experiment, fleet, release, thresholds, token
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import Heartbeat
 from streamtag.control.proposal import Who
@@ -93,5 +93,6 @@ def command() -> Any:
     app.add_typer(thresholds.app, name="thresholds")
     app.add_typer(release.app, name="release")
     app.add_typer(experiment.app, name="experiment")
+    app.add_typer(token.app, name="token")
     app.command("fleet")(fleet.fleet)
     return app

@@ -21,8 +21,8 @@ app = typer.Typer(
 )
 
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
-GROUPS = ("thresholds", "release", "experiment", "model", "dlq", "stats", "ledger", "topics", "config", "dev")
-COMMANDS = ("tagger", "windows", "fleet", "score", "doctor", "demo")
+GROUPS = ("thresholds", "release", "experiment", "model", "dlq", "stats", "ledger", "topics", "token", "config", "dev")
+COMMANDS = ("tagger", "windows", "api", "fleet", "score", "doctor", "demo")
 
 
 def _show_version(wanted: bool) -> None:

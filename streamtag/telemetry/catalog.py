@@ -478,6 +478,22 @@ METRICS = (
         {"label": (), "signal": ("score_drift", "association", "never", "always", "same_set")},
     ),
     Metric(
+        "streamtag.api.duration",
+        "histogram",
+        "s",
+        "From the first byte of a request to the end of its answer.",
+        "429 means more scoring than one process can do: start another, or raise api.max_waiting.",
+        {"method": (), "route": (), "status": ()},
+        _DURATION,
+    ),
+    Metric(
+        "streamtag.api.waiting",
+        "gauge",
+        "{event}",
+        "Events of scoring requests that wait or are being scored.",
+        "Near api.max_waiting requests are refused with 429: start another `streamtag api`.",
+    ),
+    Metric(
         "streamtag.stats.restarts",
         "counter",
         "{restart}",

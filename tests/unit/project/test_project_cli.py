@@ -55,7 +55,13 @@ def test_every_noun_and_command_of_the_list_is_there() -> None:
 def test_answers_come_as_json_too(path: tuple[str, ...]) -> None:
     options = {option for param in COMMANDS[path].params for option in param.opts}
     # A worker answers nothing, score writes JSON lines only, and a screen is for people.
-    assert "--output" in options or path in {("tagger",), ("windows",), ("score",), ("stats", "watch")}
+    assert "--output" in options or path in {
+        ("tagger",),
+        ("windows",),
+        ("api",),
+        ("score",),
+        ("stats", "watch"),
+    }
 
 
 def _invocations() -> Iterator[tuple[str, str]]:

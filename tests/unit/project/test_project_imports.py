@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[3] / "streamtag"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
+    ("api",),
     ("devstack", "doctor", "dead_letters"),
     ("tagger", "stats"),
     ("stream",),

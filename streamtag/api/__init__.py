@@ -1,0 +1,1 @@
+"""The HTTP API: what the commands do, and scoring, for other programs."""

@@ -1,0 +1,99 @@
+"""The FastAPI app: routes, errors, limits. Everything it needs is passed in."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamtag import __version__
+from streamtag.api import problems, routes_control, routes_inference, routes_scoring, routes_stats, routes_tokens
+from streamtag.api.access import Access
+from streamtag.api.scoring import Scoring
+from streamtag.control.metrics import MetricSink
+from streamtag.control.store import ControlStore
+from streamtag.settings import Settings
+
+__all__ = ["Parts", "build"]
+
+_ABOUT = """
+Tags content and security events with many labels, and changes what decides. Every request but the health checks brings
+`Authorization: Bearer …`; `streamtag token create` makes tokens. Errors are RFC 9457 problem documents.
+"""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes work with."""
+
+    settings: Settings
+    store: ControlStore
+    access: Access
+    scoring: Scoring
+    metrics: MetricSink
+
+
+def build(parts: Parts) -> FastAPI:
+    """The app; `Scoring` must be started, and is closed by whoever did."""
+    app = FastAPI(
+        title="streamtag",
+        version=__version__,
+        description=_ABOUT,
+        # Swagger's pages load scripts from elsewhere; the document itself is served.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings, app.state.store = parts.settings, parts.store
+    app.state.access, app.state.scoring = parts.access, parts.scoring
+    problems.install(app)
+    routers = (routes_scoring, routes_inference, routes_control, routes_stats, routes_tokens)
+    for module in routers:
+        app.include_router(module.router)
+    app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
+    app.middleware("http")(_measured(parts))
+    return app
+
+
+def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+    async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        started, status = time.perf_counter(), 500
+        try:
+            response = await call_next(request)
+            status = response.status_code
+        finally:
+            # The pattern of the route, never the path: names in it would make series without end.
+            route = getattr(request.scope.get("route"), "path", "none")
+            facts = {"method": request.method, "route": route, "status": str(status)}
+            parts.metrics.record("streamtag.api.duration", time.perf_counter() - started, **facts)
+            parts.metrics.set("streamtag.api.waiting", parts.scoring.waiting)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return measure
+
+
+class _BodyLimit:
+    """Refuses a body that is longer than allowed, also one that says nothing of its length."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._most:
+                raise HTTPException(413, f"the request is longer than {self._most} bytes (api.max_body_bytes)")
+            return message
+
+        await self._app(scope, limited, send)

@@ -1,0 +1,85 @@
+"""Errors as RFC 9457 problem documents: what was wrong, where, and how to mend it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from streamtag.api.scoring import OverloadedError
+from streamtag.errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    SettingsError,
+    StreamtagError,
+    UnavailableError,
+)
+
+__all__ = ["MEDIA_TYPE", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class UnauthorizedError(StreamtagError):
+    """Nobody is known by what the request brings."""
+
+
+class ForbiddenError(StreamtagError):
+    """Whoever asks may not do this."""
+
+
+class PreconditionError(StreamtagError):
+    """The request rests on a state that is not the present one."""
+
+
+_STATUS: Sequence[tuple[type[StreamtagError], int, str]] = (
+    (UnauthorizedError, 401, "who asks is not known"),
+    (ForbiddenError, 403, "not allowed"),
+    (NotFoundError, 404, "not found"),
+    (ConflictError, 409, "somebody else was first"),
+    (PreconditionError, 412, "the state has changed"),
+    (RefusedError, 422, "refused"),
+    (OverloadedError, 429, "too much at once"),
+    (UnavailableError, 503, "a service does not answer"),
+    (SettingsError, 400, "not understood"),
+)
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the app becomes a problem document."""
+    app.add_exception_handler(StreamtagError, _of_ours)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+
+
+def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+    """A problem document as a response."""
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
+
+
+def _of_ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StreamtagError), "installed for these"
+    status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "failed"))
+    more: dict[str, Any] = {"hint": error.hint} if error.hint else {}
+    if isinstance(error, RefusedError) and error.problems:
+        more["problems"] = list(error.problems)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    if isinstance(error, OverloadedError):
+        headers = {"Retry-After": str(error.retry_after_s)}
+    return problem(status, title, error.message, headers, **more)
+
+
+def _of_validation(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError), "installed for these"
+    # Never what was sent: it may be content.
+    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    return problem(422, "not valid", f"{len(problems)} fields of the request are not valid", problems=problems)
+
+
+def _of_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException), "installed for these"
+    return problem(error.status_code, "not possible", str(error.detail), dict(error.headers or {}) or None)

@@ -1,0 +1,155 @@
+"""The Open Inference Protocol (V2) over REST, as KServe and Triton clients speak it; JSON tensors only.
+
+One model is served: the champion, under the name of its bundle. Its input is ``text`` (BYTES), its outputs are
+``scores`` (FP32) and ``tagged`` (BOOL), one row a text and one column a label; the labels stand in ``parameters``.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamtag import __version__
+from streamtag.api.access import Viewer
+from streamtag.api.routes_scoring import score_events
+from streamtag.api.scoring import Scoring
+from streamtag.control.watcher import ActiveRelease
+from streamtag.errors import NotFoundError, RefusedError, UnavailableError
+from streamtag.events.content import ContentEvent
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v2", tags=["inference protocol"])
+
+
+class InputTensor(BaseModel):
+    """The texts."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Literal["text"]
+    shape: list[Annotated[int, Field(ge=0)]]
+    datatype: Literal["BYTES"]
+    data: list[Any]
+
+
+class InferRequest(BaseModel):
+    """Texts to score."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a comment"]}]}]
+        }
+    )
+
+    id: str | None = None
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
+    outputs: list[dict[str, Any]] | None = None
+
+
+@router.get("/health/live")
+def live() -> dict[str, bool]:
+    """Whether the server runs. Needs no token."""
+    return {"live": True}
+
+
+@router.get("/health/ready")
+def ready(request: Request, response: Response) -> dict[str, bool]:
+    """Whether there is a release to decide by. Needs no token."""
+    scoring: Scoring = request.app.state.scoring
+    try:
+        scoring.active()
+    except UnavailableError:
+        response.status_code = 503
+        return {"ready": False}
+    return {"ready": True}
+
+
+@router.get("")
+def server(_who: Viewer) -> dict[str, Any]:
+    """What the server is."""
+    return {"name": "streamtag", "version": __version__, "extensions": []}
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}")
+def metadata(request: Request, name: str, _who: Viewer, version: str | None = None) -> dict[str, Any]:
+    """Inputs and outputs of the champion."""
+    active = _model(request, name, version)
+    labels = active.scorer.labels
+    return {
+        "name": name,
+        "versions": [active.ref.bundle.version],
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [
+            {"name": "scores", "datatype": "FP32", "shape": [-1, len(labels)]},
+            {"name": "tagged", "datatype": "BOOL", "shape": [-1, len(labels)]},
+        ],
+        "parameters": {"labels": list(labels)},
+    }
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready")
+def model_ready(request: Request, name: str, _who: Viewer, version: str | None = None) -> dict[str, Any]:
+    """Whether the champion has this name (and version)."""
+    _model(request, name, version)
+    return {"name": name, "ready": True}
+
+
+@router.post("/models/{name}/infer")
+@router.post("/models/{name}/versions/{version}/infer")
+async def infer(
+    request: Request, name: str, body: InferRequest, _who: Viewer, version: str | None = None
+) -> dict[str, Any]:
+    """Score texts by the champion, with its cut-offs."""
+    _model(request, name, version)
+    scored = await score_events(request, [ContentEvent(id=str(i), text=t) for i, t in enumerate(_texts(body))])
+    problems = [f"inputs.text.{i}: {one.refused}" for i, one in enumerate(scored.events) if one.refused is not None]
+    if problems:
+        raise RefusedError("some texts cannot be scored", problems=problems)
+    labels = scored.active.scorer.labels
+    shape = [len(scored.events), len(labels)]
+    given = [{tag.label for tag in one.tags} for one in scored.events]
+    scores = [score for one in scored.events for score in one.scores.values()]
+    tagged = [label in tags for tags in given for label in labels]
+    outputs = {
+        "scores": {"name": "scores", "datatype": "FP32", "shape": shape, "data": scores},
+        "tagged": {"name": "tagged", "datatype": "BOOL", "shape": shape, "data": tagged},
+    }
+    wanted = list(outputs) if body.outputs is None else [str(one.get("name")) for one in body.outputs]
+    unknown = [f"outputs: {one} is none of {', '.join(outputs)}" for one in wanted if one not in outputs]
+    if unknown:
+        raise RefusedError("the request is not valid", problems=unknown)
+    return {
+        "model_name": name,
+        "model_version": scored.active.ref.bundle.version,
+        **({} if body.id is None else {"id": body.id}),
+        "parameters": {"labels": ",".join(labels)},
+        "outputs": [outputs[one] for one in wanted],
+    }
+
+
+def _model(request: Request, name: str, version: str | None) -> ActiveRelease:
+    scoring: Scoring = request.app.state.scoring
+    active = scoring.active()
+    bundle = active.ref.bundle
+    if name != bundle.name or version not in (None, bundle.version):
+        raise NotFoundError(f"the champion is {bundle}; no other model is served")
+    return active
+
+
+def _texts(body: InferRequest) -> list[str]:
+    tensor = body.inputs[0]
+    problems = (
+        []
+        if math.prod(tensor.shape) == len(tensor.data)
+        else [f"inputs.text: {len(tensor.data)} elements, but its shape is {tensor.shape}"]
+    )
+    problems += [f"inputs.text.{i}: no text" for i, one in enumerate(tensor.data) if not isinstance(one, str)]
+    problems += [] if tensor.data else ["inputs.text: empty"]
+    if problems:
+        raise RefusedError("the request is not valid", problems=problems[:100])
+    return tensor.data

@@ -1,0 +1,185 @@
+"""Scoring: OpenAI's moderation endpoint, and our own with everything that a tag event would hold."""
+
+import asyncio
+import re
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamtag.api.access import Viewer
+from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
+from streamtag.errors import RefusedError
+from streamtag.events.content import ContentEvent
+from streamtag.settings import Settings
+
+__all__ = ["router", "score_events"]
+
+router = APIRouter(tags=["scoring"])
+
+_SAFE = re.compile(r"[A-Za-z0-9._:@/+=-]{1,200}")
+
+
+class TextPart(BaseModel):
+    """A part of an input; only text is scored."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ModerationRequest(BaseModel):
+    """As the OpenAI API has it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "a comment"}]})
+
+    input: str | list[str] | list[TextPart] = Field(description="A text, several, or the text parts of one.")
+    model: str | None = Field(None, description="Not looked at: the champion decides. The answer names it.")
+
+
+class Moderation(BaseModel):
+    """What one text gets."""
+
+    flagged: bool = Field(description="Whether any label is given.")
+    categories: dict[str, bool] = Field(description="Label to whether it is given.")
+    category_scores: dict[str, float] = Field(description="Label to its calibrated probability.")
+    category_applied_input_types: dict[str, list[str]] = Field(description="Always text.")
+
+
+class ModerationAnswer(BaseModel):
+    """As the OpenAI API has it."""
+
+    id: str
+    model: str = Field(description="The bundle that scored, name@version.")
+    results: list[Moderation]
+
+
+class Event(BaseModel):
+    """A content event, as far as it matters here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = ""
+    text: str
+    lang: str | None = None
+    channel: str | None = None
+    tenant: str | None = None
+
+
+class ScoreRequest(BaseModel):
+    """Events to score by one release."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"events": [{"id": "42", "text": "a comment", "lang": "en"}]}]}
+    )
+
+    events: Annotated[list[Event], Field(min_length=1)]
+
+
+class TagAnswer(BaseModel):
+    """One label that an event gets, and why."""
+
+    label: str
+    score: float
+    threshold: float
+    action: str
+
+
+class EventAnswer(BaseModel):
+    """What one event gets."""
+
+    id: str
+    tags: list[TagAnswer]
+    scores: dict[str, float] = Field(description="Every label; empty where the event was refused.")
+    error: str | None = Field(None, description="Why it was refused; the others are scored all the same.")
+
+
+class ScoreAnswer(BaseModel):
+    """One answer per event, in their order, and the release that decided."""
+
+    release: dict[str, Any]
+    results: list[EventAnswer]
+
+
+@router.post("/v1/moderations")
+async def moderate(request: Request, body: ModerationRequest, _who: Viewer) -> ModerationAnswer:
+    """Score texts; the request and the answer are those of the OpenAI API, so its clients work unchanged."""
+    texts = [body.input] if isinstance(body.input, str) else _texts(body.input)
+    scored = await score_events(request, [ContentEvent(id=str(i), text=text) for i, text in enumerate(texts)])
+    problems = [f"input.{i}: {one.refused}" for i, one in enumerate(scored.events) if one.refused is not None]
+    if problems:
+        raise RefusedError("some texts cannot be scored", problems=problems)
+    results = [_moderation(one) for one in scored.events]
+    return ModerationAnswer(id=f"modr-{uuid.uuid4().hex}", model=str(scored.active.ref.bundle), results=results)
+
+
+@router.post("/v1/score")
+async def score(request: Request, body: ScoreRequest, _who: Viewer) -> ScoreAnswer:
+    """Score content events as the stream would: tags with score and cut-off, all scores, the release that decided."""
+    wrong = [f"events.{i}.id: not a plain id" for i, e in enumerate(body.events) if e.id and not _SAFE.fullmatch(e.id)]
+    if wrong:
+        raise RefusedError("some events are not valid", problems=wrong)
+    events = [
+        ContentEvent(id=one.id or str(i), text=one.text, lang=one.lang, channel=one.channel, tenant=one.tenant)
+        for i, one in enumerate(body.events)
+    ]
+    scored = await score_events(request, events)
+    return ScoreAnswer(release=_release(scored), results=[_event(one) for one in scored.events])
+
+
+async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
+    """Has them scored together with those of other requests.
+
+    Raises:
+        RefusedError: more events or longer texts than one request may bring; names every problem.
+        OverloadedError: there is no room, or no answer in time.
+    """
+    settings: Settings = request.app.state.settings
+    scoring: Scoring = request.app.state.scoring
+    limit, longest = settings.api.max_events, settings.events.max_text_chars
+    problems = [f"{len(events)} events; one request may bring {limit}"] if len(events) > limit else []
+    problems += [
+        f"event {i}: {len(one.text)} characters; the limit is {longest} (events.max_text_chars)"
+        for i, one in enumerate(events)
+        if one.text is not None and len(one.text) > longest
+    ]
+    if problems:
+        raise RefusedError("the request is too large", problems=problems[:100])
+    answer = scoring.submit(events)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(answer), 2 * settings.api.deadline_ms / 1000)
+    except TimeoutError:
+        raise OverloadedError("there was no answer in time", hint="Come again a little later.") from None
+
+
+def _texts(found: list[str] | list[TextPart]) -> list[str]:
+    """Strings are inputs of their own; parts are one input."""
+    if not found:
+        raise RefusedError("input: empty")
+    texts = [one for one in found if isinstance(one, str)]
+    return texts or ["\n".join(one.text for one in found if isinstance(one, TextPart))]
+
+
+def _moderation(one: ScoredEvent) -> Moderation:
+    given = {tag.label for tag in one.tags}
+    return Moderation(
+        flagged=bool(given),
+        categories={label: label in given for label in one.scores},
+        category_scores=one.scores,
+        category_applied_input_types={label: ["text"] for label in one.scores},
+    )
+
+
+def _event(one: ScoredEvent) -> EventAnswer:
+    tags = [TagAnswer(label=t.label, score=t.score, threshold=t.threshold, action=t.action) for t in one.tags]
+    return EventAnswer(id=one.event.id, tags=tags, scores=one.scores, error=str(one.refused) if one.refused else None)
+
+
+def _release(scored: Scored) -> dict[str, Any]:
+    ref = scored.active.ref
+    return {
+        "number": ref.number,
+        "sha256": ref.sha256,
+        "bundle": {"name": ref.bundle.name, "version": ref.bundle.version, "sha256": ref.bundle.sha256},
+        "thresholds": {"revision": ref.revision, "sha256": ref.revision_sha256},
+    }

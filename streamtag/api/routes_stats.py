@@ -1,0 +1,139 @@
+"""What labels do: windows, rates, the ledger; and the labels and models themselves."""
+
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+
+from streamtag.api.access import Viewer
+from streamtag.api.scoring import Scoring
+from streamtag.control.store import ControlStore
+from streamtag.errors import BundleError, NotFoundError
+from streamtag.model.bundle import read_bundle
+from streamtag.model.registry import find_bundle, list_bundles
+from streamtag.settings import Settings
+from streamtag.stats.comparison import compare, signals
+from streamtag.stats.ledger_reader import read_ledger, reader_options
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stream.topic_reader import TopicReader
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1")
+
+Size = Literal["1m", "5m", "1h", "1d"]
+_MOST_WINDOWS = 20_000
+_LOOK_BACK = 30
+
+
+@router.get("/labels", tags=["labels"])
+def labels(request: Request, _who: Viewer) -> dict[str, Any]:
+    """The labels of the champion, with what they mean and the cut-offs that decide."""
+    scoring: Scoring = request.app.state.scoring
+    active = scoring.active()
+    found = [
+        {**msgspec.to_builtins(one), "threshold": active.thresholds.labels[one.id]}
+        for one in active.scorer.bundle.manifest.labels
+    ]
+    return {"bundle": str(active.ref.bundle), "items": found}
+
+
+@router.get("/windows", tags=["statistics"])
+def windows(
+    request: Request,
+    _who: Viewer,
+    size: Size = "1h",
+    hours: Annotated[float, Query(gt=0, le=17_568, description="Up to now.")] = 24.0,
+) -> dict[str, Any]:
+    """Events and alerts of each label in the windows up to now, oldest first; those without events are left out."""
+    now_ms = time.time_ns() // 1_000_000
+    first = max(start_of(size, now_ms - round(hours * 3_600_000)), now_ms - _MOST_WINDOWS * SIZES[size])
+    starts = range(start_of(size, first), now_ms, SIZES[size])
+    found = ReadModel(_store(request)).read([(size, start) for start in starts])
+    return {"size": size, "items": [_window(one) for one in found if one is not None]}
+
+
+@router.get("/rates", tags=["statistics"])
+def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
+    """The newest window of a size: each label against the hour before and the same hour last week; signals."""
+    model = ReadModel(_store(request))
+    newest = start_of(size, time.time_ns() // 1_000_000 + SIZES["1m"])
+    recent = model.read([(size, newest - n * SIZES[size]) for n in range(_LOOK_BACK)])
+    window = next((one for one in recent if one is not None), None)
+    if window is None:
+        raise NotFoundError(
+            f"no {size} window has any event, of the last {_LOOK_BACK}",
+            hint="Are `streamtag windows` and `streamtag stats` running?",
+        )
+    own = start_of("1h", window.start_ms)
+    hour, week = model.read([("1h", own - SIZES["1h"]), ("1h", own - 7 * SIZES["1d"])])
+    return {
+        "size": size,
+        "start_ms": window.start_ms,
+        "exact": window.exact,
+        "labels": {
+            one.now.label: {
+                "events": one.now.events,
+                "alerts": one.now.alerts,
+                "rate": one.now.rate,
+                "interval": one.now.interval(),
+                "rate_last_hour": one.hour,
+                "rate_last_week": one.week,
+                "mean_score": one.now.mean_score,
+                "bins": one.now.bins.tolist(),
+            }
+            for one in compare(window, hour, week)
+        },
+        "signals": [] if hour is None else [msgspec.to_builtins(one) for one in signals(window, hour)],
+    }
+
+
+@router.get("/ledger", tags=["statistics"])
+def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, le=17_568)] = 24.0) -> dict[str, Any]:
+    """Whether anything was lost or doubled: per source partition positions covered and in = tagged + clean + dead."""
+    settings: Settings = request.app.state.settings
+    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000)
+    with TopicReader(reader_options(settings)) as reader:
+        found = read_ledger(settings.topics.stats, reader, since_ms)
+    return {"counts": found.counts(), "findings": [msgspec.to_builtins(one) for one in found.findings()]}
+
+
+@router.get("/models", tags=["models"])
+def models(request: Request, _who: Viewer) -> dict[str, Any]:
+    """The bundles in the configured directories and in the package."""
+    settings: Settings = request.app.state.settings
+    found: list[dict[str, Any]] = []
+    for path in list_bundles(settings.model.directories):
+        try:
+            bundle = read_bundle(path)
+        except BundleError as error:
+            found.append({"name": path.parent.name, "version": path.name, "problems": list(error.problems)})
+        else:
+            found.append({**msgspec.to_builtins(bundle.ref), "labels": list(bundle.labels), "problems": []})
+    return {"items": found}
+
+
+@router.get("/models/{name}/{version}", tags=["models"])
+def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
+    """One bundle: its manifest, with labels, calibration, training and figures."""
+    settings: Settings = request.app.state.settings
+    if "/" in name or "/" in version:
+        raise NotFoundError(f"there is no bundle {name}@{version}")
+    bundle = read_bundle(find_bundle(f"{name}@{version}", settings.model.directories))
+    return {**msgspec.to_builtins(bundle.ref), "manifest": msgspec.to_builtins(bundle.manifest)}
+
+
+def _store(request: Request) -> ControlStore:
+    found: ControlStore = request.app.state.store
+    return found
+
+
+def _window(window: WindowDocument) -> dict[str, Any]:
+    compared = compare(window, None, None)
+    return {
+        "start_ms": window.start_ms,
+        "exact": window.exact,
+        "labels": {one.now.label: {"events": one.now.events, "alerts": one.now.alerts} for one in compared},
+    }

@@ -1,0 +1,204 @@
+"""Scoring for requests, by the stream's own code: events of several requests share one run of the model.
+
+One thread scores. What waits is bounded: a request that finds no room, or that has waited for longer than its
+deadline, is turned away and told when to come again, so that those that are answered are answered in time.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamtag.control.watcher import ActiveRelease
+from streamtag.errors import StreamtagError, UnavailableError
+from streamtag.events.content import ContentEvent
+from streamtag.events.rejection import Rejected
+from streamtag.events.tags import Tag
+from streamtag.tagger.decide import Deciding, decide_batch
+from streamtag.tagger.infer import infer
+
+__all__ = ["OverloadedError", "Scored", "ScoredEvent", "Scoring"]
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+
+
+class OverloadedError(StreamtagError):
+    """There is more to score than can be scored in time."""
+
+    retry_after_s = 1
+
+
+@dataclass(frozen=True)
+class ScoredEvent:
+    """One event of a request; without scores where it was refused."""
+
+    event: ContentEvent
+    tags: list[Tag]
+    scores: dict[str, float]
+    refused: Rejected | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A request, answered by one release."""
+
+    active: ActiveRelease
+    events: list[ScoredEvent]
+
+
+@dataclass(frozen=True)
+class _Request:
+    events: Sequence[ContentEvent]
+    deadline: float
+    answer: "Future[Scored]"
+
+
+class Scoring:
+    """Scores what requests bring.
+
+    Args:
+        current: the release that decides; None while there is none.
+        batch: events scored at once, unless one request holds more.
+        max_events: that may wait.
+        deadline_s: a request that has waited for longer is not scored any more.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], ActiveRelease | None],
+        *,
+        batch: int,
+        max_events: int,
+        deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._current = current
+        self._batch = batch
+        self._max_events = max_events
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._events = 0  # that wait or are being scored
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._deciding: Deciding | None = None
+        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answers what waits, and ends."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait or are being scored."""
+        return self._events
+
+    def active(self) -> ActiveRelease:
+        """The release that decides.
+
+        Raises:
+            UnavailableError: there is none yet.
+        """
+        found = self._current()
+        if found is None:
+            raise UnavailableError("there is no release to decide by yet", hint="Look at /readyz for the reason.")
+        return found
+
+    def submit(self, events: Sequence[ContentEvent]) -> "Future[Scored]":
+        """Has events scored and decided, all by one release, in their order.
+
+        Raises:
+            OverloadedError: too many wait already, or more than may ever wait.
+            UnavailableError: there is no release yet.
+        """
+        self.active()
+        with self._lock:
+            if self._events + len(events) > self._max_events:
+                raise OverloadedError(
+                    f"{self._events} events wait; there is no room for {len(events)} more",
+                    hint="Come again a little later, with fewer events at once.",
+                )
+            self._events += len(events)
+        answer: Future[Scored] = Future()
+        self._waiting.put(_Request(events, self._clock() + self._deadline_s, answer))
+        return answer
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not (self._stop.is_set() and self._waiting.empty()):
+            requests = self._take()
+            if requests:
+                self._answer(requests)
+
+    def _take(self) -> list[_Request]:
+        """As many requests as fit a batch, at least one; those that are too late are turned away."""
+        try:
+            found = [self._waiting.get(timeout=_LOOK_S)]
+        except queue.Empty:
+            return []
+        size = len(found[0].events)
+        while size < self._batch and not self._waiting.empty():
+            found.append(self._waiting.get())
+            size += len(found[-1].events)
+        now = self._clock()
+        for request in found:
+            if request.deadline < now:
+                error = OverloadedError("it waited for longer than the deadline", hint="Come again a little later.")
+                self._settle(request, error)
+        return [request for request in found if request.deadline >= now]
+
+    def _answer(self, requests: Sequence[_Request]) -> None:
+        try:
+            answers = self._score([request.events for request in requests])
+        except Exception as error:
+            log.exception("scoring failed")
+            for request in requests:
+                self._settle(request, error)
+        else:
+            for request, answer in zip(requests, answers, strict=True):
+                self._settle(request, answer)
+
+    def _score(self, requests: Sequence[Sequence[ContentEvent]]) -> list[Scored]:
+        active = self.active()
+        if self._deciding is None or self._deciding.active is not active:
+            self._deciding = Deciding(active)
+        deciding = self._deciding
+        events = [event for request in requests for event in request]
+        micro, refused = infer(events, active.scorer)
+        decisions = decide_batch(events, micro, deciding)
+        cutoffs = deciding.compiled.matrix[decisions.rows]
+        labels, found = deciding.labels, list[ScoredEvent]()
+        for i, event in enumerate(events):
+            if i in refused:
+                found.append(ScoredEvent(event, [], {}, refused[i]))
+                continue
+            scores = decisions.scores[i].tolist()
+            tagged = np.flatnonzero(decisions.tagged[i]).tolist()
+            tags = [Tag(labels[j], scores[j], float(cutoffs[i, j])) for j in tagged]
+            found.append(ScoredEvent(event, tags, dict(zip(labels, scores, strict=True))))
+        ends = np.cumsum([len(request) for request in requests]).tolist()
+        return [Scored(active, found[end - len(one) : end]) for one, end in zip(requests, ends, strict=True)]
+
+    def _settle(self, request: _Request, answer: Scored | Exception) -> None:
+        with self._lock:
+            self._events -= len(request.events)
+        if request.answer.set_running_or_notify_cancel():  # else nobody waits any more
+            if isinstance(answer, Scored):
+                request.answer.set_result(answer)
+            else:
+                request.answer.set_exception(answer)

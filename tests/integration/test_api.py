@@ -1,0 +1,122 @@
+"""`streamtag api` as a process, beside a tagger: what it changes is live there; what it is told stays private."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import openai
+import pytest
+from pipeline import Ledger, events
+from services import wait_until
+from workers import Fleet, Worker
+
+from streamtag.control.store import ControlStore
+from streamtag.control.tokens import Role, TokenStore
+from streamtag.devstack.server import free_port
+from streamtag.settings import RedisSettings
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+
+SECRET = "words that nobody else shall see"
+
+
+@pytest.fixture
+def tokens(fleet: Fleet) -> Iterator[TokenStore]:
+    with closing(
+        ControlStore(RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace}))
+    ) as store:
+        yield TokenStore(store)
+
+
+def started(fleet: Fleet) -> tuple[Worker, str]:
+    port = free_port()
+    api = fleet.start(role="api", api__port=str(port), api__deadline_ms="5000")
+    api.wait_ready()
+    return api, f"http://127.0.0.1:{port}"
+
+
+def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
+    fleet: Fleet, ledger: Ledger, tokens: TokenStore
+) -> None:
+    ledger.write(list(events(200, seed=3)))
+    fleet.start().wait_ready()
+    api, url = started(fleet)
+    secret = tokens.create("console", Role.OPERATOR, by="anna")
+    told: list[dict[str, str]] = []
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=20) as client:
+        listening = threading.Event()
+
+        def listen() -> None:
+            with client.stream("GET", "/v1/changes") as stream:
+                for line in stream.iter_lines():
+                    listening.set()
+                    if line.startswith("data: "):
+                        told.append(json.loads(line[6:]))
+                        return
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        assert listening.wait(10)
+        current = client.get("/v1/thresholds")
+        body = {"labels": {"spam": 0.6}, "reason": "incident 4711"}
+        changed = client.patch("/v1/thresholds", json=body, headers={"If-Match": current.headers["etag"]})
+        assert changed.json()["committed"] is True
+        wait_until(lambda: client.get("/v1/releases/current").json()["live"] == "yes", 10, "live everywhere")
+        [worker] = client.get("/v1/fleet").json()["workers"]
+        assert worker["release"] == changed.json()["release"] == 2
+        thread.join(10)
+        assert told[0]["author"] == "console"
+        # The API itself decides by it, too.
+        score = {"events": [{"id": "1", "text": "a green window"}]}
+        wait_until(lambda: client.post("/v1/score", json=score).json()["release"]["number"] == 2, 10, "the API follows")
+        assert client.get("/v1/ledger").json()["counts"]["gap"] == 0
+    assert api.stop() == 0
+
+
+def test_openais_client_scores_and_nothing_of_it_is_logged_or_measured(fleet: Fleet, tokens: TokenStore) -> None:
+    api, url = started(fleet)
+    secret = tokens.create("ci", Role.VIEWER, by="anna")
+    with openai.OpenAI(api_key=secret, base_url=f"{url}/v1", max_retries=0) as client:
+        found = client.moderations.create(input=[SECRET, "a green window"])
+        assert found.model == "tiny@1"
+        assert len(found.results) == 2
+        with pytest.raises(openai.UnprocessableEntityError):
+            client.moderations.create(input=SECRET * 3_000)
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(api_key="st_wrong", base_url=f"{url}/v1", max_retries=0).moderations.create(input=SECRET)
+    metrics = httpx.get(f"http://127.0.0.1:{api.port}/metrics").text
+    assert re.search(r'streamtag_api_duration_seconds_count\{.*route="/v1/moderations",status="200".*\} 1.0', metrics)
+    assert api.stop() == 0
+    said = api.log.read_text() + metrics
+    assert SECRET not in said
+    assert secret not in said
+
+
+def test_more_than_it_can_score_is_turned_away_and_the_rest_is_answered_in_time(
+    fleet: Fleet, tokens: TokenStore
+) -> None:
+    fleet.overrides |= {"api.max_events": "50", "api.max_waiting": "100"}
+    api, url = started(fleet)
+    headers = {"Authorization": f"Bearer {tokens.create('ci', Role.VIEWER, by='anna')}"}
+    body = {"events": [{"text": f"a green window and number {i} " * 60} for i in range(50)]}
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            for _ in range(20):
+                answer = client.post("/v1/score", json=body)
+                statuses.append(answer.status_code)
+                if answer.status_code == 429:
+                    assert answer.headers["retry-after"] == "1"
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert set(statuses) == {200, 429}
+    assert len(statuses) == 160
+    assert api.stop() == 0

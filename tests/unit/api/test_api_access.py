@@ -1,0 +1,161 @@
+"""Who may do what: every route, every role, no token, an expired and a revoked one."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from api_rig import Api
+from fastapi.testclient import TestClient
+
+from streamtag.api.access import _KNOWN_S, _WITHOUT_REDIS_S
+from streamtag.control.tokens import Role
+from streamtag.errors import NotFoundError, RefusedError
+
+pytest_plugins = ("api_fixture",)
+
+NEEDS: dict[tuple[str, str], Role | None] = {
+    ("get", "/v2/health/live"): None,
+    ("get", "/v2/health/ready"): None,
+    ("patch", "/v1/thresholds"): Role.OPERATOR,
+    ("put", "/v1/thresholds"): Role.OPERATOR,
+    ("post", "/v1/thresholds/restore"): Role.OPERATOR,
+    ("post", "/v1/releases/promote"): Role.OPERATOR,
+    ("post", "/v1/releases/return"): Role.OPERATOR,
+    ("get", "/v1/tokens"): Role.ADMIN,
+    ("post", "/v1/tokens"): Role.ADMIN,
+    ("delete", "/v1/tokens/{name}"): Role.ADMIN,
+    ("get", "/v1/access-log"): Role.ADMIN,
+    **{
+        ("post", path): Role.VIEWER
+        for path in (
+            "/v1/moderations",
+            "/v1/score",
+            "/v1/thresholds/preview",
+            "/v2/models/{name}/infer",
+            "/v2/models/{name}/versions/{version}/infer",
+        )
+    },
+    **{
+        ("get", path): Role.VIEWER
+        for path in (
+            "/v1/labels",
+            "/v1/thresholds",
+            "/v1/thresholds/revisions",
+            "/v1/thresholds/revisions/{number}",
+            "/v1/releases",
+            "/v1/releases/current",
+            "/v1/experiments",
+            "/v1/experiments/{number}",
+            "/v1/fleet",
+            "/v1/audit",
+            "/v1/changes",
+            "/v1/windows",
+            "/v1/rates",
+            "/v1/ledger",
+            "/v1/models",
+            "/v1/models/{name}/{version}",
+            "/v2",
+            "/v2/models/{name}",
+            "/v2/models/{name}/versions/{version}",
+            "/v2/models/{name}/ready",
+            "/v2/models/{name}/versions/{version}/ready",
+        )
+    },
+}
+"""What each route must need; a new route has to be added here."""
+
+UNTRIED = {("get", "/v1/changes"), ("get", "/v1/ledger")}
+"""Answers never end, or wait for Kafka, once the token is good: refusals are tried all the same."""
+
+
+def routes(api: Api) -> set[tuple[str, str]]:
+    document: dict[str, Any] = api.anonymous.get("/openapi.json").json()
+    return {(method, path) for path, methods in document["paths"].items() for method in methods}
+
+
+def test_the_table_has_every_route(api: Api) -> None:
+    assert routes(api) == set(NEEDS)
+
+
+def ask(client: TestClient, method: str, path: str) -> int:
+    url = path.format(name="x", version="1", number=1)
+    body: dict[str, object] | None = None if method in ("get", "delete") else {}
+    return client.request(method, url, json=body).status_code
+
+
+def test_without_a_good_token_every_route_but_the_health_checks_is_refused(api: Api) -> None:
+    api.now = 100.0
+    gone = api.as_(Role.ADMIN, expires_at=datetime.now(UTC) + timedelta(days=1))
+    late = api.tokens.create("late", Role.ADMIN, by="anna", expires_at=datetime.now(UTC) + timedelta(milliseconds=1))
+    api.tokens.revoke("admin-0", by="anna")
+    for (method, path), role in NEEDS.items():
+        for client in (api.anonymous, api.client("st_made-up"), api.client(late), gone):
+            assert (ask(client, method, path) == 401) == (role is not None), (method, path)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_role_may_do_what_the_table_says_and_nothing_else(api: Api, role: Role) -> None:
+    client = api.as_(role)
+    for (method, path), needed in NEEDS.items():
+        allowed = needed is None or role.includes(needed)
+        if allowed and (method, path) in UNTRIED:
+            continue
+        found = ask(client, method, path)
+        assert (found == 403) == (not allowed), (method, path, found)
+        assert found != 401, (method, path)
+
+
+def test_a_refusal_is_remembered_with_who_and_what_and_nothing_else(api: Api) -> None:
+    viewer = api.as_(Role.VIEWER)
+    assert viewer.patch("/v1/thresholds", json={"labels": {"spam": 0.4}, "reason": "x"}).status_code == 403
+    api.anonymous.get("/v1/labels?x=a-secret")
+    found = api.as_(Role.ADMIN).get("/v1/access-log").json()["items"]
+    assert [(one["action"], one["who"], one["what"]) for one in found][1:3] == [
+        ("refused", "nobody known", "GET /v1/labels"),
+        ("refused", "viewer-0", "PATCH /v1/thresholds"),
+    ]
+
+
+def test_a_token_is_kept_as_a_hash_and_shown_once(api: Api) -> None:
+    admin = api.as_(Role.ADMIN)
+    made = admin.post("/v1/tokens", json={"name": "ci", "role": "viewer", "labels": ["spam"]})
+    secret = made.json()["token"]
+    assert made.status_code == 201
+    assert api.client(secret).get("/v1/labels").status_code == 200
+    listed = admin.get("/v1/tokens").text
+    assert secret not in listed
+    client: Any = api.store.client
+    everything = [client.hgetall(k) for k in client.scan_iter("*tokens")]
+    assert everything
+    assert secret not in str(everything)
+    assert admin.post("/v1/tokens", json={"name": "ci", "role": "viewer"}).status_code == 422
+
+
+def test_a_revoked_token_is_refused_within_seconds(api: Api) -> None:
+    admin, secret = api.as_(Role.ADMIN), api.tokens.create("ci", Role.VIEWER, by="anna")
+    assert api.client(secret).get("/v1/labels").status_code == 200
+    assert admin.delete("/v1/tokens/ci").json() == {"revoked": "ci"}
+    assert admin.delete("/v1/tokens/ci").status_code == 404
+    api.now += _KNOWN_S
+    assert api.client(secret).get("/v1/labels").status_code == 401
+
+
+def test_while_redis_is_away_known_tokens_score_and_others_are_told_why_not(api: Api) -> None:
+    secret, other = (api.tokens.create(name, Role.VIEWER, by="anna") for name in ("ci", "other"))
+    assert api.client(secret).post("/v2/models/tiny/infer", json={}).status_code == 422  # known from now on
+    api.server.connected = False
+    api.now += _KNOWN_S + 1
+    assert api.access.token(secret) is not None
+    assert api.client(other).get("/v1/labels").status_code == 503
+    assert api.anonymous.get("/v1/labels").status_code == 401
+    api.now += _WITHOUT_REDIS_S
+    assert api.client(secret).get("/v1/labels").status_code == 503
+
+
+def test_what_cannot_be_a_token_is_refused_with_every_reason(api: Api) -> None:
+    api.tokens.create("ci", Role.VIEWER, by="anna")
+    with pytest.raises(RefusedError) as caught:
+        api.tokens.create("ci", Role.VIEWER, by="anna", labels=[], expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert len(caught.value.problems) == 3
+    with pytest.raises(NotFoundError):
+        api.tokens.revoke("nobody", by="anna")

@@ -1,0 +1,172 @@
+"""Changing what decides over HTTP: as the commands do it, by the name on the token."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from api_rig import LABELS, Api
+from control_plane import current
+
+from streamtag.api.routes_control import _events
+from streamtag.api.server import check_exposure
+from streamtag.control.tokens import Role
+from streamtag.errors import SettingsError
+from streamtag.events.panes import Cell
+from streamtag.events.summary import LabelCounts
+from streamtag.settings import load_settings
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
+
+pytest_plugins = ("api_fixture",)
+
+
+def test_a_change_is_made_in_the_name_of_the_token_and_seen_in_history_and_audit(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    before = client.get("/v1/thresholds")
+    assert before.json()["thresholds"]["labels"] == dict.fromkeys(LABELS, 0.5)
+    changed = client.patch(
+        "/v1/thresholds",
+        json={"labels": {"spam": 0.6}, "reason": "too many"},
+        headers={"If-Match": before.headers["etag"]},
+    ).json()
+    assert (changed["committed"], changed["release"], changed["live"]) == (True, 2, "unknown")
+    assert changed["changes"] == [
+        {"segment": "", "label": "spam", "before": 0.5, "after": 0.6, "words": "spam: 0.5 -> 0.6"}
+    ]
+    assert client.get("/v1/thresholds").headers["etag"] != before.headers["etag"]
+    newest, first = client.get("/v1/thresholds/revisions").json()["items"]
+    assert (newest["author"], newest["reason"], newest["changes"][0]["label"]) == ("operator-0", "too many", "spam")
+    assert first["changes"] == []
+    assert client.get("/v1/thresholds/revisions/1").json()["sha256"] == first["sha256"]
+    assert [one["action"] for one in client.get("/v1/audit").json()["items"]] == ["thresholds", "seed"]
+    assert client.get("/v1/releases").json()["items"][0]["state"] == "champion"
+
+
+def test_of_two_who_change_the_same_state_the_second_is_told_of_the_first(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    etag = client.get("/v1/thresholds").headers["etag"]
+    body = {"labels": {"spam": 0.6}, "reason": "too many"}
+    assert client.patch("/v1/thresholds", json=body, headers={"If-Match": etag}).status_code == 200
+    again = client.patch("/v1/thresholds", json=body, headers={"If-Match": etag})
+    assert again.status_code == 412
+    assert "operator-0 changed the thresholds" in again.json()["detail"]
+    whole = {"thresholds": {"labels": dict.fromkeys(LABELS, 0.55)}, "reason": "x"}
+    assert client.put("/v1/thresholds", json=whole, headers={"If-Match": etag}).status_code == 412
+    assert client.put("/v1/thresholds", json=whole, headers={"If-Match": "*"}).json()["release"] == 3
+
+
+def test_restore_and_return_go_back(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    client.patch("/v1/thresholds", json={"labels": {"spam": 0.7}, "reason": "x"})
+    assert client.post("/v1/thresholds/restore", json={"revision": 1, "reason": "back"}).json()["release"] == 3
+    assert current(api.store).thresholds.labels["spam"] == 0.5
+    assert client.post("/v1/releases/return", json={"reason": "no, forth"}).json()["release"] == 4
+    assert current(api.store).thresholds.labels["spam"] == 0.7
+    assert client.post("/v1/thresholds/restore", json={"revision": 77, "reason": "back"}).status_code == 404
+    same = client.post("/v1/releases/promote", json={"bundle": "tiny@1", "reason": "again"}).json()
+    assert same["committed"] is False
+    assert client.post("/v1/releases/promote", json={"bundle": "../x", "reason": "x"}).status_code == 422
+    assert client.post("/v1/releases/promote", json={"bundle": "other", "reason": "x"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"labels": {"spam": 0.99}, "reason": "x"}, "guard rail"),
+        ({"labels": {"ham": 0.5}, "reason": "x"}, "does not score this label"),
+        ({"labels": {"spam": 1.5}, "reason": "x"}, "outside 0"),
+        ({"labels": {"spam": 0.6}}, "reason"),
+        ({"labels": {}, "reason": "x"}, "labels"),
+        ({"labels": {"spam": 0.6}, "when": {"mood": "x"}, "reason": "x"}, "unknown dimension"),
+    ],
+)
+def test_a_change_that_is_not_valid_is_refused_with_every_problem(api: Api, body: dict[str, Any], problem: str) -> None:
+    found = api.as_(Role.OPERATOR).patch("/v1/thresholds", json=body)
+    assert found.status_code == 422
+    assert problem in str(found.json())
+    assert current(api.store).id.number == 1
+
+
+def test_a_token_for_some_labels_moves_these_alone(api: Api) -> None:
+    client = api.as_(Role.OPERATOR, labels=["spam"])
+    assert client.patch("/v1/thresholds", json={"labels": {"spam": 0.6}, "reason": "x"}).status_code == 200
+    for method, path, body in (
+        ("patch", "/v1/thresholds", {"labels": {"greeting": 0.6}, "reason": "x"}),
+        ("put", "/v1/thresholds", {"thresholds": {"labels": dict.fromkeys(LABELS, 0.6)}, "reason": "x"}),
+        ("post", "/v1/releases/return", {"reason": "x"}),
+        ("post", "/v1/releases/promote", {"bundle": "tiny", "reason": "x"}),
+    ):
+        assert client.request(method, path, json=body).status_code == 403, path
+    assert client.post("/v1/thresholds/restore", json={"revision": 1, "reason": "x"}).status_code == 200
+
+
+def test_preview_says_what_a_change_would_have_done(api: Api) -> None:
+    start = start_of("1h", time.time_ns() // 1_000_000) - SIZES["1h"]
+    found = current(api.store)
+    labels = {label: LabelCounts(40, 0, [0, 512, 768], [60, 30, 10]) for label in LABELS}
+    cell = Cell(1, "0" * 64, "tiny@1", found.ref.bundle.sha256, 1, "0" * 64, "control", 100, 0, labels, {})
+    ReadModel(api.store).put([WindowDocument(VERSION, "1h", start, 7, True, {}, [cell])])
+    client = api.as_(Role.VIEWER)
+    seen = client.post("/v1/thresholds/preview", json={"labels": {"spam": 0.75}}).json()
+    [spam] = [one for one in seen["effects"] if one["label"] == "spam"]
+    assert (spam["now"]["low"], spam["then"]["high"], spam["lost"]["low"]) == (40, 10, 30)
+    assert seen["events"] == 100
+    assert client.post("/v1/thresholds/preview", json={}).status_code == 422
+    assert client.post("/v1/thresholds/preview", json={"labels": {"spam": 7}}).status_code == 422
+    windows = client.get("/v1/windows?size=1h&hours=3").json()["items"]
+    assert windows[0]["labels"]["spam"] == {"events": 100, "alerts": 40}
+    assert client.get("/v1/rates?size=1m").status_code == 404
+    assert client.get("/v1/rates?size=1h").json()["labels"]["spam"]["alerts"] == 40
+
+
+def test_what_there_is_can_be_read(api: Api) -> None:
+    client = api.as_(Role.VIEWER)
+    assert [one["id"] for one in client.get("/v1/labels").json()["items"]] == list(LABELS)
+    assert client.get("/v1/experiments").json() == {"items": []}
+    assert client.get("/v1/experiments/1").status_code == 404
+    assert client.get("/v1/fleet").json()["workers"] == []
+    assert client.get("/v1/releases/current").json()["bundle"] == "tiny@1"
+    names = {(one["name"], one["version"]) for one in client.get("/v1/models").json()["items"]}
+    assert names >= {("tiny", "1"), ("moderation", "1")}
+    assert client.get("/v1/models/tiny/1").json()["manifest"]["name"] == "tiny"
+    assert client.get("/v1/models/tiny/2").status_code == 404
+
+
+def test_changes_come_as_events_from_where_a_client_left_off(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    [first] = api.store.audit(1)
+    client.patch("/v1/thresholds", json={"labels": {"spam": 0.6}, "reason": "too many"})
+
+    class Following:
+        async def is_disconnected(self) -> bool:
+            return False
+
+    async def read() -> list[str]:
+        stream = _events(Following(), api.store, first.id)  # type: ignore[arg-type]
+        return [await anext(stream), await anext(stream)]
+
+    _, event = asyncio.run(read())
+    assert "event: change" in event
+    assert '"reason": "too many"' in event
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fine"),
+    [
+        ({}, True),
+        ({"api.host": "localhost"}, True),
+        ({"api.host": "::1"}, True),
+        ({"api.host": "0.0.0.0"}, False),
+        ({"api.host": "api.example.org"}, False),
+        ({"api.host": "0.0.0.0", "api.behind_tls": "true"}, True),
+        ({"api.host": "0.0.0.0", "api.tls_certificate": "c.pem", "api.tls_key": "k.pem"}, True),
+    ],
+)
+def test_tokens_never_travel_in_clear_text(overrides: dict[str, str], fine: bool) -> None:
+    api = load_settings(environ={}, overrides=overrides).settings.api
+    if fine:
+        check_exposure(api)
+    else:
+        with pytest.raises(SettingsError, match="clear text"):
+            check_exposure(api)

@@ -1,0 +1,222 @@
+"""Scoring over HTTP: the answers are the stream's, and too much at once is turned away in time."""
+
+import json
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+from api_rig import LABELS, Api, running
+from openai.types import ModerationTextInputParam
+
+from streamtag.api.scoring import OverloadedError, Scored, Scoring
+from streamtag.control.tokens import Role
+from streamtag.domain.scores import from_micro
+from streamtag.errors import UnavailableError
+from streamtag.events.content import ContentEvent
+from streamtag.tagger.infer import infer
+
+pytest_plugins = ("api_fixture",)
+
+TEXTS = ["a green window", "good morning to all", "win a prize now", "", "ünïcode ☂"]
+
+
+def expected(api: Api) -> list[dict[str, float]]:
+    micro, refused = infer([ContentEvent(id="x", text=text) for text in TEXTS], api.scorer)
+    assert not refused
+    return [dict(zip(LABELS, row, strict=True)) for row in from_micro(micro).tolist()]
+
+
+def test_the_unchanged_client_of_openai_reads_the_answer(api: Api) -> None:
+    secret = api.tokens.create("ci", Role.VIEWER, by="anna")
+    client = openai.OpenAI(api_key=secret, base_url="http://testserver/v1", http_client=api.anonymous, max_retries=0)
+    answer = client.moderations.create(input=TEXTS)
+    assert answer.model == "tiny@1"
+    found: Any = answer.to_dict()["results"]
+    assert [one["category_scores"] for one in found] == expected(api)
+    for one in found:
+        flags, scores = one["categories"], one["category_scores"]
+        assert flags == {label: score >= 0.5 for label, score in scores.items()}
+        assert one["flagged"] == any(flags.values())
+    [single] = client.moderations.create(input=TEXTS[0]).results
+    assert single.to_dict()["category_scores"] == expected(api)[0]
+    part: ModerationTextInputParam = {"type": "text", "text": TEXTS[1]}
+    [parts] = client.moderations.create(input=[part]).results
+    assert parts.to_dict()["category_scores"] == expected(api)[1]
+
+
+def test_score_answers_as_a_tag_event_would(api: Api) -> None:
+    client = api.as_(Role.VIEWER)
+    found = client.post("/v1/score", json={"events": [{"id": "7", "text": t, "lang": "en"} for t in TEXTS]}).json()
+    assert found["release"]["bundle"]["name"] == "tiny"
+    assert found["release"]["number"] == 1
+    assert [one["scores"] for one in found["results"]] == expected(api)
+    for one in found["results"]:
+        assert one["id"] == "7"
+        assert one["tags"] == [
+            {"label": label, "score": score, "threshold": 0.5, "action": "tag"}
+            for label, score in one["scores"].items()
+            if score >= 0.5
+        ]
+
+
+def test_the_open_inference_protocol(api: Api) -> None:
+    client = api.as_(Role.VIEWER)
+    assert client.get("/v2").json()["name"] == "streamtag"
+    about = client.get("/v2/models/tiny/versions/1").json()
+    assert about["parameters"]["labels"] == list(LABELS)
+    tensor = {"name": "text", "shape": [len(TEXTS)], "datatype": "BYTES", "data": TEXTS}
+    body = {"id": "9", "inputs": [tensor]}
+    found = client.post("/v2/models/tiny/infer", json=body).json()
+    scores, tagged = found["outputs"]
+    assert (found["id"], found["model_version"], scores["shape"]) == ("9", "1", [len(TEXTS), len(LABELS)])
+    assert scores["data"] == [s for one in expected(api) for s in one.values()]
+    assert tagged["data"] == [s >= 0.5 for s in scores["data"]]
+    only = client.post("/v2/models/tiny/infer", json={**body, "outputs": [{"name": "tagged"}]}).json()
+    assert [one["name"] for one in only["outputs"]] == ["tagged"]
+    assert client.post("/v2/models/other/infer", json=body).status_code == 404
+    wrong = {"inputs": [{**tensor, "shape": [3]}]}
+    assert "its shape is [3]" in client.post("/v2/models/tiny/infer", json=wrong).text
+    numbers = {"inputs": [{**tensor, "shape": [1], "data": [7]}]}
+    assert client.post("/v2/models/tiny/infer", json=numbers).status_code == 422
+    unknown = {**body, "outputs": [{"name": "magic"}]}
+    assert "magic" in client.post("/v2/models/tiny/infer", json=unknown).text
+
+
+SECRET = "quite private words"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/moderations", {"input": []}, 422),
+        ("/v1/moderations", {"input": [{"type": "image_url", "image_url": {"url": SECRET}}]}, 422),
+        ("/v1/moderations", {"input": 7}, 422),
+        ("/v1/score", {"events": []}, 422),
+        ("/v1/score", {"events": [{"text": SECRET, "other": SECRET}]}, 422),
+        ("/v1/score", {"events": [{"text": SECRET, "id": SECRET + "\n"}]}, 422),
+        ("/v1/score", {"events": [{"text": "x" * 70_000}, {"text": SECRET}]}, 422),
+        ("/v1/score", {"events": [{"text": SECRET}] * 1_001}, 422),
+        ("/v1/score", SECRET, 422),
+    ],
+)
+def test_a_bad_request_gets_a_problem_document_without_its_content(api: Api, path: str, body: Any, status: int) -> None:
+    found = api.as_(Role.VIEWER).post(path, json=body)
+    assert found.status_code == status
+    assert found.headers["content-type"] == "application/problem+json"
+    assert SECRET not in found.text
+    assert found.json()["status"] == status
+
+
+def test_json_that_is_none_and_requests_that_are_too_long_are_refused(api: Api, tmp_path: Path) -> None:
+    client = api.as_(Role.VIEWER)
+    assert client.post("/v1/score", content=b"{", headers={"Content-Type": "application/json"}).status_code == 422
+    with running(tmp_path / "small", **{"api.max_body_bytes": "1000"}) as small:
+        client = small.as_(Role.VIEWER)
+        assert client.post("/v1/score", json={"events": [{"text": "x" * 2_000}]}).status_code == 413
+        assert client.post("/v1/score", json={"events": [{"text": "x"}]}).status_code == 200
+
+
+def slow(api: Api, **options: Any) -> tuple[Scoring, threading.Event, threading.Event]:
+    """Scoring whose thread waits, once it has begun, until it is let go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def active() -> Any:
+        if threading.current_thread().name == "scoring":
+            begun.set()
+            assert go_on.wait(20)
+        return api.scoring.active()
+
+    made = Scoring(active, **{"batch": 4, "max_events": 6, "deadline_s": 60.0, **options})
+    made.start()
+    return made, begun, go_on
+
+
+def events(count: int) -> list[ContentEvent]:
+    return [ContentEvent(id=str(i), text="x") for i in range(count)]
+
+
+def test_what_finds_no_room_is_turned_away_and_the_others_are_answered(api: Api) -> None:
+    scoring, begun, go_on = slow(api)
+    try:
+        answers = [scoring.submit(events(3))]
+        assert begun.wait(10)
+        answers.append(scoring.submit(events(3)))
+        assert scoring.waiting == 6
+        with pytest.raises(OverloadedError, match="no room for 1 more"):
+            scoring.submit(events(1))
+        go_on.set()
+        assert [len(one.result(10).events) for one in answers] == [3, 3]
+        assert len(scoring.submit(events(6)).result(10).events) == 6
+        assert scoring.waiting == 0
+    finally:
+        go_on.set()
+        scoring.close()
+
+
+def test_what_has_waited_for_too_long_is_not_scored_any_more(api: Api) -> None:
+    now = [0.0]
+    scoring, begun, go_on = slow(api, clock=lambda: now[0], deadline_s=1.0)
+    try:
+        first = scoring.submit(events(4))
+        assert begun.wait(10)
+        late = scoring.submit(events(2))
+        now[0] = 2.0
+        go_on.set()
+        assert len(first.result(10).events) == 4
+        with pytest.raises(OverloadedError, match="longer than the deadline"):
+            late.result(10)
+        assert scoring.waiting == 0
+    finally:
+        go_on.set()
+        scoring.close()
+
+
+def test_over_http_that_is_429_with_a_time_to_come_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = api.as_(Role.VIEWER)
+
+    def refuse(_events: object) -> "Future[Scored]":
+        raise OverloadedError("no room")
+
+    monkeypatch.setattr(api.scoring, "submit", refuse)
+    found = client.post("/v1/moderations", json={"input": "x"})
+    assert (found.status_code, found.headers["retry-after"]) == (429, "1")
+
+
+def test_a_request_is_decided_by_one_release_and_a_failure_reaches_who_asked(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = api.as_(Role.VIEWER)
+
+    def broken(_texts: object) -> Any:
+        raise UnavailableError("no release")
+
+    monkeypatch.setattr(api.scoring, "_score", broken)
+    found = client.post("/v1/score", json={"events": [{"text": "x"}]})
+    assert (found.status_code, found.json()["detail"]) == (503, "no release")
+    monkeypatch.undo()
+    assert client.post("/v1/score", json={"events": [{"text": "x"}]}).status_code == 200
+    assert json.dumps(api.metrics.records)  # requests are measured
+    assert len(api.metrics.records["streamtag.api.duration"]) == 2
+
+
+def test_a_text_that_the_model_fails_on_is_named_and_the_others_are_scored(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = type(api.scorer).score
+
+    def picky(self: Any, texts: Any) -> Any:
+        found = score(self, texts)
+        found[[t == "bad" for t in texts]] = np.nan
+        return found
+
+    monkeypatch.setattr(type(api.scorer), "score", picky)
+    client = api.as_(Role.VIEWER)
+    found = client.post("/v1/score", json={"events": [{"text": "good"}, {"text": "bad"}]}).json()["results"]
+    assert found[0]["error"] is None
+    assert found[1]["scores"] == {}
+    assert "not a probability" in found[1]["error"]
+    assert client.post("/v1/moderations", json={"input": ["good", "bad"]}).status_code == 422
