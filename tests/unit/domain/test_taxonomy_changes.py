@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.domain.taxonomy import Retired, Taxonomy, TaxonomyLabel, problems
@@ -43,12 +43,14 @@ def _edit(old: Taxonomy, draw: st.DataObject, number: int) -> Taxonomy:
     then = draw.draw(st.sampled_from(targets))
     if what == "deprecate":
         return edited if one.deprecated_by else replace(edited, labels=(*others, replace(one, deprecated_by=then)))
+    then = one.deprecated_by or then
     kept = (replace(o, deprecated_by=then) if o.deprecated_by == one.id else o for o in others)
     # what it was called before goes on record with it, and follows it
-    ended = [Retired(name, version, one.deprecated_by or then) for name in (one.id, *one.renamed_from)]
+    ended = [Retired(name, version, then) for name in (one.id, *one.renamed_from)]
     return replace(edited, labels=tuple(kept), retired=(*old.retired, *ended))
 
 
+@settings(max_examples=50)
 @given(st.data(), st.integers(1, 12))
 def test_reading_by_one_version_after_the_other_is_reading_by_the_newest(data: st.DataObject, steps: int) -> None:
     versions = [Taxonomy("t", 1, (label("a"), label("b"), label("c")))]
