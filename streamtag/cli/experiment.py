@@ -35,7 +35,8 @@ from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError
-from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.admission import read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.ledger_reader import reader_options
@@ -146,7 +147,7 @@ def _candidate(
         return changes.release(challenger)
     if bundle is None and thresholds in (None, "keep"):
         raise SettingsError("nothing to compare: give --challenger, --bundle or --thresholds")
-    found = None if bundle is None else read_bundle(find_bundle(bundle, loaded.model.directories))
+    found = None if bundle is None else read_admitted(find_bundle(bundle, loaded.model.directories), loaded.model)
     wanted = _thresholds(thresholds or "keep", found)
     return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
 

@@ -114,4 +114,6 @@ def _changed(label: str, field: str, before: object, after: object) -> TaxonomyC
 
 
 def _word(value: object) -> str:
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, str) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -32,7 +32,7 @@ class Shipped:
 @pytest.fixture(autouse=True)
 def _bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(experiment, "read_bundle", lambda _path: Shipped)
+    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: Shipped)
 
 
 @pytest.fixture
