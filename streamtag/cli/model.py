@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_registry
+from streamtag.cli import model_diff, model_mlflow, model_registry
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
@@ -32,6 +32,7 @@ app.command()(model_registry.publish)
 app.command()(model_registry.promote)
 app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
+app.add_typer(model_mlflow.app, name="mlflow")
 
 
 @app.command("list")
