@@ -73,8 +73,6 @@ def promote(
             f"{at.name}@{at.version} is part of the package, which is not written to",
             hint="`streamtag model publish` copies it into one of model.directories.",
         )
-    if alias in at.store.versions(at.name):
-        raise RefusedError(f"alias {alias} would hide the version {at.name}@{alias}", hint="Take another alias.")
     before = at.store.aliases(at.name)
     ref = read_admitted(at.path(), loaded.model).ref
     moved = at.store.set_alias(alias, ref, author=who.author, reason=reason, at=datetime.now(UTC), based_on=before)

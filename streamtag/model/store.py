@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from streamtag.domain.release import BundleRef
-from streamtag.errors import BundleError, NotFoundError
+from streamtag.errors import BundleError, NotFoundError, RefusedError
 from streamtag.model.aliases import Alias, Aliases, read_aliases, write_aliases
 from streamtag.model.bundle import read_bundle
 from streamtag.model.bundle_checks import PLAIN_NAME
@@ -111,9 +111,14 @@ class BundleStore:
         """Lets ``alias`` mean ``ref``, if ``based_on`` are the aliases as they are; False where it does already.
 
         Raises:
+            RefusedError: the alias is no plain name, or that of a version.
             NotFoundError: the version is not here with this content.
             ConflictError: somebody else was first; nothing was written.
         """
+        if not PLAIN_NAME.fullmatch(alias):
+            raise RefusedError(f"alias {alias!r} must be letters, digits, dot, dash or underscore")
+        if alias in self.versions(ref.name):
+            raise RefusedError(f"alias {alias} would hide the version {ref.name}@{alias}", hint="Take another alias.")
         if self.ref(ref.name, ref.version) != ref:
             raise NotFoundError(f"{self.url} has another bundle {ref} than the one of sha256 {ref.sha256[:12]}…")
         wanted = Alias(ref.version, ref.sha256)

@@ -135,14 +135,15 @@ class FsspecFiles:
     def __init__(self, url: str) -> None:
         self.url = place_name(url)
         fsspec = _fsspec()
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-        except ImportError as error:
-            raise StreamtagError(
-                f"{self.url} needs a package of its own: {error}", hint="Install it beside streamtag[registry]."
-            ) from None
-        except ValueError as error:
-            raise StreamtagError(f"{self.url} is no URL of a place for files: {error}") from None
+        with _reached(self.url):
+            try:
+                self._fs, self._root = fsspec.core.url_to_fs(url)
+            except ImportError as error:
+                raise StreamtagError(
+                    f"{self.url} needs a package of its own: {error}", hint="Install it beside streamtag[registry]."
+                ) from None
+            except ValueError as error:
+                raise StreamtagError(f"{self.url} is no URL of a place for files: {error}") from None
 
     def names(self, folder: str) -> list[str]:
         """See `Files`."""
