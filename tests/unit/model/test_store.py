@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -33,12 +34,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str
         return
     url = f"memory://place-{next(_NUMBERS)}/bundles"
     yield url
-    fsspec.filesystem("memory").store.clear()
+    memory().store.clear()
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     return build_tiny_bundle(tmp_path / "made")
+
+
+def memory() -> Any:
+    return fsspec.filesystem("memory")  # type: ignore[no-untyped-call]
 
 
 def set_alias(store: BundleStore, alias: str, path: Path, based_on: Aliases | None = None) -> bool:
@@ -79,7 +84,7 @@ def test_a_broken_bundle_is_not_published(place: Path | str, tiny: Path) -> None
 
 def test_a_write_that_was_cut_off_is_no_version_and_does_not_stand_in_the_way(tiny: Path) -> None:
     store = BundleStore("memory://cut-off/bundles")
-    fsspec.filesystem("memory").pipe_file("/cut-off/bundles/tiny/1/model.onnx", b"half of it")
+    memory().pipe_file("/cut-off/bundles/tiny/1/model.onnx", b"half of it")
     assert store.versions("tiny") == []
     with pytest.raises(NotFoundError):
         store.path("tiny", "1")
@@ -174,7 +179,7 @@ def test_a_bundle_fetched_before_needs_no_answer(tiny: Path) -> None:
     BundleStore(url).publish(tiny)
     path = find_bundle("tiny", [url])
     assert path.is_relative_to(bundle_cache())
-    fsspec.filesystem("memory").store.clear()
+    memory().store.clear()
     assert find_exact(peek_ref(tiny), [url]) == path
     with pytest.raises(NotFoundError):
         find_bundle("tiny", [url])
