@@ -17,7 +17,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ hostile: $(DEV) ## Send hostile records through the path that decides; ARGS="--m
 simulate: $(DEV) ## Simulate thousands of experiments: how often verdicts are wrong, and how soon they come
 	$(PY) -m tests.simulations $(ARGS)
 
+MLFLOW := $(VENV)/mlflow
+mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environment of its own
+	$(MLFLOW)/bin/python -m pytest --confcutdir tests/mlflow_server tests/mlflow_server $(ARGS)
+
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs
 
@@ -79,6 +83,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt $(SOURCES)
 	$(COMPILE) --constraints requirements/dev.txt --extra stats -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
+	$(COMPILE) --constraints requirements/dev.txt -o requirements/mlflow.txt $(SOURCES) requirements/mlflow.in
 
 dist: $(DEV) ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -99,6 +104,13 @@ $(PY):
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 	  echo "'$(PYTHON)' lacks the modules ensurepip and venv (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+
+$(MLFLOW)/installed: requirements/mlflow.txt pyproject.toml
+	@echo "Installing requirements/mlflow.txt into $(MLFLOW) …"
+	@$(PYTHON) -m venv --clear $(MLFLOW)
+	@$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 $(VENV)/installed-%: requirements/%.txt pyproject.toml | $(PY)
 	@echo "Installing requirements/$*.txt into $(VENV) (a minute or less the first time) …"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from streamtag.kafka_options import refusals
@@ -34,6 +34,18 @@ def _expanded(path: Path) -> Path:
 
 
 HomePath = Annotated[Path, AfterValidator(_expanded)]
+
+
+def _place(value: object) -> Path | str:
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a directory or a URL")  # noqa: TRY004 - pydantic wants a ValueError
+    return value if "://" in str(value) else _expanded(Path(value))
+
+
+# BeforeValidator: as a Path, a URL would lose one of its slashes.
+BundlePlace = Annotated[Path | str, BeforeValidator(_place)]
+# Of minisign: "Ed", 8 bytes of key id and 32 of the key, as base64.
+PublicKey = Annotated[str, Field(pattern=r"^RW[A-Za-z0-9+/]{54}$")]
 
 
 class Section(BaseModel):
@@ -298,8 +310,17 @@ class ModelSettings(Section):
     """Where bundles are found, and which one seeds an empty Redis."""
 
     bundle: str = Field("moderation", description="Bundle of the very first release: name, name@version or a path")
-    directories: list[HomePath] = Field(
-        default_factory=list, description="Searched for bundles before the shipped ones"
+    directories: list[BundlePlace] = Field(
+        default_factory=list,
+        description="Directories and fsspec URLs searched for bundles before the shipped ones; a URL's are kept in "
+        "`$XDG_CACHE_HOME/streamtag/bundles`",
+    )
+    trusted_keys: list[PublicKey] = Field(
+        default_factory=list,
+        description="minisign public keys (`RW…`): a bundle is loaded only if one of them signed it; empty = any is",
+    )
+    taxonomy: HomePath | None = Field(
+        None, description="YAML file of the taxonomy; a bundle with labels that it does not know is refused"
     )
     batch: int = Field(64, ge=1, le=4_096, description="Texts per model run, cut from a batch by length")
 

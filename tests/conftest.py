@@ -19,6 +19,9 @@ from workers import Fleet
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
 
+# In an environment of their own, with MLflow in it: `make mlflow-test`.
+collect_ignore = ["mlflow_server"]
+
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -1,6 +1,7 @@
 """`streamtag experiment`: a challenger against the champion on live traffic."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -35,7 +36,8 @@ from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError
-from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.ledger_reader import reader_options
@@ -132,6 +134,9 @@ def start(
     }
     request = request_of(merge(raw, given))
     candidate = _candidate(challenger, bundle, thresholds, loaded, changes)
+    taxonomy = configured_taxonomy(loaded.model)
+    if taxonomy is not None:
+        request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
     request = with_measured_rates(request, log.store, datetime.now(UTC), output)
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
@@ -146,7 +151,7 @@ def _candidate(
         return changes.release(challenger)
     if bundle is None and thresholds in (None, "keep"):
         raise SettingsError("nothing to compare: give --challenger, --bundle or --thresholds")
-    found = None if bundle is None else read_bundle(find_bundle(bundle, loaded.model.directories))
+    found = None if bundle is None else read_admitted(find_bundle(bundle, loaded.model.directories), loaded.model)
     wanted = _thresholds(thresholds or "keep", found)
     return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
 

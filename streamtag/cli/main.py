@@ -21,7 +21,20 @@ app = typer.Typer(
 )
 
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
-GROUPS = ("thresholds", "release", "experiment", "model", "dlq", "stats", "ledger", "topics", "token", "config", "dev")
+GROUPS = (
+    "thresholds",
+    "release",
+    "experiment",
+    "model",
+    "taxonomy",
+    "dlq",
+    "stats",
+    "ledger",
+    "topics",
+    "token",
+    "config",
+    "dev",
+)
 COMMANDS = ("tagger", "windows", "api", "fleet", "score", "doctor", "demo")
 
 

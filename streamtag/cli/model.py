@@ -1,4 +1,4 @@
-"""`streamtag model`: look at bundles, verify them, train and measure them."""
+"""`streamtag model`: look at bundles and verify them; its other verbs are in modules of their own."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,13 +8,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from streamtag.cli import model_diff, model_mlflow, model_registry
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
-from streamtag.errors import BundleError, StreamtagError
+from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
+from streamtag.errors import StreamtagError
+from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
-from streamtag.model.registry import find_bundle, list_bundles
+from streamtag.model.registry import Located, find_bundle, list_bundles
+from streamtag.settings import ModelSettings
 
-app = typer.Typer(help="Model bundles: list, show, verify, train, evaluate.", no_args_is_help=True)
+app = typer.Typer(
+    help="Model bundles: list, show, verify, compare, publish, promote, train, evaluate.", no_args_is_help=True
+)
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
 Data = Annotated[
@@ -22,18 +28,37 @@ Data = Annotated[
 ]
 
 
+app.command()(model_registry.publish)
+app.command()(model_registry.promote)
+app.command()(model_registry.aliases)
+app.command()(model_diff.diff)
+app.add_typer(model_mlflow.app, name="mlflow")
+
+
 @app.command("list")
 def list_(output: Output = OutputFormat.TABLE) -> None:
-    """List the bundles in the configured directories and in the package."""
-    found = [_entry(path) for path in list_bundles(settings().settings.model.directories)]
+    """List the bundles in the configured places and in the package.
+
+    Those of this machine are verified; of those at a URL, the manifest is read.
+    """
+    model = settings().settings.model
+    found = [_entry(one, model) for one in list_bundles(model.directories)]
     if output is OutputFormat.JSON:
         print_json({"bundles": found})
         return
-    columns = ("name", "version", "sha256", "labels", "path", "refused because")
+    columns = ("name", "version", "aliases", "sha256", "labels", "place", "refused because")
     print_table(
         columns,
         (
-            (b["name"], b["version"], b["sha256"][:12], len(b["labels"]), b["path"], "; ".join(b["problems"]))
+            (
+                b["name"],
+                b["version"],
+                ", ".join(b["aliases"]),
+                b["sha256"][:12],
+                len(b["labels"]),
+                b["place"],
+                "; ".join(b["problems"]),
+            )
             for b in found
         ),
     )
@@ -42,19 +67,21 @@ def list_(output: Output = OutputFormat.TABLE) -> None:
 @app.command()
 def show(which: Which = None, output: Output = OutputFormat.TABLE) -> None:
     """Show a bundle: identity, labels with default cut-offs, where it comes from, how good it is."""
-    bundle = read_bundle(_find(which))
+    model = settings().settings.model
+    bundle = read_bundle(_find(which), trusted=model.trusted_keys)
+    taxonomy = configured_taxonomy(model)
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(bundle.ref), "path": str(bundle.path)}
         print_json({**about, "manifest": msgspec.to_builtins(bundle.manifest)})
         return
     _show_facts(bundle)
-    _show_labels(bundle)
+    _show_labels(bundle, taxonomy)
 
 
 @app.command()
 def verify(which: Which = None, output: Output = OutputFormat.TABLE) -> None:
-    """Run every gate a worker runs: hashes, graph, parity, same bits in any batch, warm-up."""
-    bundle = load_scorer(_find(which), batch=settings().settings.model.batch).bundle
+    """Run every gate a worker runs: signature, hashes, labels, graph, parity, same bits in any batch, warm-up."""
+    bundle = load_admitted(_find(which), settings().settings.model).bundle
     if output is OutputFormat.JSON:
         print_json({"valid": True, "ref": msgspec.to_builtins(bundle.ref), "path": str(bundle.path)})
         return
@@ -108,19 +135,35 @@ def evaluate(
     _show_figures(msgspec.to_builtins(result.figures))
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    """One line of the list; a bundle that does not verify is listed with the reasons."""
+def _entry(found: Located | StreamtagError, model: ModelSettings) -> dict[str, Any]:
+    """One line of the list; a bundle that does not verify, or a place that does not answer, with the reasons."""
+    nothing: dict[str, Any] = {"name": "", "version": "", "sha256": "", "labels": [], "aliases": []}
+    if isinstance(found, StreamtagError):
+        return {**nothing, "place": "", "path": None, "problems": [found.message]}
+    store, about = found.store, {**nothing, "name": found.name, "version": found.version, "place": found.store.url}
+    local = store.files.directory is not None
+    about["path"] = str(found.path()) if local else None
     try:
-        bundle = read_bundle(path)
-    except BundleError as error:
-        facts: dict[str, Any] = {"name": path.parent.name, "version": path.name, "sha256": "", "labels": []}
-        return {**facts, "path": str(path), "problems": list(error.problems)}
-    return {
-        **msgspec.to_builtins(bundle.ref),
-        "labels": list(bundle.labels),
-        "path": str(path),
-        "problems": [],
-    }
+        aliases = store.aliases(found.name).aliases
+        about["aliases"] = [alias for alias, one in aliases.items() if one.version == found.version]
+        if local:
+            bundle = read_bundle(found.path(), trusted=model.trusted_keys)
+            return {**about, **msgspec.to_builtins(bundle.ref), "labels": list(bundle.labels), "problems": []}
+        summary = msgspec.json.decode(store.manifest(found.name, found.version) or b"", type=_Summary)
+        ref = store.ref(found.name, found.version)
+        return {**about, "sha256": ref.sha256, "labels": [label.id for label in summary.labels], "problems": []}
+    except msgspec.DecodeError as error:
+        return {**about, "problems": [f"manifest.json: {error}"]}
+    except StreamtagError as error:
+        return {**about, "problems": list(getattr(error, "problems", ())) or [error.message]}
+
+
+class _LabelId(msgspec.Struct):
+    id: str
+
+
+class _Summary(msgspec.Struct):
+    labels: list[_LabelId]
 
 
 def _find(which: str | None) -> Path:
@@ -161,10 +204,14 @@ def _show_facts(bundle: Bundle) -> None:
     )
 
 
-def _show_labels(bundle: Bundle) -> None:
-    labels = bundle.manifest.labels
-    rows = ((label.id, f"{label.threshold:g}", "yes" if label.critical else "", label.description) for label in labels)
-    print_table(("label", "threshold", "critical", "meaning"), rows)
+def _show_labels(bundle: Bundle, taxonomy: Taxonomy | None = None) -> None:
+    """Default cut-offs from the manifest; what a label is, from the taxonomy where one is configured."""
+    rows = []
+    for label in bundle.manifest.labels:
+        critical = label.critical if taxonomy is None else taxonomy.critical(label.id)
+        notes = [] if taxonomy is None else [*bundle_problems(taxonomy, [label.id]), *outdated(taxonomy, [label.id])]
+        rows.append((label.id, f"{label.threshold:g}", "yes" if critical else "", label.description, "; ".join(notes)))
+    print_table(("label", "threshold", "critical", "meaning", "taxonomy"), rows)
     if "labels" in bundle.manifest.evaluation:
         _show_figures(bundle.manifest.evaluation)
 

@@ -14,8 +14,10 @@ from streamtag.control.fleet import Liveness
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore
+from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import Change, diff
 from streamtag.errors import RefusedError
+from streamtag.model.admission import configured_taxonomy
 from streamtag.settings import Settings
 
 Wait = Annotated[
@@ -46,7 +48,8 @@ def change_champion(
     """
     store = ControlStore(settings.redis)
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, before=guard.check))
+    read = by_taxonomy(configured_taxonomy(settings.model), warn)
+    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check))
     report(outcome, store, settings, output, wait_s, guard.settle(outcome, who, warn))
 
 

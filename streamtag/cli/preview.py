@@ -19,16 +19,19 @@ from streamtag.cli.context import (
     print_table,
     say,
     settings,
+    warn,
 )
 from streamtag.cli.outcome import change_rows, read_text
 from streamtag.cli.stats_views import moment
 from streamtag.control.champion import champion_to_change
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.control.threshold_reader import ReadThresholds, by_taxonomy
 from streamtag.dead_letters.selection import parse_time
 from streamtag.domain.thresholds import Change, ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.domain.what_if import Effect, Range
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
+from streamtag.model.admission import configured_taxonomy
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.what_if import Preview
 from streamtag.stats.what_if import preview as look_back
@@ -61,7 +64,8 @@ def preview(
     store = ControlStore(loaded.redis)
     champion, _ = champion_to_change(store)
     before = champion.thresholds
-    after = _wanted(before, pairs or [], file, when or [])
+    read = by_taxonomy(configured_taxonomy(loaded.model), warn)
+    after = _wanted(before, pairs or [], file, when or [], read)
     if found := problems(after, before.labels):
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
@@ -81,12 +85,16 @@ def preview(
         _print(seen, changes, guard, minutes_per_tag)
 
 
-def _wanted(before: ThresholdSet, pairs: Sequence[str], file: Path | None, when: Sequence[str]) -> ThresholdSet:
+def _wanted(
+    before: ThresholdSet, pairs: Sequence[str], file: Path | None, when: Sequence[str], read: ReadThresholds
+) -> ThresholdSet:
     if (file is None) == (not pairs) or (file is not None and when):
         raise SettingsError("give either cut-offs to move (LABEL=VALUE, with --when for a segment) or --file")
     if file is None:
-        return with_changes(before, parse_cutoffs(pairs), parse_assignments(when, "--when"))
-    return parse_threshold_file(read_text(file), "stdin" if str(file) == "-" else str(file)).thresholds
+        cutoffs = read(ThresholdSet(parse_cutoffs(pairs)), list(before.labels)).labels
+        return with_changes(before, cutoffs, parse_assignments(when, "--when"))
+    given = parse_threshold_file(read_text(file), "stdin" if str(file) == "-" else str(file)).thresholds
+    return read(given, list(before.labels))
 
 
 def _print(seen: Preview, changes: Sequence[Change], guard: Sequence[str], minutes_per_tag: float) -> None:

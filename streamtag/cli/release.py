@@ -15,6 +15,7 @@ from streamtag.cli.context import (
     print_json,
     print_table,
     settings,
+    warn,
 )
 from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, liveness_text, read_text, report
 from streamtag.cli.thresholds import Limit
@@ -27,9 +28,11 @@ from streamtag.control.release_list import listed_releases
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.domain.taxonomy import outdated
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, RefusedError
-from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(help="Releases (bundle + thresholds): list, show, promote, return, bring back.", no_args_is_help=True)
@@ -83,8 +86,11 @@ def promote(
     finds it wrong keeps the old release and says so.
     """
     loaded = settings().settings
-    found = read_bundle(find_bundle(bundle, loaded.model.directories))
+    found = read_admitted(find_bundle(bundle, loaded.model.directories), loaded.model)
     wanted = _thresholds(thresholds, found)
+    taxonomy = configured_taxonomy(loaded.model)
+    for line in outdated(taxonomy, found.labels) if taxonomy else ():
+        warn(f"{line}: this bundle tags with the id it has")
     who = Who(author_or_user(author), reason)
     change_champion(
         loaded,

@@ -21,7 +21,7 @@ from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
-from streamtag.model.loading import load_scorer
+from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import EventsSettings
@@ -150,7 +150,7 @@ def score(
     code 1 when there was any.
     """
     loaded = settings().settings
-    scorer = load_scorer(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), batch=loaded.model.batch)
+    scorer = load_admitted(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), loaded.model)
     cutoffs = scorer.bundle.default_thresholds if thresholds is None else _read_thresholds(thresholds, scorer)
     line_scorer = LineScorer(scorer, cutoffs, line_format, loaded.events)
     tally = Tally()

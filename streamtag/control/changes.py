@@ -11,6 +11,7 @@ from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
+from streamtag.control.threshold_reader import ReadThresholds, as_they_are
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet, problems, too_large, with_changes
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
@@ -39,6 +40,7 @@ class ReleaseChanges:
     Args:
         store: the control plane.
         max_step: guard rail, the largest change of one cut-off without ``force``.
+        read: how thresholds that were made for other labels are read, see `streamtag.control.threshold_reader`.
         before: called with the champion when another is about to take its place; may raise, and nothing is written.
         now: the clock that dates documents.
     """
@@ -48,11 +50,13 @@ class ReleaseChanges:
         store: ControlStore,
         *,
         max_step: float,
+        read: ReadThresholds = as_they_are,
         before: Callable[[ReleaseId], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._max_step = max_step
+        self._read = read
         self._before = before
         self._now = now
 
@@ -72,7 +76,8 @@ class ReleaseChanges:
     ) -> Outcome:
         """Moves some cut-offs: the base ones, or those of the segment ``when``."""
         base, heads = champion_to_change(self._store)
-        return self._change(base, heads, with_changes(base.thresholds, changes, when or {}), who, force=force)
+        cutoffs = self._read(ThresholdSet(changes), _labels(base)).labels
+        return self._change(base, heads, with_changes(base.thresholds, cutoffs, when or {}), who, force=force)
 
     def apply(
         self,
@@ -88,12 +93,12 @@ class ReleaseChanges:
         present = base.release.document.thresholds
         if expected is not None and (expected, expected_sha256 or present.sha256) != (present.revision, present.sha256):
             raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
-        return self._change(base, heads, thresholds, who, force=force)
+        return self._change(base, heads, self._read(thresholds, _labels(base)), who, force=force)
 
     def restore(self, revision: int, who: Who) -> Outcome:
         """A new revision with the content of an earlier one. The way back is free of the guard rail."""
         base, heads = champion_to_change(self._store)
-        wanted = self.revision(revision).document.thresholds.to_set()
+        wanted = self._read(self.revision(revision).document.thresholds.to_set(), _labels(base))
         found = [*who.problems(), *problems(wanted, _labels(base))]
         _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
         note = f"restore of revision {revision}"
@@ -113,7 +118,7 @@ class ReleaseChanges:
         The guard rail counts only where the bundle stays: cut-offs of two bundles are not steps of one another.
         """
         base, heads = champion_to_change(self._store)
-        wanted = base.thresholds if thresholds is None else thresholds
+        wanted = self._read(base.thresholds if thresholds is None else thresholds, labels)
         _refuse(
             [*who.problems(), *problems(wanted, labels)],
             f"bundle {bundle} and these thresholds cannot decide together",

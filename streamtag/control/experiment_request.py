@@ -41,6 +41,7 @@ class Request:
         others: policy of every label that was not named.
         base_rates: alert rates of the champion, as far as they are known.
         rollout: what becomes of the candidate by itself.
+        critical: labels that are critical by the taxonomy, unless they are muted.
     """
 
     plan: ExperimentPlan
@@ -49,10 +50,17 @@ class Request:
     others: LabelPolicy = field(default_factory=LabelPolicy)
     base_rates: Mapping[str, float] = field(default_factory=dict)
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
+    critical: frozenset[str] = frozenset()
 
     def over(self, labels: Iterable[str]) -> ExperimentPlan:
         """The plan with a policy for each of ``labels``, and for no other."""
-        return replace(self.plan, labels={name: self.plan.labels.get(name, self.others) for name in labels})
+        policies = {name: self.plan.labels.get(name, self.others) for name in labels}
+        critical = {
+            name: replace(policies[name], critical=True)
+            for name in self.critical & policies.keys()
+            if not policies[name].muted
+        }
+        return replace(self.plan, labels={**policies, **critical})
 
 
 def request_problems(

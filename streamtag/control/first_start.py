@@ -8,7 +8,7 @@ from streamtag.control.changes import ReleaseChanges
 from streamtag.control.store import ControlStore
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import ConflictError, RefusedError
+from streamtag.errors import ConflictError, RefusedError, UnavailableError
 from streamtag.settings import Settings
 
 __all__ = ["FirstBundle", "configured_bundle", "seed"]
@@ -33,11 +33,21 @@ class FirstBundle(Protocol):
 
 
 def configured_bundle(settings: Settings) -> FirstBundle:
-    """The bundle that the setting ``model.bundle`` names."""
-    from streamtag.model.bundle import read_bundle  # noqa: PLC0415 - only for a first start
+    """The bundle that the setting ``model.bundle`` names.
+
+    Raises:
+        RefusedError: it is refused, or a place with bundles does not answer.
+        NotFoundError: there is none.
+    """
+    from streamtag.model.admission import read_admitted  # noqa: PLC0415 - only for a first start
     from streamtag.model.registry import find_bundle  # noqa: PLC0415
 
-    return read_bundle(find_bundle(settings.model.bundle, settings.model.directories))
+    try:
+        path = find_bundle(settings.model.bundle, settings.model.directories)
+    except UnavailableError as error:
+        # not Redis, which whoever asks takes that for
+        raise RefusedError(error.message, hint=error.hint) from None
+    return read_admitted(path, settings.model)
 
 
 def seed(store: ControlStore, first_bundle: Callable[[], FirstBundle], max_step: float, *, trace: str = "") -> None:

@@ -16,7 +16,7 @@ import confluent_kafka
 from streamtag.control.snapshot import SnapshotFile, write_atomically
 from streamtag.doctor.findings import Examination, Finding, words
 from streamtag.errors import StreamtagError
-from streamtag.model.loading import load_scorer
+from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_bundle, find_exact
 from streamtag.settings import Settings
 from streamtag.stream.slots import take_slot
@@ -124,7 +124,7 @@ def bundle(settings: Settings) -> Iterator[Finding]:
 def _loaded(check: str, find: Callable[[], Path], settings: Settings) -> Finding:
     start = time.monotonic()
     try:
-        scorer = load_scorer(find(), batch=settings.model.batch)
+        scorer = load_admitted(find(), settings.model)
     except StreamtagError as error:
         action = error.hint or "Correct model.bundle or model.directories; `streamtag model list` shows what is there."
         return Finding(check, "fail", words(error), action)

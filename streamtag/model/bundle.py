@@ -16,7 +16,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from streamtag.model.manifest import (
     dump,
 )
 from streamtag.model.ngrams import KIND
+from streamtag.model.signature import SIGNATURE, check_signature
 
 __all__ = ["MANIFEST", "MODEL", "PARITY", "Bundle", "array_bytes", "peek_ref", "read_bundle", "write_bundle"]
 
@@ -81,13 +82,19 @@ class Bundle:
         return ThresholdSet({label.id: label.threshold for label in self.manifest.labels})
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
     """Reads and verifies a bundle directory.
 
+    Args:
+        path: the directory.
+        trusted: `model.trusted_keys`: one of them must have signed the manifest; none = no signature is asked for.
+
     Raises:
-        BundleError: names every file that is missing, changed, too much or outside, and every contradiction.
+        BundleError: names every file that is missing, changed, too much or outside, and every contradiction; or the
+            signature that does not hold.
     """
     raw = _read_manifest_bytes(path)
+    check_signature(path, raw, trusted)
     manifest = _decode_manifest(path, raw)
     found = manifest_problems(manifest)
     contents: dict[str, bytes] = {}
@@ -211,7 +218,7 @@ def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEnt
 def _unlisted(path: Path, manifest: Manifest) -> list[str]:
     # Hidden files are the file manager's and the editor's; no part of streamtag reads one.
     names = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
-    return [name for name in names if name != MANIFEST and name not in manifest.files]
+    return [name for name in names if name not in (MANIFEST, SIGNATURE) and name not in manifest.files]
 
 
 def _refuse_change(target: Path, ref: BundleRef) -> None:

@@ -21,17 +21,18 @@ _SHORT = ["", "a", "ok", "see you at noon", "Grüße aus Köln", "the train leav
 _OUTLIER = " ".join(f"item {i}: {i * i} apples, {i % 7} pears and a note on row {i}" for i in range(80))
 
 
-def load_scorer(path: Path, *, batch: int) -> Scorer:
+def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Scorer:
     """A scorer for the bundle at ``path`` that passed every gate.
 
     Args:
         path: bundle directory.
         batch: texts per run of the model.
+        trusted: `model.trusted_keys`, see `read_bundle`.
 
     Raises:
         BundleError: names the gate and everything that failed it.
     """
-    scorer = Scorer(read_bundle(path), batch=batch)
+    scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
     bundle = scorer.bundle
     for gate, check in (("parity", _parity_problems), ("same bits in any batch", _invariance_problems)):
         try:

@@ -1,76 +1,128 @@
-"""Where bundles lie: ``<directory>/<name>/<version>/``, in the configured directories and in the package."""
+"""Where bundles are found: in the configured places, in their order, and in the package.
+
+A place is a directory or an fsspec URL (`streamtag.model.store`) with ``<name>/<version>/``.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamtag.domain.release import BundleRef
-from streamtag.errors import BundleError, NotFoundError
-from streamtag.model.bundle import MANIFEST, peek_ref
+from streamtag.errors import BundleError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.model.bundle_checks import PLAIN_NAME
+from streamtag.model.manifest import MANIFEST
+from streamtag.model.shipped import SHIPPED
+from streamtag.model.store import BundleStore, cached
+from streamtag.model.store_files import place_name
 
-SHIPPED = Path(__file__).parent / "bundles"
-"""Bundles that come with the package."""
+__all__ = ["SHIPPED", "Located", "Place", "find_bundle", "find_exact", "list_bundles", "locate", "version_order"]
+
+Place = Path | str
+"""A directory, or (with ``://`` in it) an fsspec URL."""
 
 _SPEC = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<version>[A-Za-z0-9][A-Za-z0-9._-]*))?")
 
 
-def find_bundle(spec: str, directories: Sequence[Path]) -> Path:
+@dataclass(frozen=True)
+class Located:
+    """A version in the place that has it."""
+
+    store: BundleStore
+    name: str
+    version: str
+
+    def path(self) -> Path:
+        """A directory of this machine with the bundle; fetched first where it is at a URL."""
+        return self.store.path(self.name, self.version)
+
+
+def find_bundle(spec: str, places: Sequence[Place]) -> Path:
     """The directory of the bundle meant by ``spec``.
 
     Args:
-        spec: ``name`` (its highest version), ``name@version``, or a path (contains ``/``).
-        directories: searched in this order, before the shipped ones; the first that has the name wins.
+        spec: ``name`` (its highest version), ``name@version``, ``name@alias``, or a path (contains ``/``).
+        places: searched in this order, before the shipped ones; the first that has the name wins.
 
     Raises:
         NotFoundError: names the places searched.
+        UnavailableError: a place that comes before does not answer: it could have the name, too.
     """
     if "/" in spec:
         path = Path(spec).expanduser()
         if (path / MANIFEST).is_file():
             return path
         raise NotFoundError(f"no bundle at {path}: it has no {MANIFEST}")
+    return locate(spec, places).path()
+
+
+def locate(spec: str, places: Sequence[Place]) -> Located:
+    """The place and the version meant by a ``spec`` without a ``/``; errors as of `find_bundle`."""
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise NotFoundError(f"{spec!r} is no bundle: write name, name@version, or a path with a /")
-    name, version = match["name"], match["version"]
-    for directory in (*directories, SHIPPED):
-        versions = _versions(directory / name)
-        if version in versions:
-            return versions[version]
-        if version is None and versions:
-            return versions[max(versions, key=version_order)]
-    raise _not_found(spec, directories)
+        raise NotFoundError(f"{spec!r} is no bundle: write name, name@version, name@alias, or a path with a /")
+    name, wanted = match["name"], match["version"]
+    for place in (*places, SHIPPED):
+        store = BundleStore(place)
+        versions = store.versions(name)
+        if wanted in versions:
+            return Located(store, name, wanted)
+        if wanted is None and versions:
+            return Located(store, name, max(versions, key=version_order))
+        alias = store.aliases(name).aliases.get(wanted) if wanted and versions else None
+        if alias is not None:
+            if store.ref(name, alias.version).sha256 != alias.sha256:
+                raise BundleError(
+                    f"{store.url}: {name}@{wanted} means version {alias.version} of sha256 {alias.sha256[:12]}…, and "
+                    "that version is another one by now",
+                    hint="A version is never changed: find out who did, and promote the one that is meant again.",
+                )
+            return Located(store, name, alias.version)
+    raise _not_found(spec, places)
 
 
-def find_exact(ref: BundleRef, directories: Sequence[Path]) -> Path:
+def find_exact(ref: BundleRef, places: Sequence[Place]) -> Path:
     """The directory of exactly this bundle; a namesake with another hash is passed over.
+
+    One that was fetched from a URL before is taken from the cache, and no place is asked.
 
     Raises:
         NotFoundError: names the places searched, and the namesakes found there.
+        UnavailableError: it was not found, and not every place did answer.
     """
-    others = []
-    for directory in (*directories, SHIPPED):
-        path = _versions(directory / ref.name).get(ref.version)
-        if path is None:
-            continue
+    if any("://" in str(place) for place in places) and _plain(ref) and (before := cached(ref)) is not None:
+        return before
+    others, silent = [], []
+    for place in (*places, SHIPPED):
         try:
-            found = peek_ref(path)
-        except BundleError as error:
-            others.append(f"{path}: {'; '.join(error.problems) or error.message}")
+            store = BundleStore(place)
+            found = store.ref(ref.name, ref.version) if _plain(ref) else None
+            if found == ref:
+                return store.path(ref.name, ref.version)
+            others.append(f"{store.url}: sha256 {found.sha256[:12]}…" if found else "")
+        except NotFoundError:
             continue
-        if found == ref:
-            return path
-        others.append(f"{path}: sha256 {found.sha256[:12]}…")
-    raise _not_found(f"{ref} with sha256 {ref.sha256[:12]}…", directories, others)
+        except UnavailableError as error:
+            silent.append(error.message)
+        except BundleError as error:
+            others.append(f"{place_name(place)}: {'; '.join(error.problems) or error.message}")
+    missing = _not_found(f"{ref} with sha256 {ref.sha256[:12]}…", places, [other for other in others if other])
+    if silent:
+        raise UnavailableError(
+            f"{missing.message}; {'; '.join(silent)}", hint="Is the place there, and are its credentials set?"
+        )
+    raise missing
 
 
-def list_bundles(directories: Sequence[Path]) -> Iterator[Path]:
-    """Every directory with a manifest: configured places first, then by name and version."""
-    for directory in (*directories, SHIPPED):
-        if directory.is_dir():
-            for name in sorted(path for path in directory.iterdir() if path.is_dir()):
-                versions = _versions(name)
-                yield from (versions[version] for version in sorted(versions, key=version_order))
+def list_bundles(places: Sequence[Place]) -> Iterator[Located | StreamtagError]:
+    """Every bundle: configured places first, then by name and version; an error for a place that does not answer."""
+    for place in (*places, SHIPPED):
+        try:
+            store = BundleStore(place)
+            for name in store.names():
+                yield from (Located(store, name, v) for v in sorted(store.versions(name), key=version_order))
+        except StreamtagError as error:
+            yield error
 
 
 def version_order(version: str) -> list[tuple[int, int, str]]:
@@ -79,18 +131,14 @@ def version_order(version: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
-def _versions(directory: Path) -> dict[str, Path]:
-    if not directory.is_dir():
-        return {}
-    return {
-        path.name: path for path in directory.iterdir() if not path.name.startswith(".") and (path / MANIFEST).is_file()
-    }
+def _plain(ref: BundleRef) -> bool:
+    return PLAIN_NAME.fullmatch(ref.name) is not None and PLAIN_NAME.fullmatch(ref.version) is not None
 
 
-def _not_found(what: str, directories: Sequence[Path], others: Sequence[str] = ()) -> NotFoundError:
-    places = ", ".join(str(directory) for directory in (*directories, SHIPPED))
+def _not_found(what: str, places: Sequence[Place], others: Sequence[str] = ()) -> NotFoundError:
+    searched = ", ".join(place_name(place) for place in (*places, SHIPPED))
     found = f"; found instead: {'; '.join(others)}" if others else ""
     return NotFoundError(
-        f"no bundle {what} in {places}{found}",
+        f"no bundle {what} in {searched}{found}",
         hint="`streamtag model list` shows what is there; `model.directories` says where to look.",
     )

@@ -23,6 +23,7 @@ from . import (
     shadow,
     statistics_cost,
     stats_app,
+    swap,
     windower,
 )
 from .bundles import build_standin
@@ -195,6 +196,16 @@ def measure_stats_app(
     found = stats_app.run(Shape(sources, labels), seconds=seconds)
     stats_app.show(found)
     _save("stats_app", found, stats_app_cpu_percent="cpu_percent", stats_app_restart_s="restart_s")
+
+
+@app.command("swap")
+def measure_swap(
+    swaps: Annotated[int, typer.Option(min=1, help="Under full load.")] = 40, bundle: Bundle = "moderation@1"
+) -> None:
+    """Loading another bundle while the old one scores: how long it takes, and how long events wait."""
+    found = swap.run(_bundle(bundle), swaps=swaps)
+    swap.show(found)
+    _save("swap", found, swap_load_s="load_max_s", swap_stall_ms="stall_ms")
 
 
 @app.command("profile")

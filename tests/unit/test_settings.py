@@ -137,6 +137,15 @@ def test_home_is_expanded_in_paths() -> None:
     assert settings.model.directories == [Path.home() / "bundles"]
 
 
+def test_places_for_bundles_are_directories_or_urls() -> None:
+    settings = load(options={"model.directories": "[/srv/bundles, 's3://bucket/bundles']"}).settings
+    assert settings.model.directories == [Path("/srv/bundles"), "s3://bucket/bundles"]
+    with pytest.raises(SettingsError, match=r"model\.directories\.0: must be a directory or a URL"):
+        load(options={"model.directories": "[3]"})
+    with pytest.raises(SettingsError, match=r"model\.trusted_keys\.0: must match"):
+        load(options={"model.trusted_keys": "[RWshort]"})
+
+
 # --- refusals: each names the setting, the source and, where there is one, the cure
 
 

@@ -19,7 +19,8 @@ from streamtag.devstack.demo.processes import Processes, process_settings
 from streamtag.devstack.demo.services import KafkaKind, Services, start_services
 from streamtag.devstack.demo.story import AUTHOR
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.admission import read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import ModelSettings, Settings, load_settings
@@ -87,7 +88,7 @@ def launch(options: DemoOptions, stack: ExitStack, report: Callable[[str], None]
     Raises:
         StreamtagError: the bundle is not there, or a part does not start; says which and why.
     """
-    bundle = read_bundle(find_bundle(options.model.bundle, options.model.directories))
+    bundle = read_admitted(find_bundle(options.model.bundle, options.model.directories), options.model)
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamtag-demo-")))
     services = start_services(options.kafka, load_settings(environ={}).settings.topics, stack, report)
     report(f"Starting {options.workers} worker{'s' if options.workers > 1 else ''} with bundle {bundle.ref} …")

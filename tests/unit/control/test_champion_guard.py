@@ -50,7 +50,7 @@ def changes_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
         labels = LABELS
 
     monkeypatch.setattr(release, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(release, "read_bundle", lambda _path: Shipped)
+    monkeypatch.setattr(release, "read_admitted", lambda _path, _model: Shipped)
     file = tmp_path / "thresholds.yaml"
     file.write_text("labels: {spam: 0.6, insult: 0.7}")
     return {

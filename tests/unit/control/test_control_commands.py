@@ -273,7 +273,7 @@ def test_promotion_takes_a_bundle_with_thresholds_that_fit(
         default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4, "threat": 0.9})
 
     monkeypatch.setattr(release, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(release, "read_bundle", lambda _path: Shipped)
+    monkeypatch.setattr(release, "read_admitted", lambda _path, _model: Shipped)
     with pytest.raises(RefusedError) as refused:
         run("release", "promote", "demo@2", "-m", "x")
     assert refused.value.problems == ("labels.threat: missing; the bundle scores it",)

@@ -32,7 +32,7 @@ class Shipped:
 @pytest.fixture(autouse=True)
 def _bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(experiment, "read_bundle", lambda _path: Shipped)
+    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: Shipped)
 
 
 @pytest.fixture
@@ -60,6 +60,18 @@ def test_start_records_what_was_asked(seeded: ControlStore, run: Run, stricter: 
         "insult": LabelPolicy(muted=True),
     }
     assert current(seeded).id.number == 1
+
+
+def test_what_the_taxonomy_calls_critical_is_critical_unless_it_is_muted(
+    seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ", ".join(f"{{id: {name}, name: X, owner: o, since: 1, critical: true}}" for name in ("spam", "insult"))
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    options = ("--label", "spam=±25%", "--label", "insult=muted", "-m", "x", "-o", "json")
+    labels_of = run("experiment", "start", "--thresholds", stricter, *options)["plan"]["labels"]
+    assert (labels_of["spam"]["critical"], labels_of["spam"]["tolerance"]["size"]) == (True, 0.25)
+    assert (labels_of["insult"]["critical"], labels_of["insult"]["muted"]) == (False, True)
 
 
 def test_a_plan_comes_from_a_file_and_options_win(

@@ -1,0 +1,129 @@
+"""`streamtag model publish|promote|aliases`: bundles in a place that others read, and what versions are called."""
+
+import shlex
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from streamtag.cli.context import (
+    Author,
+    Output,
+    OutputFormat,
+    Reason,
+    author_or_user,
+    print_json,
+    print_table,
+    say,
+    settings,
+)
+from streamtag.control.proposal import Who
+from streamtag.domain.release import BundleRef
+from streamtag.errors import RefusedError, SettingsError
+from streamtag.model.admission import read_admitted
+from streamtag.model.bundle_checks import PLAIN_NAME
+from streamtag.model.registry import find_bundle, locate
+from streamtag.model.shipped import SHIPPED
+from streamtag.model.store import BundleStore
+
+Spec = Annotated[str, typer.Argument(metavar="BUNDLE", help="name, name@version, name@alias or a path with a /.")]
+Alias = Annotated[str, typer.Option("--alias", help="What the version shall be called.")]
+
+
+def publish(
+    bundle: Spec,
+    to: Annotated[str, typer.Option("--to", help="Directory or fsspec URL, e.g. s3://bucket/bundles.")],
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Copy a bundle into a directory or to a URL that workers read; a version there is never changed."""
+    model = settings().settings.model
+    path = find_bundle(bundle, model.directories)
+    read_admitted(path, model)
+    store = BundleStore(to)
+    ref, created = store.publish(path, trusted=model.trusted_keys)
+    if output is OutputFormat.JSON:
+        print_json({"ref": msgspec.to_builtins(ref), "place": store.url, "created": created})
+        return
+    say(f"{ref} is in {store.url}" + ("" if created else " already, with the same content"))
+    say(f"sha256 {ref.sha256}")
+
+
+def promote(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="name, name@version or name@alias.")],
+    alias: Alias,
+    reason: Reason,
+    author: Author = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Give a version an alias where it is published, and propose a release.
+
+    What decides does not change: workers follow releases alone, and the command that makes one is printed.
+    """
+    loaded = settings().settings
+    who = Who(author_or_user(author), reason)
+    found = [*who.problems(), *([] if PLAIN_NAME.fullmatch(alias) else [f"alias: {alias!r} is no plain name"])]
+    if "/" in bundle:
+        found.append(f"{bundle}: is a path; aliases are of published versions: `streamtag model publish` it first")
+    if found:
+        raise RefusedError("the alias is not valid", problems=found)
+    at = locate(bundle, loaded.model.directories)
+    if at.store.files.directory == SHIPPED:
+        raise RefusedError(
+            f"{at.name}@{at.version} is part of the package, which is not written to",
+            hint="`streamtag model publish` copies it into one of model.directories.",
+        )
+    before = at.store.aliases(at.name)
+    ref = read_admitted(at.path(), loaded.model).ref
+    moved = at.store.set_alias(alias, ref, author=who.author, reason=reason, at=datetime.now(UTC), based_on=before)
+    _report_promotion(at.store, ref, alias, before.aliases.get(alias), moved, reason, output)
+
+
+def _report_promotion(
+    store: BundleStore, ref: BundleRef, alias: str, before: Any, moved: bool, reason: str, output: OutputFormat
+) -> None:
+    proposal = release_command(ref, reason)
+    if output is OutputFormat.JSON:
+        about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": alias, "moved": moved}
+        print_json({**about, "before": before and before.version, "proposal": proposal})
+        return
+    was = f" (was version {before.version})" if before is not None and moved else ""
+    say(f"{ref.name}@{alias} is version {ref.version} in {store.url}{was}" + ("" if moved else " already"))
+    say(f"Workers follow releases alone. To let it decide:\n  {shlex.join(proposal)}")
+
+
+def release_command(ref: BundleRef, reason: str) -> list[str]:
+    """The command that a promotion proposes."""
+    return ["streamtag", "release", "promote", str(ref), "--reason", reason]
+
+
+def aliases(
+    name: Annotated[str, typer.Argument(help="Name of the bundles.")],
+    place: Annotated[
+        str | None, typer.Option("--place", help="Directory or URL; default: the first that has the name.")
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show the aliases of a bundle's versions, and every change of them."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise SettingsError(f"{name!r} is no name of bundles; write it without version and alias")
+    store = locate(name, settings().settings.model.directories).store if place is None else BundleStore(place)
+    history = store.alias_history(name)
+    if output is OutputFormat.JSON:
+        print_json({"place": store.url, "aliases": history[0].aliases, "history": history})
+        return
+    say(f"{name} in {store.url}")
+    print_table(("alias", "version", "sha256"), [(a, v.version, v.sha256[:12]) for a, v in history[0].aliases.items()])
+    changes = [
+        (
+            one.revision,
+            f"{one.at:%Y-%m-%d %H:%M:%S}",
+            one.author,
+            one.changed,
+            one.aliases[one.changed].version,
+            one.reason,
+        )
+        for one in history
+        if one.at is not None
+    ]
+    print_table(("change", "at (UTC)", "author", "alias", "version", "reason"), changes)

@@ -1,0 +1,164 @@
+"""A way in and out of an MLflow model registry: versions with a bundle as their artifacts, and its aliases.
+
+MLflow's aliases are news from another place, never a second truth: what was imported is published and may be given the
+same alias there (`streamtag.model.store`), and a release is proposed. Nothing here changes what decides.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamtag.errors import BundleError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.model.bundle import Bundle
+from streamtag.model.manifest import MANIFEST
+
+__all__ = ["Fetched", "MlflowRegistry"]
+
+_ARTIFACTS = "bundle"
+_EXPERIMENT = "streamtag bundles"
+_SPEC = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
+_SHA256, _BUNDLE = "streamtag.sha256", "streamtag.bundle"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model version, downloaded.
+
+    Attributes:
+        path: directory of the bundle; gone when the context ends. Nothing in it is verified but what MLflow recorded.
+        name, version: of the registered model.
+        alias: by which it was asked for; None when by its number.
+    """
+
+    path: Path
+    name: str
+    version: str
+    alias: str | None
+
+
+class MlflowRegistry:
+    """The model registry of one MLflow server.
+
+    Args:
+        uri: of the server, e.g. ``http://127.0.0.1:5000``; credentials as MLflow takes them, from its environment.
+    """
+
+    def __init__(self, uri: str) -> None:
+        # MLflow's own default would go on asking a server that is away for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        # It would be printed amid what a command prints.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        try:
+            import mlflow  # noqa: PLC0415 - an extra
+            from mlflow import MlflowClient, exceptions  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise StreamtagError(
+                "exchange with MLflow needs the package mlflow-skinny",
+                hint="Install the extra: pip install 'streamtag[mlflow]'.",
+            ) from None
+        self.uri = uri
+        self._mlflow: Any = mlflow
+        self._refusal: type[Exception] = exceptions.MlflowException
+        self._client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def export(self, bundle: Bundle, name: str, *, alias: str | None = None) -> tuple[str, bool]:
+        """Registers ``bundle`` as a version of the model ``name``, and lets ``alias`` mean it.
+
+        Returns:
+            The number of the version, and whether it was made now: the same bundle is registered once.
+
+        Raises:
+            UnavailableError: the server does not answer, or refuses.
+        """
+        with self._asked(f"model {name}"):
+            version = self._version_of(name, bundle.ref.sha256)
+            created = version is None
+            if version is None:
+                version = self._register(bundle, name)
+            if alias is not None:
+                self._client.set_registered_model_alias(name, alias, version)
+        return version, created
+
+    @contextmanager
+    def fetched(self, spec: str) -> Iterator[Fetched]:
+        """Downloads the version that ``spec`` means: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+
+        Raises:
+            NotFoundError: there is none.
+            BundleError: it holds no bundle, or another one than was registered.
+            UnavailableError: the server does not answer.
+        """
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise NotFoundError(f"{spec!r} is no model version: write models:/NAME@ALIAS or models:/NAME/VERSION")
+        name, alias = match["name"], match["alias"]
+        with tempfile.TemporaryDirectory(prefix="streamtag-mlflow-") as directory:
+            with self._asked(spec):
+                found = (
+                    self._client.get_model_version_by_alias(name, alias)
+                    if alias
+                    else self._client.get_model_version(name, match["version"])
+                )
+                source = self._client.get_model_version_download_uri(name, found.version)
+                downloaded = self._mlflow.artifacts.download_artifacts(
+                    artifact_uri=source, dst_path=directory, tracking_uri=self.uri
+                )
+            path = _bundle_in(Path(downloaded), spec)
+            yield Fetched(path, name, str(found.version), alias)
+
+    def _version_of(self, name: str, sha256: str) -> str | None:
+        quoted = name.replace("'", "")
+        found = self._client.search_model_versions(f"name = '{quoted}' and tags.`{_SHA256}` = '{sha256}'")
+        return str(found[0].version) if found else None
+
+    def _register(self, bundle: Bundle, name: str) -> str:
+        """Artifacts first, the version last: one that was cut off is a run that failed, and no version."""
+        client, ref = self._client, bundle.ref
+        tags = {_BUNDLE: str(ref), _SHA256: ref.sha256}
+        experiment = client.get_experiment_by_name(_EXPERIMENT)
+        number = experiment.experiment_id if experiment else client.create_experiment(_EXPERIMENT)
+        run = client.create_run(number, run_name=str(ref), tags=tags)
+        ended = "FAILED"
+        try:
+            client.log_artifacts(run.info.run_id, str(bundle.path), _ARTIFACTS)
+            ended = "FINISHED"
+        finally:
+            client.set_terminated(run.info.run_id, ended)
+        if not client.search_registered_models(f"name = '{name.replace(chr(39), '')}'"):
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name,
+            source=f"{run.info.artifact_uri}/{_ARTIFACTS}",
+            run_id=run.info.run_id,
+            tags=tags,
+            description=bundle.manifest.description,
+        )
+        return str(made.version)
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._refusal as error:
+            text = str(error).partition("\n")[0][:300]
+            if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise NotFoundError(f"{what} at {self.uri}: {text}") from None
+            raise UnavailableError(
+                f"{what} at {self.uri}: {text}", hint="Is the MLflow server there, and are its credentials set?"
+            ) from None
+
+
+def _bundle_in(directory: Path, spec: str) -> Path:
+    found = [path.parent for path in sorted(directory.rglob(MANIFEST))]
+    if len(found) != 1:
+        raise BundleError(
+            f"{spec} holds {len(found) or 'no'} bundle{'s' if len(found) > 1 else ''}",
+            hint="Its artifacts must be those of one bundle, as `streamtag model mlflow export` writes them.",
+        )
+    return found[0]

@@ -1,0 +1,241 @@
+"""The few things a bundle store asks of a place for files: one implementation for directories, one for fsspec URLs.
+
+Both create a file for good or not at all, and never over another one: that is what immutable versions and the
+compare-and-set of aliases rest on.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from streamtag.errors import StreamtagError, UnavailableError
+
+__all__ = ["Files", "FsspecFiles", "LocalFiles", "open_files", "place_name"]
+
+
+class Files(Protocol):
+    """Files by relative POSIX path. Every method raises `UnavailableError` where the place does not answer."""
+
+    @property
+    def url(self) -> str:
+        """The place in words, without secrets."""
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the files lie on this machine; None where they do not."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what lies directly in ``folder``, sorted; empty where it does not exist."""
+
+    def read(self, path: str) -> bytes | None:
+        """The whole file; None where there is none."""
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Writes a new file at one stroke; False, and nothing is written, where there is one already."""
+
+    def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """Writes a folder that counts once its file ``last`` is there; False where that is there already."""
+
+
+def open_files(place: Path | str) -> Files:
+    """The files in a directory or, where ``place`` has ``://`` in it, at an fsspec URL."""
+    text = str(place)
+    if "://" not in text or isinstance(place, Path):
+        return LocalFiles(Path(place))
+    if text.startswith(("file://", "local://")):
+        return LocalFiles(Path(text.partition("://")[2]))
+    return FsspecFiles(text)
+
+
+class LocalFiles:
+    """A directory: what is written comes into being by link or rename, after it is on disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory: Path = directory
+        self.url = str(directory)
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        with _reached(self.url):
+            try:
+                return sorted(os.listdir(self.directory / folder))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def read(self, path: str) -> bytes | None:
+        """See `Files`."""
+        with _reached(self.url):
+            try:
+                return (self.directory / path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def create(self, path: str, content: bytes) -> bool:
+        """See `Files`."""
+        target = self.directory / path
+        with _reached(self.url):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=".new.", dir=target.parent)
+            try:
+                os.fchmod(handle, 0o644)
+                with os.fdopen(handle, "wb") as file:
+                    _write(file, content)
+                # a link fails where a rename would replace
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)
+            _sync(target.parent)
+        return True
+
+    def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """See `Files`."""
+        target = self.directory / folder
+        if (target / last).exists():
+            return False
+        with _reached(self.url):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            try:
+                for name, content in files.items():
+                    with (temporary / name).open("wb") as file:
+                        _write(file, content)
+                temporary.chmod(0o755)
+                _sync(temporary)
+                temporary.rename(target)
+            except FileExistsError:
+                return False
+            except OSError:
+                # onto a directory that is not empty: ENOTEMPTY
+                if (target / last).exists():
+                    return False
+                raise
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            _sync(target.parent)
+        return True
+
+
+class FsspecFiles:
+    """Any URL that fsspec knows, such as those of S3, GCS, Azure, HDFS or memory.
+
+    Files are created by the store's own exclusive write (S3: ``If-None-Match``), and read back: where a store has none
+    and two writers meet, whoever reads another's bytes has lost. A folder's ``last`` is written last; what lies there
+    without it is the rest of a write that was cut off, and is written over.
+    """
+
+    directory = None
+
+    def __init__(self, url: str) -> None:
+        self.url = place_name(url)
+        fsspec = _fsspec()
+        with _reached(self.url):
+            try:
+                self._fs, self._root = fsspec.core.url_to_fs(url)
+            except ImportError as error:
+                raise StreamtagError(
+                    f"{self.url} needs a package of its own: {error}", hint="Install it beside streamtag[registry]."
+                ) from None
+            except ValueError as error:
+                raise StreamtagError(f"{self.url} is no URL of a place for files: {error}") from None
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        path = self._path(folder)
+        with _reached(self.url):
+            try:
+                self._fs.invalidate_cache(path)
+                return sorted({PurePosixPath(found.rstrip("/")).name for found in self._fs.ls(path, detail=False)})
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def read(self, path: str) -> bytes | None:
+        """See `Files`."""
+        with _reached(self.url):
+            try:
+                return bytes(self._fs.cat_file(self._path(path)))
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+
+    def create(self, path: str, content: bytes) -> bool:
+        """See `Files`."""
+        full = self._path(path)
+        with _reached(self.url):
+            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+            try:
+                self._fs.pipe_file(full, content, mode="create")
+            except FileExistsError:
+                return False
+        return self.read(path) == content
+
+    def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """See `Files`."""
+        if self.read(f"{folder}/{last}") is not None:
+            return False
+        with _reached(self.url):
+            self._fs.makedirs(self._path(folder), exist_ok=True)
+            for name, content in files.items():
+                if name != last:
+                    self._fs.pipe_file(self._path(f"{folder}/{name}"), content)
+        if not self.create(f"{folder}/{last}", files[last]):
+            return False
+        # somebody who wrote another version of the same name meanwhile may have written over these
+        mixed = [name for name, content in files.items() if self.read(f"{folder}/{name}") != content]
+        if mixed:
+            raise UnavailableError(
+                f"{self.url}/{folder} was written by two at once: {', '.join(mixed)} changed meanwhile",
+                hint="The bundle is refused by its hashes wherever it is read; publish it under another version.",
+            )
+        return True
+
+    def _path(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}".rstrip("/")
+
+
+@contextlib.contextmanager
+def _reached(url: str) -> Iterator[None]:
+    try:
+        yield
+    except StreamtagError:
+        raise
+    except Exception as error:
+        # stores raise errors of their own libraries, which are many
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:300] or type(error).__name__
+        raise UnavailableError(
+            f"{url} cannot be used: {reason}", hint="Is it there, may you use it, and are its credentials set?"
+        ) from error
+
+
+def _fsspec() -> Any:
+    try:
+        import fsspec  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        raise StreamtagError(
+            "bundles at a URL need the package fsspec", hint="Install the extra: pip install 'streamtag[registry]'."
+        ) from None
+    return fsspec
+
+
+def place_name(place: Path | str) -> str:
+    """A place in words: without user and password, where it is a URL."""
+    return re.sub(r"://[^/@]*@", "://", str(place)).rstrip("/")
+
+
+def _write(file: Any, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,57 @@
+"""What the settings ask of a bundle that may decide, and what a silent place for bundles is to whoever asks."""
+
+from pathlib import Path
+
+import pytest
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.control.first_start import configured_bundle
+from streamtag.errors import BundleError, RefusedError, UnavailableError
+from streamtag.model.admission import load_admitted, read_admitted
+from streamtag.model.bundle import peek_ref
+from streamtag.settings import ModelSettings, Settings
+from streamtag.tagger import worker
+
+KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+TAXONOMY = "taxonomy: t\nversion: 1\nlabels: [{id: spam, name: Spam, owner: o, since: 1}]"
+
+
+def model(**settings: object) -> ModelSettings:
+    return ModelSettings.model_validate(settings)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return build_tiny_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("admit", [read_admitted, load_admitted])
+def test_a_bundle_passes_what_the_settings_ask_and_no_more(admit: object, tiny: Path, tmp_path: Path) -> None:
+    assert callable(admit)
+    admit(tiny, model())
+    with pytest.raises(BundleError, match="is refused"):
+        admit(tiny, model(trusted_keys=[KEY]))
+    file = tmp_path / "taxonomy.yaml"
+    file.write_text(TAXONOMY)
+    with pytest.raises(BundleError) as caught:
+        admit(tiny, model(taxonomy=str(file)))
+    assert caught.value.problems == ("label greeting: unknown to taxonomy t 1",)
+    file.write_text(TAXONOMY.replace("id: spam", "id: [spam]"))
+    with pytest.raises(RefusedError, match="no sound taxonomy"):
+        admit(tiny, model(taxonomy=str(file)))
+
+
+def test_a_silent_place_is_a_refusal_and_not_redis_that_is_away(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: object) -> Path:
+        raise UnavailableError("s3://bucket cannot be used", hint="Is it there?")
+
+    ref = peek_ref(tiny)
+    settings = Settings.model_validate({"model": {"bundle": "tiny", "directories": [str(tiny.parent.parent)]}})
+    assert worker._found(ref, settings.model) == tiny
+    assert configured_bundle(settings).ref == ref
+    monkeypatch.setattr(worker, "find_exact", silent)
+    monkeypatch.setattr("streamtag.model.registry.find_bundle", silent)
+    for ask in (lambda: worker._found(ref, settings.model), lambda: configured_bundle(settings)):
+        with pytest.raises(RefusedError, match="s3://bucket") as caught:
+            ask()
+        assert caught.value.hint == "Is it there?"

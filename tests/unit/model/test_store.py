@@ -1,0 +1,226 @@
+"""What every place for bundles must keep: a directory, and an fsspec URL."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.errors import BundleError, ConflictError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.model.aliases import Alias, Aliases
+from streamtag.model.bundle import MANIFEST, MODEL, peek_ref, read_bundle
+from streamtag.model.registry import find_bundle, find_exact, list_bundles
+from streamtag.model.store import BundleStore, bundle_cache
+from streamtag.model.store_files import FsspecFiles, LocalFiles, open_files, place_name
+
+AT = datetime(2026, 11, 28, 3, tzinfo=UTC)
+_NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(params=["directory", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    if request.param == "directory":
+        yield tmp_path / "published"
+        return
+    url = f"memory://place-{next(_NUMBERS)}/bundles"
+    yield url
+    memory().store.clear()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return build_tiny_bundle(tmp_path / "made")
+
+
+def memory() -> Any:
+    return fsspec.filesystem("memory")  # type: ignore[no-untyped-call]
+
+
+def set_alias(store: BundleStore, alias: str, path: Path, based_on: Aliases | None = None) -> bool:
+    before = store.aliases("tiny") if based_on is None else based_on
+    return store.set_alias(alias, peek_ref(path), author="anna", reason="why", at=AT, based_on=before)
+
+
+def test_what_was_published_is_found_and_verifies(place: Path | str, tiny: Path) -> None:
+    store = BundleStore(place)
+    assert store.publish(tiny) == (peek_ref(tiny), True)
+    found = read_bundle(find_bundle("tiny", [place]))
+    assert found.ref == peek_ref(tiny)
+    assert find_exact(found.ref, [place]) == found.path
+    assert (store.names(), store.versions("tiny")) == (["tiny"], ["1"])
+    listed = [one for one in list_bundles([place]) if not isinstance(one, StreamtagError)]
+    assert (listed[0].name, listed[0].version) == ("tiny", "1")
+
+
+def test_publishing_again_changes_nothing_and_another_content_is_refused(
+    place: Path | str, tiny: Path, tmp_path: Path
+) -> None:
+    store = BundleStore(place)
+    store.publish(tiny)
+    assert store.publish(tiny) == (peek_ref(tiny), False)
+    other = build_tiny_bundle(tmp_path / "other", weights_seed=1)
+    with pytest.raises(BundleError, match="with other content"):
+        store.publish(other)
+    assert store.ref("tiny", "1") == peek_ref(tiny)
+    read_bundle(store.path("tiny", "1"))
+
+
+def test_a_broken_bundle_is_not_published(place: Path | str, tiny: Path) -> None:
+    (tiny / MODEL).write_bytes(b"")
+    with pytest.raises(BundleError):
+        BundleStore(place).publish(tiny)
+    assert BundleStore(place).names() == []
+
+
+def test_a_write_that_was_cut_off_is_no_version_and_does_not_stand_in_the_way(tiny: Path) -> None:
+    store = BundleStore("memory://cut-off/bundles")
+    memory().pipe_file("/cut-off/bundles/tiny/1/model.onnx", b"half of it")
+    assert store.versions("tiny") == []
+    with pytest.raises(NotFoundError):
+        store.path("tiny", "1")
+    store.publish(tiny)
+    read_bundle(store.path("tiny", "1"))
+
+
+def test_one_of_two_who_publish_at_once_wins_and_the_other_is_told(tmp_path: Path) -> None:
+    paths = [build_tiny_bundle(tmp_path / str(seed), weights_seed=seed) for seed in range(4)]
+    told: list[str] = []
+
+    def publish(path: Path) -> None:
+        try:
+            told.append("made" if BundleStore(tmp_path / "published").publish(path)[1] else "there")
+        except BundleError:
+            told.append("refused")
+
+    threads = [threading.Thread(target=publish, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["made", "refused", "refused", "refused"]
+    read_bundle(find_bundle("tiny@1", [tmp_path / "published"]))
+    assert [entry.name for entry in (tmp_path / "published" / "tiny").iterdir()] == ["1"]
+
+
+def test_an_alias_moves_and_its_history_stays(place: Path | str, tmp_path: Path) -> None:
+    store = BundleStore(place)
+    one, two = (build_tiny_bundle(tmp_path / "made", version=v, weights_seed=int(v)) for v in ("1", "2"))
+    for path in (one, two):
+        store.publish(path)
+    assert store.aliases("tiny") == Aliases()
+    assert set_alias(store, "production", one)
+    assert not set_alias(store, "production", one)
+    assert set_alias(store, "production", two)
+    assert set_alias(store, "trial", one)
+    assert store.aliases("tiny").aliases == {
+        "production": Alias("2", peek_ref(two).sha256),
+        "trial": Alias("1", peek_ref(one).sha256),
+    }
+    assert [(past.revision, past.changed) for past in store.alias_history("tiny")] == [
+        (3, "trial"),
+        (2, "production"),
+        (1, "production"),
+    ]
+    assert peek_ref(find_bundle("tiny@trial", [place])) == peek_ref(one)
+    assert store.versions("tiny") == ["1", "2"]
+
+
+def test_of_two_who_move_an_alias_the_second_is_told_who_was_first(place: Path | str, tiny: Path) -> None:
+    store = BundleStore(place)
+    store.publish(tiny)
+    before = store.aliases("tiny")
+    set_alias(store, "production", tiny)
+    with pytest.raises(ConflictError, match="anna was first, and moved production"):
+        set_alias(store, "trial", tiny, based_on=before)
+    assert list(store.aliases("tiny").aliases) == ["production"]
+
+
+def test_an_alias_names_only_what_is_there(place: Path | str, tiny: Path, tmp_path: Path) -> None:
+    store = BundleStore(place)
+    with pytest.raises(NotFoundError):
+        set_alias(store, "production", tiny)
+    store.publish(tiny)
+    with pytest.raises(NotFoundError, match="another bundle"):
+        set_alias(store, "production", build_tiny_bundle(tmp_path / "other", weights_seed=1))
+
+
+def test_an_alias_whose_version_was_exchanged_is_refused(tmp_path: Path, tiny: Path) -> None:
+    store = BundleStore(tmp_path / "published")
+    store.publish(tiny)
+    set_alias(store, "production", tiny)
+    manifest = tmp_path / "published" / "tiny" / "1" / MANIFEST
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    with pytest.raises(BundleError, match="another one by now"):
+        find_bundle("tiny@production", [tmp_path / "published"])
+
+
+def test_damaged_aliases_are_named_with_the_cure(tmp_path: Path, tiny: Path) -> None:
+    store = BundleStore(tmp_path / "published")
+    store.publish(tiny)
+    set_alias(store, "production", tiny)
+    file = tmp_path / "published" / "tiny" / ".aliases" / "00000001.json"
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(BundleError, match=r"00000001\.json is damaged"):
+        store.aliases("tiny")
+
+
+def test_a_bundle_fetched_before_needs_no_answer(tiny: Path) -> None:
+    url = "memory://away/bundles"
+    BundleStore(url).publish(tiny)
+    path = find_bundle("tiny", [url])
+    assert path.is_relative_to(bundle_cache())
+    memory().store.clear()
+    assert find_exact(peek_ref(tiny), [url]) == path
+    with pytest.raises(NotFoundError):
+        find_bundle("tiny", [url])
+
+
+class _Broken:
+    """A file system that is away."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ConnectionError("no route to host")
+
+
+def test_a_place_that_does_not_answer_is_named_and_never_passed_over_for_a_name(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "memory://user:secret@silent/bundles"
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda _url: (_Broken(), "/silent"))
+    with pytest.raises(UnavailableError, match="no route to host") as caught:
+        find_bundle("tiny", [url, tiny.parent.parent])
+    assert "secret" not in caught.value.message
+    # a hash says that it is the one, wherever it lies
+    assert find_exact(peek_ref(tiny), [url, tiny.parent.parent]) == tiny
+    with pytest.raises(UnavailableError, match="memory://silent/bundles"):
+        find_exact(peek_ref(tiny), [url])
+    assert isinstance(next(list_bundles([url])), UnavailableError)
+
+
+def test_places_are_told_apart() -> None:
+    assert isinstance(open_files(Path("bundles")), LocalFiles)
+    assert isinstance(open_files("file:///srv/bundles"), LocalFiles)
+    assert isinstance(open_files("memory://bundles"), FsspecFiles)
+    assert place_name("s3://key:word@bucket/a") == "s3://bucket/a"
+    with pytest.raises(StreamtagError, match="no URL of a place"):
+        open_files("nothing://bundles")
+
+
+def test_a_file_is_created_once(place: Path | str) -> None:
+    files = open_files(place)
+    assert files.read("a/b") is None
+    assert files.create("a/b", b"one")
+    assert not files.create("a/b", b"two")
+    assert files.read("a/b") == b"one"
+    assert files.names("a") == ["b"]
+    assert files.names("c") == []
