@@ -23,10 +23,11 @@ from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.release_list import listed_releases
 from streamtag.control.store import ControlStore, Current
+from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.control.tokens import Token
 from streamtag.domain.thresholds import Change, ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
-from streamtag.model.bundle import read_bundle
+from streamtag.model.admission import configured_taxonomy, read_admitted
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.read_model import ReadModel
@@ -167,7 +168,11 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     before = current.thresholds
     if (body.labels is None) == (body.thresholds is None):
         raise RefusedError("give either labels (with when, for a segment) or thresholds")
-    after = with_changes(before, body.labels or {}, body.when) if body.thresholds is None else body.thresholds.to_set()
+    warnings: list[str] = []
+    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
+    given = ThresholdSet(body.labels or {}) if body.thresholds is None else body.thresholds.to_set()
+    wanted = read(given, list(before.labels))
+    after = with_changes(before, wanted.labels, body.when) if body.thresholds is None else wanted
     if found := problems(after, before.labels):
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
@@ -176,6 +181,7 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     return {
         "changes": _changes(diff(before, after)),
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
+        "warnings": warnings,
         **msgspec.to_builtins(seen),
     }
 
@@ -247,7 +253,8 @@ def champion(request: Request, _who: Viewer) -> dict[str, Any]:
 def promote(request: Request, body: Promote, who: Operator) -> dict[str, Any]:
     """Make a bundle decide, with thresholds that fit it, as one step."""
     _allow(who, None)
-    found = read_bundle(find_bundle(body.bundle, _settings(request).model.directories))
+    model = _settings(request).model
+    found = read_admitted(find_bundle(body.bundle, model.directories), model)
     wanted = None if body.thresholds is None else body.thresholds.to_set()
     return _change(
         request,
@@ -388,8 +395,9 @@ def _change(request: Request, who: Who, make: Any, end_experiments: bool) -> dic
     store = _store(request)
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
     step = _settings(request).thresholds.max_step
-    outcome: Outcome = make(ReleaseChanges(store, max_step=step, before=guard.check), who)
     warnings: list[str] = []
+    read = by_taxonomy(configured_taxonomy(_settings(request).model), warnings.append)
+    outcome: Outcome = make(ReleaseChanges(store, max_step=step, read=read, before=guard.check), who)
     ended = guard.settle(outcome, who, warnings.append)
     changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
     return {

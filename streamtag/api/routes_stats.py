@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from streamtag.api.access import Viewer
 from streamtag.api.scoring import Scoring
 from streamtag.control.store import ControlStore
-from streamtag.errors import BundleError, NotFoundError
+from streamtag.errors import NotFoundError, StreamtagError
 from streamtag.model.bundle import read_bundle
 from streamtag.model.registry import find_bundle, list_bundles
 from streamtag.settings import Settings
@@ -102,17 +102,21 @@ def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, l
 
 @router.get("/models", tags=["models"])
 def models(request: Request, _who: Viewer) -> dict[str, Any]:
-    """The bundles in the configured directories and in the package."""
+    """The bundles in the configured places and in the package, and which places do not answer."""
     settings: Settings = request.app.state.settings
-    found: list[dict[str, Any]] = []
-    for path in list_bundles(settings.model.directories):
+    items, silent = list[dict[str, Any]](), list[str]()
+    for one in list_bundles(settings.model.directories):
+        if isinstance(one, StreamtagError):
+            silent.append(one.message)
+            continue
+        about = {"name": one.name, "version": one.version}
         try:
-            bundle = read_bundle(path)
-        except BundleError as error:
-            found.append({"name": path.parent.name, "version": path.name, "problems": list(error.problems)})
+            ref = one.store.ref(one.name, one.version)
+        except StreamtagError as error:
+            items.append({**about, "problems": list(getattr(error, "problems", ())) or [error.message]})
         else:
-            found.append({**msgspec.to_builtins(bundle.ref), "labels": list(bundle.labels), "problems": []})
-    return {"items": found}
+            items.append({**msgspec.to_builtins(ref), "problems": []})
+    return {"items": items, "problems": silent}
 
 
 @router.get("/models/{name}/{version}", tags=["models"])

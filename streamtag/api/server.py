@@ -16,7 +16,7 @@ from streamtag.control.tokens import TokenStore
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef
 from streamtag.errors import SettingsError, UnavailableError
-from streamtag.model.loading import load_scorer
+from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_exact
 from streamtag.model.scorer import Scorer
 from streamtag.settings import ApiSettings, Settings
@@ -106,7 +106,7 @@ def _config(app: object, api: ApiSettings) -> uvicorn.Config:
 
 def _loader(settings: Settings) -> Callable[[BundleRef], Scorer]:
     model = settings.model
-    return lambda ref: load_scorer(find_exact(ref, model.directories), batch=model.batch)
+    return lambda ref: load_admitted(find_exact(ref, model.directories), model)
 
 
 def _release_check(watcher: ReleaseWatcher) -> Check:
