@@ -234,11 +234,6 @@ class HeartbeatSender:
     def _beat(self) -> None:
         try:
             beat = self._collect()
-        except Exception:
-            # Whatever the worker's state did to `collect`, it must show as silence in the fleet, not end the thread.
-            log.exception("heartbeat could not be collected")
-            return
-        try:
             send(self._store, beat, self._interval_s)
         except UnavailableError as error:
             if self._metrics is not None:
@@ -246,6 +241,11 @@ class HeartbeatSender:
             if not self._silent:
                 log.warning("heartbeats do not arrive: %s", error.message)
             self._silent = True
+            return
+        except Exception:
+            # Whatever the worker's state did to `collect`, or to what it found: it must show as silence in the fleet,
+            # not end the thread.
+            log.exception("heartbeat could not be made")
             return
         if self._silent:
             log.info("heartbeats arrive again")

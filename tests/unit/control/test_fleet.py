@@ -162,9 +162,11 @@ def test_neither_an_outage_nor_a_failing_worker_ends_the_heartbeats(caplog: pyte
     server, metrics, calls = fakeredis.FakeServer(), RecordedMetrics(), iter(range(1_000_000))
 
     def collect() -> Heartbeat:
-        if next(calls) == 0:
+        call = next(calls)
+        if call == 0:
             raise RuntimeError("not yet")
-        return heartbeat("a")
+        # A path that is no UTF-8, as Python reads it, cannot be encoded.
+        return heartbeat("a", last_error="snapshot /state/\udcff" if call == 1 else None)
 
     store = new_store(server)
     sender = HeartbeatSender(store, quick(), collect, metrics=metrics)
@@ -174,5 +176,5 @@ def test_neither_an_outage_nor_a_failing_worker_ends_the_heartbeats(caplog: pyte
     server.connected = True
     wait_until(lambda: read_fleet(store).heartbeats, 5, "a heartbeat")
     sender.close()
-    assert "heartbeat could not be collected" in caplog.text
+    assert sum("heartbeat could not be made" in record.message for record in caplog.records) == 2
     assert sum("heartbeats do not arrive" in record.message for record in caplog.records) == 1
