@@ -71,8 +71,17 @@ def parse_assignments(pairs: Sequence[str], what: str) -> dict[str, str]:
 
 
 def author_or_user(author: str | None) -> str:
-    """The author to record: the one given, else the OS user (the one behind sudo, where there is one)."""
-    return author or os.environ.get("SUDO_USER") or getpass.getuser()
+    """The author to record: the one given, else the OS user (the one behind sudo, where there is one).
+
+    Raises:
+        SettingsError: none is given, and the OS has no name for this user, as in a container.
+    """
+    try:
+        return author or os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # the one up to Python 3.12, the other since
+        raise SettingsError(
+            f"no author is given, and this system has no name for user {os.getuid()}", hint="Give one with --author."
+        ) from None
 
 
 def say(text: str) -> None:

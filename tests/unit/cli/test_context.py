@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamtag.cli import context
 from streamtag.cli.main import _complain
-from streamtag.errors import RefusedError
+from streamtag.errors import RefusedError, SettingsError
 
 # Text of one line that a terminal shows as it is, rich in what console markup is made of.
 cells = st.text(st.sampled_from("[]\\/:ab red="), min_size=1, max_size=40).map(lambda text: f"<{text}>")
@@ -70,3 +70,16 @@ def test_an_error_can_be_found_by_its_words(capsys: pytest.CaptureFixture[str]) 
         f"  - {path} has a problem",
         f"hint: Mend {path}.",
     ]
+
+
+@pytest.mark.parametrize("unknown", [KeyError("getpwuid(): uid not found: 10001"), OSError("No username set")])
+def test_a_user_without_a_name_must_give_an_author(monkeypatch: pytest.MonkeyPatch, unknown: Exception) -> None:
+    def no_name() -> str:
+        raise unknown
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr("getpass.getuser", no_name)
+    assert context.author_or_user("anna") == "anna"
+    with pytest.raises(SettingsError) as refused:
+        context.author_or_user(None)
+    assert "--author" in refused.value.hint
