@@ -42,6 +42,12 @@ class TopicAdmin:
         except KafkaException as error:
             raise self._explain(error.args[0], "list topics") from error
         found = {name: topics[name] for name in names if name in topics}
+        for name, topic in found.items():
+            if topic.error is not None:  # just created: no partition has a leader yet
+                raise UnavailableError(
+                    f"Kafka at {self._bootstrap} cannot describe topic {name} yet: {topic.error.str()}",
+                    hint="Run this again in a moment; if it stays so, look at the brokers.",
+                )
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
         if not resources:
             return {}  # the client refuses to describe nothing

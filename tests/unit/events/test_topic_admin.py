@@ -24,6 +24,7 @@ class Client:
 
     def __init__(self, end: KafkaError | None) -> None:
         self._end = end
+        self.topic = SimpleNamespace(error=None, partitions={0: SimpleNamespace(replicas=[1])})
 
     def _future(self) -> "Future[None]":
         future: Future[None] = Future()
@@ -32,8 +33,7 @@ class Client:
         return future
 
     def list_topics(self, *, timeout: float) -> Any:
-        partition = SimpleNamespace(replicas=[1])
-        return SimpleNamespace(topics={TOPIC.name: SimpleNamespace(partitions={0: partition})})
+        return SimpleNamespace(topics={TOPIC.name: self.topic})
 
     def describe_configs(self, resources: list[Any], **_: float) -> dict[Any, "Future[None]"]:
         return {resource: self._future() for resource in resources}
@@ -74,3 +74,11 @@ def test_a_topic_that_somebody_else_creates_first_is_created(
     admin: Callable[[KafkaError | None], TopicAdmin],
 ) -> None:
     assert create(admin(KafkaError(KafkaError.TOPIC_ALREADY_EXISTS))) == [MISSING]
+
+
+def test_a_topic_without_leaders_yet_is_to_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(None)
+    client.topic = SimpleNamespace(error=KafkaError(KafkaError.LEADER_NOT_AVAILABLE), partitions={})
+    monkeypatch.setattr(topic_admin, "AdminClient", lambda _config: client)
+    with pytest.raises(UnavailableError, match=f"describe topic {TOPIC.name} yet"):
+        TopicAdmin(KAFKA).existing([TOPIC.name])
