@@ -75,6 +75,10 @@ class _KafkaDoctor:
                 "kafka.broker", "warn", text, "Good for the demo only: it keeps no promise. Use a real Kafka."
             )
             raise Blocked
+        if not found.brokers:  # it has just woken from a freeze, and is fenced
+            text = f"{self._where} answers, and names no broker of cluster {found.cluster_id}"
+            yield Finding("kafka.broker", "fail", text, "Run this again in a moment; restart brokers if it stays so.")
+            raise Blocked
         self._broker_id = min(found.brokers)
         addresses = ", ".join(f"{b.host}:{b.port}" for b in found.brokers.values())
         yield Finding("kafka.broker", "ok", f"cluster {found.cluster_id}, {len(found.brokers)} broker(s): {addresses}")

@@ -1,10 +1,12 @@
 """What each check says about what it sees."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streamtag.doctor import kafka_cluster, local, redis_server
+from streamtag.doctor.findings import examine
 from streamtag.events.topics import ExistingTopic
 from streamtag.settings import Settings, load_settings
 
@@ -121,3 +123,13 @@ def test_brokers_that_cannot_do_what_the_settings_ask_are_named(
     config: dict[str, str], options: dict[str, str], status: str
 ) -> None:
     assert kafka_cluster.features(config, _settings(**options)).status == status
+
+
+def test_a_broker_that_names_no_broker_is_a_finding_and_nothing_more_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken = SimpleNamespace(cluster_id="abc", brokers={}, topics={})
+    monkeypatch.setattr(
+        kafka_cluster, "AdminClient", lambda _options: SimpleNamespace(list_topics=lambda timeout: woken)
+    )
+    broker, *others = examine(kafka_cluster.examinations(_settings(), timeout_s=5))
+    assert (broker.status, "names no broker of cluster abc" in broker.finding) == ("fail", True)
+    assert {(one.status, one.finding) for one in others} == {("warn", "not checked: needs kafka.broker")}
