@@ -1,7 +1,9 @@
 """The HTTP endpoint of a worker: ``/metrics``, ``/livez``, ``/readyz``. Nothing else, and nothing that writes."""
 
 import json
+import logging
 import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,8 @@ from prometheus_client.exposition import choose_encoder
 
 from streamtag.errors import SettingsError
 from streamtag.telemetry.health import Health
+
+log = logging.getLogger(__name__)
 
 # A client that opens a connection and says nothing must not hold a thread for ever.
 _REQUEST_TIMEOUT_S = 10.0
@@ -34,6 +38,14 @@ class _Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # The base class writes a traceback to stderr, among lines that are JSON.
+        error = sys.exception()
+        if isinstance(error, ConnectionError):  # whoever asked has not waited for the answer
+            log.debug("a client of the endpoint has gone", extra={"client": str(client_address)})
+        else:
+            log.error("the endpoint failed to answer", exc_info=error)
 
 
 class Endpoint:

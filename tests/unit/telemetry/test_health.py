@@ -1,12 +1,17 @@
 """Health and the endpoint that serves it."""
 
 import json
+import logging
 import socket
-from collections.abc import Iterator
+import struct
+import threading
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.registry import Collector
+from services import wait_until
 
 from streamtag.errors import SettingsError
 from streamtag.telemetry.endpoint import Endpoint
@@ -100,3 +105,60 @@ def test_a_taken_port_is_a_settings_error_that_names_it(endpoint: Endpoint) -> N
     host, port = endpoint.address
     with pytest.raises(SettingsError, match=rf"telemetry\.port: cannot listen on {host}:{port}"):
         Endpoint(host, port, CollectorRegistry(), Health())
+
+
+class Collecting(Collector):
+    """Does something while ``/metrics`` is being answered."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> list[Metric]:
+        self._work()
+        return []
+
+
+def _serving(work: Callable[[], object]) -> Endpoint:
+    registry = CollectorRegistry()
+    registry.register(Collecting(work))
+    return Endpoint("127.0.0.1", 0, registry, Health())
+
+
+def test_a_client_that_does_not_wait_for_its_answer_is_no_news(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG, "streamtag")
+    asked, gone = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        asked.set()
+        gone.wait(5)
+
+    endpoint = _serving(wait)
+    with socket.create_connection(endpoint.address) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert asked.wait(5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+    gone.set()
+    wait_until(lambda: "a client of the endpoint has gone" in caplog.messages, 5, "it is noticed")
+    endpoint.close()
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+    assert capfd.readouterr().err == ""
+
+
+def test_an_endpoint_that_fails_to_answer_says_so_in_the_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    endpoint = _serving(fail)
+    with socket.create_connection(endpoint.address, timeout=5) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert client.recv(1) == b""
+    endpoint.close()
+    wait_until(lambda: "the endpoint failed to answer" in caplog.messages, 5, "it is told")
+    assert capfd.readouterr().err == ""
