@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from streamtag.control.connection import guarded, run_script
-from streamtag.control.documents import sha256_of
+from streamtag.control.documents import Time, sha256_of
 from streamtag.control.snapshot import write_atomically
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
@@ -30,7 +30,7 @@ class StopMark(msgspec.Struct, frozen=True, kw_only=True):
 
     group: str
     reason: str
-    at: datetime
+    at: Time
     worker: str
     counts: Mapping[str, int] = {}
 

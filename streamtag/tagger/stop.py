@@ -73,10 +73,17 @@ class Stop:
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._closing.is_set():
+        closing = False
+        while not closing:
             self._wake.wait(self._poll_interval_s)
             self._wake.clear()
-            self._look()
+            closing = self._closing.is_set()  # before the look: a mark that was set during the last one is written
+            try:
+                self._look()
+            except Exception:
+                # A defect must not end the thread: neither stops nor their lifting would be heard of any more.
+                log.exception("the watch for stop marks met an unexpected error")
+                self._metrics.add("streamtag.redis.errors", operation="stops")
 
     def _look(self) -> None:
         with self._lock:
@@ -97,11 +104,11 @@ class Stop:
             self._mark = mark
         self._metrics.set("streamtag.dead_letters.stop", int(mark is not None))
 
-    @staticmethod
-    def _attempt(work: Callable[[], None]) -> bool:
+    def _attempt(self, work: Callable[[], None]) -> bool:
         try:
             work()
         except UnavailableError as error:
             log.warning("stop mark not kept yet", extra={"error": error.message})
+            self._metrics.add("streamtag.redis.errors", operation="stops")
             return False
         return True

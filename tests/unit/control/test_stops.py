@@ -109,6 +109,15 @@ def test_a_mark_that_cannot_be_read_still_stops(tmp_path: Path, server: fakeredi
     assert stops.get("g") is None
 
 
+def test_a_mark_whose_time_has_no_zone_stops_beside_others(tmp_path: Path, server: fakeredis.FakeServer) -> None:
+    stops, store = stops_of(tmp_path, server), new_store(server)
+    stops.set(MARK)
+    by_hand = b'{"group": "g", "reason": "by hand", "at": "2026-11-23T03:00:00", "worker": ""}'
+    store.client.hset(store.keys.stops("g"), "by hand", by_hand)
+    assert stops.get("g") == MARK
+    assert len(stops.lift("g", "anna", "looked into it")) == 2
+
+
 def test_a_stop_that_can_be_kept_nowhere_is_an_error(tmp_path: Path, server: fakeredis.FakeServer) -> None:
     (tmp_path / "stops").write_text("in the way")
     server.connected = False

@@ -1,5 +1,6 @@
 """The persisted stop: set at once, seen by all, lifted by a person only."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from services import wait_until
 from tagging import FakeStops, mark, stop_of
 
-from streamtag.control.stops import StopStore
+from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.store import ControlStore
 from streamtag.errors import UnavailableError
 from streamtag.settings import load_settings
@@ -85,6 +86,48 @@ def test_closing_keeps_what_was_not_written_yet(store: FakeStops, metrics: InMem
     stop.start()
     stop.close()
     assert [one.reason for one in store.written] == ["51 in a row"]
+
+
+def test_closing_writes_what_was_set_while_a_look_was_under_way(
+    store: FakeStops, metrics: InMemoryMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = stop_of(store, metrics)
+    stop.start()
+    looking, answers = threading.Event(), threading.Event()
+
+    def get(_group: str) -> StopMark | None:
+        looking.set()
+        assert answers.wait(10)
+        return store.mark
+
+    monkeypatch.setattr(store, "get", get)
+    assert looking.wait(10)
+    stop.set("51 in a row")
+    closing = threading.Thread(target=stop.close)
+    closing.start()
+    wait_until(stop._closing.is_set, 5, "closing")
+    answers.set()
+    closing.join(10)
+    assert [one.reason for one in store.written] == ["51 in a row"]
+
+
+def test_an_unexpected_error_does_not_end_the_watch(
+    stop: Stop,
+    store: FakeStops,
+    metrics: InMemoryMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(_group: str) -> StopMark | None:
+        monkeypatch.undo()  # the next look is as ever
+        raise ZeroDivisionError
+
+    stop.start()
+    store.mark = mark("by another")
+    monkeypatch.setattr(store, "get", broken)
+    wait_until(stop.reason, 5, "found at a later look")
+    assert metrics.value("streamtag.redis.errors", operation="stops") == 1
+    assert "met an unexpected error" in caplog.text
 
 
 def test_a_stop_of_another_host_outlasts_redis_and_a_restart(metrics: InMemoryMetrics, tmp_path: Path) -> None:
