@@ -124,7 +124,7 @@ class Candidate:
             return "failures" if self._has_failed else "loading"
 
     def close(self) -> None:
-        """Ends the process; does not wait for it."""
+        """Kills the process."""
         self._closing.set()
         self._kill()
 
@@ -154,6 +154,8 @@ class Candidate:
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
         )
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
+        if self._closing.is_set():  # `close` may have looked for it too early
+            return
         read_frame(process.stdout)  # it is loaded
         self._busy_since = None
         self._up = True

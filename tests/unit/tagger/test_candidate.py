@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,23 @@ def test_closing_ends_the_process(bundle: Path) -> None:
     found.close()
     assert process is not None
     assert process.wait(10) is not None
+
+
+def test_a_process_that_starts_while_it_is_closed_ends_at_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would load its bundle first, and if it hung there, nobody would look after it any more."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*_: object, **pipes: int) -> subprocess.Popen[bytes]:
+        monkeypatch.undo()
+        closed.wait(10)
+        started.append(subprocess.Popen(["sleep", "60"], stdin=pipes["stdin"], stdout=pipes["stdout"]))
+        return started[0]
+
+    closed = threading.Event()
+    monkeypatch.setattr("subprocess.Popen", start)
+    Candidate(bundle, 2, 64).close()
+    closed.set()
+    wait_until(lambda: started and started[0].poll() is not None, 5, "it has ended")
 
 
 def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: Path) -> None:
