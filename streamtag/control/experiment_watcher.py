@@ -143,11 +143,16 @@ class ExperimentWatcher:
         candidate = self._store.load(ReleaseId(wanted.number, wanted.sha256))
         if candidate.ref != wanted:
             raise RefusedError(f"release {wanted.number} is not the candidate that was agreed")
+        control = self._store.load(ReleaseId(document.control.number, document.control.sha256)).thresholds
         bundle = None if wanted.bundle == document.control.bundle else self._find(wanted.bundle)
-        if bundle is not None and (wrong := problems(candidate.thresholds, bundle.labels)):
+        labels = list(control.labels) if bundle is None else bundle.labels
+        if wrong := problems(candidate.thresholds, labels):
             raise RefusedError(
                 f"bundle {wanted.bundle} and revision {wanted.revision} do not match: {'; '.join(wrong)}"
             )
+        # Another version of streamtag may have started it. What cannot be compared here must not reach the hot path.
+        if odd := [label for label in document.plan.labels if label not in control.labels or label not in labels]:
+            raise RefusedError(f"the plan names labels that not both releases score: {', '.join(odd)}")
         return ActiveExperiment(experiment, candidate, bundle)
 
     def _fail(self, what: str, why: str) -> None:

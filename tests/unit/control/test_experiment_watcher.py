@@ -25,7 +25,8 @@ STRICTER = ThresholdSet({"spam": 0.4, "insult": 0.6})
 
 
 class FakeBundle:
-    labels = LABELS
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
 
 
 class Rig:
@@ -36,6 +37,7 @@ class Rig:
         self.metrics = RecordedMetrics()
         self.found: list[BundleRef] = []
         self.missing = False
+        self.labels: tuple[str, ...] = LABELS
         settings = load_settings(environ={}, overrides={"redis.poll_interval_s": "0.05"}).settings
         self.watcher = ExperimentWatcher(settings, find=self.find, metrics=self.metrics, store=self.store)
 
@@ -43,7 +45,7 @@ class Rig:
         self.found.append(ref)
         if self.missing:
             raise BundleError("bundle demo@2 is not here")
-        return cast(Bundle, FakeBundle())
+        return cast(Bundle, FakeBundle(self.labels))
 
     def start(self, bundle: BundleRef | None = None, *, muted: str = "insult") -> int:
         plan = ExperimentPlan("shadow", {muted: LabelPolicy(muted=True)})
@@ -102,6 +104,21 @@ def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monk
     rig.missing = False
     rig.watcher.look()
     assert len(rig.watcher.current()) == 2
+
+
+def test_an_experiment_that_cannot_be_compared_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another version of streamtag may start it; in the hot path it would end every worker."""
+    for check in ("request_problems", "problems"):
+        monkeypatch.setattr(f"streamtag.control.experiments.{check}", lambda *_: [])
+    rig = Rig()
+    rig.labels = (*LABELS, "new")
+    thresholds = ThresholdSet(dict.fromkeys(rig.labels, 0.5))
+    request = Request(ExperimentPlan("shadow", {}), 0.5)
+    rig.changes.start(request, NewCandidate(OTHER, rig.labels, thresholds), WHO)
+    rig.changes.start(request, NewCandidate(None, (), ThresholdSet({"spam": 0.5})), WHO)
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+    assert rig.metrics.counts["streamtag.experiment.errors"] == 2
 
 
 def test_while_redis_is_away_what_ran_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
