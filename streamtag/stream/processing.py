@@ -169,17 +169,19 @@ class Processing:
     # -- this thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            # At once, not with the first batch: readers and new owners wait for what a predecessor left open.
-            self._settle()
-            while not self._stop.is_set():
-                self._step()
-            self._guarded(self._commit)
-        except BaseException as error:  # noqa: BLE001 - handed to the polling thread, which raises it
-            self.failure = error
-            log.error("processing ended", extra={"error": f"{type(error).__name__}: {error}"})
-        finally:
-            self._sink.close()  # aborts what is still open, or readers would wait for its timeout
+        for work in (self._process_all, self._sink.close):
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - handed to the polling thread, which raises it
+                self.failure = self.failure or error
+                log.error("processing ended", extra={"error": f"{type(error).__name__}: {error}"})
+
+    def _process_all(self) -> None:
+        # At once, not with the first batch: readers and new owners wait for what a predecessor left open.
+        self._settle()
+        while not self._stop.is_set():
+            self._step()
+        self._guarded(self._commit)
 
     def _step(self) -> None:
         """One turn: hold, or a batch, or a commit that is due."""

@@ -759,6 +759,23 @@ def test_a_drain_whose_broker_is_away_ends_in_time_and_commits_nothing(make_loop
     assert broker.position(ZERO) == 0
 
 
+@pytest.mark.parametrize("earlier", [None, TwinError("fenced twice")])
+def test_trouble_in_letting_go_of_the_client_is_told_unless_something_came_before(
+    make_loop: MakeLoop, broker: FakeBroker, earlier: Exception | None
+) -> None:
+    broker.write(ZERO, 4)
+    loop = make_loop()
+    loop.trouble["close"].append(TwinError("fenced at the end"))
+    if earlier is not None:
+        loop.trouble["commit"].append(earlier)
+    loop.start().rebalance("assign", ZERO)
+    if earlier is None:
+        loop.wait_committed(ZERO, 4)
+        loop.stop()
+    loop.wait_end()
+    assert str(loop.failure) == str(earlier or "fenced at the end")
+
+
 # -- trouble with the broker -------------------------------------------------------------------------------------------
 
 
