@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from confluent_kafka import Message
@@ -32,6 +33,16 @@ _HOLD_NO_RELEASE = "no release to decide by yet"
 # A cell is a label in a pane: up to 200 bytes of a commit summary, and 8 KiB while it is counted. Live traffic has a
 # few panes a transaction; old, thin traffic can have one an event, and its summary would not fit into a record.
 _MAX_CELLS = 4_096
+
+
+class _Applied(NamedTuple):
+    """The release that decides; replaced as a whole, as other threads ask for it."""
+
+    deciding: Deciding
+    at_ms: int
+    """Since when."""
+    since: dict[Partition, int]
+    """First committed position of each partition that it decided."""
 
 
 class Tagger:
@@ -83,9 +94,7 @@ class Tagger:
         )
         self._taking_part = TakingPart(trials, self._counts) if trials is not None else None
         self._limit = DeadLetterLimit(settings.dead_letters)
-        self._deciding: Deciding | None = None
-        self._applied_at_ms: int | None = None
-        self._decided_from: dict[Partition, int] = {}
+        self._applied: _Applied | None = None
         self._decided_open: dict[Partition, int] = {}
         self._refused_open: list[Rejected] = []
         self._truncated_open = 0
@@ -95,9 +104,11 @@ class Tagger:
 
     def applied(self) -> tuple[ActiveRelease | None, int | None, Mapping[str, int]]:
         """Release that decides, since when (Unix ms), and from which committed position of each partition."""
-        deciding = self._deciding
-        since = {f"{t}/{p}": position for (t, p), position in tuple(self._decided_from.items())}
-        return (deciding.active if deciding else None), self._applied_at_ms, since
+        applied = self._applied
+        if applied is None:
+            return None, None, {}
+        since = {f"{t}/{p}": position for (t, p), position in tuple(applied.since.items())}
+        return applied.deciding.active, applied.at_ms, since
 
     # -- Processor ---------------------------------------------------------------------------------------------------
 
@@ -164,8 +175,9 @@ class Tagger:
         if self._oldest_ms is not None:
             latency_s = max(0, self._clock_ms() - self._oldest_ms) / 1000
             self._metrics.record("streamtag.end_to_end.latency", latency_s)
-        for partition, position in self._decided_open.items():
-            self._decided_from.setdefault(partition, position)
+        if self._applied is not None:
+            for partition, position in self._decided_open.items():
+                self._applied.since.setdefault(partition, position)
         self._limit.committed()
         self._forget()
 
@@ -188,14 +200,12 @@ class Tagger:
 
     def _adopt(self) -> Deciding | None:
         active = self._release()
-        if active is not None and (self._deciding is None or active.ref != self._deciding.active.ref):
-            self._deciding = Deciding(active)
-            self._applied_at_ms = self._clock_ms()
-            self._decided_from = {}
+        if active is not None and (self._applied is None or active.ref != self._applied.deciding.active.ref):
+            self._applied = _Applied(Deciding(active), self._clock_ms(), {})
             self._decided_open = {}
         if self._taking_part is not None and active is not None:
             self._taking_part.trials.adopt(active)
-        return self._deciding
+        return None if self._applied is None else self._applied.deciding
 
     def _scored(
         self, decoded: Decoded, deciding: Deciding, contexts: Sequence[TraceContext | None], now_ms: int
@@ -276,7 +286,8 @@ class Tagger:
 
     def _note_first(self, partitions: Sequence[Partition], positions: Sequence[Position]) -> None:
         """Remembers where this release begins to decide each partition; soon there is nothing left to note."""
-        unseen = set(partitions).difference(self._decided_from, self._decided_open)
+        assert self._applied is not None, "a release has decided"
+        unseen = set(partitions).difference(self._applied.since, self._decided_open)
         if unseen:
             for partition, (_, _, offset) in zip(partitions, positions, strict=True):
                 if partition in unseen:

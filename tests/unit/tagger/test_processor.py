@@ -140,6 +140,26 @@ def test_an_idle_worker_applies_a_release_too() -> None:
     assert (active.ref.number, at_ms) == (2, NOW + 500)
 
 
+def test_whoever_asks_while_a_release_is_applied_hears_of_one_release_only() -> None:
+    rig = Rig()
+    rig.process(record(5, 0.9, 0.1))
+    rig.close()
+    heard = []
+
+    def clock_ms() -> int:
+        active, at_ms, since = rig.tagger.applied()
+        heard.append((active.ref.number if active else None, at_ms, since))
+        return NOW + 500
+
+    rig.tagger._clock_ms = clock_ms
+    rig.active = release(2)
+    rig.tagger.held()
+    assert heard == [(1, NOW, {"content/0": 5})]
+    active, at_ms, since = rig.tagger.applied()
+    assert active is not None
+    assert (active.ref.number, at_ms, since) == (2, NOW + 500, {})
+
+
 # -- the stop ----------------------------------------------------------------------------------------------------------
 
 
