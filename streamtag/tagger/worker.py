@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,18 +22,16 @@ from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
 from streamtag.stream.slots import take_slot
-from streamtag.stream.worker import Check, StopSignals, kafka_check, settle_garbage
+from streamtag.stream.worker import Check, StopSignals, kafka_check, settle_garbage, watch
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
 from streamtag.tagger.trials import Trials
 from streamtag.telemetry.setup import Telemetry, start_telemetry
-from streamtag.telemetry.stuck import StuckDetector
 
 log = logging.getLogger(__name__)
 
-_HEALTH_INTERVAL_S = 0.5
 # One batch of records far apart in time, at many labels; the stats topic is declared with room for it.
 _LARGEST_SUMMARY = 8_000_000
 
@@ -117,7 +114,7 @@ class _Worker:
         )
         self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
         self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
-        self._closing = threading.Event()
+        self._seen: ReleaseRef | None = None
 
     def run(self, stack: ExitStack) -> None:
         """Starts the helpers' threads, runs the loop, stops them in reverse."""
@@ -129,19 +126,10 @@ class _Worker:
         self._experiments.start()
         stack.callback(self._trials.close)
         stack.callback(self._experiments.close)
-        stuck = StuckDetector(
-            self.runner.progress,
-            stuck_after_s=self._settings.tagger.stuck_after_s,
-            metrics=self._telemetry.metrics,
-            health=self._telemetry.health,
-        )
-        stuck.start()
-        stack.callback(stuck.close)
         self._heartbeats.start()
         stack.callback(self._heartbeats.close)
-        health = threading.Thread(target=self._report_health, name="health", daemon=True)
-        health.start()
-        stack.callback(self._closing.set)
+        stuck_after_s = self._settings.tagger.stuck_after_s
+        watch(self.runner, self._telemetry, stack, stuck_after_s=stuck_after_s, checks=self._look)
         log.info("tagger starts", extra={"worker": self._slot, "group": self._settings.tagger.group})
         self.runner.run()
         log.info("tagger has drained and stops")
@@ -150,19 +138,14 @@ class _Worker:
         model = self._settings.model
         return load_scorer(find_exact(ref, model.directories), batch=model.batch)
 
-    def _report_health(self) -> None:
-        applied: ReleaseRef | None = None
-        while not self._closing.wait(_HEALTH_INTERVAL_S if applied else 0.05):
-            for check, (ok, reason) in self._checks().items():
-                self._telemetry.health.set_ready(check, ok, reason)
-            active, _, _ = self._tagger.applied()
-            if active is not None and active.ref != applied:
-                if applied is None or active.ref.bundle != applied.bundle:
-                    settle_garbage()
-                applied = active.ref
-                self._heartbeats.wake()
-
-    def _checks(self) -> dict[str, Check]:
+    def _look(self) -> dict[str, Check]:
+        """What readiness depends on; twice a second."""
+        active, _, _ = self._tagger.applied()
+        if active is not None and active.ref != self._seen:
+            if self._seen is None or active.ref.bundle != self._seen.bundle:
+                settle_garbage()
+            self._seen = active.ref
+            self._heartbeats.wake()
         release, stop = self._watcher.status(), self._stop.reason()
         return {
             "release": (release.ready, "; ".join(release.reasons)),
