@@ -1,105 +1,21 @@
 """What the open transaction decided, in integers: the commit summaries, counted over columns when it closes."""
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from msgspec import UNSET
 from numpy.typing import NDArray
 
-from streamtag.domain.release import ReleaseRef
-from streamtag.domain.scores import BINS, bin_of
-from streamtag.domain.thresholds import DIMENSIONS, Segment
 from streamtag.events.summary import (
     VERSION,
     CommitSummary,
     ExperimentRows,
-    LabelCounts,
-    Pairs,
     PaneCounts,
-    SegmentCounts,
 )
 from streamtag.events.unit_rows import UnitColumns, pack
 from streamtag.stream.processor import Partition, Range
-
-OTHER = "other"
-_TABLE = 1 << 18
-"""Cells of a table of histograms, 2 MiB. One for everything could take hundreds, nearly all of it empty."""
-
-
-@dataclass(frozen=True)
-class ScoredBatch:
-    """Events of one batch under one release, as columns of the same length n.
-
-    Attributes:
-        ref: the release.
-        labels: its label ids, in column order.
-        partitions: source partition of each event, as a number given by `Counts.number`; intp [n].
-        panes: start of its pane, int64 [n], Unix milliseconds.
-        by_arrival: bool [n].
-        micro: scores in millionths, int64 [n, labels].
-        tagged: bool [n, labels].
-        segments: (lang, channel, tenant) of each event.
-        arm: that decided.
-        shadow: nothing was decided; see `streamtag.events.summary.PaneCounts`.
-    """
-
-    ref: ReleaseRef
-    labels: tuple[str, ...]
-    partitions: NDArray[np.intp]
-    panes: NDArray[np.int64]
-    by_arrival: NDArray[np.bool_]
-    micro: NDArray[np.int64]
-    tagged: NDArray[np.bool_]
-    segments: Sequence[Segment]
-    arm: Literal["control", "candidate"] = "control"
-    shadow: bool = False
-
-    @property
-    def cell(self) -> "_Cell":
-        """Which cell of a pane it is counted in."""
-        return self.ref, self.arm, self.shadow
-
-    def take(self, rows: NDArray[np.intp]) -> "ScoredBatch":
-        """Some of its events."""
-        return replace(
-            self,
-            partitions=self.partitions[rows],
-            panes=self.panes[rows],
-            by_arrival=self.by_arrival[rows],
-            micro=self.micro[rows],
-            tagged=self.tagged[rows],
-            segments=[self.segments[row] for row in rows.tolist()],
-        )
-
-
-_Cell = tuple[ReleaseRef, str, bool]
-
-
-@dataclass(frozen=True, eq=False)
-class TrialRows:
-    """Events of one batch that took part in an experiment, as columns of the same length n.
-
-    Attributes:
-        id, phase, mode, labels: of the experiment, see `streamtag.events.summary.ExperimentRows`.
-        cell: that they stand in.
-        partitions: source partition of each event, as in `ScoredBatch`; intp [n].
-        panes: start of its pane, int64 [n].
-        units: hashes and what either arm tagged, n rows.
-        shed: the candidate did not score it: counted, and nothing else, bool [n].
-    """
-
-    id: str
-    phase: int
-    mode: Literal["shadow", "split"]
-    labels: tuple[str, ...]
-    cell: _Cell
-    partitions: NDArray[np.intp]
-    panes: NDArray[np.int64]
-    units: UnitColumns
-    shed: NDArray[np.bool_]
+from streamtag.tagger.columns import Cell, ScoredBatch, TrialRows
+from streamtag.tagger.pane_counts import Dimension, pane_counts
 
 
 @dataclass
@@ -124,14 +40,14 @@ class Counts:
     """
 
     pane_ms: int
-    segments: Mapping[Literal["lang", "channel", "tenant"], Sequence[str]]
+    segments: Mapping[Dimension, Sequence[str]]
     writer: str
     delivery: str
     _batches: list[ScoredBatch] = field(default_factory=list)
     _rows: list[TrialRows] = field(default_factory=list)
     _totals: dict[Partition, Totals] = field(default_factory=dict)
     _numbers: dict[Partition, int] = field(default_factory=dict)
-    _panes: set[tuple[_Cell, int, int]] = field(default_factory=set)
+    _panes: set[tuple[Cell, int, int]] = field(default_factory=set)
     _cells: int = 0
 
     def totals(self, partition: Partition) -> Totals:
@@ -209,9 +125,9 @@ class Counts:
     def summaries(self, covered: Mapping[Partition, Range], now_ms: int) -> list[CommitSummary]:
         """One summary per covered partition; ``in`` adds up by construction and is checked by readers."""
         panes: dict[Partition, list[PaneCounts]] = {partition: [] for partition in covered}
-        rows = self._packed_rows()
+        rows, partitions = self._packed_rows(), list(self._numbers)
         for batch in _merged(self._batches):
-            for partition, pane in self._count(batch):
+            for partition, pane in pane_counts(batch, partitions, self.segments):
                 mine = rows.get((partition, pane.start_ms, batch.cell))
                 if mine:
                     pane.experiments = mine
@@ -240,40 +156,11 @@ class Counts:
             ),
         )
 
-    def _count(self, batch: ScoredBatch) -> list[tuple[Partition, PaneCounts]]:
-        """Counts one release's events by (partition, pane)."""
-        starts, pane = np.unique(batch.panes, return_inverse=True)
-        places, group = np.unique(batch.partitions * len(starts) + pane, return_inverse=True)
-        groups = len(places)
-        events = np.bincount(group).tolist()
-        by_arrival = np.bincount(group[batch.by_arrival], minlength=groups).tolist()
-        labels = _count_labels(batch, group, groups)
-        segments = self._count_segments(batch, group, groups)
-        pairs = _count_pairs(batch, group)
-        partitions = list(self._numbers)
-        return [
-            (
-                partitions[place // len(starts)],
-                PaneCounts(
-                    start_ms=int(starts[place % len(starts)]),
-                    **_identity(batch.ref),
-                    arm=batch.arm,
-                    events=events[g],
-                    by_arrival=by_arrival[g],
-                    labels=labels[g],
-                    segments=segments[g],
-                    pairs=pairs.get(g, UNSET),
-                    shadow=batch.shadow or UNSET,
-                ),
-            )
-            for g, place in enumerate(places.tolist())
-        ]
-
-    def _packed_rows(self) -> dict[tuple[Partition, int, _Cell], list[ExperimentRows]]:
+    def _packed_rows(self) -> dict[tuple[Partition, int, Cell], list[ExperimentRows]]:
         """Source partition, pane and cell to the rows that stand there, an entry for each experiment and phase."""
         partitions = list(self._numbers)
         gathered: dict[
-            tuple[Partition, int, _Cell], dict[tuple[str, int], list[tuple[TrialRows, NDArray[np.intp]]]]
+            tuple[Partition, int, Cell], dict[tuple[str, int], list[tuple[TrialRows, NDArray[np.intp]]]]
         ] = {}
         for rows in self._rows:
             places = set(zip(rows.partitions.tolist(), rows.panes.tolist(), strict=True))
@@ -285,38 +172,10 @@ class Counts:
             place: [_pack(parts) for _, parts in sorted(experiments.items())] for place, experiments in gathered.items()
         }
 
-    def _count_segments(
-        self, batch: ScoredBatch, group: NDArray[np.intp], groups: int
-    ) -> list[dict[str, dict[str, SegmentCounts]]]:
-        found: list[dict[str, dict[str, SegmentCounts]]] = [{} for _ in range(groups)]
-        for dimension, declared in self.segments.items():
-            column = DIMENSIONS.index(dimension)
-            values = [*declared, OTHER]
-            index = {value: i for i, value in enumerate(declared)}
-            other = len(declared)
-            code = np.fromiter((index.get(s[column] or "", other) for s in batch.segments), np.int64, len(group))
-            cell = group * len(values) + code
-            events = np.bincount(cell, minlength=groups * len(values)).reshape(groups, -1).tolist()
-            alerts = [np.bincount(cell[tagged], minlength=groups * len(values)).tolist() for tagged in batch.tagged.T]
-            for g in range(groups):
-                found[g][dimension] = {
-                    value: SegmentCounts(
-                        events[g][i],
-                        {
-                            label: counts[g * len(values) + i]
-                            for label, counts in zip(batch.labels, alerts, strict=True)
-                            if counts[g * len(values) + i]
-                        },
-                    )
-                    for i, value in enumerate(values)
-                    if events[g][i]
-                }
-        return found
-
 
 def _merged(batches: Sequence[ScoredBatch]) -> list[ScoredBatch]:
     """Batches of one release and arm joined: a transaction has many batches and nearly always one release."""
-    by_cell: dict[_Cell, list[ScoredBatch]] = {}
+    by_cell: dict[Cell, list[ScoredBatch]] = {}
     for batch in batches:
         by_cell.setdefault(batch.cell, []).append(batch)
     return [
@@ -346,60 +205,3 @@ def _pack(parts: Sequence[tuple[TrialRows, NDArray[np.intp]]]) -> ExperimentRows
     )
     shed = sum(int(rows.shed[of].sum()) for rows, of in parts)
     return ExperimentRows(first.id, first.phase, first.mode, list(first.labels), pack(units), shed)
-
-
-def _count_labels(batch: ScoredBatch, group: NDArray[np.intp], groups: int) -> list[dict[str, LabelCounts]]:
-    """Per group, the counts of each label. No group is empty."""
-    order = group.argsort(kind="stable")
-    starts = group[order].searchsorted(np.arange(groups))
-    alerts = np.add.reduceat(batch.tagged[order], starts, axis=0, dtype=np.int64).tolist()
-    sums = np.add.reduceat(batch.micro[order], starts, axis=0).tolist()
-    found: list[dict[str, LabelCounts]] = [{} for _ in range(groups)]
-    bins = bin_of(batch.micro)
-    width = max(1, _TABLE // (groups * BINS))
-    for first in range(0, len(batch.labels), width):
-        labels = batch.labels[first : first + width]
-        histograms = _histograms(bins[:, first : first + width], group, groups)
-        for (column, label), g in itertools.product(enumerate(labels, first), range(groups)):
-            found[g][label] = LabelCounts(alerts[g][column], sums[g][column], *next(histograms))
-    return found
-
-
-def _histograms(bins: NDArray[np.int64], group: NDArray[np.intp], groups: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Filled bins and their counts: of each column the groups, in turn."""
-    cells = bins.shape[1] * groups
-    of = np.arange(0, cells, groups) + group[:, None]
-    table = np.bincount((of * BINS + bins).ravel(), minlength=cells * BINS)
-    filled = np.flatnonzero(table != 0)  # five times as fast as on the counts themselves
-    counts, places = table[filled].tolist(), (filled % BINS).tolist()
-    ends = filled.searchsorted(np.arange(cells + 1) * BINS).tolist()
-    return ((places[start:end], counts[start:end]) for start, end in itertools.pairwise(ends))
-
-
-def _count_pairs(batch: ScoredBatch, group: NDArray[np.intp]) -> dict[int, Pairs]:
-    """Group to its pairs of labels; groups without any are left out."""
-    several = np.flatnonzero(batch.tagged.sum(axis=1) > 1)
-    by_name = np.argsort(batch.labels)
-    names = [batch.labels[column] for column in by_name.tolist()]
-    found: dict[int, Pairs] = {}
-    for g in np.unique(group[several]).tolist():
-        # In floats, for BLAS multiplies no integers; exact, as a transaction has far fewer than 2**24 events.
-        tagged = batch.tagged[several[group[several] == g]][:, by_name].astype(np.float32)
-        both = np.triu(tagged.T @ tagged, k=1)
-        one, other = both.nonzero()
-        pairs: Pairs = {}
-        for i, j, n in zip(one.tolist(), other.tolist(), both[one, other].astype(np.int64).tolist(), strict=True):
-            pairs.setdefault(names[i], {})[names[j]] = n
-        found[g] = pairs
-    return found
-
-
-def _identity(ref: ReleaseRef) -> dict[str, Any]:
-    return {
-        "release": ref.number,
-        "release_sha256": ref.sha256,
-        "bundle": str(ref.bundle),
-        "bundle_sha256": ref.bundle.sha256,
-        "revision": ref.revision,
-        "revision_sha256": ref.revision_sha256,
-    }

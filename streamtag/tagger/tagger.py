@@ -16,7 +16,8 @@ from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import Rejected
 from streamtag.settings import Settings
 from streamtag.stream.processor import Commit, Hold, Output, Partition, Range
-from streamtag.tagger.counts import Counts, ScoredBatch
+from streamtag.tagger.columns import ScoredBatch
+from streamtag.tagger.counts import Counts
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter

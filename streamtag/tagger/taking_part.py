@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.events.unit_rows import UnitColumns
-from streamtag.tagger.counts import Counts, ScoredBatch, TrialRows
+from streamtag.tagger.columns import Cell, ScoredBatch, TrialRows
+from streamtag.tagger.counts import Counts
 from streamtag.tagger.decide import Deciding, Decisions, take
 from streamtag.tagger.decode import Decoded
 from streamtag.tagger.trials import Answer, Part, Trial, Trials
@@ -102,21 +103,8 @@ class TakingPart:
         trial, part, batch = shadow.trial, shadow.part, shadow.batch
         rows = part.rows
         found = trial.decide(shadow.decoded, rows, answer.micro)
-        self._counts.add_rows(
-            TrialRows(
-                id=trial.id,
-                phase=trial.phase,
-                mode="shadow",
-                labels=trial.labels,
-                cell=batch.cell,
-                partitions=batch.partitions[rows],
-                panes=batch.panes[rows],
-                units=UnitColumns(
-                    part.hashes, trial.control_tags(batch.tagged[rows]), trial.candidate_tags(found.tagged)
-                ),
-                shed=~answer.valid,
-            )
-        )
+        units = UnitColumns(part.hashes, trial.control_tags(batch.tagged[rows]), trial.candidate_tags(found.tagged))
+        self._note(trial, batch, batch.cell, rows, units, shed=~answer.valid)
         if answer.valid.any():
             valid = np.flatnonzero(answer.valid)
             self._counts.add(replace(_batch(trial, batch.take(rows), answer, found), shadow=True).take(valid))
@@ -127,77 +115,65 @@ class TakingPart:
         """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part."""
         deciding, decisions, batch, _, _ = control
         answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline("split"))
-        given = part.rows[part.chosen]
-        rows = given[answer.valid]
-        arms: list[Arm] = []
-        mine = np.setdiff1d(np.arange(len(batch.micro)), rows)
+        given, taking = part.rows[part.chosen], part.rows[~part.chosen]
+        theirs, shed = given[answer.valid], given[~answer.valid]
+        mine = np.setdiff1d(np.arange(len(batch.micro)), theirs)
         if len(mine):
             self._counts.add(batch.take(mine))
-        # Events without a unit are the control's, and take no part.
-        taking = part.rows[~part.chosen]
-        self._rows(
-            trial, part.hashes[~part.chosen], batch, taking, batch.cell, trial.control_tags(batch.tagged[taking])
-        )
-        self._shed(trial, batch, given[~answer.valid])
-        in_experiment = np.isin(mine, taking)
-        for chosen, experiment in ((in_experiment, trial.id), (~in_experiment, None)):
-            if chosen.any():
-                of = mine[chosen]
-                arms.append((deciding, take(decisions, of), batch.take(of), experiment, of))
-        if len(rows):
-            valid = np.flatnonzero(answer.valid)
-            found = trial.decide(decoded, rows, answer.micro[valid])
-            theirs = replace(_batch(trial, batch.take(rows), Answer(answer.micro[valid], answer.valid[valid]), found))
-            self._counts.add(theirs)
-            hashes = part.hashes[part.chosen][valid]
-            self._rows(trial, hashes, batch, rows, theirs.cell, trial.candidate_tags(found.tagged), candidate=True)
-            arms.append((trial.deciding, found, theirs, trial.id, rows))
+        tags = trial.control_tags(batch.tagged[taking])
+        units = UnitColumns(part.hashes[~part.chosen], tags, np.zeros_like(tags))
+        self._note(trial, batch, batch.cell, taking, units)
+        # What the candidate should have decided and did not: in the control's cell, which it is in.
+        none = np.zeros((len(shed), len(trial.labels)), dtype=np.bool_)
+        self._note(trial, batch, batch.cell, shed, UnitColumns(np.zeros(len(shed), np.uint64), none, none), shed=True)
+        # Nor do events take part that have no unit.
+        takes_part = np.isin(mine, taking)
+        arms: list[Arm] = [
+            (deciding, take(decisions, rows), batch.take(rows), experiment, rows)
+            for rows, experiment in ((mine[takes_part], trial.id), (mine[~takes_part], None))
+            if len(rows)
+        ]
+        if len(theirs):
+            arms.append(self._by_candidate(trial, part, decoded, batch, answer))
         return arms
 
-    def _rows(
+    def _by_candidate(self, trial: Trial, part: Part, decoded: Decoded, batch: ScoredBatch, answer: Answer) -> Arm:
+        """What the candidate of a split has decided."""
+        rows, hashes = part.rows[part.chosen][answer.valid], part.hashes[part.chosen][answer.valid]
+        scored = Answer(answer.micro[answer.valid], answer.valid[answer.valid])
+        found = trial.decide(decoded, rows, scored.micro)
+        counted = _batch(trial, batch.take(rows), scored, found)
+        self._counts.add(counted)
+        tags = trial.candidate_tags(found.tagged)
+        self._note(trial, batch, counted.cell, rows, UnitColumns(hashes, np.zeros_like(tags), tags))
+        return trial.deciding, found, counted, trial.id, rows
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _note(
         self,
         trial: Trial,
-        hashes: NDArray[np.uint64],
         batch: ScoredBatch,
+        cell: Cell,
         rows: NDArray[np.intp],
-        cell: tuple[object, str, bool],
-        tags: NDArray[np.bool_],
+        units: UnitColumns,
         *,
-        candidate: bool = False,
+        shed: bool | NDArray[np.bool_] = False,
     ) -> None:
+        """Notes the units of some rows of a batch, in a cell of their panes."""
         if not len(rows):
             return
-        none = np.zeros_like(tags)
         self._counts.add_rows(
             TrialRows(
                 id=trial.id,
                 phase=trial.phase,
-                mode="split",
+                mode=trial.mode,
                 labels=trial.labels,
-                cell=cell,  # type: ignore[arg-type]
+                cell=cell,
                 partitions=batch.partitions[rows],
                 panes=batch.panes[rows],
-                units=UnitColumns(hashes, none if candidate else tags, tags if candidate else none),
-                shed=np.zeros(len(rows), dtype=np.bool_),
-            )
-        )
-
-    def _shed(self, trial: Trial, batch: ScoredBatch, rows: NDArray[np.intp]) -> None:
-        """Events that the candidate should have decided, and did not: in the control's cell, which they are in."""
-        if not len(rows):
-            return
-        none = np.zeros((len(rows), len(trial.labels)), dtype=np.bool_)
-        self._counts.add_rows(
-            TrialRows(
-                id=trial.id,
-                phase=trial.phase,
-                mode="split",
-                labels=trial.labels,
-                cell=batch.cell,
-                partitions=batch.partitions[rows],
-                panes=batch.panes[rows],
-                units=UnitColumns(np.zeros(len(rows), np.uint64), none, none),
-                shed=np.ones(len(rows), dtype=np.bool_),
+                units=units,
+                shed=np.broadcast_to(shed, len(rows)),
             )
         )
 

@@ -23,7 +23,8 @@ from streamtag.model.loading import load_scorer
 from streamtag.settings import load_settings
 from streamtag.stream.processor import Partition, Range
 from streamtag.stream.worker import settle_garbage
-from streamtag.tagger.counts import Counts, ScoredBatch
+from streamtag.tagger.columns import ScoredBatch
+from streamtag.tagger.counts import Counts
 from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger

@@ -36,7 +36,8 @@ from streamtag.stats.revisions import Revisions
 from streamtag.stats.shard import Shard, ShardOptions
 from streamtag.stats.windows import WindowDocument, Windows
 from streamtag.stream.processor import Commit, Range
-from streamtag.tagger.counts import Counts, ScoredBatch, TrialRows
+from streamtag.tagger.columns import ScoredBatch, TrialRows
+from streamtag.tagger.counts import Counts
 
 PANE_MS = 2_000
 NOW = 1_795_000_000_000 // 60_000 * 60_000

@@ -18,8 +18,9 @@ from streamtag.domain.scores import BINS
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.events.summary import LabelCounts
 from streamtag.stream.processor import Range
-from streamtag.tagger import counts as module
-from streamtag.tagger.counts import Counts, ScoredBatch
+from streamtag.tagger import pane_counts as module
+from streamtag.tagger.columns import ScoredBatch
+from streamtag.tagger.counts import Counts
 
 PARTITIONS = [("content", 0), ("content", 1), ("other", 0)]
 DECLARED = {"lang": ["de", "en"], "tenant": ["a"]}
