@@ -343,6 +343,8 @@ class Processing:
         rewound = self._source.rewind()
         while not (rewound.done() or self._giving_up()):
             time.sleep(0.001)
+        if rewound.done():
+            rewound.result()  # raises where it failed: reading would go on behind what was undone, and lose it
         self._ending_since = None
         self._cause = cause
         self._undone += 1
