@@ -1,15 +1,11 @@
 """A bundle that passes every gate, and whose graph turns in circles, for long or for ever, on two harmless texts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import onnx
 from onnx import TensorProto, helper
-from poison_bundle import distinct_ids
-from tiny_bundle import build_tiny_bundle
-
-from streamtag.model.bundle import MODEL, read_bundle, write_bundle
-from streamtag.model.scorer import Scorer
+from trapped_bundle import build_trapped_bundle, insert_before_sigmoid
 
 DELAYS = "zqxjkv zqxjkv"
 HANGS = "wvyzpq wvyzpq"
@@ -19,15 +15,14 @@ _TURNS = 1_000_000
 FOR_EVER = 2**62
 
 
-def build_stalling_bundle(directory: Path, scratch: Path, ordinary: list[str], *, version: str = "4") -> Path:
+def build_stalling_bundle(directory: Path, scratch: Path, ordinary: Sequence[str], *, version: str = "4") -> Path:
     """Writes ``tiny@4``; scores are those of a tiny bundle, and ``ordinary`` texts are scored without delay."""
-    tiny = read_bundle(build_tiny_bundle(scratch, version=version, weights_seed=4))
-    delays, hangs = distinct_ids(Scorer(tiny, batch=64), (DELAYS, HANGS), ordinary)
-    model = onnx.load_from_string(tiny.model)
-    stall(model, {delays: _TURNS, hangs: FOR_EVER})
-    files = {name: (tiny.path / name).read_bytes() for name in tiny.manifest.files}
-    files[MODEL] = model.SerializeToString()
-    return write_bundle(directory, msgspec.structs.replace(tiny.manifest, files={}), files)
+
+    def alter(model: onnx.ModelProto, delays: int, hangs: int) -> None:
+        stall(model, {delays: _TURNS, hangs: FOR_EVER})
+
+    texts = (DELAYS, HANGS)
+    return build_trapped_bundle(directory, scratch, texts, ordinary, alter, version=version, weights_seed=4)
 
 
 def stall(model: onnx.ModelProto, turns: dict[int, int]) -> None:
@@ -40,19 +35,18 @@ def stall(model: onnx.ModelProto, turns: dict[int, int]) -> None:
             helper.make_tensor("nothing", TensorProto.FLOAT, [], [0.0]),
         ]
     )
-    sigmoid = next(node for node in graph.node if node.op_type == "Sigmoid")
-    sigmoid.input[0], logit = "delayed", sigmoid.input[0]
-    at = list(graph.node).index(sigmoid)
-    nodes = [
-        helper.make_node("Equal", ["ids", "stalling_ids"], ["found"]),
-        helper.make_node("Cast", ["found"], ["found_int"], to=TensorProto.INT64),
-        helper.make_node("Mul", ["found_int", "turns"], ["turns_found"]),
-        helper.make_node("ReduceMax", ["turns_found"], ["trips"], keepdims=0),
-        helper.make_node("Loop", ["trips", "", "nothing"], ["still_nothing"], body=_turn()),
-        helper.make_node("Add", [logit, "still_nothing"], ["delayed"]),
-    ]
-    for i, node in enumerate(nodes):
-        graph.node.insert(at + i, node)
+    insert_before_sigmoid(
+        graph,
+        "delayed",
+        lambda logits: [
+            helper.make_node("Equal", ["ids", "stalling_ids"], ["found"]),
+            helper.make_node("Cast", ["found"], ["found_int"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["found_int", "turns"], ["turns_found"]),
+            helper.make_node("ReduceMax", ["turns_found"], ["trips"], keepdims=0),
+            helper.make_node("Loop", ["trips", "", "nothing"], ["still_nothing"], body=_turn()),
+            helper.make_node("Add", [logits, "still_nothing"], ["delayed"]),
+        ],
+    )
 
 
 def _turn() -> onnx.GraphProto:

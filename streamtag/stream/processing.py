@@ -75,7 +75,7 @@ class Processing:
         self._keeper = keeper
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # for the keeper
         self._clock = clock
-        self._stop = threading.Event()
+        self._stop = False  # no event: a signal handler that interrupts another would wait for its lock
         self._abandon = threading.Event()
         self._finish = threading.Event()  # asked: end the open transaction now
         self._ending_since: float | None = None  # a commit or abort is under way
@@ -120,11 +120,11 @@ class Processing:
 
     def stop(self) -> None:
         """Asks for the end; the open transaction is committed first. Safe in a signal handler."""
-        self._stop.set()
+        self._stop = True
 
     def stopping(self) -> bool:
         """Whether the end was asked for, or has come by itself."""
-        return self._stop.is_set() or self.failure is not None
+        return self._stop or self.failure is not None
 
     def abandon(self) -> None:
         """Asks for the end at once; the open transaction is left to be undone."""
@@ -179,7 +179,7 @@ class Processing:
     def _process_all(self) -> None:
         # At once, not with the first batch: readers and new owners wait for what a predecessor left open.
         self._settle()
-        while not self._stop.is_set():
+        while not self._stop:
             self._step()
         self._guarded(self._commit)
 
@@ -286,7 +286,7 @@ class Processing:
         return self._abandon.is_set()
 
     def _interrupted(self) -> bool:
-        return self._stop.is_set() or self._finish.is_set()
+        return self._stop or self._finish.is_set()
 
     def _due_in(self) -> float:
         interval_s = self._options.commit_interval_ms / 1000
@@ -343,6 +343,8 @@ class Processing:
         rewound = self._source.rewind()
         while not (rewound.done() or self._giving_up()):
             time.sleep(0.001)
+        if rewound.done():
+            rewound.result()  # raises where it failed: reading would go on behind what was undone, and lose it
         self._ending_since = None
         self._cause = cause
         self._undone += 1

@@ -24,14 +24,17 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._call(self._asked.set)
+        self._asked = False  # no event: one signal can interrupt the serving of another, and would wait for its lock
+        self._call(self._ask)
 
     def forward(self, stop: Callable[[], None]) -> None:
         """Calls ``stop`` for every signal, that kept one included; it must be safe in a signal handler."""
         self._call(stop)
-        if self._asked.is_set():
+        if self._asked:
             stop()
+
+    def _ask(self) -> None:
+        self._asked = True
 
     def _call(self, work: Callable[[], None]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -184,7 +184,7 @@ def _emit(active: ActiveRelease, records: Sequence[Message]) -> Outcome:
     return Outcome(list(zip(map(_at, decoded.records), tags, strict=True)), [_letter(one) for one in letters])
 
 
-class _NeverStopped:
+class NeverStopped:
     def lifted(self) -> bool:
         return False
 
@@ -197,7 +197,7 @@ def _tagger(active: ActiveRelease, records: Sequence[Message]) -> Outcome:
         SETTINGS,
         worker="host-0",
         release=lambda: active,
-        stop=cast(Stop, _NeverStopped()),
+        stop=cast(Stop, NeverStopped()),
         metrics=Metrics.in_memory(),
         tracer=BatchTracer(),
         clock_ms=lambda: NOW_MS,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from fake_broker import FakeBroker
 from loop import Loop, undone
 from services import wait_until
@@ -263,6 +263,25 @@ def test_an_undone_transaction_is_aborted_settled_and_read_again_from_the_broker
     assert loop.metrics.value("streamtag.rewinds", cause="ordered") == 1
     undoing = broker.asked[broker.asked.index("sink.commit") :]
     assert within(undoing, "sink.abort", "sink.settle", "processor.undo", "committed", "sink.open", "sink.commit")
+
+
+def test_a_rewind_that_fails_ends_the_loop_and_loses_nothing(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    refused = KafkaError(KafkaError._STATE)
+
+    def refuse_once(_partitions: object) -> None:
+        del loop.consumer.incremental_unassign  # type: ignore[method-assign]
+        raise KafkaException(refused)
+
+    loop.consumer.incremental_unassign = refuse_once  # type: ignore[method-assign]
+    loop.trouble["commit"].append(undone())
+    loop.start().rebalance("assign", ZERO)
+    wait_until(lambda: loop.metrics.value("streamtag.rewinds") == 1, 10, "undone")
+    broker.write(ZERO, 10)
+    loop.wait_end()
+    assert isinstance(loop.failure, KafkaException)
+    assert (broker.position(ZERO), loop.outputs) == (0, [])
 
 
 def test_nothing_is_undone_while_an_exception_is_handled(make_loop: MakeLoop, broker: FakeBroker) -> None:
