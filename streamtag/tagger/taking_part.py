@@ -124,7 +124,11 @@ class TakingPart:
     # -- split -------------------------------------------------------------------------------------------------------
 
     def _split(self, trial: Trial, part: Part, decoded: Decoded, control: Arm) -> list[Arm]:
-        """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part."""
+        """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part.
+
+        Nor does the rest of a batch for which the candidate was not there (it loads, hangs, was killed): counted alone,
+        the units of the control would look like an assignment that is broken.
+        """
         deciding, decisions, batch, _, _ = control
         answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline("split"))
         given = part.rows[part.chosen]
@@ -134,10 +138,9 @@ class TakingPart:
         if len(mine):
             self._counts.add(batch.take(mine))
         # Events without a unit are the control's, and take no part.
-        taking = part.rows[~part.chosen]
-        self._rows(
-            trial, part.hashes[~part.chosen], batch, taking, batch.cell, trial.control_tags(batch.tagged[taking])
-        )
+        kept = ~part.chosen & answer.there
+        taking = part.rows[kept]
+        self._rows(trial, part.hashes[kept], batch, taking, batch.cell, trial.control_tags(batch.tagged[taking]))
         self._shed(trial, batch, given[~answer.valid])
         in_experiment = np.isin(mine, taking)
         for chosen, experiment in ((in_experiment, trial.id), (~in_experiment, None)):
