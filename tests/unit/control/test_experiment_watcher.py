@@ -36,6 +36,7 @@ class Rig:
         self.metrics = RecordedMetrics()
         self.found: list[BundleRef] = []
         self.missing = False
+        self.labels = LABELS
         settings = load_settings(environ={}, overrides={"redis.poll_interval_s": "0.05"}).settings
         self.watcher = ExperimentWatcher(settings, find=self.find, metrics=self.metrics, store=self.store)
 
@@ -43,7 +44,9 @@ class Rig:
         self.found.append(ref)
         if self.missing:
             raise BundleError("bundle demo@2 is not here")
-        return cast(Bundle, FakeBundle())
+        bundle = FakeBundle()
+        bundle.labels = self.labels
+        return cast(Bundle, bundle)
 
     def start(self, bundle: BundleRef | None = None, *, muted: str = "insult") -> int:
         plan = ExperimentPlan("shadow", {muted: LabelPolicy(muted=True)})
@@ -88,6 +91,20 @@ def test_another_bundle_is_found_once() -> None:
     assert rig.found == [OTHER]
     [active] = rig.watcher.current()
     assert active.bundle is not None
+
+
+def test_a_bundle_that_scores_other_labels_than_its_thresholds_name_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    rig.labels = ("spam", "threat")
+    rig.start(OTHER)
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+    assert rig.metrics.counts["streamtag.experiment.errors"] == 1
+    assert "do not match" in caplog.text
+    assert "insult" in caplog.text
+    assert "threat" in caplog.text
 
 
 def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
