@@ -22,14 +22,14 @@ from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.rebuild import Rebuild, day_touched
-from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stats.windows import SIZES, WindowDocument, hour_before, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 app = typer.Typer(help="Statistics: run the app that keeps them (no command), show, top, watch, rebuild.")
 
 _LOOK_BACK = 30
-_PLACE = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
-_HOUR_MS, _WEEK_MS = SIZES["1h"], 7 * SIZES["1d"]
+_PLACE = re.compile(r"(?:([0-9]{1,9})/)?([0-9]{1,18})")
+_WEEK_MS = 7 * SIZES["1d"]
 
 Window = Annotated[Literal["1m", "5m", "1h", "1d"], typer.Option("--window", "-w", help="Width of the window.")]
 At = Annotated[
@@ -133,7 +133,8 @@ def rebuild(
         typer.Option(
             "--from",
             help="Windows that begin at or after: RFC 3339, or ago (30m, 2h, 7d). Or all that summaries from an offset "
-            "of the stats topic on have touched, by whole days: PARTITION/OFFSET, once for each partition.",
+            "of the stats topic on have touched, by whole days: PARTITION/OFFSET, once for each partition, or OFFSET "
+            "where it has one.",
         ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare with the live ones.")] = False,
@@ -165,16 +166,28 @@ def rebuild(
 
 
 def _since_ms(given: list[str], reader: TopicReader, stats_topic: str) -> int:
-    if len(given) == 1 and "/" not in given[0]:
+    found = [match for one in given if (match := _PLACE.fullmatch(one))]
+    if len(given) == 1 and not found and "/" not in given[0]:
         return parse_time(given[0], "--from", now=datetime.now(UTC))
-    found = [_PLACE.fullmatch(one) for one in given]
-    offsets = {int(one[1]): int(one[2]) for one in found if one is not None}
+    if len(given) == 1 and found and found[0][1] is None:
+        return day_touched(reader, stats_topic, {_only_partition(reader, stats_topic, given[0]): int(found[0][2])})
+    offsets = {int(one[1]): int(one[2]) for one in found if one[1] is not None}
     if len(offsets) != len(given):
         raise SettingsError(
             f"--from {' '.join(given)}: give one time, or PARTITION/OFFSET of {stats_topic} once for each partition",
             hint="`streamtag ledger` names summaries in this way.",
         )
     return day_touched(reader, stats_topic, offsets)
+
+
+def _only_partition(reader: TopicReader, stats_topic: str, offset: str) -> int:
+    partitions = sorted(reader.bounds(stats_topic))
+    if len(partitions) != 1:
+        raise SettingsError(
+            f"--from {offset}: {stats_topic} has {len(partitions)} partitions, and an offset alone does not say which",
+            hint=f"Give PARTITION/OFFSET, once for each that matters: --from {min(partitions, default=0)}/{offset}",
+        )
+    return partitions[0]
 
 
 def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:
@@ -203,7 +216,7 @@ def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:
 def _before(model: ReadModel, window: WindowDocument) -> tuple[WindowDocument | None, WindowDocument | None]:
     """The full hour before the window's own, and its own hour a week ago."""
     own = start_of("1h", window.start_ms)
-    hour, week = model.read([("1h", own - _HOUR_MS), ("1h", own - _WEEK_MS)])
+    hour, week = model.read([("1h", hour_before(own)), ("1h", own - _WEEK_MS)])
     return hour, week
 
 

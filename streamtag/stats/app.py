@@ -3,6 +3,7 @@
 Run as a module it is the app itself: settings come as JSON on stdin, so that no secret shows in a process list.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -11,14 +12,17 @@ import time
 from contextlib import ExitStack
 
 from streamtag.control.store import ControlStore
-from streamtag.errors import SettingsError, StreamtagError
+from streamtag.errors import SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
+from streamtag.stats.lease import forget_abandoned
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.state import StatsState
 from streamtag.stats.supervisor import GRACE_S, Launch, supervise
 from streamtag.telemetry.setup import start_telemetry
 
 __all__ = ["end_with_the_supervisor", "run"]
+
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -52,12 +56,22 @@ def serve(launch: Launch) -> None:
             telemetry.metrics.add("streamtag.stats.restarts", launch.restarts)
         store = ControlStore(settings.redis)
         stack.callback(store.close)
+        _tidy(store)
         panes = stack.enter_context(PaneLog(settings))
         state = StatsState(settings, store, panes, telemetry.metrics)
         worker = faust.Worker(
             build(settings, telemetry, state), quiet=True, override_logging=False, redirect_stdouts=False
         )
         worker.execute_from_commandline()
+
+
+def _tidy(store: ControlStore) -> None:
+    """Removes what a `streamtag stats rebuild` has left that was killed."""
+    try:
+        for generation in forget_abandoned(store):
+            log.warning("windows of a rebuild that was abandoned were removed: generation %s", generation)
+    except UnavailableError as error:  # the next app does it
+        log.warning("%s", error.message)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from streamtag.events.panes import Cell
 from streamtag.stats.label_figures import LabelFigures, label_figures, traffic
 from streamtag.stats.windows import WindowDocument
 
-__all__ = ["Compared", "compare", "signals"]
+__all__ = ["Compared", "compare", "comparisons", "signals"]
 
 Choose = Callable[[Cell], bool]
 _ALPHA = 0.05
@@ -45,7 +45,12 @@ def compare(
 
 
 def signals(window: WindowDocument, reference: WindowDocument, choose: Choose = traffic) -> list[Signal]:
-    """What differs from the reference by more than chance explains, most telling kinds first.
+    """What differs from the reference by more than chance explains, most telling kinds first."""
+    return [signal for signal in comparisons(window, reference, choose) if signal.raised]
+
+
+def comparisons(window: WindowDocument, reference: WindowDocument, choose: Choose = traffic) -> list[Signal]:
+    """Everything that was compared with the reference and may be a signal: the drift of each label's scores, suspects.
 
     Counts of both as one: where several releases decided in either, a change between them is a signal, too.
     """
@@ -58,8 +63,7 @@ def signals(window: WindowDocument, reference: WindowDocument, choose: Choose = 
     share = _ALPHA / max(1, len(both))
     found += [score_drift(one.label, was.bins, one.bins, alpha=share) for was, one in both if was.events and one.events]
     labels = tuple(sorted(one.label for _, one in both))
-    found += association_changes(_pairs(reference, labels, choose), _pairs(window, labels, choose), alpha=_ALPHA)
-    return [signal for signal in found if signal.raised]
+    return found + association_changes(_pairs(reference, labels, choose), _pairs(window, labels, choose), alpha=_ALPHA)
 
 
 def _counts(window: WindowDocument, choose: Choose) -> AlertCounts:

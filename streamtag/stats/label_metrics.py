@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from streamtag.domain.behaviour import Signal
-from streamtag.stats.comparison import signals
+from streamtag.stats.comparison import comparisons
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.read_model import ReadModel
-from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stats.windows import SIZES, WindowDocument, hour_before
 from streamtag.telemetry.metrics import Metrics
 
 __all__ = ["LabelMetrics"]
@@ -47,10 +47,14 @@ class LabelMetrics:
             self._compared_ms = newest.start_ms
 
     def _show_signals(self, start_ms: int) -> None:
-        hour_ms = start_of("1h", start_ms) - SIZES["1h"]
-        window, hour = self._model.read([(_SIZE, start_ms), ("1h", hour_ms)])
-        found: list[Signal] = [] if window is None or hour is None else signals(window, hour)
-        self._metrics.forget("streamtag.label.signal")
+        window, hour = self._model.read([(_SIZE, start_ms), ("1h", hour_before(start_ms))])
+        found: list[Signal] = [] if window is None or hour is None else comparisons(window, hour)
+        for name in ("streamtag.label.signal", "streamtag.label.psi", "streamtag.label.psi.critical"):
+            self._metrics.forget(name)
         for signal in found:
-            for label in signal.labels or ("",):
+            if signal.name == "score_drift" and signal.critical is not None:
+                [label] = signal.labels
+                self._metrics.set("streamtag.label.psi", signal.value, label=label)
+                self._metrics.set("streamtag.label.psi.critical", signal.critical, label=label)
+            for label in (signal.labels or ("",)) if signal.raised else ():
                 self._metrics.set("streamtag.label.signal", 1, label=label, signal=signal.name)

@@ -32,6 +32,7 @@ Longer where `stats.max_age_s` says so, see `ReadModel`.
 _BEYOND_LATE_S = 86_400
 """Windows outlive the latest records by so much, during which the app may stand still."""
 _EVIDENCE_S = 86_400
+MAKING = b"making"
 FIRST = "0"
 """The generation that is followed unless another was made."""
 
@@ -142,6 +143,11 @@ class ReadModel:
 
     # -- making them again -------------------------------------------------------------------------------------------
 
+    @property
+    def lease_key(self) -> str:
+        """Holds `MAKING` while the generation is being made, see `streamtag.stats.lease`."""
+        return self.prefix + "lease"
+
     def put(self, documents: Iterable[WindowDocument]) -> None:
         """Stores windows of a generation that nobody follows yet."""
         prefix = self.prefix
@@ -174,15 +180,17 @@ class ReadModel:
     def swap(self, other: "ReadModel", checkpoint: Checkpoint) -> bool:
         """Makes another generation the one that counts, if this one is still at ``checkpoint``; else False.
 
-        Whoever writes windows is overtaken by it, and goes on from the other generation.
+        Whoever writes windows is overtaken by it, and goes on from the other generation. One whose lease is lost never
+        counts.
         """
         key, theirs = self.prefix + "checkpoint", other.prefix + "checkpoint"
         marked = msgspec.structs.replace(checkpoint, at_ms=checkpoint.at_ms + 1)
         with self._guarded("make other windows count"), self.store.client.pipeline(transaction=True) as pipeline:
-            pipeline.watch(key)  # type: ignore[no-untyped-call]
-            if pipeline.get(key) != _packed_checkpoint(checkpoint):
+            pipeline.watch(key, other.lease_key)  # type: ignore[no-untyped-call]
+            if pipeline.get(key) != _packed_checkpoint(checkpoint) or pipeline.get(other.lease_key) != MAKING:
                 return False
             pipeline.multi()
+            pipeline.delete(other.lease_key)
             pipeline.set(theirs, _packed_checkpoint(marked))
             pipeline.set(self._prefix + "generation", other.generation())
             try:
@@ -190,6 +198,12 @@ class ReadModel:
             except redis.WatchError:
                 return False
         return True
+
+    def generations(self) -> set[str]:
+        """Names of all that have left anything in Redis, whether they count or not."""
+        with self._guarded("list windows"):
+            keys = self.store.client.scan_iter(match=_literally(self._prefix) + "*:*", count=1_000)
+            return {key.decode()[len(self._prefix) :].partition(":")[0] for key in keys}
 
     def forget(self) -> None:
         """Removes all of this generation."""

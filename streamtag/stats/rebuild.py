@@ -19,6 +19,7 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError, Unavail
 from streamtag.events.panes import Pane
 from streamtag.events.summary import PaneCounts
 from streamtag.stats.cells import InvalidCellError, all_columns
+from streamtag.stats.lease import Lease, forget_abandoned
 from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.read_model import Checkpoint, ReadModel
@@ -102,6 +103,7 @@ class Rebuild:
     ) -> None:
         self._live = ReadModel(store)
         self._new = ReadModel(store, str(now_ms()), max_age_s=max_age_s)
+        self._lease = Lease(self._new)
         self._panes = panes
         self._reader = reader
         self._topic = stats_topic
@@ -119,12 +121,13 @@ class Rebuild:
     def run(self, *, swap: bool) -> Rebuilt:
         """Makes the windows, compares them, and with ``swap`` puts them in the place of the live ones.
 
-        Whatever ends it before that, the live windows are what they were, and nothing of the new ones is left.
+        Whatever ends it before that, the live windows are what they were, and nothing of the new ones is left; after a
+        SIGKILL the next making, or the next app that starts, removes them (`forget_abandoned`).
 
         Raises:
             NotFoundError: there are no live windows.
             RefusedError: summaries or panes that are needed have expired.
-            ConflictError: the live ones ran ahead again and again.
+            ConflictError: the live ones ran ahead again and again, or nothing was heard of the new ones for too long.
         """
         try:
             self._begin()
@@ -133,6 +136,8 @@ class Rebuild:
             self._leave_nothing()
 
     def _begin(self) -> None:
+        forget_abandoned(self._live.store)
+        self._lease.take()
         low, _ = self._panes.bounds()
         self._next = max(low, self._panes.position_at(self._read_from_ms))
         starts = self._reader.from_time(self._topic, self._read_from_ms)
@@ -157,6 +162,7 @@ class Rebuild:
             checkpoint = self._checkpoint()
             self._follow(checkpoint)
             self._compare()
+            self._lease.renew()
             before = self._live.generation()
             self._live.copy_to(self._new, lambda _, start: start < self._since_ms)
             if self._live.swap(self._new, checkpoint):
@@ -234,6 +240,7 @@ class Rebuild:
         return [counts for offset, counts in found if due.first <= offset < due.pane.n]
 
     def _write(self) -> None:
+        self._lease.renew()
         made = [one for one in self._windows.changed() if one.start_ms >= self._since_ms]
         self._new.put(made)
         self._windows.written()
@@ -248,6 +255,7 @@ class Rebuild:
         live = {(size, start) for size, start in self._live.places() if start >= self._since_ms}
         self._result.differing = []
         for some in _batched(sorted(live | self._result.windows), _WINDOWS_AT_ONCE):
+            self._lease.renew()
             for place, old, new in zip(some, self._read_live(some), self._new.read(some), strict=True):
                 if old != new and not (old is None and self._has_expired(place)):
                     self._result.differing.append(place)

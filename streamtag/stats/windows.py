@@ -13,7 +13,7 @@ from streamtag.events.panes import Cell, Pane
 from streamtag.stats.cells import CellSums, Columns, Identity, all_columns
 from streamtag.stats.revisions import Step
 
-__all__ = ["SIZES", "WindowDocument", "Windows", "start_of"]
+__all__ = ["SIZES", "WindowDocument", "Windows", "hour_before", "start_of"]
 
 SIZES: Mapping[str, int] = MappingProxyType({"1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000})
 """Name to width in milliseconds; days are those of UTC."""
@@ -56,6 +56,11 @@ decode = msgspec.json.Decoder(WindowDocument).decode
 def start_of(size: str, at_ms: int) -> int:
     """Start of the window of this size that holds a moment."""
     return at_ms // SIZES[size] * SIZES[size]
+
+
+def hour_before(start_ms: int) -> int:
+    """Start of the full hour before the hour that a window begins in: what the window is compared with."""
+    return start_of("1h", start_ms) - SIZES["1h"]
 
 
 class _Window:

@@ -76,6 +76,7 @@ class Candidate:
         self._working: int | None = None  # on this question
         self._given_up = -1  # nobody waits for this question any more, nor for those before it
         self._up = False
+        self._in_time = True  # with the answer that was waited for last
         self._has_failed = False
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,11 +106,17 @@ class Candidate:
         with self._changed:
             self._changed.wait_for(lambda: ticket in self._answers or self._late_for(ticket), timeout_s)
             found = self._answers.get(ticket)
+            self._in_time = found is not None
             if found is not None:
                 del self._answers[ticket]
             elif ticket not in self._answers:
                 self._given_up = max(self._given_up, ticket)
             return found
+
+    @property
+    def ready(self) -> bool:
+        """Whether it would answer now, as far as is known: it did so in time when it was asked last."""
+        return self._up and self._in_time
 
     def _late_for(self, ticket: int) -> bool:
         return self._working is not None and self._working <= self._given_up < ticket
@@ -158,7 +165,7 @@ class Candidate:
             return
         read_frame(process.stdout)  # it is loaded
         self._busy_since = None
-        self._up = True
+        self._in_time = self._up = True
         while not self._closing.is_set():
             try:
                 asked = self._questions.get(timeout=0.5)

@@ -112,16 +112,21 @@ class TakingPart:
     # -- split -------------------------------------------------------------------------------------------------------
 
     def _split(self, trial: Trial, part: Part, decoded: Decoded, control: Arm) -> list[Arm]:
-        """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part."""
+        """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part.
+
+        Nor does the rest of a batch for which the candidate was not there (it loads, hangs, was killed): counted alone,
+        the units of the control would look like an assignment that is broken.
+        """
         deciding, decisions, batch, _, _ = control
         answer = self.trials.answer(trial, part, batch.micro, self.trials.deadline("split"))
-        given, taking = part.rows[part.chosen], part.rows[~part.chosen]
+        kept = ~part.chosen & answer.there
+        given, taking = part.rows[part.chosen], part.rows[kept]
         theirs, shed = given[answer.valid], given[~answer.valid]
         mine = np.setdiff1d(np.arange(len(batch.micro)), theirs)
         if len(mine):
             self._counts.add(batch.take(mine))
         tags = trial.control_tags(batch.tagged[taking])
-        units = UnitColumns(part.hashes[~part.chosen], tags, np.zeros_like(tags))
+        units = UnitColumns(part.hashes[kept], tags, np.zeros_like(tags))
         self._note(trial, batch, batch.cell, taking, units)
         # What the candidate should have decided and did not: in the control's cell, which it is in.
         none = np.zeros((len(shed), len(trial.labels)), dtype=np.bool_)

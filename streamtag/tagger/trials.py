@@ -63,10 +63,12 @@ class Answer:
     Attributes:
         micro: scores in millionths, int64 [k, labels of the candidate].
         valid: rows that it scored, and well, bool [k]; the others are shed.
+        there: it answered, or would have, had there been anything to ask.
     """
 
     micro: Scores
     valid: NDArray[np.bool_]
+    there: bool = True
 
 
 class _Figures:
@@ -211,7 +213,8 @@ class Trials:
             answer = trial.candidate.answer(part.ticket, max(0.0, deadline - self._clock()))
         if answer is None:
             self.count(trial, trial.candidate.why_not(part.ticket), len(rows))
-            return Answer(np.zeros((len(rows), labels), np.int64), np.zeros(len(rows), dtype=np.bool_))
+            there = not len(rows) and trial.candidate.ready
+            return Answer(np.zeros((len(rows), labels), np.int64), np.zeros(len(rows), dtype=np.bool_), there)
         scores, took_s = answer
         if part.asked is not None:
             scores = scores[part.asked]

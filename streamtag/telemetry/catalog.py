@@ -494,6 +494,23 @@ METRICS = (
         "Near api.max_waiting requests are refused with 429: start another `streamtag api`.",
     ),
     Metric(
+        "streamtag.label.psi",
+        "gauge",
+        "",
+        "Population stability index of a label's scores: the last full window of 5 min against the full hour before. "
+        "Absent while either has too few events to tell.",
+        "Compare it with streamtag.label.psi.critical, not with 0.1 or 0.25: what chance explains depends on events.",
+        {"label": ()},
+    ),
+    Metric(
+        "streamtag.label.psi.critical",
+        "gauge",
+        "",
+        "What the index exceeds with a chance of 5 %, for any of the labels, while scores are spread as they were.",
+        "An index above it raises streamtag.label.signal (score_drift); the index says how large the drift is.",
+        {"label": ()},
+    ),
+    Metric(
         "streamtag.stats.restarts",
         "counter",
         "{restart}",

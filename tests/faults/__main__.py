@@ -84,7 +84,7 @@ def statistics_(
     report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
     archive = Archive(1_000 * PANE_S)
     with (
-        services(workers=workers, brokers=1) as base,
+        services(workers=workers, brokers=1, weights=(1, 2, 1)) as base,
         stage(
             base,
             seed=seed,

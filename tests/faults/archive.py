@@ -1,12 +1,13 @@
 """All tag events of a campaign as columns: what everything behind the tagger is recounted from."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .tag_columns import Columns
+from .tag_columns import Columns, Row
 
 _PARTITION_SHIFT = 48
 """Above every offset: a source position as one number that sorts."""
@@ -22,6 +23,8 @@ class Events:
         start_ms: of its pane, Unix milliseconds.
         row: index into `Checker.rows`: the release that decided.
         lang: index into `corpus.LANGS`.
+        split: index into `Checker.splits`: the experiment that gave it to its arm; -1 for none.
+        candidate: the arm that decided.
         by_arrival: its timestamp was not believed.
         micro: scores in millionths, int64 [n, labels].
         tagged: bool [n, labels].
@@ -33,6 +36,8 @@ class Events:
     start_ms: NDArray[np.int64]
     row: NDArray[np.int64]
     lang: NDArray[np.int64]
+    split: NDArray[np.int64]
+    candidate: NDArray[np.bool_]
     by_arrival: NDArray[np.bool_]
     micro: NDArray[np.int64]
     tagged: NDArray[np.bool_]
@@ -58,6 +63,23 @@ class Events:
         return self.partition << _PARTITION_SHIFT | self.offset
 
 
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """All that was decided, and what it takes to decide it again.
+
+    Attributes:
+        events: in order.
+        rows: what ``events.row`` points to.
+        splits: what ``events.split`` points to.
+        scored: hash of a bundle, and ordinals [n], to what it must say of them: millionths, int64 [n, labels].
+    """
+
+    events: Events
+    rows: Sequence[Row]
+    splits: Sequence[str]
+    scored: Callable[[str, NDArray[np.int64]], NDArray[np.int64]]
+
+
 class Archive:
     """Keeps what it is called with; one thread calls it.
 
@@ -79,6 +101,8 @@ class Archive:
             start_ms=placed // self._pane_ms * self._pane_ms,
             row=columns.row,
             lang=columns.lang,
+            split=columns.split,
+            candidate=columns.candidate,
             by_arrival=columns.by_arrival,
             micro=columns.micro,
             tagged=columns.tagged,

@@ -90,6 +90,15 @@ class Checker:
         """What the ``row`` of archived tag events points to."""
         return self._table.rows
 
+    @property
+    def splits(self) -> Sequence[str]:
+        """What the ``split`` of archived tag events points to: ids of experiments."""
+        return self._table.splits
+
+    def scored(self, bundle_sha256: str, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What a sound bundle must say of events, in millionths, int64 [n, labels]."""
+        return self._decisions.scored(bundle_sha256, ordinals)
+
     # -- what the reader finds ---------------------------------------------------------------------------------------
 
     def inputs(self, partition: int, offsets: Sequence[int], ordinals: Sequence[int], stamps: Sequence[int]) -> None:

@@ -38,6 +38,10 @@ class Decisions:
         self._unknown: Counter[tuple[int, int]] = Counter()  # (row, lang) of releases nobody has named yet
         self._judged: dict[tuple[int, int], tuple[str, str] | None] = {}  # (row, lang) to class and words of a finding
 
+    def scored(self, bundle_sha256: str, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What a sound bundle must say of events, in millionths, int64 [n, labels]."""
+        return self._scores[bundle_sha256][self._corpus.facts(ordinals).text]
+
     def check(self, c: Columns) -> None:
         """More tag events: content, scores, tags and placement."""
         facts = self._corpus.facts(c.ordinal)

@@ -63,15 +63,18 @@ class Services:
 
 
 @contextmanager
-def services(*, workers: int, brokers: int) -> Iterator[Services]:
-    """Starts them; one seat more than workers is for those that come and go."""
+def services(*, workers: int, brokers: int, weights: Sequence[int] = (1, 2)) -> Iterator[Services]:
+    """Starts them; one seat more than workers is for those that come and go.
+
+    There is a bundle of each of these weights; the same weights twice make two bundles that score alike.
+    """
     seats = workers + 1
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(2))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamtag-faults-")))
         bundles = [
-            read_bundle(build_tiny_bundle(directory, version=version, weights_seed=int(version)))
-            for version in ("1", "2")
+            read_bundle(build_tiny_bundle(directory, version=str(version), weights_seed=seed))
+            for version, seed in enumerate(weights, 1)
         ]
         free = stack.enter_context(Ports())
         cluster = stack.enter_context(Cluster(free.take, brokers=brokers, seats=seats))

@@ -1,7 +1,9 @@
 """The end of a campaign of the read side: everything is drained, stopped, and counted again."""
 
 import contextlib
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +16,11 @@ from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
 
 from . import statistics_recount as recount
-from .archive import Archive
+from .archive import Archive, Outcomes
 from .campaign import Say
 from .experimenter import Experimenter
 from .read_side import PANE_S, ReadSide, settings_of
+from .rows_recount import Subject
 from .statistics_recount import Counted, Logs
 
 _DRAIN_S = 90
@@ -32,6 +35,7 @@ class Compared:
     windows: dict[str, int] = field(default_factory=dict)
     integers: int = 0
     ledger: dict[str, int] = field(default_factory=dict)
+    took_part: Mapping[str, int] = field(default_factory=dict)
     verdicts: Mapping[str, int] = field(default_factory=dict)
     evidence: int = 0
     verified: int = 0
@@ -132,7 +136,10 @@ def _compare(
     subjects = {str(wanted): subject for wanted, subject in operator.subjects.items()}
     recount.check_panes(logs, findings)
     say(f"panes: {len(logs.panes):,} records compared with {len(logs.summaries):,} summaries")
-    counted = Counted(archive.events(), stage.checker.rows, subjects, logs, findings)
+    checker = stage.checker
+    counted = Counted(
+        Outcomes(archive.events(), checker.rows, checker.splits, checker.scored), subjects, logs, findings
+    )
     recount.check_against_events(logs.reader.every(), counted, 1_000 * PANE_S, findings)
     windows = recount.read_windows(settings)
     recount.check_windows(windows, counted, findings)
@@ -141,6 +148,8 @@ def _compare(
     recount.check_verdicts([*verdicts, *evidence], subjects, counted, logs, findings)
     if not verdicts:
         findings.add("verdicts", "there was none")
+    if not any(part.arm != "both" for parts in counted.parts.values() for here in parts.values() for part in here):
+        findings.add("rows", "nobody took part in a split")
     say(f"verdicts: {len(verdicts)}, and the evidence of {len(evidence)} that run, counted again")
     sums = recount.check_ledger(settings, logs, findings)
     verified = recount.check_commands(settings, sorted(held), findings)
@@ -150,12 +159,30 @@ def _compare(
         windows={size: sum(one.size == size for one in windows) for size in recount.SIZES},
         integers=len(counted.numbers(1_000 * PANE_S)) + sum(len(counted.numbers(w)) for w in recount.SIZES.values()),
         ledger=sums,
-        verdicts=_tally(verdicts),
+        took_part=_took_part(subjects, counted),
+        verdicts=_tally(verdicts, subjects),
         evidence=len(evidence),
         verified=verified,
     )
 
 
-def _tally(verdicts: list[VerdictDocument]) -> Mapping[str, int]:
-    states = [str(one.state) for one in verdicts]
-    return {state: states.count(state) for state in sorted(set(states))}
+def _took_part(subjects: Mapping[str, Subject], counted: Counted) -> Mapping[str, int]:
+    """Rows of experiments by their sort, and events that a candidate did not score in time."""
+    found: Counter[str] = Counter()
+    for wanted, parts in counted.parts.items():
+        for part in itertools.chain.from_iterable(parts.values()):
+            found[_sort(subjects[wanted])] += len(part.events)
+            found["shed"] += part.shed
+    return dict(sorted(found.items()))
+
+
+def _tally(verdicts: Iterable[VerdictDocument], subjects: Mapping[str, Subject]) -> Mapping[str, int]:
+    found = Counter(
+        f"{_sort(subjects[str(ExperimentId(one.number, one.experiment_sha256))])}: {one.state}" for one in verdicts
+    )
+    return dict(sorted(found.items()))
+
+
+def _sort(subject: Subject) -> str:
+    mode = subject.experiment.document.plan.mode
+    return f"{mode}, bundle of its own" if subject.own_bundle else mode

@@ -22,11 +22,10 @@ from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import WindowDocument
 
 from . import verdict_recount
-from .archive import Events
+from .archive import Outcomes
 from .cell_numbers import Decided, differences, numbers, of_cells
 from .findings import Findings
 from .rows_recount import Part, Place, RowsRecount, Subject
-from .tag_columns import Row
 
 SIZES = {"1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000}
 
@@ -76,33 +75,35 @@ class Counted:
     """Everything that follows from tag events and from who took part in experiments.
 
     Args:
-        events: all of them, in order.
-        rows: what ``events.row`` points to.
+        outcomes: all that was decided.
         subjects: experiments by id.
         logs: for the summaries' rows.
         findings: takes rows that do not fit the events.
     """
 
-    def __init__(
-        self,
-        events: Events,
-        rows: Sequence[Row],
-        subjects: Mapping[str, Subject],
-        logs: Logs,
-        findings: Findings,
-    ) -> None:
-        recount = RowsRecount(events, rows, subjects, findings)
+    def __init__(self, outcomes: Outcomes, subjects: Mapping[str, Subject], logs: Logs, findings: Findings) -> None:
+        recount = RowsRecount(outcomes, subjects, findings)
         for placed in logs.summaries:
             recount.add(*placed)
+        recount.finish()
         self.parts: Parts = recount.parts
         self._numbers: dict[int, Numbers] = {}
-        self._releases = [row.release_sha256 for row in rows]
-        self._decided = [Decided(events, events.row, events.tagged)]
+        self._releases = [row.release_sha256 for row in outcomes.rows]
+        events = outcomes.events
+        control, candidate = events.take(~events.candidate), events.take(events.candidate)
+        self._decided = [
+            Decided(control, control.row, control.tagged),
+            Decided(candidate, candidate.row, candidate.tagged, "candidate"),
+        ]
         for wanted, parts in recount.parts.items():
+            subject = subjects[wanted]
+            if subject.experiment.document.plan.mode == "split":
+                continue  # its events are tag events of their own
             taking = events.take(np.concatenate([part.events for here in parts.values() for part in here]))
-            self._releases.append(subjects[wanted].experiment.document.candidate.sha256)
+            self._releases.append(subject.experiment.document.candidate.sha256)
             release = np.full(len(taking), len(self._releases) - 1)
-            self._decided.append(Decided(taking, release, subjects[wanted].tagged(taking), "candidate", shadow=True))
+            shadow = subject.as_candidate(taking, outcomes)
+            self._decided.append(Decided(shadow, release, shadow.tagged, "candidate", shadow=True))
 
     def numbers(self, width_ms: int) -> Numbers:
         """Of all spans of this width."""

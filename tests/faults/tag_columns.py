@@ -39,6 +39,8 @@ class _Event(msgspec.Struct, gc=False):
     processed_at: str
     segment: dict[str, str] | None = None
     time_flag: str | None = None
+    arm: str = "control"
+    experiment: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -56,12 +58,14 @@ class Columns:
         micro: scores, int64 [n, labels].
         tagged: bool [n, labels].
         row: index into `Table.rows`.
+        split: index into `Table.splits`: the experiment that gave the event to its arm; -1 for none.
+        candidate: the arm that decided, bool [n].
         sound: False where a tag does not repeat its score and cut-off.
     """
 
     def __init__(self, table: "Table", messages: Sequence[Message]) -> None:
         n = len(messages)
-        facts = np.empty((n, 10), dtype=np.int64)
+        facts = np.empty((n, 12), dtype=np.int64)
         scores = np.empty((n, len(LABELS)))
         self.tagged = np.zeros((n, len(LABELS)), dtype=np.bool_)
         self.sound = np.ones(n, dtype=np.bool_)
@@ -80,6 +84,8 @@ class Columns:
                 table.lang(event.segment),
                 table.milliseconds(event.processed_at),
                 row,
+                table.split(event.experiment),
+                event.arm == "candidate",
             )
             scores[i] = [said[label] for label in LABELS]
             if event.time_flag is not None:
@@ -91,6 +97,7 @@ class Columns:
                     self.sound[i] = False
         self.partition, self.offset, self.stamp, self.ordinal, self.into = (facts[:, c] for c in range(5))
         appended_ms, self.entity, self.lang, processed, self.row = (facts[:, c] for c in range(5, 10))
+        self.split, self.candidate = facts[:, 10], facts[:, 11].astype(np.bool_)
         self.by_arrival: NDArray[np.bool_] = processed < 0
         self.processed_ms = np.abs(processed)
         waited_ms = appended_ms - self.processed_ms
@@ -139,11 +146,14 @@ class Table:
 
     def __init__(self, corpus: Corpus) -> None:
         self.rows: list[Row] = []
+        self.splits: list[str] = []
+        """Ids of experiments."""
         self.cutoffs = np.empty((0, len(LABELS)))
         """Of each row, millionths; NaN where it names none."""
         self._row: dict[tuple[bytes, bytes], int] = {}
         self._entities = {key: code for code, key in enumerate(corpus.keys)}
         self._langs = {lang: code for code, lang in enumerate(LANGS)}
+        self._splits: dict[str, int] = {}
         self._moments: dict[str, int] = {}
 
     def row(self, release: bytes, thresholds: bytes) -> int:
@@ -156,6 +166,16 @@ class Table:
             found = self._row[release, thresholds] = len(self.rows) - 1
             micro = np.rint([cutoffs.get(label, np.nan) * 1_000_000 for label in LABELS])
             self.cutoffs = np.vstack([self.cutoffs, micro])
+        return found
+
+    def split(self, experiment: str | None) -> int:
+        """Index into `splits`, -1 for none."""
+        if experiment is None:
+            return -1
+        found = self._splits.get(experiment)
+        if found is None:
+            self.splits.append(experiment)
+            found = self._splits[experiment] = len(self.splits) - 1
         return found
 
     def entity(self, key: bytes | None) -> int:

@@ -1,5 +1,6 @@
 """Verdicts counted again, in the order of the panes topic, from tag events: each unit once, at its first row."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,34 +19,46 @@ _MS_PER_HOUR = 3_600_000
 
 @dataclass
 class Count:
-    """Units of a shadow experiment, each counted where it came first."""
+    """Units of an experiment, each counted where it came first."""
 
     plan: ExperimentPlan
     shares: Sequence[float]
-    units: set[int] = field(default_factory=set)
-    phases: dict[int, tuple[int, NDArray[np.int64]]] = field(default_factory=dict)
-    """Phase to its units and, per label, those tagged by the candidate only, the control only, and both [labels, 3]."""
+    units: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Unit to the phase and arm that it counts in."""
+    conflicts: set[int] = field(default_factory=set)
+    """Units that came in the other arm of that phase, too."""
+    phases: dict[int, tuple[Counter[str], NDArray[np.int64]]] = field(default_factory=dict)
+    """Phase to its units by arm and, per label, counts of tags [labels, 2 or 3], see `PhaseCounts`."""
+    shed: int = 0
 
     def add(self, part: Part) -> None:
         """More rows, in order."""
-        kept = []
+        kept, here = [], (part.phase, part.arm)
         for row, unit in enumerate(part.units.tolist()):
-            if unit not in self.units and len(self.units) < self.plan.max_units:
-                self.units.add(unit)
+            if unit in self.units:
+                phase, arm = self.units[unit]
+                if phase == part.phase and arm != part.arm:
+                    self.conflicts.add(unit)
+            elif len(self.units) < self.plan.max_units:
+                self.units[unit] = here
                 kept.append(row)
         control, candidate = part.control[kept], part.candidate[kept]
-        alone, missed, both = candidate & ~control, control & ~candidate, control & candidate
-        found = np.stack([alone.sum(axis=0), missed.sum(axis=0), both.sum(axis=0)], axis=1)
-        units, counts = self.phases.get(part.phase, (0, np.zeros_like(found)))
-        self.phases[part.phase] = units + len(kept), counts + found
+        tagged = [control, candidate]  # of the arm that did not decide there is nothing
+        if part.arm == "both":
+            tagged = [candidate & ~control, control & ~candidate, control & candidate]
+        found = np.stack([one.sum(axis=0) for one in tagged], axis=1)
+        units, counts = self.phases.get(part.phase, (Counter(), np.zeros_like(found)))
+        units[part.arm] += len(kept)
+        self.phases[part.phase] = units, counts + found
+        self.shed += part.shed
 
     def counts(self) -> list[PhaseCounts]:
         """As a verdict has them."""
         return [
             PhaseCounts(
                 self.shares[phase],
-                units,
-                units,
+                units["both"] + units["control"],
+                units["both"] + units["candidate"],
                 {label: tuple(row) for label, row in zip(self.plan.labels, counts.tolist(), strict=True)},
             )
             for phase, (units, counts) in sorted(self.phases.items())
@@ -82,7 +95,7 @@ def problems(
         shards[pane.shard] = max(pane.n, shards.get(pane.shard, 0))
         ended_ms = max(ended_ms, pane.start_ms + pane.pane_ms)
         hours = max(0, ended_ms - started_ms) / _MS_PER_HOUR
-        verdict = decide(plan, count.counts(), verdict.peaks, hours=hours)
+        verdict = decide(plan, count.counts(), verdict.peaks, hours=hours, conflicts=len(count.conflicts))
         end = position + 1
     wanted = {
         "state": (said.state, verdict.state),
@@ -91,8 +104,8 @@ def problems(
         "phases": (list(said.phases), count.counts()),
         "shards": (said.shards, dict(sorted(shards.items()))),
         "peaks": (said.peaks.to_peaks(), verdict.peaks),
-        "conflicts": (said.conflicts, 0),
-        "shed": (said.shed, 0),
+        "conflicts": (said.conflicts, len(count.conflicts)),
+        "shed": (said.shed, count.shed),
         "decided at": (said.decided_at.timestamp() * 1000, max(ended_ms, started_ms)),
     }
     if said.state is not State.COLLECTING:

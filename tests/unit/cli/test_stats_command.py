@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import fakeredis
 import numpy as np
@@ -14,7 +14,7 @@ from rich.live import Live
 from typer.testing import CliRunner
 
 from streamtag.cli import context
-from streamtag.cli.stats import app
+from streamtag.cli.stats import _since_ms, app
 from streamtag.cli.stats_views import sparkline
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, SettingsError
@@ -24,11 +24,12 @@ from streamtag.settings import RedisSettings
 from streamtag.stats.comparison import signals
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.read_model import ReadModel
-from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
+from streamtag.stats.windows import SIZES, VERSION, WindowDocument, hour_before, start_of
+from streamtag.stream.topic_reader import TopicReader
 
 NOW_MS = int(time.time() * 1000)
 START = start_of("5m", NOW_MS)
-HOUR = start_of("1h", START) - SIZES["1h"]
+HOUR = hour_before(START)
 LABELS = ("insult", "spam")
 
 
@@ -205,6 +206,52 @@ def test_what_behaves_differently_is_a_signal(model: ReadModel) -> None:
     assert "association" in together
     model.put([reference, window("5m", START, cell(5_000, 0, 500))])
     assert "no event of 5,000 is tagged spam" in run("show")
+
+
+class StatsTopic:
+    """As much of a reader as a place needs; no summary counts anything."""
+
+    def __init__(self, partitions: int) -> None:
+        self.asked: dict[int, tuple[int, int]] = {}
+        self._partitions = partitions
+
+    def bounds(self, _topic: str) -> dict[int, tuple[int, int]]:
+        return dict.fromkeys(range(self._partitions), (0, 9))
+
+    def batches(self, _topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Any]]:
+        self.asked = ranges
+        yield []
+
+
+def since(topic: StatsTopic, *given: str) -> int:
+    return _since_ms(list(given), cast(TopicReader, topic), "stats")
+
+
+def test_an_offset_alone_is_a_place_where_the_stats_topic_has_one_partition() -> None:
+    topic = StatsTopic(1)
+    with pytest.raises(NotFoundError, match="nothing is counted"):
+        since(topic, "7")
+    assert topic.asked == {0: (7, 9)}
+    with pytest.raises(NotFoundError, match="nothing is counted"):
+        since(topic, "0/8")
+    assert topic.asked == {0: (8, 9)}
+
+
+def test_an_offset_alone_is_refused_where_it_does_not_say_which_partition_is_meant() -> None:
+    with pytest.raises(SettingsError, match="stats has 4 partitions, and an offset alone") as refused:
+        since(StatsTopic(4), "48210")
+    assert "--from 0/48210" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("given", [["1", "2"], ["0/1", "2"], ["0/1", "0/2"], ["0/1", "2h"], ["0/x"], ["1/"]])
+def test_places_that_do_not_fit_together_are_refused(given: list[str]) -> None:
+    with pytest.raises(SettingsError, match="PARTITION/OFFSET of stats once for each partition"):
+        since(StatsTopic(2), *given)
+
+
+@pytest.mark.parametrize("given", ["2h", "2026-11-23T03:00:00Z"])
+def test_a_time_is_still_a_time(given: str) -> None:
+    assert 1_700_000_000_000 < since(StatsTopic(1), given) < NOW_MS + SIZES["1h"]
 
 
 def test_labels_of_several_cells_add_up() -> None:

@@ -214,6 +214,35 @@ def test_wrong_usage_is_named(seeded: ControlStore, run: Run, arguments: list[st
         run("experiment", "start", *arguments, "-m", "x")
 
 
+class OtherLabels(Shipped):
+    """One label of the champion's is missing, and one is new."""
+
+    ref = type(BUNDLE)("demo", "3", "c" * 64)
+    labels = ("spam", "threat")
+    default_thresholds = type(DEFAULTS)({"spam": 0.4, "threat": 0.4})
+
+
+def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_reason(
+    seeded: ControlStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "read_bundle", lambda _path: OtherLabels)
+    asked = "experiment", "start", "--bundle", "demo@3", "-m", "x"
+    with pytest.raises(RefusedError) as refused:
+        run(*asked, "--thresholds", "defaults", "--mode", "split", "--share", 1.5, "--label", "spam=±0%")
+    assert refused.value.problems == (
+        "labels.insult: the champion scores it, the candidate does not",
+        "labels.threat: the candidate scores it, the champion does not",
+        "share: 1.5 is outside 0 … 1, both excluded: a split needs units of both arms",
+        "labels.spam.tolerance: 0 is outside 0 … 1",
+    )
+    # With the champion's thresholds it could not even decide.
+    with pytest.raises(RefusedError) as refused:
+        run(*asked, "--thresholds", "keep")
+    assert {problem.split(":")[0] for problem in refused.value.problems} >= {"labels.insult", "labels.threat"}
+    assert ExperimentLog(seeded).running() == []
+    assert current(seeded).id.number == 1
+
+
 def test_a_refusal_names_every_reason_and_records_nothing(seeded: ControlStore, run: Run, stricter: Path) -> None:
     with pytest.raises(RefusedError) as refused:
         run(

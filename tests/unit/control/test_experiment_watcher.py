@@ -92,6 +92,20 @@ def test_another_bundle_is_found_once() -> None:
     assert active.bundle is not None
 
 
+def test_a_bundle_that_scores_other_labels_than_its_thresholds_name_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    rig.labels = ("spam", "threat")
+    rig.start(OTHER)
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+    assert rig.metrics.counts["streamtag.experiment.errors"] == 1
+    assert "do not match" in caplog.text
+    assert "insult" in caplog.text
+    assert "threat" in caplog.text
+
+
 def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamtag.control.experiment_watcher._RETRY_S", 0.0)
     rig = Rig()

@@ -1,7 +1,8 @@
 """The recount of the read side finds each kind of difference that is planted, and nothing where nothing is."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -26,6 +27,21 @@ def test_a_right_read_side_has_no_findings() -> None:
     assert {window.size for window in side.windows} == {"1m", "5m", "1h", "1d"}
     assert sum(pane.addendum for pane in side.panes) > 10
     assert len(side.verdict.phases) == 2
+
+
+@pytest.mark.parametrize("own_bundle", [False, True])
+def test_a_right_split_has_no_findings(own_bundle: bool) -> None:
+    side = ReadSide("split", own_bundle=own_bundle)
+    assert side.findings() == {}
+    assert len(side.verdict.phases) == 2
+    assert (side.verdict.shed > 0) == own_bundle
+    assert side.verdict.state is not State.INVALID  # an assignment is sound, whatever a late candidate misses
+
+
+def test_a_right_shadow_of_another_bundle_has_no_findings() -> None:
+    side = ReadSide(own_bundle=True)
+    assert side.findings() == {}
+    assert side.verdict.shed > 50
 
 
 # -- panes -----------------------------------------------------------------------------------------------------------
@@ -206,6 +222,76 @@ def test_rows_that_stop_in_the_middle_are_found_by_what_was_counted_of_them() ->
     assert {"panes", "panes of events"} <= of_rows(cut).keys()
 
 
+Spoil = Callable[[ExperimentRows], ExperimentRows]
+
+
+def of_split(arm: str, spoil: Spoil, *, own_bundle: bool = False) -> dict[str, int]:
+    """Likewise of one arm of a split, in a summary for which the candidate was late now and then."""
+    side = ReadSide("split", own_bundle=own_bundle)
+    cells = [cell for cell in side.summaries[4].panes if cell.arm == arm and cell.experiments]
+    cell = max(cells, key=lambda one: one.events)
+    assert isinstance(cell.experiments, list)
+    cell.experiments = [spoil(cell.experiments[0]), *cell.experiments[1:]]
+    return side.findings()
+
+
+ARMS = ("control", "candidate")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rows: change(rows, units=change(rows.units, control=bits(rows.units.control))),
+        lambda rows: change(rows, units=change(rows.units, candidate=bits(rows.units.candidate))),
+        lambda rows: change(rows, units=change(rows.units, hashes=bits(rows.units.hashes))),
+        lambda rows: change(rows, shed=rows.shed + 1_000),
+        lambda rows: change(rows, mode="shadow"),
+    ],
+    ids=["control", "candidate", "unit", "shed", "mode"],
+)
+def test_rows_of_a_split_that_are_not_of_the_tag_events_are_found(arm: str, spoil: Spoil) -> None:
+    assert "rows" in of_split(arm, spoil)
+    assert "rows" in of_split(arm, spoil, own_bundle=True)
+
+
+def test_a_candidate_that_decides_units_beyond_its_share_is_found() -> None:
+    assert "rows" in of_split("candidate", lambda rows: change(rows, phase=1 - rows.phase))
+
+
+@pytest.mark.parametrize("mode", ["shadow", "split"])
+def test_a_late_candidate_that_is_passed_over_in_silence_is_found(mode: Literal["shadow", "split"]) -> None:
+    """Events between its rows have none, and nothing says that they were shed."""
+    side = ReadSide(mode, own_bundle=True)
+    spoilt = 0
+    for one in side.summaries:
+        for cell in one.panes:
+            if isinstance(cell.experiments, list) and any(
+                rows.shed and len(rows.units.hashes) for rows in cell.experiments
+            ):
+                cell.experiments = [change(rows, shed=0) for rows in cell.experiments]
+                spoilt += 1
+    assert spoilt > 0
+    assert "rows" in side.findings()
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_event_that_is_said_to_have_an_arm_or_to_have_none_is_found(arm: str) -> None:
+    side = ReadSide("split")
+    mine = np.flatnonzero(side.events.candidate == (arm == "candidate"))
+    side.events.split[mine[100]] = -1
+    assert "rows" in side.findings()
+    side = ReadSide("split", own_bundle=True)
+    side.events.split[np.flatnonzero(side.events.split < 0)[0]] = 0
+    assert "rows" in side.findings()
+
+
+def test_a_candidate_that_decides_beside_its_experiment_is_found() -> None:
+    side = ReadSide()
+    side.events.candidate[7] = True
+    assert "rows" in side.findings()
+
+
 # -- verdicts --------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +319,24 @@ def test_rows_that_stop_in_the_middle_are_found_by_what_was_counted_of_them() ->
 )  # fmt: skip
 def test_each_part_of_a_verdict_that_differs_is_found(spoil: Callable[[Any], Any]) -> None:
     side = ReadSide()
+    side.verdict = spoil(side.verdict)
+    assert side.findings().keys() == {"verdicts"}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda v: change(v, units=v.units - 1),
+        lambda v: change(v, conflicts=1),
+        lambda v: change(v, shed=v.shed - 1),
+        lambda v: change(v, phases=(v.phases[0], replace(v.phases[1], control_units=v.phases[1].control_units + 1))),
+        lambda v: change(v, phases=(v.phases[0], replace(v.phases[1], candidate_units=0))),
+        lambda v: change(v, peaks=change(v.peaks, assignment=(1.0).hex())),
+    ],
+    ids=["units", "conflicts", "shed", "units of the control", "units of the candidate", "assignment"],
+)
+def test_each_part_of_the_verdict_on_a_split_that_differs_is_found(spoil: Callable[[Any], Any]) -> None:
+    side = ReadSide("split", own_bundle=True)
     side.verdict = spoil(side.verdict)
     assert side.findings().keys() == {"verdicts"}
 

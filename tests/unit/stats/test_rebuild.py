@@ -18,6 +18,8 @@ from streamtag.control.store import ControlStore
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from streamtag.events import panes as wire
 from streamtag.events.summary import CommitSummary
+from streamtag.stats import app, lease
+from streamtag.stats.lease import LEASE_S, Lease
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.rebuild import Rebuild, Rebuilt, day_touched
@@ -349,6 +351,131 @@ def test_windows_made_again_are_kept_as_long_as_live_ones() -> None:
     assert rig.rebuild().swapped
     new = left_s()
     assert all(abs(new[place] - live[place]) < 3_600 for place in live)
+
+
+# -- what was killed -------------------------------------------------------------------------------------------------
+
+
+def killed(rig: Rig, monkeypatch: pytest.MonkeyPatch, now_ms: int) -> None:
+    """A rebuild that a SIGKILL ends when it has written some windows."""
+    put = ReadModel.put
+
+    def die(model: ReadModel, documents: Any) -> None:
+        put(model, documents)
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReadModel, "put", die)
+        patched.setattr(Rebuild, "_leave_nothing", lambda _: None)
+        with pytest.raises(SystemExit):
+            rig.rebuild(now_ms=now_ms)
+    assert rig.generations() == {ReadModel(rig.store).generation(), str(now_ms)}
+
+
+def let_lease_expire(rig: Rig, now_ms: int) -> None:
+    client: Any = rig.store.client
+    [key] = client.keys(f"*windows:{now_ms}:lease")
+    assert 0 < client.ttl(key) <= LEASE_S
+    client.delete(key)
+
+
+def test_what_a_killed_rebuild_has_left_the_next_one_removes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(SMALL)
+    live = rig.windows()
+    killed(rig, monkeypatch, NOW)
+    rig.rebuild(swap=False, now_ms=NOW + 1)
+    assert rig.generations() == {"0", str(NOW)}, "nobody knows yet that it was killed"
+    let_lease_expire(rig, NOW)
+    rig.rebuild(swap=False, now_ms=NOW + 2)
+    assert rig.generations() == {"0"}
+    assert rig.windows() == live
+
+
+def test_what_a_killed_rebuild_has_left_the_next_app_removes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(SMALL)
+    assert rig.rebuild(now_ms=NOW).swapped
+    live = rig.windows()
+    killed(rig, monkeypatch, NOW + 1)
+    let_lease_expire(rig, NOW + 1)
+    app._tidy(rig.store)
+    assert rig.generations() == {str(NOW)}
+    assert rig.windows() == live
+    assert f"generation {NOW + 1}" in caplog.text
+
+
+def test_an_app_starts_while_redis_is_away(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def away(_: ControlStore) -> list[str]:
+        raise UnavailableError("Redis does not answer")
+
+    monkeypatch.setattr(app, "forget_abandoned", away)
+    app._tidy(Rig(SMALL).store)
+    assert "Redis does not answer" in caplog.text
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_a_rebuild_whose_windows_were_taken_for_abandoned_says_so_and_is_never_swapped_in(
+    swap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(SMALL)
+    live, put = rig.windows(), ReadModel.put
+
+    def stall(model: ReadModel, documents: Any) -> None:
+        put(model, documents)
+        let_lease_expire(rig, NOW)
+        assert lease.forget_abandoned(rig.store) == [str(NOW)]
+
+    monkeypatch.setattr(ReadModel, "put", stall)
+    with pytest.raises(ConflictError, match="were removed"):
+        rig.rebuild(swap=swap)
+    assert rig.generations() == {"0"}
+    assert rig.windows() == live
+
+
+def test_windows_that_are_put_in_the_place_of_the_live_ones_are_never_taken_for_abandoned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever removes has seen another generation count, and marks its victim; the swap comes just before the mark."""
+    rig = Rig(SMALL)
+    live = rig.windows()
+    new = ReadModel(rig.store, str(NOW))
+    Lease(new).take()
+    ReadModel(rig.store).copy_to(new, lambda *_: True)
+    forget_if, swapped = lease._forget_if_abandoned, []
+
+    def swap_first(model: ReadModel) -> bool:
+        checkpoint = ReadModel(rig.store).checkpoint()
+        assert checkpoint is not None
+        swapped.append(ReadModel(rig.store).swap(new, checkpoint))
+        return forget_if(model)
+
+    monkeypatch.setattr(lease, "_forget_if_abandoned", swap_first)
+    assert lease.forget_abandoned(rig.store) == []
+    assert swapped == [True]
+    assert rig.windows() == live
+    client: Any = rig.store.client
+    assert client.keys("*lease") == []
+
+
+def test_windows_that_are_marked_as_abandoned_do_not_come_to_count() -> None:
+    rig = Rig(SMALL)
+    new = ReadModel(rig.store, str(NOW))
+    Lease(new).take()
+    let_lease_expire(rig, NOW)
+    client: Any = rig.store.client
+    client.set(new.lease_key, "abandoned")
+    checkpoint = ReadModel(rig.store).checkpoint()
+    assert checkpoint is not None
+    assert not ReadModel(rig.store).swap(new, checkpoint)
+    assert ReadModel(rig.store).generation() == "0"
+
+
+def test_two_rebuilds_never_write_the_same_generation() -> None:
+    rig = Rig(SMALL)
+    Lease(ReadModel(rig.store, str(NOW))).take()
+    with pytest.raises(ConflictError, match="in the same moment"):
+        Lease(ReadModel(rig.store, str(NOW))).take()
 
 
 def test_an_offset_means_the_day_of_the_earliest_pane_that_is_touched_from_there_on() -> None:

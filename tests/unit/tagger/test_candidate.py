@@ -55,7 +55,9 @@ def pid_of(candidate: Candidate) -> int:
 
 
 def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Candidate) -> None:
+    assert not candidate.ready
     ticket = asked(candidate)
+    assert candidate.ready
     answer = candidate.answer(ticket, 30)
     assert answer is not None
     assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
@@ -85,6 +87,7 @@ def test_nobody_waits_while_it_works_on_what_was_given_up(candidate: Candidate) 
     assert late is not None
     wait_until(lambda: candidate._working == late, 10, "it works on it")
     assert candidate.answer(late, 0) is None
+    assert not candidate.ready
     queued = candidate.ask(TEXTS)
     assert queued is not None
     began = time.monotonic()
@@ -94,6 +97,7 @@ def test_nobody_waits_while_it_works_on_what_was_given_up(candidate: Candidate) 
     os.kill(pid_of(candidate), signal.SIGCONT)
     wait_until(lambda: candidate._working is None, 30, "it is done with it")
     assert candidate.answer(asked(candidate), 30) is not None
+    assert candidate.ready
 
 
 def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,10 @@ class FakeCandidate:
         self.scores: NDArray[np.float32] | None = None
         self.closed = False
 
+    @property
+    def ready(self) -> bool:
+        return self.why is None
+
     def ask(self, texts: Sequence[str]) -> int | None:
         self.asked[len(self.asked)] = list(texts)
         return len(self.asked) - 1
@@ -61,8 +65,7 @@ class FakeCandidate:
         return np.array(rows, dtype=np.float32), 0.001
 
     def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
-        assert self.why is not None
-        return self.why
+        return self.why or "shed"
 
     def close(self) -> None:
         self.closed = True
@@ -246,8 +249,21 @@ def test_a_candidate_that_does_not_answer_is_left_out_and_the_champion_decides(
     assert 0 < chosen < 20
     shed = sum(rows["shed"] for one in summaries for pane in one["panes"] for rows in pane.get("experiments", ()))
     assert shed == chosen
-    assert len(rows_of(summaries)) == (0 if mode == "shadow" else 20 - chosen)
+    assert rows_of(summaries) == []  # of a split neither: with one arm only, the assignment would look broken
+    assert {tag.get("experiment") for tag in tags} == {None}
     assert getattr(rig.trials.figures()["3-eeeeeeeeeeee"], why) == chosen
+
+
+@pytest.mark.parametrize("why", [None, "loading"])
+def test_a_batch_without_a_unit_of_the_candidate_takes_part_where_it_could_have_answered(
+    why: Literal["loading"] | None,
+) -> None:
+    rig = Trying(experiment("split", 0.5, bundle=True))
+    rig.candidate.why = why
+    control = [i for i in range(20) if not below(unit_hashes([f"e{i}".encode()], SALT), 0.5)[0]]
+    for i in control:
+        rig.process(record(i, 0.6, 0.1))
+    assert len(rows_of(rig.close())) == (len(control) if why is None else 0)
 
 
 def test_scores_that_are_no_probabilities_are_shed() -> None:
