@@ -4,7 +4,6 @@ import json
 import logging
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Self
 
 from streamtag.errors import SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
+from streamtag.stream.backoff import wait
 from streamtag.stream.worker import StopSignals
 
 __all__ = ["GRACE_S", "Launch", "supervise"]
@@ -77,21 +77,25 @@ def supervise(
         StreamtagError: it has ended again and again.
     """
     child: subprocess.Popen[bytes] | None = None
-    stopping = threading.Event()
+    asked = False  # no event, see `StopSignals`
 
     def stop() -> None:
-        stopping.set()
+        nonlocal asked
+        asked = True
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM)
+
+    def stopping() -> bool:
+        return asked
 
     signals = StopSignals()
     signals.forward(stop)
     restarts, failures, pause_s = 0, 0, first_pause_s
-    while not stopping.is_set():
+    while not stopping():
         began = clock()
         child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - our own
         code = _life(child, Launch(settings, restarts), stopping)
-        if stopping.is_set():
+        if stopping():
             return
         if code == SettingsError.exit_code:
             raise SettingsError("the Faust app has refused its settings; its own message stands above")
@@ -105,11 +109,11 @@ def supervise(
             )
         log.warning("the Faust app ended with code %s; starting it again in %.1f s", code, pause_s)
         restarts += 1
-        stopping.wait(pause_s)
+        wait(pause_s, stopping)
         pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
 
-def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: threading.Event) -> int:
+def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: Callable[[], bool]) -> int:
     """From the start of a child to its end; returns its exit code."""
     assert child.stdin is not None
     try:
@@ -117,7 +121,7 @@ def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: threading.
         child.stdin.flush()
     except BrokenPipeError:
         pass  # it has ended already; its code says more
-    while not stopping.is_set():
+    while not stopping():
         try:
             return child.wait(0.5)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from interrupting import STOP_SIGNALS, interrupted
 from services import wait_until
 
 from streamtag.errors import SettingsError, StreamtagError, UnavailableError
@@ -48,6 +49,14 @@ def test_what_ends_by_itself_is_started_again_until_it_is_given_up(tmp_path: Pat
     with pytest.raises(StreamtagError, match="3 times in a row, the last time with code 70"):
         supervise(child(tmp_path, "sys.exit(70)"), SETTINGS, first_pause_s=0.01, most_failures=3)
     assert [restarts for _, restarts in lives(tmp_path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_signals_that_interrupt_one_another_end_it(tmp_path: Path, every: int) -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # until it has handlers of its own
+    command = child(tmp_path, "time.sleep(60)")
+    interrupted(lambda: supervise(command, SETTINGS), every=every)
 
 
 def test_whoever_lived_long_enough_starts_anew(tmp_path: Path) -> None:
