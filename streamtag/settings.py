@@ -7,6 +7,7 @@ An unknown or contradictory setting is refused with its full name before anythin
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -179,8 +180,6 @@ class LoopSettings(Section):
                 f"max_poll_interval_ms ({self.max_poll_interval_ms})"
             )
         if self.start not in ("earliest", "latest"):
-            from datetime import datetime  # noqa: PLC0415 - only for this rare form
-
             try:
                 parsed = datetime.fromisoformat(self.start)
             except ValueError:

@@ -17,6 +17,7 @@ from streamtag.cli.context import (
     settings,
     warn,
 )
+from streamtag.cli.history import newest
 from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, liveness_text, read_text, report
 from streamtag.cli.thresholds import Limit
 from streamtag.control.changes import ReleaseChanges
@@ -30,7 +31,7 @@ from streamtag.control.store import ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.taxonomy import outdated
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import NotFoundError, RefusedError
+from streamtag.errors import NotFoundError
 from streamtag.model.admission import configured_taxonomy, read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
@@ -157,15 +158,7 @@ def list_(limit: Limit = 20, output: Output = OutputFormat.TABLE) -> None:
 def history(limit: Limit = 20, output: Output = OutputFormat.TABLE) -> None:
     """Show the releases, newest first; each is proven by the hash that its successor holds."""
     store = ControlStore(settings().settings.redis)
-    found: list[Stored[ReleaseDocument]] = []
-    broken: NotFoundError | RefusedError | None = None
-    try:
-        for stored in store.releases():
-            found.append(stored)
-            if len(found) == limit:
-                break
-    except (NotFoundError, RefusedError) as error:
-        broken = error
+    found, broken = newest(store.releases(), limit)
     if output is OutputFormat.JSON:
         print_json([_row(stored) for stored in found])
     else:

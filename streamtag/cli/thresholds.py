@@ -24,6 +24,7 @@ from streamtag.cli.context import (
     settings,
     warn,
 )
+from streamtag.cli.history import newest
 from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, change_rows, read_text
 from streamtag.cli.preview import preview
 from streamtag.control.changes import ReleaseChanges
@@ -188,16 +189,7 @@ def history(limit: Limit = 20, output: Output = OutputFormat.TABLE) -> None:
     Each is proven by the hash that its successor holds; the walk ends with an error where that fails.
     """
     _, store, _ = _open()
-    found: list[Stored[ThresholdRevision]] = []
-    broken: NotFoundError | RefusedError | None = None
-    try:
-        for stored in store.revisions():
-            found.append(stored)
-            # One more than is shown, to say what the last one changed.
-            if len(found) > limit:
-                break
-    except (NotFoundError, RefusedError) as error:
-        broken = error
+    found, broken = newest(store.revisions(), limit + 1)  # one more than is shown, to say what the last one changed
     rows = [(s, _changes_since(found[i + 1] if i + 1 < len(found) else None, s)) for i, s in enumerate(found[:limit])]
     if output is OutputFormat.JSON:
         print_json([{**_row(stored), "changes": change_rows(changes)} for stored, changes in rows])

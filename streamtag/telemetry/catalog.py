@@ -265,8 +265,8 @@ METRICS = (
         "counter",
         "{release}",
         "Releases that arrived, by what became of them.",
-        "refused or failed: the last good one keeps deciding; the log and `streamtag fleet` have the reason.",
-        {"outcome": ("applied", "refused", "failed")},
+        "refused: the last good one keeps deciding; the log and `streamtag fleet` have the reason.",
+        {"outcome": ("applied", "refused")},
     ),
     Metric(
         "streamtag.release.propagation",
