@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Annotated, Any
 
@@ -168,11 +168,11 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     before = current.thresholds
     if (body.labels is None) == (body.thresholds is None):
         raise RefusedError("give either labels (with when, for a segment) or thresholds")
-    warnings: list[str] = []
-    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
     given = ThresholdSet(body.labels or {}) if body.thresholds is None else body.thresholds.to_set()
-    wanted = read(given, list(before.labels))
-    after = with_changes(before, wanted.labels, body.when) if body.thresholds is None else wanted
+    told: list[str] = []
+    after = _read(request, given, told)
+    if body.thresholds is None:
+        after = with_changes(before, after.labels, body.when)
     if found := problems(after, before.labels):
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
@@ -181,7 +181,7 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     return {
         "changes": _changes(diff(before, after)),
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
-        "warnings": warnings,
+        "warnings": told,
         **msgspec.to_builtins(seen),
     }
 
@@ -189,20 +189,24 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
 @router.patch("/thresholds", tags=["thresholds"])
 def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
     """Move cut-offs of some labels, live. With If-Match it is refused where somebody was first (412)."""
-    _allow(who, body.labels)
+    told: list[str] = []
+    cutoffs = _read(request, ThresholdSet(body.labels), told).labels
+    _allow(who, cutoffs)
     _unless_changed(request, if_match)
     return _change(
         request,
         Who(who.name, body.reason),
-        lambda changes, author: changes.set_thresholds(body.labels, author, when=body.when, force=body.force),
+        lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
         body.end_experiments,
+        told,
     )
 
 
 @router.put("/thresholds", tags=["thresholds"])
 def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
     """Replace the whole set, live. With If-Match it is refused where somebody was first (412)."""
-    wanted = body.thresholds.to_set()
+    told: list[str] = []
+    wanted = _read(request, body.thresholds.to_set(), told)
     _allow(who, {change.label for change in diff(_current(request).thresholds, wanted)})
     base = _unless_changed(request, if_match)
     return _change(
@@ -210,13 +214,14 @@ def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = 
         Who(who.name, body.reason),
         lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
         body.end_experiments,
+        told,
     )
 
 
 @router.post("/thresholds/restore", tags=["thresholds"])
 def restore(request: Request, body: Restore, who: Operator) -> dict[str, Any]:
     """Go back to an earlier revision; a new one with its content is made. Free of the guard rail."""
-    earlier = _changer(request).revision(body.revision).document.thresholds.to_set()
+    earlier = _read(request, _changer(request).revision(body.revision).document.thresholds.to_set(), [])
     _allow(who, {change.label for change in diff(_current(request).thresholds, earlier)})
     author = Who(who.name, body.reason)
     return _change(request, author, lambda changes, by: changes.restore(body.revision, by), body.end_experiments)
@@ -391,13 +396,21 @@ def _allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
         raise ForbiddenError(f"{who.name} may change {', '.join(who.labels)} only, not {', '.join(others)}")
 
 
-def _change(request: Request, who: Who, make: Any, end_experiments: bool) -> dict[str, Any]:
-    store = _store(request)
+def _read(request: Request, given: ThresholdSet, told: list[str]) -> ThresholdSet:
+    """Cut-offs by ids of any age, for the bundle that decides; each id that is read as another is ``told``.
+
+    Before anybody asks whether a token may change them: it may change what they mean, not what they are called.
+    """
+    read = by_taxonomy(configured_taxonomy(_settings(request).model), told.append)
+    return read(given, list(_current(request).thresholds.labels))
+
+
+def _change(request: Request, who: Who, make: Any, end_experiments: bool, told: Sequence[str] = ()) -> dict[str, Any]:
+    store, settings, warnings = _store(request), _settings(request), list(told)
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    step = _settings(request).thresholds.max_step
-    warnings: list[str] = []
-    read = by_taxonomy(configured_taxonomy(_settings(request).model), warnings.append)
-    outcome: Outcome = make(ReleaseChanges(store, max_step=step, read=read, before=guard.check), who)
+    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
+    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check)
+    outcome: Outcome = make(changes, who)
     ended = guard.settle(outcome, who, warnings.append)
     changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
     return {

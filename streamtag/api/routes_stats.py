@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query, Request
 from streamtag.api.access import Viewer
 from streamtag.api.scoring import Scoring
 from streamtag.control.store import ControlStore
-from streamtag.errors import NotFoundError, StreamtagError
+from streamtag.errors import NotFoundError
 from streamtag.model.bundle import read_bundle
-from streamtag.model.registry import find_bundle, list_bundles
+from streamtag.model.listing import listed
+from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import read_ledger, reader_options
@@ -104,19 +105,12 @@ def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, l
 def models(request: Request, _who: Viewer) -> dict[str, Any]:
     """The bundles in the configured places and in the package, and which places do not answer."""
     settings: Settings = request.app.state.settings
-    items, silent = list[dict[str, Any]](), list[str]()
-    for one in list_bundles(settings.model.directories):
-        if isinstance(one, StreamtagError):
-            silent.append(one.message)
-            continue
-        about = {"name": one.name, "version": one.version}
-        try:
-            ref = one.store.ref(one.name, one.version)
-        except StreamtagError as error:
-            items.append({**about, "problems": list(getattr(error, "problems", ())) or [error.message]})
-        else:
-            items.append({**msgspec.to_builtins(ref), "problems": []})
-    return {"items": items, "problems": silent}
+    found = list(listed(settings.model))
+    # the path of this machine says nothing to others
+    items = [
+        {key: value for key, value in msgspec.structs.asdict(one).items() if key != "path"} for one in found if one.name
+    ]
+    return {"items": items, "problems": [problem for one in found if not one.name for problem in one.problems]}
 
 
 @router.get("/models/{name}/{version}", tags=["models"])
@@ -125,7 +119,8 @@ def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, 
     settings: Settings = request.app.state.settings
     if "/" in name or "/" in version:
         raise NotFoundError(f"there is no bundle {name}@{version}")
-    bundle = read_bundle(find_bundle(f"{name}@{version}", settings.model.directories))
+    path = find_bundle(f"{name}@{version}", settings.model.directories)
+    bundle = read_bundle(path, trusted=settings.model.trusted_keys)
     return {**msgspec.to_builtins(bundle.ref), "manifest": msgspec.to_builtins(bundle.manifest)}
 
 

@@ -16,8 +16,7 @@ from streamtag.control.tokens import TokenStore
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef
 from streamtag.errors import SettingsError, UnavailableError
-from streamtag.model.admission import load_admitted
-from streamtag.model.registry import find_exact
+from streamtag.model.admission import load_admitted, release_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import ApiSettings, Settings
 from streamtag.stream.worker import Check, Readiness, StopSignals
@@ -106,7 +105,7 @@ def _config(app: object, api: ApiSettings) -> uvicorn.Config:
 
 def _loader(settings: Settings) -> Callable[[BundleRef], Scorer]:
     model = settings.model
-    return lambda ref: load_admitted(find_exact(ref, model.directories), model)
+    return lambda ref: load_admitted(release_bundle(ref, model), model)
 
 
 def _release_check(watcher: ReleaseWatcher) -> Check:

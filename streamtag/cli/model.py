@@ -14,9 +14,9 @@ from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
-from streamtag.model.registry import Located, find_bundle, list_bundles
-from streamtag.settings import ModelSettings
+from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
     help="Model bundles: list, show, verify, compare, publish, promote, train, evaluate.", no_args_is_help=True
@@ -41,27 +41,25 @@ def list_(output: Output = OutputFormat.TABLE) -> None:
 
     Those of this machine are verified; of those at a URL, the manifest is read.
     """
-    model = settings().settings.model
-    found = [_entry(one, model) for one in list_bundles(model.directories)]
+    found = list(listed(settings().settings.model))
     if output is OutputFormat.JSON:
-        print_json({"bundles": found})
+        rows = [{**msgspec.structs.asdict(one), "path": one.path and str(one.path)} for one in found]
+        print_json({"bundles": rows})
         return
     columns = ("name", "version", "aliases", "sha256", "labels", "place", "refused because")
-    print_table(
-        columns,
+    cells = [
         (
-            (
-                b["name"],
-                b["version"],
-                ", ".join(b["aliases"]),
-                b["sha256"][:12],
-                len(b["labels"]),
-                b["place"],
-                "; ".join(b["problems"]),
-            )
-            for b in found
-        ),
-    )
+            one.name,
+            one.version,
+            ", ".join(one.aliases),
+            one.sha256[:12],
+            len(one.labels),
+            one.place,
+            "; ".join(one.problems),
+        )
+        for one in found
+    ]
+    print_table(columns, cells)
 
 
 @app.command()
@@ -133,37 +131,6 @@ def evaluate(
     recorded = {True: "as recorded in the manifest", False: "DIFFERENT from the manifest", None: "not in the manifest"}
     print_facts({"bundle": scorer.bundle.ref, "rows": result.split, "figures": recorded[result.as_recorded]})
     _show_figures(msgspec.to_builtins(result.figures))
-
-
-def _entry(found: Located | StreamtagError, model: ModelSettings) -> dict[str, Any]:
-    """One line of the list; a bundle that does not verify, or a place that does not answer, with the reasons."""
-    nothing: dict[str, Any] = {"name": "", "version": "", "sha256": "", "labels": [], "aliases": []}
-    if isinstance(found, StreamtagError):
-        return {**nothing, "place": "", "path": None, "problems": [found.message]}
-    store, about = found.store, {**nothing, "name": found.name, "version": found.version, "place": found.store.url}
-    local = store.files.directory is not None
-    about["path"] = str(found.path()) if local else None
-    try:
-        aliases = store.aliases(found.name).aliases
-        about["aliases"] = [alias for alias, one in aliases.items() if one.version == found.version]
-        if local:
-            bundle = read_bundle(found.path(), trusted=model.trusted_keys)
-            return {**about, **msgspec.to_builtins(bundle.ref), "labels": list(bundle.labels), "problems": []}
-        summary = msgspec.json.decode(store.manifest(found.name, found.version) or b"", type=_Summary)
-        ref = store.ref(found.name, found.version)
-        return {**about, "sha256": ref.sha256, "labels": [label.id for label in summary.labels], "problems": []}
-    except msgspec.DecodeError as error:
-        return {**about, "problems": [f"manifest.json: {error}"]}
-    except StreamtagError as error:
-        return {**about, "problems": list(getattr(error, "problems", ())) or [error.message]}
-
-
-class _LabelId(msgspec.Struct):
-    id: str
-
-
-class _Summary(msgspec.Struct):
-    labels: list[_LabelId]
 
 
 def _find(which: str | None) -> Path:

@@ -5,15 +5,17 @@ Whoever loads a bundle by the settings loads it here; `read_bundle` and `load_sc
 
 from pathlib import Path
 
+from streamtag.domain.release import BundleRef
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems
-from streamtag.errors import BundleError
+from streamtag.errors import BundleError, RefusedError, UnavailableError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
+from streamtag.model.registry import find_exact
 from streamtag.model.scorer import Scorer
 from streamtag.model.taxonomy_file import read_taxonomy
 from streamtag.settings import ModelSettings
 
-__all__ = ["configured_taxonomy", "load_admitted", "read_admitted"]
+__all__ = ["configured_taxonomy", "load_admitted", "read_admitted", "release_bundle"]
 
 
 def read_admitted(path: Path, model: ModelSettings) -> Bundle:
@@ -33,6 +35,20 @@ def load_admitted(path: Path, model: ModelSettings) -> Scorer:
     scorer = load_scorer(path, batch=model.batch, trusted=model.trusted_keys)
     _refuse_unknown(scorer.bundle, model)
     return scorer
+
+
+def release_bundle(ref: BundleRef, model: ModelSettings) -> Path:
+    """The directory of a release's bundle.
+
+    Raises:
+        NotFoundError: it is nowhere.
+        RefusedError: a place that may have it does not answer. What Redis does not answer is asked again at once, and
+            what a store does not, later.
+    """
+    try:
+        return find_exact(ref, model.directories)
+    except UnavailableError as error:
+        raise RefusedError(error.message, hint=error.hint) from None
 
 
 def configured_taxonomy(model: ModelSettings) -> Taxonomy | None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 from streamtag.control.experiment_watcher import ExperimentWatcher
 from streamtag.control.fleet import Heartbeat, HeartbeatSender
@@ -15,11 +14,9 @@ from streamtag.control.stops import StopStore
 from streamtag.control.store import ControlStore
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef, ReleaseRef
-from streamtag.errors import RefusedError, UnavailableError
-from streamtag.model.admission import load_admitted, read_admitted
-from streamtag.model.registry import find_exact
+from streamtag.model.admission import load_admitted, read_admitted, release_bundle
 from streamtag.model.scorer import Scorer
-from streamtag.settings import ModelSettings, Settings
+from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
 from streamtag.stream.slots import take_slot
@@ -52,14 +49,6 @@ def stream_options(settings: Settings, transactional_id: str) -> StreamOptions:
         producer=settings.kafka.producer,
         **tagger.for_runner(),
     )
-
-
-def _found(ref: BundleRef, model: ModelSettings) -> Path:
-    try:
-        return find_exact(ref, model.directories)
-    except UnavailableError as error:
-        # What Redis does not answer is tried again at once, and what a store does not, later.
-        raise RefusedError(error.message, hint=error.hint) from None
 
 
 def run_worker(settings: Settings, *, on_ready: Callable[[Telemetry], None] | None = None) -> None:
@@ -103,7 +92,7 @@ class _Worker:
         self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
         model = settings.model
         self._experiments = ExperimentWatcher(
-            settings, find=lambda ref: read_admitted(_found(ref, model), model), metrics=metrics
+            settings, find=lambda ref: read_admitted(release_bundle(ref, model), model), metrics=metrics
         )
         self._trials = Trials(
             self._experiments.current,
@@ -145,7 +134,7 @@ class _Worker:
 
     def _load(self, ref: BundleRef) -> Scorer:
         model = self._settings.model
-        return load_admitted(_found(ref, model), model)
+        return load_admitted(release_bundle(ref, model), model)
 
     def _look(self) -> dict[str, Check]:
         """What readiness depends on; twice a second."""

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from api_rig import LABELS, Api
+from api_rig import LABELS, Api, running
 from control_plane import current
 
 from streamtag.api.routes_control import _events
@@ -118,6 +119,25 @@ def test_preview_says_what_a_change_would_have_done(api: Api) -> None:
     assert windows[0]["labels"]["spam"] == {"events": 100, "alerts": 40}
     assert client.get("/v1/rates?size=1m").status_code == 404
     assert client.get("/v1/rates?size=1h").json()["labels"]["spam"]["alerts"] == 40
+
+
+def test_ids_of_any_age_are_read_before_anybody_asks_who_may_change_them(tmp_path: Path) -> None:
+    (tmp_path / "taxonomy.yaml").write_text(
+        "taxonomy: t\nversion: 2\nlabels:\n"
+        "  - {id: spam, name: Spam, owner: o, since: 1, renamed_from: [advert]}\n"
+        "  - {id: greeting, name: Greeting, owner: o, since: 1}\n"
+    )
+    with running(tmp_path, **{"model.taxonomy": str(tmp_path / "taxonomy.yaml")}) as api:
+        change = {"labels": {"advert": 0.6}, "reason": "too many"}
+        for labels in (["advert"], ["greeting"]):
+            assert api.as_(Role.OPERATOR, labels=labels).patch("/v1/thresholds", json=change).status_code == 403
+        assert current(api.store).thresholds.labels["spam"] == 0.5
+        done = api.as_(Role.OPERATOR, labels=["spam"]).patch("/v1/thresholds", json=change).json()
+        assert done["warnings"] == ["labels.advert: read as spam, by taxonomy t 2"]
+        assert current(api.store).thresholds.labels["spam"] == 0.6
+        whole = {"thresholds": {"labels": {"advert": 0.65, "greeting": 0.5}}, "reason": "more"}
+        assert api.as_(Role.OPERATOR).put("/v1/thresholds", json=whole).status_code == 200
+        assert current(api.store).thresholds.labels["spam"] == 0.65
 
 
 def test_what_there_is_can_be_read(api: Api) -> None:

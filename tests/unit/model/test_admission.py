@@ -7,10 +7,10 @@ from tiny_bundle import build_tiny_bundle
 
 from streamtag.control.first_start import configured_bundle
 from streamtag.errors import BundleError, RefusedError, UnavailableError
-from streamtag.model.admission import load_admitted, read_admitted
+from streamtag.model import admission
+from streamtag.model.admission import load_admitted, read_admitted, release_bundle
 from streamtag.model.bundle import peek_ref
 from streamtag.settings import ModelSettings, Settings
-from streamtag.tagger import worker
 
 KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 TAXONOMY = "taxonomy: t\nversion: 1\nlabels: [{id: spam, name: Spam, owner: o, since: 1}]"
@@ -47,11 +47,11 @@ def test_a_silent_place_is_a_refusal_and_not_redis_that_is_away(tiny: Path, monk
 
     ref = peek_ref(tiny)
     settings = Settings.model_validate({"model": {"bundle": "tiny", "directories": [str(tiny.parent.parent)]}})
-    assert worker._found(ref, settings.model) == tiny
+    assert release_bundle(ref, settings.model) == tiny
     assert configured_bundle(settings).ref == ref
-    monkeypatch.setattr(worker, "find_exact", silent)
+    monkeypatch.setattr(admission, "find_exact", silent)
     monkeypatch.setattr("streamtag.model.registry.find_bundle", silent)
-    for ask in (lambda: worker._found(ref, settings.model), lambda: configured_bundle(settings)):
+    for ask in (lambda: release_bundle(ref, settings.model), lambda: configured_bundle(settings)):
         with pytest.raises(RefusedError, match="s3://bucket") as caught:
             ask()
         assert caught.value.hint == "Is it there?"
