@@ -20,7 +20,9 @@ Kind = Literal["bad", "good", "unsure"]
 
 _SHARES: dict[Mode, tuple[float, ...]] = {"shadow": (1.0, 0.5, 0.25), "split": (0.75, 0.5, 0.25)}
 _KINDS: tuple[Kind, ...] = ("bad", "bad", "good", "good", "unsure")
-_SHIFT = {"bad": 0.25, "good": 0.001, "unsure": 0.02}
+_SHIFT = {"good": 0.001, "unsure": 0.02}
+_BAD = 0.995
+"""Cut-off that tags a seventh of what others do: scores of made-up bundles lie at either end."""
 _MAX_UNITS = {"bad": 40_000, "good": 40_000, "unsure": 8_000}
 _QUIET = LabelPolicy(muted=True)
 _OWN_BUNDLE = 0.3
@@ -122,7 +124,7 @@ class Experimenter(Operator):
         plan = ExperimentPlan(self._mode, {label: policy}, max_units=_MAX_UNITS[kind])
         request = Request(plan, self._choose.choice(_SHARES[self._mode]), others=_QUIET)
         name = f"{kind} {self._mode}"
-        candidate = NewCandidate(thresholds=self._shifted(champion.thresholds, label, _SHIFT[kind]))
+        candidate = NewCandidate(thresholds=self._other(champion.thresholds, label, kind))
         if self._choose.random() < _OWN_BUNDLE and not any(one.document.plan.mode == "shadow" for one in running):
             others = [bundle for bundle in self._bundles if bundle.ref != champion.ref.bundle]
             bundle = self._choose.choice(others)
@@ -131,7 +133,7 @@ class Experimenter(Operator):
         self._experiments.start(request, candidate, WHO)
         self.made[name] += 1
 
-    def _shifted(self, thresholds: ThresholdSet, label: str, shift: float) -> ThresholdSet:
+    def _other(self, thresholds: ThresholdSet, label: str, kind: Kind) -> ThresholdSet:
         at = thresholds.labels[label]
-        other = round(at - shift if at > 0.5 else at + shift, 6)
+        other = _BAD if kind == "bad" else round(at - _SHIFT[kind] if at > 0.5 else at + _SHIFT[kind], 6)
         return replace(thresholds, labels={**thresholds.labels, label: other})
