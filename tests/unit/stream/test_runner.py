@@ -265,16 +265,19 @@ def test_an_undone_transaction_is_aborted_settled_and_read_again_from_the_broker
     assert within(undoing, "sink.abort", "sink.settle", "processor.undo", "committed", "sink.open", "sink.commit")
 
 
-def test_a_rewind_that_fails_ends_the_loop_and_loses_nothing(make_loop: MakeLoop, broker: FakeBroker) -> None:
+def test_a_rewind_that_fails_ends_the_loop_and_loses_nothing(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker.write(ZERO, 10)
     loop = make_loop()
     refused = KafkaError(KafkaError._STATE)
+    unassign = loop.consumer.incremental_unassign
 
     def refuse_once(_partitions: object) -> None:
-        del loop.consumer.incremental_unassign  # type: ignore[method-assign]
+        monkeypatch.setattr(loop.consumer, "incremental_unassign", unassign)
         raise KafkaException(refused)
 
-    loop.consumer.incremental_unassign = refuse_once  # type: ignore[method-assign]
+    monkeypatch.setattr(loop.consumer, "incremental_unassign", refuse_once)
     loop.trouble["commit"].append(undone())
     loop.start().rebalance("assign", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rewinds") == 1, 10, "undone")
