@@ -8,7 +8,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
+# In the order given: long files first, or one process would wait for the other at the end.
+PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # Stamps of what is installed; dev holds all that run holds.
 DEV := $(VENV)/installed-dev
 RUN := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/installed-run)
