@@ -22,10 +22,12 @@ from streamtag.cli.context import (
     print_table,
     say,
     settings,
+    warn,
 )
 from streamtag.cli.experiment_views import describe, print_experiment, row, state
 from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
+from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
@@ -34,6 +36,7 @@ from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError
 from streamtag.model.admission import configured_taxonomy, read_admitted
@@ -133,7 +136,7 @@ def start(
         "rollout": _said({"ramp": ramp, "on_pass": on_pass, "limits": parse_assignments(limit or [], "--limit")}),
     }
     request = request_of(merge(raw, given))
-    candidate = _candidate(challenger, bundle, thresholds, loaded, changes)
+    candidate = _candidate(challenger, bundle, thresholds, loaded, log, changes)
     taxonomy = configured_taxonomy(loaded.model)
     if taxonomy is not None:
         request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
@@ -143,7 +146,12 @@ def start(
 
 
 def _candidate(
-    challenger: int | None, bundle: str | None, thresholds: str | None, loaded: Settings, changes: ExperimentChanges
+    challenger: int | None,
+    bundle: str | None,
+    thresholds: str | None,
+    loaded: Settings,
+    log: ExperimentLog,
+    changes: ExperimentChanges,
 ) -> Current | NewCandidate:
     if challenger is not None:
         if bundle is not None or thresholds is not None:
@@ -153,6 +161,9 @@ def _candidate(
         raise SettingsError("nothing to compare: give --challenger, --bundle or --thresholds")
     found = None if bundle is None else read_admitted(find_bundle(bundle, loaded.model.directories), loaded.model)
     wanted = _thresholds(thresholds or "keep", found)
+    if wanted is not None:
+        labels = list(champion_to_change(log.store)[0].thresholds.labels) if found is None else found.labels
+        wanted = by_taxonomy(configured_taxonomy(loaded.model), warn)(wanted, labels)
     return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
 
 

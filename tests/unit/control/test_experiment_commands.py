@@ -9,6 +9,7 @@ from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
 
 from streamtag.cli import experiment
 from streamtag.control.changes import ReleaseChanges
+from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
@@ -72,6 +73,21 @@ def test_what_the_taxonomy_calls_critical_is_critical_unless_it_is_muted(
     labels_of = run("experiment", "start", "--thresholds", stricter, *options)["plan"]["labels"]
     assert (labels_of["spam"]["critical"], labels_of["spam"]["tolerance"]["size"]) == (True, 0.25)
     assert (labels_of["insult"]["critical"], labels_of["insult"]["muted"]) == (False, True)
+
+
+def test_a_candidate_s_cut_offs_by_older_ids_are_read_for_the_bundle(
+    seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = "{id: %s, name: X, owner: o, since: 1, renamed_from: [%s]}"
+    labels = ", ".join((label % ("spam", "advert"), label % ("insult", "rudeness")))
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    (tmp_path / "older.yaml").write_text("labels: {advert: 0.6, insult: 0.6}")
+    run("experiment", "start", "--thresholds", tmp_path / "older.yaml", "-m", "x", "-o", "json")
+    (running,) = ExperimentLog(seeded).running()
+    candidate = running.document.candidate
+    wanted = seeded.load(ReleaseId(candidate.number, candidate.sha256)).thresholds.labels
+    assert wanted == {"spam": 0.6, "insult": 0.6}
 
 
 def test_a_plan_comes_from_a_file_and_options_win(
@@ -225,7 +241,7 @@ class OtherLabels(Shipped):
 def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_reason(
     seeded: ControlStore, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "read_bundle", lambda _path: OtherLabels)
+    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: OtherLabels)
     asked = "experiment", "start", "--bundle", "demo@3", "-m", "x"
     with pytest.raises(RefusedError) as refused:
         run(*asked, "--thresholds", "defaults", "--mode", "split", "--share", 1.5, "--label", "spam=±0%")
