@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
+from tiny_bundle import build_tiny_bundle
 
 from streamtag.cli import experiment
 from streamtag.control.changes import ReleaseChanges
@@ -13,9 +14,10 @@ from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
-from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError
+from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, SettingsError
 from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts
+from streamtag.model.admission import read_admitted
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
 
@@ -257,6 +259,20 @@ def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_r
     assert {problem.split(":")[0] for problem in refused.value.problems} >= {"labels.insult", "labels.threat"}
     assert ExperimentLog(seeded).running() == []
     assert current(seeded).id.number == 1
+
+
+def test_a_challenger_whose_labels_the_taxonomy_lacks_is_refused_with_each_of_them(
+    seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "read_admitted", read_admitted)
+    shipped = build_tiny_bundle(tmp_path, labels=("spam", "threat", "insult", "fraud"))
+    labels = ", ".join(f"{{id: {name}, name: X, owner: o, since: 1}}" for name in LABELS)
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    with pytest.raises(BundleError, match=r"labels that the taxonomy .* lacks") as refused:
+        run("experiment", "start", "--bundle", shipped, "-m", "x")
+    assert [problem.split(":")[0] for problem in refused.value.problems] == ["label threat", "label fraud"]
+    assert ExperimentLog(seeded).running() == []
 
 
 def test_a_refusal_names_every_reason_and_records_nothing(seeded: ControlStore, run: Run, stricter: Path) -> None:
