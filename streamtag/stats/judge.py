@@ -130,7 +130,8 @@ class Judge:
         except ValueError as error:
             log.warning("experiment %d is counted from its start: %s", experiment.id.number, error)
             return None
-        first = saved.position if saved.memory.position is None else max(saved.memory.position, low)
+        # Revisions from before the experiment hold none of its rows, so nobody needs to know them.
+        first = saved.position if saved.memory.position is None else max(saved.memory.position, saved.start, low)
         return fold, Revisions(self._keep, saved.memory), first
 
     def _anew(self, experiment: Experiment, low: int, end: int) -> tuple[ExperimentFold, Revisions, int]:
