@@ -29,6 +29,7 @@ from streamtag.events.unit_rows import UnitColumns, pack
 from streamtag.settings import load_settings
 from streamtag.stats import state as room
 from streamtag.stats import windows as windows_wire
+from streamtag.stats.lease import Lease
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
 from streamtag.stats.recompute import recompute
@@ -500,8 +501,10 @@ def test_other_windows_take_the_place_of_the_live_ones_only_while_these_stand_st
     live, other = rig.state.model, ReadModel(rig.store, "7")
     checkpoint = live.checkpoint()
     assert checkpoint is not None
-    assert not live.swap(other, replace_position(checkpoint, 99))
     assert live.copy_to(other, lambda size, _start: size == "1m") == 1
+    assert not live.swap(other, checkpoint), "nobody says that it is being made"
+    Lease(other).take()
+    assert not live.swap(other, replace_position(checkpoint, 99))
     assert live.swap(other, checkpoint)
     assert ReadModel(rig.store).generation() == "7"
     rig.write(pane(2, 0, [cell([True, True])]))
