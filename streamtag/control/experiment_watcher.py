@@ -113,7 +113,6 @@ class ExperimentWatcher:
         alias = self._log.heads().alias
         if alias == self._alias and time.monotonic() < self._retry_at:
             return
-        self._retry_at = float("inf")
         try:
             running = self._log.running()
         except UnavailableError:
@@ -122,7 +121,7 @@ class ExperimentWatcher:
             self._fail("experiments", error.message)
             running = []
         before = {one.experiment.id: one for one in self._current}
-        found = []
+        found, retry_at = [], float("inf")
         for experiment in running:
             known = before.get(experiment.id)
             try:
@@ -135,8 +134,9 @@ class ExperimentWatcher:
                 raise
             except Exception as error:  # noqa: BLE001 - a bundle may break its reader in any way
                 self._fail(f"experiment {experiment.id}", getattr(error, "message", repr(error)))
-                self._retry_at = time.monotonic() + _RETRY_S
-        self._current, self._alias = tuple(found), alias
+                retry_at = time.monotonic() + _RETRY_S
+        # At the end: where Redis goes away in between, the next look does it all.
+        self._current, self._alias, self._retry_at = tuple(found), alias, retry_at
 
     def _proven(self, experiment: Experiment) -> ActiveExperiment:
         document = experiment.document

@@ -120,6 +120,25 @@ def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monk
     assert len(rig.watcher.current()) == 2
 
 
+def test_a_look_that_redis_interrupts_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.control.experiment_watcher._RETRY_S", 0.0)
+    rig = Rig()
+    rig.missing = True
+    rig.start(OTHER)
+    rig.watcher.look()
+    rig.missing = False
+
+    def away(_log: ExperimentLog) -> None:
+        raise UnavailableError("Redis is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExperimentLog, "running", away)
+        with pytest.raises(UnavailableError):
+            rig.watcher.look()
+    rig.watcher.look()
+    assert len(rig.watcher.current()) == 1
+
+
 def test_why_it_is_left_out_is_said_once_a_minute_however_it_is_worded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
