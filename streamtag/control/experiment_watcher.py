@@ -19,6 +19,7 @@ from streamtag.domain.thresholds import problems
 from streamtag.errors import RefusedError, StreamtagError, UnavailableError
 from streamtag.model.bundle import Bundle
 from streamtag.settings import Settings
+from streamtag.telemetry.repeats import Repeats
 
 __all__ = ["ActiveExperiment", "ExperimentWatcher"]
 
@@ -70,7 +71,7 @@ class ExperimentWatcher:
         self._alias: bytes | None = None
         self._retry_at = float("inf")
         self._current: tuple[ActiveExperiment, ...] = ()
-        self._told: set[str] = set()
+        self._repeats = Repeats()
         self._thread = threading.Thread(target=self._run, name="experiment-watcher", daemon=True)
 
     def start(self) -> None:
@@ -112,7 +113,6 @@ class ExperimentWatcher:
         alias = self._log.heads().alias
         if alias == self._alias and time.monotonic() < self._retry_at:
             return
-        self._retry_at = float("inf")
         try:
             running = self._log.running()
         except UnavailableError:
@@ -121,7 +121,7 @@ class ExperimentWatcher:
             self._fail("experiments", error.message)
             running = []
         before = {one.experiment.id: one for one in self._current}
-        found = []
+        found, retry_at = [], float("inf")
         for experiment in running:
             known = before.get(experiment.id)
             try:
@@ -134,8 +134,9 @@ class ExperimentWatcher:
                 raise
             except Exception as error:  # noqa: BLE001 - a bundle may break its reader in any way
                 self._fail(f"experiment {experiment.id}", getattr(error, "message", repr(error)))
-                self._retry_at = time.monotonic() + _RETRY_S
-        self._current, self._alias = tuple(found), alias
+                retry_at = time.monotonic() + _RETRY_S
+        # At the end: where Redis goes away in between, the next look does it all.
+        self._current, self._alias, self._retry_at = tuple(found), alias, retry_at
 
     def _proven(self, experiment: Experiment) -> ActiveExperiment:
         document = experiment.document
@@ -157,6 +158,7 @@ class ExperimentWatcher:
 
     def _fail(self, what: str, why: str) -> None:
         self._metrics.add("streamtag.experiment.errors")
-        if (text := f"{what} cannot be followed here: {why}") not in self._told:
-            self._told.add(text)
-            log.error("%s", text)
+        left_out = self._repeats.left_out(what)  # by experiment: the reason may be worded anew at every attempt
+        if left_out is not None:
+            extra = {"left_out": left_out} if left_out else None
+            log.error("%s cannot be followed here: %s", what, why, extra=extra)

@@ -122,8 +122,8 @@ class _KafkaDoctor:
             return
         # A fixed id per host, so that no more than one stays behind on the broker; it fences nobody who tags.
         name = f"{self._settings.tagger.group}-doctor-{socket.gethostname()}"
-        producer = Producer(self._options() | dict(self._settings.kafka.producer) | {"transactional.id": name})
         try:
+            producer = Producer(self._options() | dict(self._settings.kafka.producer) | {"transactional.id": name})
             producer.init_transactions(_TRANSACTION_PATIENCE * self._timeout_s)
         except KafkaException as error:
             text = f"cannot start: {error.args[0].str()}"

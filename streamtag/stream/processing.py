@@ -172,9 +172,9 @@ class Processing:
         for work in (self._process_all, self._sink.close):
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001 - handed to the polling thread, which raises it
+            except BaseException as error:  # handed to the polling thread, which raises it
                 self.failure = self.failure or error
-                log.error("processing ended", extra={"error": f"{type(error).__name__}: {error}"})
+                log.error("processing ended", exc_info=error)
 
     def _process_all(self) -> None:
         # At once, not with the first batch: readers and new owners wait for what a predecessor left open.

@@ -86,7 +86,7 @@ METRICS = (
         "{event}",
         "Records committed as dead letters.",
         "`streamtag dlq group` shows what they have in common; fix the producer or the mapping, then `dlq replay`.",
-        {"error_class": (), "stage": ("decode", "infer", "decide", "emit")},
+        {"error_class": (), "stage": ("decode", "infer")},
     ),
     Metric(
         "streamtag.events.skipped",
@@ -190,7 +190,7 @@ METRICS = (
         "streamtag.lag",
         "gauge",
         "{record}",
-        "Records between the committed position and the end of the partition.",
+        "Records that are not processed yet, up to the end of the partition.",
         "Grows: add workers up to the number of partitions; see streamtag.loop.time first.",
         {"topic": (), "partition": ()},
     ),

@@ -44,7 +44,7 @@ class Rig:
     def find(self, ref: BundleRef) -> Bundle:
         self.found.append(ref)
         if self.missing:
-            raise BundleError("bundle demo@2 is not here")
+            raise BundleError(f"bundle demo@2 is not here, attempt {len(self.found)}")
         return cast(Bundle, FakeBundle(self.labels))
 
     def start(self, bundle: BundleRef | None = None, *, muted: str = "insult") -> int:
@@ -118,6 +118,38 @@ def test_an_experiment_whose_bundle_is_not_here_is_left_out_and_tried_again(monk
     rig.missing = False
     rig.watcher.look()
     assert len(rig.watcher.current()) == 2
+
+
+def test_a_look_that_redis_interrupts_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.control.experiment_watcher._RETRY_S", 0.0)
+    rig = Rig()
+    rig.missing = True
+    rig.start(OTHER)
+    rig.watcher.look()
+    rig.missing = False
+
+    def away(_log: ExperimentLog) -> None:
+        raise UnavailableError("Redis is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExperimentLog, "running", away)
+        with pytest.raises(UnavailableError):
+            rig.watcher.look()
+    rig.watcher.look()
+    assert len(rig.watcher.current()) == 1
+
+
+def test_why_it_is_left_out_is_said_once_a_minute_however_it_is_worded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streamtag.control.experiment_watcher._RETRY_S", 0.0)
+    rig = Rig()
+    rig.missing = True
+    rig.start(OTHER)
+    for _ in range(5):
+        rig.watcher.look()
+    assert [record.getMessage().endswith("attempt 1") for record in caplog.records] == [True]
+    assert rig.metrics.counts["streamtag.experiment.errors"] == 5
 
 
 def test_an_experiment_that_cannot_be_compared_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,3 +133,8 @@ def test_a_broker_that_names_no_broker_is_a_finding_and_nothing_more_is_asked(mo
     broker, *others = examine(kafka_cluster.examinations(_settings(), timeout_s=5))
     assert (broker.status, "names no broker of cluster abc" in broker.finding) == ("fail", True)
     assert {(one.status, one.finding) for one in others} == {("warn", "not checked: needs kafka.broker")}
+
+
+def test_an_option_that_no_producer_knows_is_a_finding() -> None:
+    [found] = kafka_cluster._KafkaDoctor(_settings(**{"kafka.producer": "{no.such.option: 1}"}), 5).transactions()
+    assert (found.status, "no.such.option" in found.finding) == ("fail", True)

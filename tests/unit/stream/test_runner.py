@@ -17,6 +17,7 @@ from streamtag.stream import member, processing
 from streamtag.stream.pace import LONGEST_S
 from streamtag.stream.processor import Hold, Output, Partition
 from streamtag.stream.sink import TwinError
+from streamtag.telemetry.logs import JsonFormatter
 
 MakeLoop = Callable[..., Loop]
 ZERO: Partition = ("content", 0)
@@ -392,6 +393,24 @@ def test_a_processor_that_keeps_failing_ends_the_loop_with_its_error(make_loop: 
     assert attempts == [0] * 5
     assert (loop.outputs, broker.position(ZERO)) == ([], 0)
     assert broker.asked[-1] == "sink.close"  # readers need not wait for the timeout of what was open
+
+
+def test_what_a_processor_fails_with_is_never_quoted(
+    make_loop: MakeLoop, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+
+    def fail(_: object) -> None:
+        raise ValueError("zebra-crossing-4711")
+
+    loop.processor.before = fail
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_end()
+    assert isinstance(loop.failure, ValueError)
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert any("processing ended" in line and "ValueError" in line for line in lines)
+    assert not [line for line in lines if "zebra" in line]
 
 
 def test_failures_with_commits_between_do_not_add_up(make_loop: MakeLoop, broker: FakeBroker) -> None:
