@@ -77,13 +77,16 @@ def make_transformer(vocabulary: int, *, seed: int = 0) -> Transformer:
     return Transformer(weights | {"scale": np.ones(WIDTH, dtype=np.float32)})
 
 
-def transformer_onnx(transformer: Transformer, *, rows: int | None = None, vocabulary: int | None = None) -> bytes:
+def transformer_onnx(
+    transformer: Transformer, *, rows: int | None = None, vocabulary: int | None = None, numbers: int = 0
+) -> bytes:
     """Its graph: ``input_ids``, ``attention_mask`` int64 [rows, width] → ``logits``.
 
     Args:
         transformer: the weights.
         rows: documents a run must have; None: any number.
         vocabulary: rows of the embedding to keep; None: all.
+        numbers: of another input ``numbers``, whose sum by `number_weights` is added to the logits.
     """
     constants: dict[str, NDArray[Any]] = {
         **transformer.weights,
@@ -120,12 +123,18 @@ def transformer_onnx(transformer: Transformer, *, rows: int | None = None, vocab
         node("ReduceSum", ["mask", "one_axis"], ["count"], keepdims=1),
         node("Div", ["total", "count"], ["pooled"]),
         node("MatMul", ["pooled", "head"], ["headed"]),
-        node("Add", ["headed", "bias"], ["logits"]),
+        node("Add", ["headed", "bias"], ["of_text" if numbers else "logits"]),
     ]
+    if numbers:
+        constants["weights"] = number_weights(numbers).astype(np.float32)
+        nodes.append(node("MatMul", ["numbers", "weights"], ["of_numbers"]))
+        nodes.append(node("Add", ["of_text", "of_numbers"], ["logits"]))
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, [rows or "documents", "width"])
         for name in ("input_ids", "attention_mask")
     ]
+    if numbers:
+        inputs.append(helper.make_tensor_value_info("numbers", TensorProto.FLOAT, [rows or "documents", numbers]))
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [rows or "documents", len(LABELS)])
     return _model(nodes, inputs, [output], constants)
 

@@ -14,6 +14,7 @@ from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_bundle
@@ -164,7 +165,7 @@ def _show_facts(bundle: Bundle) -> None:
             "sha256": bundle.ref.sha256,
             "path": bundle.path,
             "description": manifest.description,
-            "contract": contract.kind,
+            "contract": ", ".join((contract.kind, *files_of(contract))),
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",

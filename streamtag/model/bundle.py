@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,13 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
         BundleError: when this version exists with other content, or the result does not verify.
     """
     entries = {name: FileEntry(_sha256(content), len(content)) for name, content in sorted(files.items())}
-    document = dump(msgspec.structs.replace(manifest, files=entries))
+    manifest = msgspec.structs.replace(manifest, files=entries)
+    found = manifest_problems(manifest)
+    if found:  # before its name becomes a path
+        raise BundleError(
+            f"bundle {manifest.name}@{manifest.version} cannot be written", problems=found, hint="Nothing was written."
+        )
+    document = dump(manifest)
     target = directory / manifest.name / manifest.version
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{manifest.version}.", dir=target.parent))
@@ -160,6 +167,8 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
             _sync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # there are other versions
+            target.parent.rmdir()
     return target
 
 

@@ -1,6 +1,7 @@
-"""A transformer of PyTorch, exported as anybody would, becomes a bundle: `make torch-test`, in an environment of its own.
+"""A transformer of PyTorch, exported as anybody would, becomes a bundle: `make torch-test`.
 
-Weights are made up. PyTorch's wheels for Linux bring CUDA and gigabytes, used or not; so this is no part of `make test`.
+Weights are made up. PyTorch's wheels for Linux bring CUDA and gigabytes, used or not; so this has an environment of its
+own, and is no part of `make test`.
 """
 
 import json
@@ -64,7 +65,9 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def model(tokenizer: Tokenizer) -> Tagger:
     torch.manual_seed(0)
-    return Tagger(tokenizer.get_vocab_size()).eval()
+    found = Tagger(tokenizer.get_vocab_size())
+    found.eval()
+    return found
 
 
 @pytest.fixture(scope="module")

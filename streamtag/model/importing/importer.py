@@ -16,6 +16,7 @@ import numpy as np
 from streamtag.domain.release import BundleRef
 from streamtag.errors import BundleError
 from streamtag.model.bundle import Bundle, write_bundle
+from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.contracts.combined import CombinedContract
 from streamtag.model.contracts.registry import Contract, files_of
 from streamtag.model.contracts.string import StringContract
@@ -132,6 +133,11 @@ def import_bundle(request: Request, directory: Path) -> Imported:
 
 def _read(request: Request, problems: list[str]) -> _Read:
     """Reads all files and fits them to each other, so that whoever imports hears of all that is amiss at once."""
+    problems += [
+        f"{what} {value!r} must be letters, digits, dot, dash or underscore"
+        for what, value in (("name", request.name), ("version", request.version))
+        if not PLAIN_NAME.fullmatch(value)
+    ]
     contents = {
         what: _content(path, problems)
         for what, path in (

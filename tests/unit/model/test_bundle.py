@@ -177,6 +177,22 @@ def test_a_failed_write_leaves_nothing_behind(bundle: Path, tmp_path: Path) -> N
     assert os.listdir(tmp_path / "tiny") == ["1"]
 
 
+@pytest.mark.parametrize("name", ["../tiny", "/tiny", "a/b", ""])
+def test_a_name_that_leads_elsewhere_makes_no_directory(bundle: Path, tmp_path: Path, name: str) -> None:
+    manifest = msgspec.structs.replace(read_bundle(bundle).manifest, name=name)
+    files = {file: (bundle / file).read_bytes() for file in FILES}
+    with pytest.raises(BundleError, match="cannot be written"):
+        write_bundle(tmp_path / "out" / "bundles", manifest, files)
+    assert os.listdir(tmp_path) == ["tiny"]
+
+
+def test_a_failed_write_of_a_first_version_leaves_no_directory(bundle: Path, tmp_path: Path) -> None:
+    files = {file: (bundle / file).read_bytes() for file in FILES} | {MODEL: b"no model"}
+    with pytest.raises(BundleError):
+        write_bundle(tmp_path / "out", read_bundle(bundle).manifest, files)
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_a_manifest_survives_a_round_trip(bundle: Path) -> None:
     manifest = read_bundle(bundle).manifest
     assert dump(manifest) == (bundle / MANIFEST).read_bytes()
