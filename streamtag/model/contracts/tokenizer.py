@@ -30,6 +30,8 @@ class TokenizerContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         pad_to: widths are multiples of it, or ``max_tokens``. A text's width is its own, never its neighbours', so that
             it gets the same bits in any company.
         pad_id: the id of padding.
+        specials_in_text: whether a special token that a writer spells out (``[SEP]``) counts as one. Hugging Face's
+            default, and a way for whoever writes texts to speak to the model in its own marks.
         text: what is done before.
     """
 
@@ -40,6 +42,7 @@ class TokenizerContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     max_tokens: int = 256
     pad_to: int = 16
     pad_id: int = 0
+    specials_in_text: bool = False
     text: TextRules = TextRules()
 
     @property
@@ -65,6 +68,7 @@ class Tokens(Preprocessor):
         self._tokenizer = load_tokenizer(contents[TOKENIZER])
         cutting = self._tokenizer.truncation or {}
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = not contract.specials_in_text
         self._tokenizer.enable_truncation(contract.max_tokens, direction=cutting.get("direction", "right"))
         self._inputs = [name for name in (contract.ids, contract.mask, contract.token_types) if name is not None]
 
