@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test torch-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ MLFLOW := $(VENV)/mlflow
 mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environment of its own
 	$(MLFLOW)/bin/python -m pytest --confcutdir tests/mlflow_server tests/mlflow_server $(ARGS)
 
+TORCH := $(VENV)/torch
+torch-test: $(TORCH)/installed ## Import a transformer exported from PyTorch; its environment takes 6 GB
+	$(TORCH)/bin/python -m pytest --confcutdir tests/torch_export tests/torch_export $(ARGS)
+
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs
 
@@ -85,6 +89,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --extra stats -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 	$(COMPILE) --constraints requirements/dev.txt -o requirements/mlflow.txt $(SOURCES) requirements/mlflow.in
+	$(COMPILE) --constraints requirements/dev.txt --extra import --extra tokenizers -o requirements/torch.txt $(SOURCES) requirements/torch.in
 
 dist: $(DEV) ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -106,11 +111,11 @@ $(PY):
 	  echo "'$(PYTHON)' lacks the modules ensurepip and venv (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(MLFLOW)/installed: requirements/mlflow.txt pyproject.toml
-	@echo "Installing requirements/mlflow.txt into $(MLFLOW) …"
-	@$(PYTHON) -m venv --clear $(MLFLOW)
-	@$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/%/installed: requirements/%.txt pyproject.toml
+	@echo "Installing requirements/$*.txt into $(VENV)/$* …"
+	@$(PYTHON) -m venv --clear $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/installed-%: requirements/%.txt pyproject.toml | $(PY)

@@ -9,8 +9,8 @@ from tiny_bundle import build_tiny_bundle
 
 from streamtag.model import loading
 from streamtag.model.bundle import MODEL, read_bundle, write_bundle
+from streamtag.model.parity import PARITY_TEXTS
 from streamtag.model.scorer import Scorer
-from streamtag.model.training.assemble import PARITY_TEXTS
 
 
 def build_trapped_bundle(

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_mlflow, model_registry
+from streamtag.cli import model_diff, model_import, model_mlflow, model_registry
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
-    help="Model bundles: list, show, verify, compare, publish, promote, train, evaluate.", no_args_is_help=True
+    help="Model bundles: list, show, verify, compare, publish, promote, import, train, evaluate.", no_args_is_help=True
 )
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
@@ -32,6 +33,7 @@ app.command()(model_registry.publish)
 app.command()(model_registry.promote)
 app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
+app.command("import")(model_import.import_)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 
@@ -163,7 +165,7 @@ def _show_facts(bundle: Bundle) -> None:
             "sha256": bundle.ref.sha256,
             "path": bundle.path,
             "description": manifest.description,
-            "contract": f"{contract.kind}, {len(bundle.buckets)} buckets of 2**{contract.bits}",
+            "contract": ", ".join((contract.kind, *files_of(contract))),
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",

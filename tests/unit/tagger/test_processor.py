@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
+from foreign_models import build_numbers_bundle
 from services import wait_until
 from tagging import LABELS, NOW, RAISES, Rig, mark, raw_record, record, release
 
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.model.loading import load_scorer
 from streamtag.settings import load_settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Hold, Range
@@ -93,6 +96,19 @@ def test_outcomes_are_counted_when_they_are_committed_and_once() -> None:
     assert rig.metrics.value("streamtag.label.alerts", label="insult") == 1
     assert rig.metrics.value("streamtag.timestamps.by_arrival") == 1
     assert rig.metrics.value("streamtag.events.dead", error_class="scorer_error", stage="infer") == 1
+
+
+def test_what_a_bundle_fills_in_is_counted_and_what_it_refuses_is_dead(tmp_path: Path) -> None:
+    scorer = load_scorer(build_numbers_bundle(tmp_path / "bundles", tmp_path / "scratch"), batch=64)
+    rig = Rig(active=release(labels=scorer.labels, scorer=scorer))
+    rig.process(
+        raw_record(0, b'{"id": "a", "features": {"amount": 1}}'),
+        raw_record(1, b'{"id": "b", "features": {"amount": "one"}}'),
+        raw_record(2, b'{"id": "c", "text": "no features"}'),
+    )
+    rig.close()
+    assert rig.metrics.value("streamtag.features.filled", feature="age", why="missing") == 1
+    assert rig.metrics.value("streamtag.events.dead", error_class="invalid_feature", stage="infer") == 2
 
 
 # -- what the fleet is told --------------------------------------------------------------------------------------------
