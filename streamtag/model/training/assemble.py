@@ -28,6 +28,7 @@ from streamtag.model.ngrams import NgramContract
 from streamtag.model.parity import TOLERANCE, make_parity
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.graph import build_graph
+from streamtag.model.training.heads import Head
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Fitted:
         coefficients: float32 [n, labels], IDF multiplied in.
         bias: float32 [labels].
         calibration: per label.
+        head: between margins and calibration; None: every label for itself.
     """
 
     labels: Sequence[Label]
@@ -51,6 +53,7 @@ class Fitted:
     coefficients: NDArray[np.float32]
     bias: NDArray[np.float32]
     calibration: Sequence[Calibration]
+    head: Head | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     """The model as it will serve, before it is written: what is evaluated is the graph, not the training code."""
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
-    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration)
+    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration, fitted.head)
     return Scorer(Bundle(Path(), ref, manifest, _tables(fitted), Parity(TOLERANCE, []), model), batch=batch)
 
 
