@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from trapped_bundle import build_trapped_bundle, insert_before_sigmoid
 
 RAISES = "zqxjkv zqxjkv"
@@ -16,7 +15,7 @@ def build_poison_bundle(directory: Path, scratch: Path, ordinary: Sequence[str])
     """Writes ``tiny@3``; ``ordinary`` texts must score as usual.
 
     An n-gram that only `RAISES` has makes the graph look beyond the end of a table; one that only `SCORES_NAN` has
-    carries a weight that is not a number.
+    makes it divide zero by zero in that row.
     """
     texts = (RAISES, SCORES_NAN)
     return build_trapped_bundle(directory, scratch, texts, ordinary, _poison, version="3", weights_seed=3)
@@ -24,13 +23,10 @@ def build_poison_bundle(directory: Path, scratch: Path, ordinary: Sequence[str])
 
 def _poison(model: onnx.ModelProto, trap: int, nan: int) -> None:
     graph = model.graph
-    table = next(i for i in graph.initializer if i.name == "table")
-    values = numpy_helper.to_array(table).copy()
-    values[nan] = np.nan
-    table.CopyFrom(numpy_helper.from_array(values, "table"))
     graph.initializer.extend(
         [
             helper.make_tensor("trap_id", TensorProto.INT32, [1], [trap]),
+            helper.make_tensor("nan_id", TensorProto.INT32, [1], [nan]),
             helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
         ]
     )
@@ -42,6 +38,12 @@ def _poison(model: onnx.ModelProto, trap: int, nan: int) -> None:
             helper.make_node("Cast", ["is_trap"], ["is_trap_int"], to=TensorProto.INT64),
             helper.make_node("ReduceMax", ["is_trap_int"], ["trap_index"], keepdims=0),
             helper.make_node("Gather", ["one", "trap_index"], ["factor"]),  # index 1 of a table of 1: raises
-            helper.make_node("Mul", [logits, "factor"], ["trapped"]),
+            helper.make_node("Equal", ["ids", "nan_id"], ["is_nan"]),
+            helper.make_node("Cast", ["is_nan"], ["is_nan_float"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["is_nan_float"], ["nan_rows"], axes=[1]),
+            helper.make_node("Sub", ["one", "nan_rows"], ["ones_or_zeros"]),
+            helper.make_node("Div", ["ones_or_zeros", "ones_or_zeros"], ["ones_or_nan"]),  # a row of its own: 0 / 0
+            helper.make_node("Mul", ["factor", "ones_or_nan"], ["factors"]),
+            helper.make_node("Mul", [logits, "factors"], ["trapped"]),
         ],
     )

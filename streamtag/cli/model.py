@@ -196,7 +196,7 @@ def _show_facts(bundle: Bundle) -> None:
             "sha256": bundle.ref.sha256,
             "path": bundle.path,
             "description": manifest.description,
-            "contract": f"{contract.kind}, {len(bundle.buckets)} buckets of 2**{contract.bits}",
+            "contract": contract.kind,
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",

@@ -21,6 +21,7 @@ class ErrorClass(StrEnum):
     MAPPING = "mapping"
     SCORER_ERROR = "scorer_error"
     INVALID_SCORE = "invalid_score"
+    INVALID_FEATURE = "invalid_feature"
     INVALID_SUMMARY = "invalid_summary"
 
 

@@ -3,10 +3,9 @@
 ::
 
     <name>/<version>/manifest.json   labels, contracts, hash of every other file; its own hash names the bundle
-                     model.onnx      the graph: weighted n-gram ids in, calibrated probabilities out
-                     buckets.npy     uint32 [n], the hash buckets the model knows, ascending
-                     idf.npy         uint16 [n], their inverse document frequencies, in units of 1/256
-                     parity.json     texts with the scores they must get
+                     model.onnx      the graph: what the preprocessing contract gives in, probabilities out
+                     parity.json     documents with the scores they must get
+                     …               files of the preprocessing contract: a tokenizer, tables
 
 A bundle is read once, into memory: what was verified is what runs.
 """
@@ -28,10 +27,10 @@ from numpy.typing import NDArray
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import BundleError
-from streamtag.model.bundle_checks import PLAIN_NAME, decode_parity, decode_vector, manifest_problems, vector_problems
+from streamtag.model.bundle_checks import PLAIN_NAME, decode_parity, manifest_problems, pickled
+from streamtag.model.contracts.registry import KINDS, content_problems, files_of, reads_features
+from streamtag.model.graph_checks import graph_problems
 from streamtag.model.manifest import (
-    BUCKETS,
-    IDF,
     MANIFEST,
     MODEL,
     PARITY,
@@ -41,7 +40,6 @@ from streamtag.model.manifest import (
     Parity,
     dump,
 )
-from streamtag.model.ngrams import KIND
 from streamtag.model.signature import SIGNATURE, check_signature
 
 __all__ = ["MANIFEST", "MODEL", "PARITY", "Bundle", "array_bytes", "peek_ref", "read_bundle", "write_bundle"]
@@ -57,8 +55,7 @@ class Bundle:
         path: where it was read from.
         ref: name, version and hash of the manifest.
         manifest: the decoded manifest.
-        buckets: uint32 [n], ascending.
-        idf: uint16 [n], in units of 1/256.
+        contents: files of the preprocessing contract, name to bytes.
         parity: the decoded fixtures.
         model: bytes of ``model.onnx``.
     """
@@ -66,8 +63,7 @@ class Bundle:
     path: Path
     ref: BundleRef
     manifest: Manifest
-    buckets: NDArray[np.uint32] = field(repr=False)
-    idf: NDArray[np.uint16] = field(repr=False)
+    contents: Mapping[str, bytes] = field(repr=False)
     parity: Parity = field(repr=False)
     model: bytes = field(repr=False)
 
@@ -75,6 +71,11 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         """Label ids in the order of the score columns."""
         return tuple(label.id for label in self.manifest.labels)
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether the features of an event matter to its scores."""
+        return reads_features(self.manifest.preprocessing)
 
     @property
     def default_thresholds(self) -> ThresholdSet:
@@ -103,16 +104,21 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
         if problem:
             found.append(problem)
     found += [f"{name}: not named in the manifest" for name in _unlisted(path, manifest)]
+    found += [
+        f"{name}: a pickle, or an archive of them; a bundle holds data only, and nothing in it is unpickled"
+        for name, content in contents.items()
+        if pickled(content)
+    ]
     if found:
         raise _refused(path, found)
-    buckets = decode_vector(BUCKETS, contents[BUCKETS], np.uint32, found)
-    idf = decode_vector(IDF, contents[IDF], np.uint16, found)
-    parity = decode_parity(contents[PARITY], len(manifest.labels), found)
-    found += vector_problems(buckets, idf, manifest.preprocessing.bits)
+    parity = decode_parity(contents[PARITY], [label.id for label in manifest.labels], found)
+    found += content_problems(manifest.preprocessing, contents)
+    found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
     if found or parity is None:
         raise _refused(path, found)
     ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
-    return Bundle(path, ref, manifest, buckets, idf, parity, contents[MODEL])
+    own = {name: contents[name] for name in files_of(manifest.preprocessing)}
+    return Bundle(path, ref, manifest, own, parity, contents[MODEL])
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
@@ -186,8 +192,9 @@ def _decode_manifest(path: Path, raw: bytes) -> Manifest:
             text = f"{MANIFEST}: schema_version {versions.schema_version}; this streamtag reads {SCHEMA_VERSION}"
             raise _refused(path, [text])
         kind = versions.preprocessing.get("kind")
-        if kind != KIND:
-            raise _refused(path, [f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {KIND!r}"])
+        if kind not in KINDS:
+            text = f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {', '.join(KINDS)}"
+            raise _refused(path, [text])
         return msgspec.json.decode(raw, type=Manifest)
     except msgspec.DecodeError as error:
         raise _refused(path, [f"{MANIFEST}: {error}"]) from None

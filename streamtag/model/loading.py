@@ -1,10 +1,10 @@
 """From a directory to a scorer that may decide: every gate a bundle must pass before it is put to work.
 
-Read → verify hashes → load the graph → parity → same bits in any batch → warm-up. The caller swaps only what came
-back from here; when a gate fails, whatever serves goes on serving.
+Read → verify hashes → load the graph → largest inputs → parity → same bits in any batch → warm-up. The caller swaps
+only what came back from here; when a gate fails, whatever serves goes on serving.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from streamtag.errors import BundleError
 from streamtag.model.bundle import read_bundle
-from streamtag.model.ngrams import PAD_TO, Features
+from streamtag.model.contracts.preprocessor import Documents, FeatureRow
+from streamtag.model.manifest import Batching, Fixture
 from streamtag.model.scorer import Scorer
 from streamtag.model.session import ORT_ERRORS
 
@@ -34,7 +35,12 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
     """
     scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
     bundle = scorer.bundle
-    for gate, check in (("parity", _parity_problems), ("same bits in any batch", _invariance_problems)):
+    gates = (
+        ("largest inputs", _edge_problems),
+        ("parity", _parity_problems),
+        ("same bits in any batch", _invariance_problems),
+    )
+    for gate, check in gates:
         try:
             found = check(scorer)
         except ORT_ERRORS as error:
@@ -45,10 +51,22 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
     return scorer
 
 
+def _edge_problems(scorer: Scorer) -> list[str]:
+    """The graph must bear the largest inputs that its contract can give, and answer with a row for each document."""
+    edge = scorer.preprocessor.edge()
+    if edge is not None:
+        rows = max(1, (scorer.bundle.manifest.batching or Batching()).min_rows)
+        scorer.session.run({name: np.repeat(values, rows, axis=0) for name, values in edge.items()})
+    texts, features = _documents(scorer)
+    documents = scorer.preprocessor.read(texts[:1], features and features[:1])
+    got, wanted = scorer.run(documents, np.zeros(1, dtype=np.intp)).shape, (1, len(scorer.labels))
+    return [] if got == wanted else [f"gives scores of shape {got} for one document; must be {wanted}"]
+
+
 def _parity_problems(scorer: Scorer) -> list[str]:
     parity = scorer.bundle.parity
     expected = np.array([fixture.scores for fixture in parity.fixtures], dtype=np.float64)
-    got = scorer.score([fixture.text for fixture in parity.fixtures]).astype(np.float64)
+    got = scorer.score(*_columns(parity.fixtures)).astype(np.float64)
     apart = np.abs(got - expected)
     # NaN compares false: ask for what must hold, not for its opposite
     wrong = np.argwhere(~(apart <= parity.tolerance))
@@ -59,16 +77,19 @@ def _parity_problems(scorer: Scorer) -> list[str]:
 
 
 def _invariance_problems(scorer: Scorer) -> list[str]:
-    """Each text alone must have the bits it has in every other company and padding."""
-    texts = [*_SHORT, *(fixture.text for fixture in scorer.bundle.parity.fixtures)]
-    alone = np.concatenate([_run(scorer, [text]) for text in texts])
+    """Each document alone must have the bits it has in every other company and padding."""
+    texts, features = _documents(scorer)
+    everyone = np.arange(len(texts))
+    read = scorer.preprocessor.read([*texts, _OUTLIER], features and [*features, features[0]])
+    alone = _each(scorer, read, everyone)
     companies = {
-        "in a batch": _run(scorer, texts),
-        "in a batch, reversed": _run(scorer, texts[::-1])[::-1],
-        "beside a long text": _run(scorer, [*texts, _OUTLIER])[:-1],
-        "in a full batch": _in_full_batches(scorer, texts),
-        "with more padding": np.concatenate([_run(scorer, [text], extra=3 * PAD_TO) for text in texts]),
+        "in a batch": _together(scorer, read, everyone),
+        "in a batch, reversed": _together(scorer, read, everyone[::-1])[::-1],
+        "beside a long text": _together(scorer, read, np.append(everyone, len(texts)))[:-1],
+        "in a full batch": _in_full_batches(scorer, read, everyone),
     }
+    if scorer.preprocessor.mixes:
+        companies["with more padding"] = _each(scorer, read, everyone, wider=3)
     found = []
     for company, scores in companies.items():
         differ = np.flatnonzero((scores.view(np.uint32) != alone.view(np.uint32)).any(axis=1))
@@ -77,26 +98,58 @@ def _invariance_problems(scorer: Scorer) -> list[str]:
     return found
 
 
-def _in_full_batches(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Scores of ``texts`` in runs of exactly the size the scorer cuts, filled up with the first of them."""
-    rows = []
-    for at in range(0, len(texts), scorer.batch):
-        run = list(texts[at : at + scorer.batch])
-        rows.append(_run(scorer, run + [texts[0]] * (scorer.batch - len(run)))[: len(run)])
-    return np.concatenate(rows)
+def _documents(scorer: Scorer) -> tuple[list[str], list[FeatureRow | None] | None]:
+    """What the gates score: own texts and the fixtures'; features are the fixtures' throughout."""
+    texts, features = _columns(scorer.bundle.parity.fixtures)
+    if features is None:
+        return [*_SHORT, *texts], None
+    return [*_SHORT, *texts], [*(features[i % len(features)] for i in range(len(_SHORT))), *features]
 
 
-def _run(scorer: Scorer, texts: Sequence[str], *, extra: int = 0) -> NDArray[np.float32]:
-    """One run of the graph on exactly these texts, padded by ``extra`` more than needed."""
-    featuriser = scorer.featuriser
-    features = featuriser.features(texts)
-    if extra:
-        ids = np.pad(features.ids, ((0, 0), (0, extra)), constant_values=featuriser.n_buckets)
-        features = Features(ids, np.pad(features.weights, ((0, 0), (0, 0), (0, extra))))
-    return scorer.session.run(features)
+def _columns(fixtures: Sequence[Fixture]) -> tuple[list[str], list[FeatureRow | None] | None]:
+    features: list[FeatureRow | None] = [fixture.features for fixture in fixtures]
+    return [fixture.text for fixture in fixtures], features if any(one is not None for one in features) else None
+
+
+def _each(scorer: Scorer, read: Documents, rows: NDArray[np.intp], *, wider: int = 0) -> NDArray[np.float32]:
+    """Scores of documents, each in a run of its own."""
+    return np.concatenate([scorer.run(read, rows[i : i + 1], wider=wider) for i in range(len(rows))])
+
+
+def _together(scorer: Scorer, read: Documents, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Scores of documents in as few runs as the contract allows, in the order of ``rows``."""
+    scores = np.empty((len(rows), len(scorer.labels)), dtype=np.float32)
+    for places in _split(scorer, read, rows, len(rows)):
+        scores[places] = scorer.run(read, rows[places])
+    return scores
+
+
+def _in_full_batches(scorer: Scorer, read: Documents, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The same in runs of exactly the size the scorer cuts, filled up with the first document of each."""
+    scores = np.empty((len(rows), len(scorer.labels)), dtype=np.float32)
+    for places in _split(scorer, read, rows, scorer.batch):
+        filling = np.full(scorer.batch - len(places), rows[places[0]])
+        scores[places] = scorer.run(read, np.append(rows[places], filling))[: len(places)]
+    return scores
+
+
+def _split(scorer: Scorer, read: Documents, rows: NDArray[np.intp], most: int) -> Iterator[NDArray[np.intp]]:
+    """Places in ``rows`` of what may share a run: anything, or what the contract puts together."""
+    limits = scorer.bundle.manifest.batching
+    most = min(most, (limits and limits.max_rows) or most)
+    if scorer.preprocessor.mixes:
+        yield from (np.arange(at, min(at + most, len(rows))) for at in range(0, len(rows), most))
+        return
+    place_of = np.full(read.n, -1, dtype=np.intp)
+    place_of[rows] = np.arange(len(rows))
+    for run in scorer.preprocessor.runs(read, read.n):
+        places = np.sort(place_of[run][place_of[run] >= 0])
+        yield from (places[at : at + most] for at in range(0, len(places), most))
 
 
 def _warm_up(scorer: Scorer) -> None:
     # First runs of a shape pay for kernels and page faults; after this, the first real batch does not.
+    _, features = _documents(scorer)
     for size in sorted({1, scorer.batch}):
-        scorer.score([_OUTLIER[:180]] * size)
+        scorer.score([_OUTLIER[:180]] * size, features and features[:1] * size)
+    scorer.take_filled()

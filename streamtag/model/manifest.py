@@ -4,11 +4,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamtag.model.ngrams import NgramContract
+from streamtag.events.content import FeatureValue
+from streamtag.model.contracts.hashed_ngrams import HashedNgrams
+from streamtag.model.contracts.registry import Contract
 
 SCHEMA_VERSION = 1
-MANIFEST, MODEL, BUCKETS, IDF, PARITY = "manifest.json", "model.onnx", "buckets.npy", "idf.npy", "parity.json"
-REQUIRED = (MODEL, BUCKETS, IDF, PARITY)
+MANIFEST, MODEL, PARITY = "manifest.json", "model.onnx", "parity.json"
+BUCKETS, IDF = HashedNgrams.files
+REQUIRED = (MODEL, PARITY)
+"""Files of every bundle; its preprocessing contract has more."""
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +73,23 @@ class OrtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_pattern: bool = False
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many documents a run of the graph takes.
+
+    A graph may want exactly so many (its first axis is a constant), or give a document other bits alone than in
+    company: a library multiplies a single row by another routine.
+
+    Attributes:
+        min_rows: a smaller run is filled up with copies of its documents.
+        max_rows: at most; None: as many as `model.batch` says.
+    """
+
+    min_rows: int = 1
+    max_rows: int | None = None
+
+
+# Defaults are left out of the document: bundles that know nothing of a newer field keep their hash.
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of ``manifest.json``. Its own hash is the identity of the bundle.
 
     Attributes:
@@ -77,12 +97,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name, version: of the bundle; a version is never changed once released.
         description: for people.
         labels: in the order of the score columns.
-        preprocessing: contract between texts and model inputs.
-        calibration: one entry per label, in the same order.
+        preprocessing: contract between documents and model inputs.
+        calibration: one entry per label, in the same order; empty: the scores are the graph's own.
         ort: session options.
         files: file name to identity, for every file but this one.
         training: record of how it was made: data files and their hashes, seeds, configuration, library versions.
         evaluation: figures on the split it never saw.
+        batching: what the graph needs; None: any number of documents will do.
     """
 
     schema_version: int
@@ -90,31 +111,35 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     description: str
     labels: list[Label]
-    preprocessing: NgramContract
+    preprocessing: Contract
     calibration: list[Calibration]
     ort: OrtOptions
     files: dict[str, FileEntry]
     training: dict[str, Any]
     evaluation: dict[str, Any]
+    batching: Batching | None = None
 
 
-class Fixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A text and the scores it must get, one per label."""
+class Fixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A document and the scores it must get, one per label."""
 
     text: str
     scores: list[float]
+    features: dict[str, FeatureValue] | None = None
 
 
-class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """``parity.json``: what the bundle scored where it was made.
 
     Attributes:
         tolerance: largest absolute difference allowed elsewhere; processors round differently, models do not.
-        fixtures: harmless texts, covering scripts, lengths and emptiness.
+        fixtures: harmless documents, covering scripts, lengths and emptiness.
+        labels: of the scores, in their order; None in bundles that are older than this field.
     """
 
     tolerance: float
     fixtures: list[Fixture]
+    labels: list[str] | None = None
 
 
 def dump(document: Manifest | Parity) -> bytes:

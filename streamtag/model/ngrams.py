@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.model.normalise import Normalisation, byte_table, compose, fold
+from streamtag.model.normalise import Normalisation, byte_table, compose, cut, fold
 
 KIND: Literal["hashed-ngrams/1"] = "hashed-ngrams/1"
+IDS, WEIGHTS = "ids", "weights"
+"""Inputs of the graph."""
 SIZES = (2, 3, 4, 5)
 # FNV's prime rolls the hash on by a byte; the other two and the shift mix its bits (golden ratio; murmur3's finaliser).
 ROLL, MIX_1, MIX_2, MIX_SHIFT = 0x01000193, 0x9E3779B1, 0x85EBCA77, 15
@@ -41,22 +43,25 @@ IDF_UNIT = 1 << 8
 MAX_IDF = 16 * IDF_UNIT - 1
 
 
-class NgramContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NgramContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=KIND):
     """What a bundle promises its texts are turned into.
 
     Attributes:
-        kind: name of the contract.
         normalisation: steps before hashing.
         head_chars, tail_chars: a longer text is read at its first and last characters only, so that what one event
             can cost is bounded.
         bits: the hash has ``2**bits`` buckets.
     """
 
-    kind: Literal["hashed-ngrams/1"] = KIND
     normalisation: Normalisation = Normalisation()
     head_chars: int = 1_500
     tail_chars: int = 500
     bits: int = 18
+
+    @property
+    def kind(self) -> str:
+        """Name of the contract."""
+        return KIND
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class Featuriser:
 
     def __init__(self, contract: NgramContract, buckets: NDArray[np.uint32], idf: NDArray[np.uint16]) -> None:
         self.contract = contract
+        self.buckets = buckets
+        self.idf = idf
         self._idf_squared = np.square(idf.astype(np.int64))
         self.n_buckets = len(buckets)
         self._id_bits = max(1, (self.n_buckets - 1).bit_length())
@@ -114,12 +121,14 @@ class Featuriser:
 
     def encode(self, text: str) -> bytes:
         """UTF-8 of the text after cutting and normalising; lone surrogates become ``?``."""
-        text = self._cut(text)
+        contract = self.contract
+        text = cut(text, contract.head_chars, contract.tail_chars)
         if text.isascii():
             return text.encode()
-        rules = self.contract.normalisation
+        rules = contract.normalisation
         # Cut again before the dearer half: composing can lengthen a text by a factor of 18.
-        return fold(self._cut(compose(text, rules)), rules).encode("utf-8", "replace")
+        text = cut(compose(text, rules), contract.head_chars, contract.tail_chars)
+        return fold(text, rules).encode("utf-8", "replace")
 
     def counts(self, encoded: Sequence[bytes]) -> Counts:
         """Distinct n-grams per text with their weights.
@@ -170,12 +179,6 @@ class Featuriser:
         weights = np.zeros(used.shape, dtype=np.float32)
         weights[used] = counts.weights
         return Features(ids, weights[:, None])
-
-    def _cut(self, text: str) -> str:
-        head, tail = self.contract.head_chars, self.contract.tail_chars
-        if len(text) <= head + tail:
-            return text
-        return f"{text[:head]} {text[len(text) - tail :]}" if tail else text[:head]
 
     def _sorted_keys(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
         """One key ``text << id_bits | id`` per known n-gram, int32, ascending."""

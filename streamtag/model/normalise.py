@@ -88,6 +88,13 @@ def normalise(text: str, rules: Normalisation) -> str:
     return text if text.isascii() else fold(compose(text, rules), rules)
 
 
+def cut(text: str, head: int, tail: int) -> str:
+    """A text that is too long as its first ``head`` and last ``tail`` characters, with a space between them."""
+    if len(text) <= head + tail:
+        return text
+    return f"{text[:head]} {text[len(text) - tail :]}" if tail else text[:head]
+
+
 def compose(text: str, rules: Normalisation) -> str:
     """The first half, which can lengthen a text: NFKC makes up to 18 characters of one."""
     # Invisible first: one between a letter and its accent would keep NFKC from composing them.

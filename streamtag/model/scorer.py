@@ -1,42 +1,92 @@
-"""Texts in, calibrated probabilities out: what the tagger, `streamtag score` and the evaluation all call."""
+"""Documents in, calibrated probabilities out: what the tagger, `streamtag score` and the evaluation all call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.bundle import Bundle
+from streamtag.model.contracts.hashed_ngrams import HashedNgrams
+from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Unfit
+from streamtag.model.contracts.registry import make_preprocessor
+from streamtag.model.manifest import Batching
 from streamtag.model.ngrams import Featuriser
 from streamtag.model.session import GraphSession
 
 
 class Scorer:
-    """Scores texts by one bundle. For one thread at a time.
+    """Scores documents by one bundle. For one thread at a time.
 
     Args:
         bundle: a verified bundle; `streamtag.model.loading` also runs its gates.
-        batch: texts per run of the model.
+        batch: documents per run of the model, within what the bundle allows.
+
+    Raises:
+        BundleError: the graph cannot be loaded, or is not fed by the bundle's contract.
     """
 
     def __init__(self, bundle: Bundle, *, batch: int) -> None:
         self.bundle = bundle
         self.labels = bundle.labels
-        self.featuriser = Featuriser(bundle.manifest.preprocessing, bundle.buckets, bundle.idf)
-        self.batch = min(batch, self.featuriser.max_rows)
-        self.session = GraphSession(bundle)
+        self.preprocessor = make_preprocessor(bundle.manifest.preprocessing, bundle.contents)
+        limits = bundle.manifest.batching or Batching()
+        most = min(batch, self.preprocessor.max_rows, limits.max_rows or batch)
+        self._least = limits.min_rows
+        self.batch = max(most, self._least)
+        self.session = GraphSession(bundle, self.preprocessor.signature)
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 [n, labels]; row i belongs to ``texts[i]``.
+    @property
+    def reads_text(self) -> bool:
+        """Whether an event without text cannot be scored."""
+        return self.preprocessor.reads_text
 
-        A text gets the same bits in any company. Texts are sorted by length and cut into runs of ``batch``: a run is
-        as wide as the text with most n-grams in it, so neighbours of one length waste little work on padding.
+    @property
+    def reads_features(self) -> bool:
+        """Whether `score` looks at the features."""
+        return self.preprocessor.reads_features
+
+    @property
+    def featuriser(self) -> Featuriser:
+        """Of a bundle whose contract is ``hashed-ngrams/1``; others have none."""
+        if not isinstance(self.preprocessor, HashedNgrams):
+            raise TypeError(f"{self.bundle.ref} reads no hashed n-grams but {self.bundle.manifest.preprocessing.kind}")
+        return self.preprocessor.featuriser
+
+    def score(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None = None) -> NDArray[np.float32]:
+        """Calibrated probabilities, float32 [n, labels]; row i belongs to ``texts[i]`` and ``features[i]``.
+
+        A document gets the same bits in any company. Those that the contract refuses (`unfit` says why) get NaN.
         """
         scores = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        encoded = list(map(self.featuriser.encode, texts))
-        lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded))
-        order = lengths.argsort(kind="stable")
-        for at in range(0, len(order), self.batch):
-            run = order[at : at + self.batch]
-            features = self.featuriser.features_of([encoded[i] for i in run.tolist()])
-            scores[run] = self.session.run(features)
+        documents = self.preprocessor.read(texts, features)
+        for run in self.preprocessor.runs(documents, self.batch):
+            scores[run] = self.run(documents, run)
+        if documents.refused:
+            scores[documents.refused] = np.nan
         return scores
+
+    def run(self, documents: Documents, run: NDArray[np.intp], *, wider: int = 0) -> NDArray[np.float32]:
+        """One run of the graph on some documents, float32 [run, labels].
+
+        Args:
+            documents: as the preprocessor has read them.
+            run: their indices.
+            wider: as of `Preprocessor.inputs`.
+        """
+        if len(run) >= self._least:
+            return self.session.run(self.preprocessor.inputs(documents, run, wider=wider))
+        filled_up = np.resize(run, self._least)
+        return self.session.run(self.preprocessor.inputs(documents, filled_up, wider=wider))[: len(run)]
+
+    def unfit(self, text: str | None, features: FeatureRow | None) -> Unfit | None:
+        """Why a document cannot be scored; None when it can."""
+        return self.preprocessor.unfit(text, features)
+
+    def take_filled(self) -> Mapping[tuple[str, str], int]:
+        """(feature, why) to how many values were filled in or cut back since this was last asked."""
+        filled = self.preprocessor.filled
+        if not filled:
+            return filled
+        taken = dict(filled)
+        filled.clear()
+        return taken

@@ -1,5 +1,7 @@
 """The onnxruntime session of a bundle, and what its graph must look like."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import ExecutionMode, InferenceSession, SessionOptions  # type: ignore[attr-defined]
@@ -7,19 +9,23 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_native
 
 from streamtag.errors import BundleError
 from streamtag.model.bundle import MODEL, Bundle
+from streamtag.model.contracts.preprocessor import Inputs, InputSpec
 from streamtag.model.manifest import OrtOptions
-from streamtag.model.ngrams import Features
 
-IDS, WEIGHTS, SCORES = "ids", "weights", "scores"
-_INPUTS = {IDS: ("tensor(int32)", 2), WEIGHTS: ("tensor(float)", 3)}
+SCORES = "scores"
 ORT_ERRORS = tuple(kind for kind in vars(ort_native).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """Everything onnxruntime raises of its own; its classes share no base but Exception."""
 
 
 class GraphSession:
-    """One loaded graph: features in, probabilities out."""
+    """One loaded graph: input arrays in, probabilities out.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        bundle: whose graph it is.
+        signature: inputs that its preprocessing contract gives.
+    """
+
+    def __init__(self, bundle: Bundle, signature: Mapping[str, InputSpec]) -> None:
         try:
             self._session = InferenceSession(
                 bundle.model, _session_options(bundle.manifest.ort), providers=["CPUExecutionProvider"]
@@ -31,27 +37,46 @@ class GraphSession:
                     f"{MODEL}: onnxruntime {ort_native.get_version_string()} cannot load it: {_first_line(error)}"
                 ],
             ) from None
-        found = self._signature_problems(len(bundle.labels))
+        found = self._signature_problems(signature, len(bundle.labels))
         if found:
             raise BundleError(f"bundle {bundle.ref} at {bundle.path} is refused", problems=found)
 
-    def run(self, features: Features) -> NDArray[np.float32]:
+    def run(self, inputs: Inputs) -> NDArray[np.float32]:
         """Probabilities, float32 [n, labels]."""
-        (scores,) = self._session.run([SCORES], {IDS: features.ids, WEIGHTS: features.weights})
+        (scores,) = self._session.run([SCORES], inputs)
         return np.asarray(scores, dtype=np.float32)
 
-    def _signature_problems(self, n_labels: int) -> list[str]:
-        inputs = {node.name: (node.type, len(node.shape)) for node in self._session.get_inputs()}
+    def _signature_problems(self, signature: Mapping[str, InputSpec], n_labels: int) -> list[str]:
+        inputs = {node.name: node for node in self._session.get_inputs()}
         outputs = {node.name: node for node in self._session.get_outputs()}
         found = []
-        if inputs != _INPUTS:
-            found.append(f"{MODEL}: inputs are {inputs}, must be {_INPUTS}")
+        if inputs.keys() != signature.keys():
+            found.append(f"{MODEL}: inputs are {', '.join(inputs)}; the contract gives {', '.join(signature)}")
+        for name in inputs.keys() & signature.keys():
+            node, spec = inputs[name], signature[name]
+            if node.type != spec.type or not _fits(node.shape, spec.shape):
+                found.append(
+                    f"{MODEL}: input {name} is {node.type} of {_shape(node.shape)}; the contract gives {spec.type} of "
+                    f"{_shape(spec.shape)}"
+                )
         scores = outputs.get(SCORES)
         if scores is None or scores.type != "tensor(float)" or len(scores.shape) != 2:
             found.append(f"{MODEL}: must have an output {SCORES} of float [n, labels]")
         elif scores.shape[1] != n_labels:
             found.append(f"{MODEL}: gives {scores.shape[1]} scores for {n_labels} labels")
         return found
+
+
+def _fits(wanted: Sequence[int | str | None], given: Sequence[int | None]) -> bool:
+    """Whether arrays of the shape that a contract gives can be those that a graph wants; the first axis may differ."""
+    if len(wanted) != len(given):
+        return False
+    axes = zip(wanted[1:], given[1:], strict=True)
+    return all(not isinstance(want, int) or give is None or want == give for want, give in axes)
+
+
+def _shape(axes: Sequence[int | str | None]) -> str:
+    return f"[{', '.join('…' if axis is None else str(axis) for axis in axes)}]"
 
 
 def _session_options(wanted: OrtOptions) -> SessionOptions:

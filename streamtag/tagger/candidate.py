@@ -1,10 +1,11 @@
 """The model of a candidate in a process of its own: whatever it does, hangs or dies of, the champion does not notice.
 
-Texts and scores go through pipes, as length-prefixed frames; a thread here waits for the answers. One question is with
-the process at a time, a few wait; what comes beyond that is refused at once.
+Documents and scores go through pipes, as length-prefixed frames; a thread here waits for the answers. One question is
+with the process at a time, a few wait; what comes beyond that is refused at once.
 """
 
 import contextlib
+import json
 import logging
 import queue
 import struct
@@ -19,6 +20,8 @@ from typing import IO, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from streamtag.model.contracts.preprocessor import FeatureRow
 
 __all__ = ["Candidate", "read_frame", "write_frame"]
 
@@ -57,6 +60,10 @@ def read_frame(stream: IO[bytes]) -> bytes:
     return body
 
 
+_Question = tuple[int, list[str], Sequence[FeatureRow | None] | None]
+"""Its ticket, the texts, and the features where they matter."""
+
+
 class Candidate:
     """A scorer in another process. `ask` and `answer` are for one thread.
 
@@ -69,7 +76,7 @@ class Candidate:
     def __init__(self, bundle: Path, labels: int, batch: int) -> None:
         self._command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(bundle), str(batch)]
         self._labels = labels
-        self._questions: queue.Queue[tuple[int, list[str]] | None] = queue.Queue(_WAITING)
+        self._questions: queue.Queue[_Question | None] = queue.Queue(_WAITING)
         self._answers: dict[int, tuple[NDArray[np.float32], float] | None] = {}  # None: it failed
         self._changed = threading.Condition()
         self._next = 0
@@ -86,13 +93,13 @@ class Candidate:
         self._thread.start()
         self._watchdog.start()
 
-    def ask(self, texts: Sequence[str]) -> int | None:
-        """Gives it texts to score; None when it has not come up, or too many wait already."""
+    def ask(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None = None) -> int | None:
+        """Gives it documents to score; None when it has not come up, or too many wait already."""
         if not self._up:
             return None
         ticket = self._next
         try:
-            self._questions.put_nowait((ticket, list(texts)))
+            self._questions.put_nowait((ticket, list(texts), features))
         except queue.Full:
             return None
         self._next += 1
@@ -173,14 +180,16 @@ class Candidate:
                 continue
             if asked is None:
                 return
-            ticket, texts = asked
+            ticket, texts, features = asked
             if ticket <= self._given_up:
                 continue
             self._working = ticket
             began = self._busy_since = time.monotonic()
             # As bytes: a text may hold lone surrogates, which no strict encoding takes.
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-            write_frame(process.stdin, msgspec.msgpack.encode(encoded))
+            # As JSON: Python's own has numbers of any size, NaN, and lone surrogates again.
+            also = None if features is None else json.dumps(features).encode()
+            write_frame(process.stdin, msgspec.msgpack.encode((encoded, also)))
             scores = np.frombuffer(read_frame(process.stdout), dtype=np.float32)
             self._busy_since = None
             self._put(ticket, (scores.reshape(len(texts), self._labels), time.monotonic() - began))

@@ -1,5 +1,6 @@
-"""The other side of `candidate.py`: loads a bundle, with all its gates, and scores texts until its input ends."""
+"""The other side of `candidate.py`: loads a bundle, with all its gates, and scores documents until its input ends."""
 
+import json
 import os
 import queue
 import sys
@@ -18,7 +19,7 @@ _NICE = 19  # the champion comes first
 
 
 def main() -> None:
-    """Frames in: texts, msgpack; frames out: scores, float32. The first frame out says that it is ready."""
+    """Frames in: documents, msgpack; frames out: scores, float32. The first frame out says that it is ready."""
     bundle, batch = Path(sys.argv[1]), int(sys.argv[2])
     os.nice(_NICE)
     answers = os.fdopen(os.dup(1), "wb")
@@ -27,9 +28,10 @@ def main() -> None:
     scorer = load_scorer(read_bundle(bundle).path, batch=batch)
     write_frame(answers, b"ready")
     while True:
-        encoded: list[bytes] = msgspec.msgpack.decode(asked.get(), type=list[bytes])
+        encoded, also = msgspec.msgpack.decode(asked.get(), type=tuple[list[bytes], bytes | None])
         texts = [text.decode("utf-8", "surrogatepass") for text in encoded]
-        write_frame(answers, np.ascontiguousarray(scorer.score(texts), dtype=np.float32).tobytes())
+        scores = scorer.score(texts, None if also is None else json.loads(also))
+        write_frame(answers, np.ascontiguousarray(scores, dtype=np.float32).tobytes())
 
 
 def _questions() -> "queue.SimpleQueue[bytes]":

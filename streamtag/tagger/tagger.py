@@ -218,6 +218,8 @@ class Tagger:
             taking_part.begin(decoded)  # candidates score while the champion does
         with self._phase("infer"):
             micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
+            for (feature, why), n in deciding.active.scorer.take_filled().items():
+                self._metrics.add("streamtag.features.filled", n, feature=feature, why=why)
         if refusals:
             stay = decoded.refuse(refusals)
             micro, contexts = micro[stay], [contexts[i] for i in stay]

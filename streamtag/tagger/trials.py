@@ -95,6 +95,7 @@ class Trial:
         self.candidate = candidate
         scorer = champion.scorer if active.bundle is None else cast(Scorer, _Labels(active.bundle.labels))
         self.deciding = Deciding(ActiveRelease(active.candidate.ref, active.candidate.thresholds, scorer, "redis"))
+        self._reads_features = active.bundle is not None and active.bundle.reads_features
         self._share = experiment.share
         self._unit = document.unit
         self._salt = document.salt
@@ -111,7 +112,9 @@ class Trial:
             rows, hashes, chosen = rows[chosen], hashes[chosen], chosen[chosen]
         ticket = None
         if self.candidate is not None and chosen.any():
-            ticket = self.candidate.ask([decoded.events[row].text or "" for row in rows[chosen].tolist()])
+            events = [decoded.events[row] for row in rows[chosen].tolist()]
+            features = [event.features for event in events] if self._reads_features else None
+            ticket = self.candidate.ask([event.text or "" for event in events], features)
         return Part(rows, hashes, chosen, ticket)
 
     def control_tags(self, tagged: NDArray[np.bool_]) -> NDArray[np.bool_]:

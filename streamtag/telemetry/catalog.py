@@ -126,6 +126,15 @@ METRICS = (
         "Rises with dead letters of stage infer: a text makes the model fail; `streamtag dlq list --stage infer`.",
     ),
     Metric(
+        "streamtag.features.filled",
+        "counter",
+        "{value}",
+        "Features that an event did not have, or had outside of their range, and that the bundle fills in or cuts back "
+        "instead of refusing the event; redone batches count again.",
+        "Rises: a producer has ceased to send the feature, or sends it in another unit; scores rest on the default.",
+        {"feature": (), "why": ("missing", "outside")},
+    ),
+    Metric(
         "streamtag.loop.time",
         "counter",
         "s",

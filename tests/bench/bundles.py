@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streamtag.model.bundle import read_bundle
 from streamtag.model.manifest import Calibration, Label
 from streamtag.model.registry import find_bundle
+from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
 
 from .corpus import Corpus
@@ -30,11 +31,11 @@ def build_standin(labels: int, directory: Path = DIRECTORY) -> Path:
         labels: how many.
         directory: root of the bundles.
     """
-    shipped = read_bundle(find_bundle(SHIPPED, []))
+    shipped = Scorer(read_bundle(find_bundle(SHIPPED, [])), batch=64).featuriser
     ids = [f"topic_{number:02}" for number in range(1, labels + 1)]
     fitted = Fitted(
         labels=[Label(name, f"made-up label {name}", 0.5) for name in ids],
-        contract=shipped.manifest.preprocessing,
+        contract=shipped.contract,
         buckets=shipped.buckets,
         idf=shipped.idf,
         coefficients=_weights(len(shipped.buckets), labels),

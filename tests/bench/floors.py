@@ -113,7 +113,7 @@ class Hashing:
     """The arithmetic of ``hashed-ngrams/1`` and nothing else: no care for the edges of texts, none for what is rare."""
 
     def __init__(self, scorer: Scorer) -> None:
-        contract, buckets = scorer.bundle.manifest.preprocessing, scorer.bundle.buckets
+        contract, buckets = scorer.featuriser.contract, scorer.featuriser.buckets
         self._shift = np.uint32(32 - contract.bits)
         self._id_bits = max(1, (len(buckets) - 1).bit_length())
         self._id_of = np.full(1 << contract.bits, -1, dtype=np.int16 if len(buckets) < 1 << 15 else np.int32)
@@ -123,7 +123,7 @@ class Hashing:
         # Keys of so many texts fit into 16 bits, which numpy sorts by radix.
         self._key = np.dtype(np.uint16 if self._id_bits <= 16 else np.int32)
         self._neighbours = 1 << (16 - self._id_bits) if self._id_bits <= 16 else 1 << (31 - self._id_bits)
-        self._idf_squared = np.square(scorer.bundle.idf.astype(np.int64))
+        self._idf_squared = np.square(scorer.featuriser.idf.astype(np.int64))
         log_tf = np.concatenate([[0.0], 1 + np.log(np.arange(1, MAX_COUNT + 1))])
         self._log_tf = log_tf.astype(np.float32)
         self._log_tf_squared = np.rint(np.square(log_tf) * _UNIT).astype(np.int64)

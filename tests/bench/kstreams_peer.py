@@ -17,6 +17,7 @@ from streamtag.devstack.kafka_jars import java
 from streamtag.errors import UnavailableError
 from streamtag.model.bundle import MODEL, Bundle, read_bundle
 from streamtag.model.normalise import Normalisation, byte_table, compose, fold
+from streamtag.model.scorer import Scorer
 
 from .job import Job
 
@@ -79,13 +80,14 @@ def _document(job: Job, directory: Path) -> dict[str, Any]:
 
 
 def _model(bundle: Bundle) -> dict[str, Any]:
-    contract = bundle.manifest.preprocessing
+    featuriser = Scorer(bundle, batch=64).featuriser
+    contract = featuriser.contract
     rules = contract.normalisation
     invisible, folded = _tables(rules)
     return {
         "graph": str(bundle.path / MODEL),
-        "buckets": bundle.buckets.tolist(),
-        "idf": bundle.idf.tolist(),
+        "buckets": featuriser.buckets.tolist(),
+        "idf": featuriser.idf.tolist(),
         "bits": contract.bits,
         "headChars": contract.head_chars,
         "tailChars": contract.tail_chars,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from streamtag.model.loading import load_scorer
+from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.registry import find_bundle
 
 from .corpus import Corpus
@@ -29,13 +30,14 @@ def main() -> None:
     by_length = [sorted(map(encode, pool), key=len) for pool in pools]
     runs = [pool[at : at + RUN] for pool in by_length for at in range(0, POOL, RUN)]
     features = [featurise(run) for run in runs]
+    inputs = [{IDS: f.ids, WEIGHTS: f.weights} for f in features]
     cells = sum(f.ids.size for f in features)
     used = sum(int(np.count_nonzero(f.weights)) for f in features)
     print(f"{scorer.bundle.ref}: {np.mean([len(t) for t in texts]):.0f} characters, {used / TEXTS:.0f} ids a text")
     print(f"{cells / used:.2f} cells per id (padding), {sum(not t.isascii() for t in texts) / TEXTS:.0%} not ASCII")
     _print("cut, normalise, encode", lambda: [encode(text) for text in texts])
     _print("hash, weigh, pad", lambda: _each(featurise, runs))
-    _print("graph", lambda: _each(scorer.session.run, features))
+    _print("graph", lambda: _each(scorer.session.run, inputs))
     _print("score: all of it, sorted", lambda: _each(scorer.score, pools))
 
 

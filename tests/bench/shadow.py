@@ -26,8 +26,8 @@ from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.model import loading
 from streamtag.model.bundle import MODEL, Bundle, read_bundle, write_bundle
+from streamtag.model.parity import PARITY_TEXTS
 from streamtag.model.scorer import Scorer
-from streamtag.model.training.assemble import PARITY_TEXTS
 
 from . import report
 from .corpus import Corpus

@@ -72,8 +72,10 @@ class FragileScorer:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self.labels = scorer.labels
+        self.reads_text, self.reads_features = scorer.reads_text, scorer.reads_features
+        self.unfit, self.take_filled = scorer.unfit, scorer.take_filled
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def score(self, texts: Sequence[str], features: None) -> NDArray[np.float32]:
         if RAISES in texts:
             raise RuntimeError(f"cannot bear {RAISES!r}")
         scores = self._scorer.score(texts)

@@ -17,9 +17,9 @@ from streamtag.events import dead_letters
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.model.bundle import read_bundle
-from streamtag.model.ngrams import Featuriser
 from streamtag.model.normalise import Normalisation, normalise
 from streamtag.model.registry import find_bundle
+from streamtag.model.scorer import Scorer
 from streamtag.settings import EventsSettings
 
 from . import dearest, generators
@@ -119,8 +119,7 @@ def _normalising() -> list[Case]:
 
 
 def _featurising() -> list[Case]:
-    bundle = read_bundle(find_bundle("moderation", []))
-    featuriser = Featuriser(bundle.manifest.preprocessing, bundle.buckets, bundle.idf)
+    featuriser = Scorer(read_bundle(find_bundle("moderation", [])), batch=1).featuriser
 
     def prepare(unit: str, n: int) -> Run:
         text = _text(unit, n)

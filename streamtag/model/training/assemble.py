@@ -18,7 +18,6 @@ from streamtag.model.manifest import (
     PARITY,
     SCHEMA_VERSION,
     Calibration,
-    Fixture,
     Label,
     Manifest,
     OrtOptions,
@@ -26,32 +25,9 @@ from streamtag.model.manifest import (
     dump,
 )
 from streamtag.model.ngrams import NgramContract
+from streamtag.model.parity import TOLERANCE, make_parity
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.graph import build_graph
-
-TOLERANCE = 1e-5
-"""Of the parity fixtures: ten of the millionths that scores are compared in."""
-
-# Harmless on purpose, and written for this file: many scripts, lookalikes, invisible characters, extremes of length.
-PARITY_TEXTS = (
-    "",
-    " ",
-    "a",
-    "?!",
-    "Thanks for the quick review, I will fix the typo in the second paragraph tonight.",
-    "The museum opens at nine; tickets are cheaper online. See https://example.org/tickets?day=3&lang=en",
-    "ARE YOU COMING TO THE MATCH ON SATURDAY???",
-    "line one\nline two\ttabbed\r\nline three",
-    "Grüße aus Köln: schöne Straßen, süße Brötchen.",
-    "Ελληνικά, русский язык, 日本語のテキスト, 한국어, العربية, עברית, हिन्दी, ไทย",
-    "𝓕𝓪𝓷𝓬𝔂 𝕝𝕖𝕥𝕥𝕖𝕣𝕤 and ｆｕｌｌ ｗｉｄｔｈ",
-    "zero\u200bwidth\u200d and soft\u00adhyphen and \ufeffmark",
-    "mixеd sсripts in оne sentеnce",
-    "e\u0301te\u0301 n\u0303 a\u0336b\u0336c\u0336",
-    "👍🏽 great job 🎉🎉🎉",
-    "la " * 40,
-    "The committee met on Tuesday to discuss the new timetable for the ferry between the two islands. " * 40,
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +69,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
     model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration)
-    return Scorer(Bundle(Path(), ref, manifest, fitted.buckets, fitted.idf, Parity(TOLERANCE, []), model), batch=batch)
+    return Scorer(Bundle(Path(), ref, manifest, _tables(fitted), Parity(TOLERANCE, []), model), batch=batch)
 
 
 def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
@@ -103,17 +79,16 @@ def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
         BundleError: when this version exists there with other content.
     """
     scorer = as_scorer(fitted, records)
-    scores = scorer.score(PARITY_TEXTS)
-    fixtures = [
-        Fixture(text, [round(float(score), 9) for score in row]) for text, row in zip(PARITY_TEXTS, scores, strict=True)
-    ]
     files = {
         MODEL: scorer.bundle.model,
-        BUCKETS: array_bytes(fitted.buckets),
-        IDF: array_bytes(fitted.idf),
-        PARITY: dump(Parity(TOLERANCE, fixtures)),
+        **scorer.bundle.contents,
+        PARITY: dump(make_parity(scorer)),
     }
     return write_bundle(directory, scorer.bundle.manifest, files)
+
+
+def _tables(fitted: Fitted) -> dict[str, bytes]:
+    return {BUCKETS: array_bytes(fitted.buckets), IDF: array_bytes(fitted.idf)}
 
 
 def _manifest(fitted: Fitted, records: Records) -> Manifest:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from streamtag.model.manifest import Calibration
-from streamtag.model.session import IDS, SCORES, WEIGHTS
+from streamtag.model.ngrams import IDS, WEIGHTS
+from streamtag.model.session import SCORES
 
 OPSET = 17
 IR_VERSION = 8  # that of opset 17: the oldest that will do

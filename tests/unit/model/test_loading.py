@@ -14,6 +14,7 @@ from streamtag.model.bundle import Bundle, read_bundle, write_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import MODEL, PARITY, dump
 from streamtag.model.registry import find_bundle
+from streamtag.model.scorer import Scorer
 
 
 @pytest.fixture
@@ -62,12 +63,21 @@ def test_a_score_just_beyond_the_tolerance_fails_parity_and_is_named(bundle: Bun
     assert error.problems[0].startswith("fixture 4, greeting: ")
 
 
-def test_a_model_that_scores_nan_fails_parity(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_model_with_a_weight_that_is_nan_is_refused_before_it_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
     model = onnx.load_from_string(bundle.model)
     table = next(entry for entry in model.graph.initializer if entry.name == "table")
-    table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table) * np.float32("nan"), "table"))
+    table.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(table), np.nan), "table"))
+    with pytest.raises(BundleError) as caught:
+        with_files(bundle, tmp_path / "changed", model_onnx=model.SerializeToString())
+    assert caught.value.problems == (f"{MODEL}: tensor 'table' has {1_025 * 8} weights that are NaN",)
+
+
+def test_a_model_that_computes_nan_fails_parity(bundle: Bundle, tmp_path: Path) -> None:
+    model = onnx.load_from_string(bundle.model)
+    sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
+    sigmoid.op_type = "Log"  # of margins, some of which are negative
     error = refusal(with_files(bundle, tmp_path / "changed", model_onnx=model.SerializeToString()))
-    assert "nan" in error.problems[0]
+    assert any("nan" in problem for problem in error.problems)
 
 
 def test_a_model_whose_bits_depend_on_the_company_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -107,8 +117,9 @@ def test_multiplying_and_summing_instead_of_matmul_is_caught(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    error = refusal(with_files(bundle, tmp_path / "changed", model_onnx=b"no model"))
-    assert error.problems[0].startswith(f"{MODEL}: onnxruntime ")
+    with pytest.raises(BundleError) as caught:
+        with_files(bundle, tmp_path / "changed", model_onnx=b"no model")
+    assert caught.value.problems[0].startswith(f"{MODEL}: not an ONNX model: ")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +153,7 @@ def test_a_table_smaller_than_the_buckets_is_refused_and_not_a_crash(bundle: Bun
 
 def test_fixtures_cover_an_empty_and_a_long_text(bundle: Bundle) -> None:
     lengths = [len(fixture.text) for fixture in bundle.parity.fixtures]
-    contract = bundle.manifest.preprocessing
+    contract = Scorer(bundle, batch=8).featuriser.contract
     assert min(lengths) == 0
     assert max(lengths) > contract.head_chars + contract.tail_chars
     assert (bundle.path / PARITY).stat().st_size < 20_000

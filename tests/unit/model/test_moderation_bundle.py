@@ -8,8 +8,8 @@ from streamtag.domain.thresholds import problems
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import MANIFEST, PARITY
+from streamtag.model.parity import PARITY_TEXTS
 from streamtag.model.registry import find_bundle
-from streamtag.model.training.assemble import PARITY_TEXTS
 from streamtag.model.training.data import LABELS
 
 MIB = 1024 * 1024

@@ -54,7 +54,7 @@ def test_no_texts_are_no_rows(scorer: Scorer) -> None:
 
 
 def test_a_text_beyond_the_cut_scores_by_its_head_and_tail(scorer: Scorer) -> None:
-    contract = scorer.bundle.manifest.preprocessing
+    contract = scorer.featuriser.contract
     head, tail = "h" * contract.head_chars, "t" * contract.tail_chars
     one, other = scorer.score([head + " apples " * 500 + tail, head + " pears " * 700 + tail])
     assert (one == other).all()

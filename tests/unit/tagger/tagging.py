@@ -13,6 +13,7 @@ from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.model.contracts.preprocessor import Unfit
 from streamtag.model.scorer import Scorer
 from streamtag.settings import Settings, load_settings
 from streamtag.stream.processor import Output, Partition, Range
@@ -30,16 +31,24 @@ Headers = list[tuple[str, str | bytes | None]]
 class TextScorer:
     """Scores of a text are the numbers in it, one per label; `RAISES` raises."""
 
+    reads_text, reads_features = True, False
+
     def __init__(self, labels: Sequence[str] = LABELS) -> None:
         self.labels = tuple(labels)
         self.batches: list[int] = []
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def score(self, texts: Sequence[str], features: None) -> NDArray[np.float32]:
         self.batches.append(len(texts))
         if RAISES in texts:
             raise RuntimeError(f"cannot bear {RAISES!r}")
         rows = [[float(word) for word in text.split()] or [0.0] * len(self.labels) for text in texts]
         return np.array(rows, dtype=np.float32).reshape(len(texts), len(self.labels))
+
+    def unfit(self, text: str | None, features: object) -> Unfit | None:
+        return Unfit("/text", "no text") if text is None else None
+
+    def take_filled(self) -> dict[tuple[str, str], int]:
+        return {}
 
 
 def release(

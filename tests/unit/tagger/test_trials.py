@@ -36,6 +36,7 @@ AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
 class FakeBundle:
     labels = ("insult", "spam")  # in another order than the champion's
+    reads_features = False
 
 
 class FakeCandidate:
@@ -51,7 +52,8 @@ class FakeCandidate:
     def ready(self) -> bool:
         return self.why is None
 
-    def ask(self, texts: Sequence[str]) -> int | None:
+    def ask(self, texts: Sequence[str], features: object) -> int | None:
+        assert features is None
         self.asked[len(self.asked)] = list(texts)
         return len(self.asked) - 1
 
