@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_mlflow, model_registry
+from streamtag.cli import model_diff, model_import, model_mlflow, model_registry
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
@@ -19,7 +19,7 @@ from streamtag.model.registry import Located, find_bundle, list_bundles
 from streamtag.settings import ModelSettings
 
 app = typer.Typer(
-    help="Model bundles: list, show, verify, compare, publish, promote, train, evaluate.", no_args_is_help=True
+    help="Model bundles: list, show, verify, compare, publish, promote, import, train, evaluate.", no_args_is_help=True
 )
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
@@ -32,6 +32,7 @@ app.command()(model_registry.publish)
 app.command()(model_registry.promote)
 app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
+app.command("import")(model_import.import_)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 

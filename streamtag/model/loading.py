@@ -22,6 +22,9 @@ _SHORT = ["", "a", "ok", "see you at noon", "Grüße aus Köln", "the train leav
 _OUTLIER = " ".join(f"item {i}: {i * i} apples, {i % 7} pears and a note on row {i}" for i in range(80))
 
 
+PARITY_GATE, INVARIANCE_GATE = "parity", "same bits in any batch"
+
+
 def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Scorer:
     """A scorer for the bundle at ``path`` that passed every gate.
 
@@ -34,21 +37,26 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
         BundleError: names the gate and everything that failed it.
     """
     scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
-    bundle = scorer.bundle
-    gates = (
+    for gate, found in gates(scorer):
+        if found:
+            raise BundleError(f"bundle {scorer.bundle.ref} at {path} fails the gate: {gate}", problems=found)
+    return scorer
+
+
+def gates(scorer: Scorer) -> Iterator[tuple[str, list[str]]]:
+    """Runs one gate after the other: its name, and everything that fails it. The last of them warms up."""
+    checks = (
         ("largest inputs", _edge_problems),
-        ("parity", _parity_problems),
-        ("same bits in any batch", _invariance_problems),
+        (PARITY_GATE, _parity_problems),
+        (INVARIANCE_GATE, _invariance_problems),
+        ("warm-up", _warm_up),
     )
-    for gate, check in gates:
+    for gate, check in checks:
         try:
             found = check(scorer)
         except ORT_ERRORS as error:
             found = [f"the graph failed: {str(error).strip()[:300]}"]
-        if found:
-            raise BundleError(f"bundle {bundle.ref} at {path} fails the gate: {gate}", problems=found)
-    _warm_up(scorer)
-    return scorer
+        yield gate, found
 
 
 def _edge_problems(scorer: Scorer) -> list[str]:
@@ -147,9 +155,10 @@ def _split(scorer: Scorer, read: Documents, rows: NDArray[np.intp], most: int) -
         yield from (places[at : at + most] for at in range(0, len(places), most))
 
 
-def _warm_up(scorer: Scorer) -> None:
+def _warm_up(scorer: Scorer) -> list[str]:
     # First runs of a shape pay for kernels and page faults; after this, the first real batch does not.
     _, features = _documents(scorer)
     for size in sorted({1, scorer.batch}):
         scorer.score([_OUTLIER[:180]] * size, features and features[:1] * size)
     scorer.take_filled()
+    return []

@@ -167,7 +167,7 @@ def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: P
         assert process.stdout is not None
         try:
             assert read_frame(process.stdout) == b"ready"
-            write_frame(process.stdin, msgspec.msgpack.encode([HANGS.encode()]))
+            write_frame(process.stdin, msgspec.msgpack.encode(([HANGS.encode()], None)))
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)
             process.stdin.close()
