@@ -6,7 +6,7 @@ graph is written by hand, and beside it stands the same arithmetic in numpy.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,14 @@ def transformer_onnx(transformer: Transformer, *, rows: int | None = None, vocab
     return _model(nodes, inputs, [output], constants)
 
 
+def number_weights(n: int) -> NDArray[np.float64]:
+    """Of `numbers_onnx`, [n, labels]: small, for numbers of a hundred or so."""
+    return np.random.default_rng(1).normal(size=(n, len(LABELS))) / 50
+
+
 def numbers_onnx(n: int, *, columns: Sequence[str] = (), dtype: int = TensorProto.FLOAT) -> bytes:
     """Logits of the sum of some numbers, from one input ``numbers`` [documents, n], or one for each of ``columns``."""
     width = len(columns) or n
-    random = np.random.default_rng(1)
     kind = np.float32 if dtype == TensorProto.FLOAT else np.float64
     nodes = [helper.make_node("Concat", list(columns), ["numbers"], axis=1)] if columns else []
     nodes.append(helper.make_node("MatMul", ["numbers", "weights"], ["logits"]))
@@ -142,7 +146,19 @@ def numbers_onnx(n: int, *, columns: Sequence[str] = (), dtype: int = TensorProt
         for name in columns or ("numbers",)
     ]
     output = helper.make_tensor_value_info("logits", dtype, ["documents", len(LABELS)])
-    return _model(nodes, inputs, [output], {"weights": random.normal(size=(width, len(LABELS))).astype(kind)})
+    return _model(nodes, inputs, [output], {"weights": number_weights(width).astype(kind)})
+
+
+NUMBERS = "- {name: amount, minimum: 0, maximum: 100}\n- {name: age, minimum: 0, maximum: 120, default: 30}\n"
+
+
+def build_numbers_bundle(directory: Path, scratch: Path) -> Path:
+    """Writes ``numbers@1``, which reads the features of `NUMBERS` and no text."""
+    from streamtag.model.importing.importer import Request, import_bundle
+
+    mine = write_foreign(scratch, numbers_onnx(2), features_yaml=NUMBERS)
+    given = Request(mine / "model.onnx", mine / "labels.txt", "numbers", "1", features=mine / "features.yaml")
+    return import_bundle(replace(given, activation="sigmoid"), directory).path
 
 
 def fit_pipeline() -> Any:

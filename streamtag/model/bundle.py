@@ -42,8 +42,19 @@ from streamtag.model.manifest import (
 )
 from streamtag.model.signature import SIGNATURE, check_signature
 
-__all__ = ["MANIFEST", "MODEL", "PARITY", "Bundle", "array_bytes", "peek_ref", "read_bundle", "write_bundle"]
+__all__ = [
+    "MANIFEST",
+    "MEND_HINT",
+    "MODEL",
+    "PARITY",
+    "Bundle",
+    "array_bytes",
+    "peek_ref",
+    "read_bundle",
+    "write_bundle",
+]
 
+MEND_HINT = "Fetch the bundle again, or train or import it anew; do not edit it."
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
 
@@ -239,9 +250,7 @@ def _refuse_change(target: Path, ref: BundleRef) -> None:
 
 
 def _refused(path: Path, found: list[str]) -> BundleError:
-    return BundleError(
-        f"bundle {path} is refused", problems=found, hint="Fetch the bundle again, or train it anew; do not edit it."
-    )
+    return BundleError(f"bundle {path} is refused", problems=found, hint=MEND_HINT)
 
 
 def _sha256(content: bytes) -> str:

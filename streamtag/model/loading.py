@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.errors import BundleError
-from streamtag.model.bundle import read_bundle
+from streamtag.model.bundle import MEND_HINT, read_bundle
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow
 from streamtag.model.manifest import Batching, Fixture
 from streamtag.model.scorer import Scorer
@@ -39,7 +39,9 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
     scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
     for gate, found in gates(scorer):
         if found:
-            raise BundleError(f"bundle {scorer.bundle.ref} at {path} fails the gate: {gate}", problems=found)
+            raise BundleError(
+                f"bundle {scorer.bundle.ref} at {path} fails the gate: {gate}", problems=found, hint=MEND_HINT
+            )
     return scorer
 
 

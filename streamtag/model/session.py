@@ -8,7 +8,7 @@ from onnxruntime import ExecutionMode, InferenceSession, SessionOptions  # type:
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_native
 
 from streamtag.errors import BundleError
-from streamtag.model.bundle import MODEL, Bundle
+from streamtag.model.bundle import MEND_HINT, MODEL, Bundle
 from streamtag.model.contracts.preprocessor import Inputs, InputSpec
 from streamtag.model.manifest import OrtOptions
 
@@ -31,15 +31,11 @@ class GraphSession:
                 bundle.model, _session_options(bundle.manifest.ort), providers=["CPUExecutionProvider"]
             )
         except ORT_ERRORS as error:
-            raise BundleError(
-                f"bundle {bundle.ref} at {bundle.path} is refused",
-                problems=[
-                    f"{MODEL}: onnxruntime {ort_native.get_version_string()} cannot load it: {_first_line(error)}"
-                ],
-            ) from None
+            text = f"{MODEL}: onnxruntime {ort_native.get_version_string()} cannot load it: {_first_line(error)}"
+            raise _refused(bundle, [text]) from None
         found = self._signature_problems(signature, len(bundle.labels))
         if found:
-            raise BundleError(f"bundle {bundle.ref} at {bundle.path} is refused", problems=found)
+            raise _refused(bundle, found)
 
     def run(self, inputs: Inputs) -> NDArray[np.float32]:
         """Probabilities, float32 [n, labels]."""
@@ -65,6 +61,10 @@ class GraphSession:
         elif scores.shape[1] != n_labels:
             found.append(f"{MODEL}: gives {scores.shape[1]} scores for {n_labels} labels")
         return found
+
+
+def _refused(bundle: Bundle, found: list[str]) -> BundleError:
+    return BundleError(f"bundle {bundle.ref} at {bundle.path} is refused", problems=found, hint=MEND_HINT)
 
 
 def _fits(wanted: Sequence[int | str | None], given: Sequence[int | None]) -> bool:

@@ -11,10 +11,12 @@ import onnx
 import pytest
 from foreign_models import (
     LABELS,
+    NUMBERS,
     TEXTS,
     expected_lines,
     fit_pipeline,
     make_transformer,
+    number_weights,
     numbers_onnx,
     pipeline_onnx,
     train_tokenizer,
@@ -105,18 +107,15 @@ def test_the_pattern_that_skl2onnx_puts_in_is_told_and_its_cost_refused(tmp_path
     assert all(problem.startswith("expected scores: document 1, ") for problem in caught.value.problems)
 
 
-FEATURES = "- {name: amount, minimum: 0, maximum: 100}\n- {name: age, minimum: 0, maximum: 120, default: 30}\n"
-
-
 @pytest.mark.parametrize("columns", [(), ("amount", "age")])
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.DOUBLE])
 def test_a_graph_of_numbers_reads_declared_features(tmp_path: Path, columns: tuple[str, ...], dtype: int) -> None:
-    mine = write_foreign(tmp_path / "mine", numbers_onnx(2, columns=columns, dtype=dtype), features_yaml=FEATURES)
+    mine = write_foreign(tmp_path / "mine", numbers_onnx(2, columns=columns, dtype=dtype), features_yaml=NUMBERS)
     scorer = load_scorer(import_bundle(request(mine, activation="sigmoid"), tmp_path / "out").path, batch=8)
-    weights = np.random.default_rng(1).normal(size=(2, len(LABELS)))
-    fine, bad = [{"amount": 3, "age": 40}, {"amount": True}], [{"age": 1.0}, {"amount": 101, "age": 1}]
-    given: list[Mapping[str, FeatureValue] | None] = [*fine, *bad]
-    scores = scorer.score([""] * 4, given)
+    weights = number_weights(2)
+    fine: list[Mapping[str, FeatureValue] | None] = [{"amount": 3, "age": 40}, {"amount": True}]
+    bad: list[Mapping[str, FeatureValue] | None] = [{"age": 1.0}, {"amount": 101, "age": 1}]
+    scores = scorer.score([""] * 4, [*fine, *bad])
     wanted = 1 / (1 + np.exp(-np.array([[3, 40], [1, 30]]) @ weights))
     assert np.abs(scores[:2] - wanted).max() < 1e-5
     assert np.isnan(scores[2:]).all()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from foreign_models import build_numbers_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -197,3 +198,14 @@ def test_lines_come_out_as_they_come_in() -> None:
 def test_stdin_may_be_named_twice_and_is_read_once() -> None:
     run = Run("-", "-", stdin=as_lines(FRIENDLY))
     assert (run.exit_code, [line["id"] for line in run.lines]) == (0, ["stdin:1"])
+
+
+def test_events_are_scored_by_their_features_where_the_bundle_reads_them(tmp_path: Path) -> None:
+    bundle = build_numbers_bundle(tmp_path / "bundles", tmp_path / "scratch")
+    given = [{"id": "a", "features": {"amount": 3, "age": 40}}, {"id": "b", "features": {"amount": 300}}]
+    run = Run("--format", "json", "--bundle", str(bundle), stdin=as_lines(*given))
+    scorer = load_scorer(bundle, batch=64)
+    wanted = from_micro(to_micro(scorer.score([""], [{"amount": 3, "age": 40}])))[0].tolist()
+    assert [line["scores"] for line in run.lines] == [dict(zip(scorer.labels, wanted, strict=True))]
+    assert run.exit_code == 1
+    assert "stdin:2: invalid_feature at /features/amount: feature amount is outside 0 … 100" in run.complaints

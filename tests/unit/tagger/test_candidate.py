@@ -1,21 +1,24 @@
 """The candidate's process: right answers, and what a crash, a hang or a broken bundle means for whoever asks."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from foreign_models import build_numbers_bundle
 from services import wait_until
 from stalling_bundle import HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
 
+from streamtag.events.content import FeatureValue
 from streamtag.model.loading import load_scorer
 from streamtag.tagger import candidate as module
 from streamtag.tagger.candidate import Candidate, read_frame, write_frame
@@ -63,6 +66,27 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
     assert answer[1] > 0
     assert candidate.why_not(ticket) == "shed"
+
+
+def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> None:
+    path = build_numbers_bundle(tmp_path / "bundles", tmp_path / "scratch")
+    features: list[Mapping[str, FeatureValue] | None] = [
+        {"amount": 3, "age": 40.5, "lone \ud83d": "\ud83d"},
+        {"amount": math.nan},
+        {"amount": 10**400},
+        {"amount": True, "age": None},
+        None,
+    ]
+    texts = [""] * len(features)
+    found = Candidate(path, 3, 64)
+    try:
+        wait_until(lambda: found.ask(texts, features) is not None, 60, "the candidate takes a question")
+        answer = found.answer(0, 30)
+    finally:
+        found.close()
+    assert answer is not None
+    assert np.array_equal(answer[0], load_scorer(path, batch=64).score(texts, features), equal_nan=True)
+    assert np.isnan(answer[0]).all(axis=1).tolist() == [False, True, True, False, True]
 
 
 def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Candidate) -> None:

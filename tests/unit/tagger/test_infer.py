@@ -1,15 +1,18 @@
 """Stage 2: a text that breaks the model, or scores that are no probabilities, cost their own event and no other."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign_models import build_numbers_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, RAISES, TextScorer
 
 from streamtag.events.content import ContentEvent
 from streamtag.events.rejection import ErrorClass
+from streamtag.model.loading import load_scorer
 from streamtag.tagger.infer import infer
 
 
@@ -67,3 +70,24 @@ def test_the_ends_of_the_range_are_probabilities(value: float) -> None:
     micro, refused = infer([event(f"{value:.9f} 0")], TextScorer())  # type: ignore[arg-type]
     assert not refused
     assert micro[0, 0] == round(float(value) * 1_000_000)
+
+
+def test_features_reach_the_model_and_what_is_wrong_with_them_is_refused(tmp_path: Path) -> None:
+    scorer = load_scorer(build_numbers_bundle(tmp_path / "bundles", tmp_path / "scratch"), batch=64)
+    events = [
+        ContentEvent("a", None, features={"amount": 3, "age": 40}),
+        ContentEvent("b", "a text that nobody reads", features={"amount": 3, "age": 40}),
+        ContentEvent("c", "nothing else"),
+        ContentEvent("d", None, features={"amount": "a secret", "age": 40}),
+        ContentEvent("e", None, features={"amount": 4}),
+        ContentEvent("f", None, features={"amount": 4, "age": 200}),
+    ]
+    micro, refused = infer(events, scorer)
+    assert micro[0].tolist() == micro[1].tolist() != micro[4].tolist()
+    assert {i: (why.error_class.value, why.field, why.message) for i, why in refused.items()} == {
+        2: ("invalid_feature", "/features/amount", "feature amount is missing, and has no default"),
+        3: ("invalid_feature", "/features/amount", "feature amount is not a number, and has no default"),
+        5: ("invalid_feature", "/features/age", "feature age is outside 0 … 120"),
+    }
+    assert not micro[[2, 3, 5]].any()
+    assert scorer.take_filled() == {("age", "missing"): 1}
