@@ -1,6 +1,6 @@
 """``rendered-log/1``: a log event, a request or a command line as the text that a model reads.
 
-JSON becomes lines ``path=value`` (`flatten`); any other text stays a text. What a value hides behind escapes, base64
+JSON becomes lines of path, tab, value (`flatten`); any other text stays a text. What a value hides behind escapes, base64
 or the tricks of command lines follows it on a line of its own, so that both the trick and the word are seen.
 """
 
@@ -25,7 +25,7 @@ def render(text: str) -> str:
     r"""The text of an event, whatever it holds; never raises, linear in its length, and the same for the same JSON.
 
     >>> render('{"process": {"name": "cmd.exe", "command_line": "who^ami"}}')
-    'process.commandline=who^ami\nprocess.commandline=whoami\nprocess.name=cmd.exe'
+    'process.commandline\twho^ami\nprocess.commandline\twhoami\nprocess.name\tcmd.exe'
     >>> render("GET /search?q=caf%C3%A9")
     'GET /search?q=caf%C3%A9\nGET /search?q=café'
     """
@@ -38,7 +38,7 @@ def render_document(document: Any) -> str:
     lines: list[str] = []
     left = MAX_CHARS
     for name, value in pairs(document):
-        for line in _revealed(f"{name}=" if name else "", value):
+        for line in _revealed(f"{name}\t" if name else "", value):
             lines.append(line[:left])
             left -= len(line) + 1
             if left <= 0:

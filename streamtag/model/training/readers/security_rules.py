@@ -1,18 +1,22 @@
-"""Readers of what detection engineers write and test with: ATT&CK, Sigma, Atomic Red Team, Panther.
+"""Readers of what detection engineers write and test with: ATT&CK, Sigma, Atomic Red Team, Panther, OTRF.
 
 Each document is given as a stream would bring it: a log event or a rule as JSON, a command line or a report as text.
 Rows of one rule file (or technique) have one group.
 """
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.training.readers.json_lines import read_json_lines
-from streamtag.model.training.readers.security_labels import Builder, tactic, target
+from streamtag.model.training.readers.security_labels import LABELS, UNKNOWN, Builder, tactic, target
 from streamtag.model.training.rows import Rows
 
+_ONE_IN = 30
 _NOT_SELECTIONS = ("condition", "timeframe", "filter")
 
 
@@ -79,6 +83,39 @@ def read_panther(directory: Path) -> Rows:
         row = target([] if harmless else found, tactics_known=True, web_known=harmless)
         out.add(f"{record['rule']}/{number}", _json(record["log"]), row, view="event", group=record["rule"])
     return out.rows()
+
+
+def read_otrf(directory: Path) -> Rows:
+    """Background of Windows hosts: one event in thirty, by hash, of captures in which one technique was shown.
+
+    The capture's own tactic is unknown for each of its events. Every other label is taken to be absent, which is true
+    of nearly all of them.
+    """
+    out = Builder("otrf_security_datasets")
+    files = sorted(directory.glob("*.zip"))
+    if not files:
+        raise NotFoundError(
+            f"no captures (*.zip) in {directory}", hint="docs/models/security.md says where they come from."
+        )
+    for file in files:
+        own = tactic(file.name.partition("__")[0])
+        row = target([], tactics_known=True, web_known=True)
+        if own is not None:
+            row[LABELS.index(own)] = UNKNOWN
+        for number, line in _lines_of_zip(file):
+            if zlib.crc32(line) % _ONE_IN == 0:
+                out.add(f"{file.stem}/{number}", line.decode("utf-8", "replace"), row, view="event", group=file.stem)
+    return out.rows()
+
+
+def _lines_of_zip(file: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as stream:
+                    yield from enumerate(stream, start=1)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise RefusedError(f"{file} cannot be read: {error}", hint="Fetch the file again.") from None
 
 
 def _tactics(names: Iterator[str] | list[str]) -> list[str]:
