@@ -1,7 +1,7 @@
 """``rendered-log/1``: a log event, a request or a command line as the text that a model reads.
 
-JSON becomes lines of path, tab, value (`flatten`); any other text stays a text. What a value hides behind escapes, base64
-or the tricks of command lines follows it on a line of its own, so that both the trick and the word are seen.
+JSON becomes lines of path, tab, value (`flatten`); any other text stays a text. What a value hides behind escapes,
+base64 or the tricks of command lines follows it on a line of its own, so that both the trick and the word are seen.
 """
 
 from typing import Any

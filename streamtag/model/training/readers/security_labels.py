@@ -38,6 +38,32 @@ WEB_ATTACKS = (
 )
 """Tags of the OWASP Core Rule Set that enough of its rules carry to be learned from some and tested on others."""
 LABELS = (*TACTICS, *WEB_ATTACKS)
+MEANINGS = {
+    "reconnaissance": "Gathers information for later operations.",
+    "resource-development": "Sets up resources for later operations.",
+    "initial-access": "Gets into the network.",
+    "execution": "Runs code that the attacker controls.",
+    "persistence": "Keeps a foothold across restarts and changed credentials.",
+    "privilege-escalation": "Gains higher permissions.",
+    "defense-evasion": "Avoids being detected, or weakens what detects.",
+    "credential-access": "Steals names and secrets of accounts.",
+    "discovery": "Finds out about the environment.",
+    "lateral-movement": "Moves on to other systems.",
+    "collection": "Gathers data of interest.",
+    "command-and-control": "Talks to compromised systems to control them.",
+    "exfiltration": "Steals data.",
+    "impact": "Manipulates, interrupts or destroys systems and data.",
+    "attack-sqli": "Request: SQL injection.",
+    "attack-xss": "Request: cross-site scripting.",
+    "attack-rce": "Request: execution of commands or code.",
+    "attack-lfi": "Request: inclusion or traversal to local files.",
+    "attack-rfi": "Request: inclusion of remote files.",
+    "attack-ssrf": "Request: makes the server send requests.",
+    "attack-injection-php": "Request: PHP injection.",
+    "attack-injection-generic": "Request: injection into other languages and templates.",
+    "attack-protocol": "Request: violates or abuses HTTP.",
+    "attack-disclosure": "Answer or request: discloses data, source code or errors.",
+}
 UNKNOWN = -1
 
 # Sigma has split one tactic of ATT&CK in two; TA0035 is what mobile ATT&CK calls TA0009.
