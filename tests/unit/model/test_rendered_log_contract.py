@@ -14,7 +14,7 @@ from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLog
 from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.normalise import Normalisation
 from streamtag.model.rendering.words import MAX_WORDS, words
-from streamtag.model.training.word_matrix import count_words, weigh
+from streamtag.model.training.security.word_matrix import count_words, weigh
 
 CONTRACT = RenderedLogContract()
 EVENTS = [

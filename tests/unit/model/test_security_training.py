@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from streamtag.errors import RefusedError
-from streamtag.model.training.f1 import difference, f1_figures
-from streamtag.model.training.joint import fit_joint, importance
-from streamtag.model.training.security import calibrated, read_config
-from streamtag.model.training.security_bundle import CONFIG
-from streamtag.model.training.stratify import hold_out_groups
+from streamtag.model.training.security.bundle import CONFIG
+from streamtag.model.training.security.f1 import difference, f1_figures
+from streamtag.model.training.security.fit import calibrated, read_config
+from streamtag.model.training.security.joint import fit_joint, importance
+from streamtag.model.training.security.stratify import hold_out_groups
 
 
 def made_up(n: int = 400, features: int = 12) -> tuple[csr_matrix, np.ndarray]:
@@ -106,7 +106,7 @@ def test_the_shipped_configuration_is_read_and_a_faulty_one_refused_at_once(tmp_
     assert read_config(CONFIG).name == "security"
     tree = CONFIG.read_text(encoding="utf-8")
     faulty = tmp_path / "faulty.yaml"
-    faulty.write_text(tree.replace("sigma: 1", "sigma: 3").replace("folds: 4", "folds: 1").replace("web:", "net:"))
+    faulty.write_text(tree.replace("sigma: 1", "sigma: 3").replace("folds: 3", "folds: 1").replace("web:", "net:"))
     with pytest.raises(RefusedError) as refused:
         read_config(faulty)
     assert [problem.partition(":")[0] for problem in refused.value.problems] == [

@@ -1,8 +1,6 @@
 """From folders of data to the bundle ``security`` with its figures, and the baseline it is measured against."""
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,33 +12,32 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from streamtag.domain.release import BundleRef
-from streamtag.errors import RefusedError, StreamtagError
+from streamtag.errors import RefusedError
 from streamtag.model.bundle import Bundle, array_bytes, write_bundle
 from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLogContract
 from streamtag.model.manifest import MODEL, PARITY, SCHEMA_VERSION, Label, Manifest, OrtOptions, Parity, dump
 from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.parity import PARITY_TEXTS, TOLERANCE, make_parity
 from streamtag.model.scorer import Scorer
-from streamtag.model.training.f1 import difference, f1_figures
 from streamtag.model.training.graph import build_graph
-from streamtag.model.training.joint import fit_joint
 from streamtag.model.training.readers import security_requests, security_rules
 from streamtag.model.training.readers.security_labels import LABELS, MEANINGS
 from streamtag.model.training.rows import Rows
-from streamtag.model.training.security import (
+from streamtag.model.training.security.f1 import difference, f1_figures
+from streamtag.model.training.security.fit import (
     PARTS,
     Report,
     SecurityConfig,
     Trained,
     calibrated,
     measured_rows,
-    read_config,
     take_rows,
     train_security,
 )
+from streamtag.model.training.security.joint import fit_joint
+from streamtag.model.training.security.word_matrix import count_words
 from streamtag.model.training.split import unit_hash
 from streamtag.model.training.train import environment
-from streamtag.model.training.word_matrix import count_words
 
 READERS: Mapping[str, Callable[[Path], Rows]] = {
     "mitre_attack": security_rules.read_mitre_attack,
@@ -52,7 +49,7 @@ READERS: Mapping[str, Callable[[Path], Rows]] = {
     "http_params": security_requests.read_http_params,
     "waf_payloads": security_requests.read_waf_payloads,
 }
-CONFIG = Path(__file__).parents[1] / "configs" / "security.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "security.yaml"
 """Of the bundle that ships."""
 BASELINE_STRENGTHS = (4.0, 16.0)
 BASELINE = (
@@ -214,7 +211,9 @@ def baseline(rows: Rows, trained: Trained, config: SecurityConfig, report: Repor
     Per part of the labels it has the strength whose micro F1 on the test rows is the better: chosen in its favour.
     """
     assert rows.group is not None
-    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, dtype=np.float32)
+    vectors = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=config.candidates, dtype=np.float32
+    )
     vectors.fit([text for text, train in zip(rows.texts, trained.train, strict=True) if train])
     matrix = vectors.transform(rows.texts).tocsr()
     fold = (unit_hash(rows.group, config.salt + "/folds") * config.folds).astype(np.intp)
@@ -255,27 +254,3 @@ def _tagged(
         logit = entry.a * margins[:, j] + entry.hinge * np.maximum(margins[:, j], 0) + entry.b
         tagged[:, j] = 1 / (1 + np.exp(-logit)) >= threshold
     return tagged
-
-
-def main() -> None:
-    """``python -m streamtag.model.training.security_bundle --data DIR --out BUNDLES``."""
-    parser = argparse.ArgumentParser(description="Train the bundle `security`, measure it and write it.")
-    parser.add_argument("--data", type=Path, required=True, help="directory with a folder for each set")
-    parser.add_argument("--out", type=Path, required=True, help="directory of bundles to write <name>/<version>/ into")
-    parser.add_argument("--version", default="1")
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    given = parser.parse_args()
-
-    def report(message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
-    try:
-        config = read_config(given.config)
-        print(make_security(given.data, given.out, version=given.version, config=config, report=report))
-    except StreamtagError as error:
-        problems = "".join(f"\n  {problem}" for problem in getattr(error, "problems", ()))
-        sys.exit(f"{error.message}{problems}\n{error.hint}".rstrip())
-
-
-if __name__ == "__main__":
-    main()
