@@ -6,7 +6,6 @@ alone and in any batch. Specified in ``docs/models.md``; a change is a new contr
 
 import io
 import math
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -19,7 +18,7 @@ from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs
 from streamtag.model.ngrams import IDF_UNIT, IDS, MAX_IDF, PAD_TO, WEIGHTS
 from streamtag.model.normalise import Normalisation, normalise
 from streamtag.model.rendering.log_text import render
-from streamtag.model.rendering.words import words
+from streamtag.model.rendering.words import word_hashes
 
 KIND: Literal["rendered-log/1"] = "rendered-log/1"
 WORDS, WORDS_IDF = "words.npy", "words-idf.npy"
@@ -126,8 +125,7 @@ class RenderedLog(Preprocessor):
 
 def hashes(text: str, contract: RenderedLogContract) -> list[int]:
     """CRC-32 of each word and pair of an event, in the order they stand."""
-    found = words(normalise(render(text), contract.normalisation))
-    return [zlib.crc32(word.encode("utf-8", "replace")) for word in found]
+    return word_hashes(normalise(render(text), contract.normalisation))
 
 
 def contract_problems(contract: RenderedLogContract) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -19,12 +20,12 @@ from streamtag.model.training.security.joint import fit_joint, importance
 from streamtag.model.training.security.stratify import hold_out_groups
 
 
-def made_up(n: int = 400, features: int = 12) -> tuple[csr_matrix, np.ndarray]:
+def made_up(n: int = 400, features: int = 12) -> tuple[csr_matrix, NDArray[np.int8]]:
     random = np.random.default_rng(3)
     dense = (random.random((n, features)) < 0.3).astype(np.float32)
     truth = random.normal(size=(features, 3)) * 2
     targets = (dense @ truth + random.normal(size=(n, 3)) > [0.0, 1.0, 3.0]).astype(np.int8)
-    return csr_matrix(dense), targets
+    return csr_matrix(dense), targets  # type: ignore[no-untyped-call]
 
 
 def test_each_label_is_fitted_as_if_it_were_alone_on_the_rows_that_annotate_it() -> None:
@@ -33,7 +34,8 @@ def test_each_label_is_fitted_as_if_it_were_alone_on_the_rows_that_annotate_it()
     model = fit_joint(rows, targets, strength=2.0, iterations=500)
     for j in range(3):
         known = targets[:, j] >= 0
-        alone = LogisticRegression(C=2.0, tol=1e-8, max_iter=2_000).fit(rows[known], targets[known, j])
+        plain = LogisticRegression(C=2.0, tol=1e-8, max_iter=2_000)  # type: ignore[no-untyped-call]
+        alone = plain.fit(rows[known], targets[known, j])
         assert np.allclose(model.weights[:, j], alone.coef_[0], atol=0.03)
         assert model.bias[j] == pytest.approx(alone.intercept_[0], abs=0.03)
     assert model.margins(rows).shape == targets.shape

@@ -211,11 +211,11 @@ def baseline(rows: Rows, trained: Trained, config: SecurityConfig, report: Repor
     Per part of the labels it has the strength whose micro F1 on the test rows is the better: chosen in its favour.
     """
     assert rows.group is not None
-    vectors = TfidfVectorizer(
+    vectors = TfidfVectorizer(  # type: ignore[no-untyped-call]
         ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=config.candidates, dtype=np.float32
     )
     vectors.fit([text for text, train in zip(rows.texts, trained.train, strict=True) if train])
-    matrix = vectors.transform(rows.texts).tocsr()
+    matrix = vectors.transform(rows.texts).tocsr()  # type: ignore[no-untyped-call]
     fold = (unit_hash(rows.group, config.salt + "/folds") * config.folds).astype(np.intp)
     best: dict[str, tuple[float, NDArray[np.bool_]]] = {}
     with threadpool_limits(1):

@@ -42,7 +42,7 @@ def count_words(texts: Sequence[str], contract: RenderedLogContract) -> WordCoun
     words, columns = np.unique(np.concatenate(found), return_inverse=True)
     ones = np.ones(len(columns), dtype=np.int32)
     counts = csr_matrix((ones, columns, ends), shape=(len(texts), len(words)))  # type: ignore[no-untyped-call]
-    counts.sum_duplicates()
+    counts.sum_duplicates()  # type: ignore[no-untyped-call]
     return WordCounts(words, counts)
 
 
