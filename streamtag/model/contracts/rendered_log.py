@@ -18,7 +18,7 @@ from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs
 from streamtag.model.ngrams import IDF_UNIT, IDS, MAX_IDF, PAD_TO, WEIGHTS
 from streamtag.model.normalise import Normalisation, normalise
 from streamtag.model.rendering.log_text import render
-from streamtag.model.rendering.words import word_hashes
+from streamtag.model.rendering.words import ROW_BIT, word_hashes
 
 KIND: Literal["rendered-log/1"] = "rendered-log/1"
 WORDS, WORDS_IDF = "words.npy", "words-idf.npy"
@@ -45,8 +45,8 @@ class Row(NamedTuple):
 
     Attributes:
         ids: int32 [k], ascending.
-        weights: float32 [k]: log-TF over the event's norm, the L2 norm of log-TF x IDF. The IDF above the line is in
-            the coefficients of the model.
+        weights: float32 [k]: log-TF over the norm of the event's words, or of its rows: the L2 norm of log-TF x IDF.
+            The IDF above the line is in the coefficients of the model.
     """
 
     ids: NDArray[np.int32]
@@ -58,8 +58,8 @@ class RenderedLog(Preprocessor):
 
     Args:
         contract: what was promised.
-        contents: ``words.npy`` (uint32 [n], ascending: CRC-32 of the words that the model knows) and ``words-idf.npy``
-            (uint16 [n]: their inverse document frequencies, in units of 1/256).
+        contents: ``words.npy`` (uint32 [n], ascending: hashes of the words and rows that the model knows) and
+            ``words-idf.npy`` (uint16 [n]: their inverse document frequencies, in units of 1/256).
     """
 
     files = (WORDS, WORDS_IDF)
@@ -72,6 +72,7 @@ class RenderedLog(Preprocessor):
         self.n_words = len(known)
         self._id_of = {word: i for i, word in enumerate(known.tolist())}
         self._idf = idf / IDF_UNIT
+        self._first_row = int(known.searchsorted(ROW_BIT))
 
     @staticmethod
     def problems(contract: RenderedLogContract, contents: Mapping[str, bytes]) -> list[str]:
@@ -116,15 +117,20 @@ class RenderedLog(Preprocessor):
     def _row(self, text: str) -> Row:
         counts = Counter(map(self._id_of.get, hashes(text, self.contract)))
         counts.pop(None, None)
+        if not counts:
+            return Row(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
         ids = np.array(sorted(counts), dtype=np.int32)  # type: ignore[type-var] # None is out
-        term = 1 + np.log(np.array([counts[i] for i in ids.tolist()], dtype=np.float64))
-        # fsum has no order and no rounding on the way
-        norm = math.sqrt(math.fsum(np.square(term * self._idf[ids]).tolist()))
-        return Row(ids, (term / norm).astype(np.float32) if len(ids) else np.zeros(0, dtype=np.float32))
+        weights = 1 + np.log(np.array([counts[i] for i in ids.tolist()], dtype=np.float64))
+        square = np.square(weights * self._idf[ids])
+        first_row = int(ids.searchsorted(self._first_row))
+        for part in (slice(0, first_row), slice(first_row, len(ids))):
+            # fsum has no order and no rounding on the way
+            weights[part] /= math.sqrt(math.fsum(square[part].tolist())) or 1.0
+        return Row(ids, weights.astype(np.float32))
 
 
 def hashes(text: str, contract: RenderedLogContract) -> list[int]:
-    """CRC-32 of each word and pair of an event, in the order they stand."""
+    """Hash of each word and row of an event, as `word_hashes` gives them."""
     return word_hashes(normalise(render(text), contract.normalisation))
 
 

@@ -1,9 +1,11 @@
 """``rendered-log/1``: a log event, a request or a command line as the text that a model reads.
 
-JSON becomes lines of path, tab, value (`flatten`); any other text stays a text. What a value hides behind escapes,
-base64 or the tricks of command lines follows it on a line of its own, so that both the trick and the word are seen.
+JSON becomes lines of a path and its values, tabs between (`flatten`); any other text stays a text. What values hide
+behind escapes, base64 or the tricks of command lines follows on a line of its own, so that trick and word are seen.
 """
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from streamtag.model.rendering.command_line import deobfuscate
@@ -30,30 +32,34 @@ def render(text: str) -> str:
     'GET /search?q=caf%C3%A9\nGET /search?q=café'
     """
     document = parsed(text) if len(text) <= MAX_INPUT_CHARS else None
-    return "\n".join(_revealed("", bounded(text, MAX_CHARS))) if document is None else render_document(document)
+    if document is not None:
+        return render_document(document)
+    text = bounded(text, MAX_CHARS)
+    return "\n".join([text, *_hidden(text)])
 
 
 def render_document(document: Any) -> str:
     """`render` of a JSON value that is decoded already."""
     lines: list[str] = []
     left = MAX_CHARS
-    for name, value in pairs(document):
-        for line in _revealed(f"{name}\t" if name else "", value):
-            lines.append(line[:left])
-            left -= len(line) + 1
-            if left <= 0:
-                return "\n".join(lines)
+    for name, same in groupby(pairs(document), key=itemgetter(0)):
+        values = [value for _, value in same]
+        hidden = [text for value in values for text in _hidden(value)]
+        for some in (values, hidden):
+            if some:
+                line = "\t".join([name, *some] if name else some)[:left]
+                lines.append(line)
+                left -= len(line) + 1
+                if left <= 0:
+                    return "\n".join(lines)
     return "\n".join(lines)
-
-
-def _revealed(prefix: str, value: str) -> list[str]:
-    # Most values of a log are a word or a number: nothing can hide in those.
-    hidden = [] if len(value) < _SHORTEST_TOKEN and value.isalnum() else _hidden(value)
-    return [prefix + text for text in (value, *hidden)]
 
 
 def _hidden(value: str) -> list[str]:
     """What is behind the escapes, tricks and tokens of a value, outermost first; at most `MAX_HIDDEN_CHARS`."""
+    # Most values of a log are a word or a number: nothing can hide in those.
+    if len(value) < _SHORTEST_TOKEN and value.isalnum():
+        return []
     found: list[str] = []
     left = MAX_HIDDEN_CHARS
     waiting = [(value, ROUNDS)]

@@ -14,10 +14,16 @@ from streamtag.model.contracts.registry import content_problems, contract_proble
 from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLog, RenderedLogContract, hashes
 from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.normalise import Normalisation
-from streamtag.model.rendering.words import MAX_WORDS, word_hashes, words
+from streamtag.model.rendering.words import MAX_WORDS, ROW_BIT, word_hashes, words
 from streamtag.model.training.security.word_matrix import count_words, weigh
 
 CONTRACT = RenderedLogContract()
+
+
+def checksum(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
+
+
 EVENTS = [
     json.dumps({"eventName": "ListBuckets", "eventSource": "s3.amazonaws.com"}),
     json.dumps({"process": {"command_line": "cmd /c ec^ho hello hello hello"}}),
@@ -44,42 +50,49 @@ def rows(made: RenderedLog, texts: list[str], *, wider: int = 0) -> dict[str, An
     return made.inputs(made.read(texts, None), np.arange(len(texts)), wider=wider)
 
 
-def test_words_are_cut_at_capitals_and_signs_are_words() -> None:
-    assert words("eventname\tPutPolicy") == [
+def test_words_are_cut_at_capitals_and_pairs_pass_over_signs() -> None:
+    assert words("eventname\tPutPolicy").words == [
         "eventname",
         "putpolicy",
         "put",
         "eventname put",
         "policy",
         "put policy",
-        "eventname put policy",
     ]
-    assert words("a=../b")[::1][:3] == ["a", "=", "a ="]
-    assert ". ." in words("a=../b")
-    assert words("one\ntwo") == ["one", "two"]
-    assert words("") == []
+    assert words("a=../b").words == ["a", "b", "a b"]
+    assert words("one\ntwo").words == ["one", "two"]
+    assert words("") == ([], [])
+
+
+def test_rows_have_a_sign_and_up_to_three_members() -> None:
+    assert words("a=./b c").rows == ["=", "a =", ".", "= .", "a = .", "/", ". /", "= . /", "/ b", ". / b", "/ b c"]
+    assert words("a\n=").rows == ["="]
 
 
 @given(st.text(st.sampled_from("aBc1 _.=\n\t") | st.characters(), max_size=200))
 def test_any_text_has_words_and_their_checksums(text: str) -> None:
     found = words(text)
-    assert all(0 < len(word) <= 3 * 40 + 2 for word in found)
-    assert word_hashes(text) == [zlib.crc32(word.encode("utf-8", "replace")) for word in found]
+    assert all(0 < len(word) <= 3 * 40 + 2 for word in (*found.words, *found.rows))
+    hashed = word_hashes(text)
+    assert [code for code in hashed if code < ROW_BIT] == [checksum(word) >> 1 for word in found.words]
+    assert [code for code in hashed if code >= ROW_BIT] == [checksum(row) >> 1 | ROW_BIT for row in found.rows]
 
 
 def test_words_of_one_event_are_bounded() -> None:
-    assert len(words("aB " * 100_000)) <= 4 * (MAX_WORDS + 2)
+    found = words("aB/" * 100_000)
+    assert len(found.words) + len(found.rows) <= 4 * (MAX_WORDS + 3)
 
 
-def test_an_event_gives_ascending_ids_of_length_one_under_the_idf(made: RenderedLog) -> None:
+def test_an_event_gives_ascending_ids_its_words_and_rows_of_length_one_each(made: RenderedLog) -> None:
     given = rows(made, EVENTS)
     idf = np.append(made._idf, 0.0)  # padding
     for ids, weights in zip(given[IDS], given[WEIGHTS][:, 0], strict=True):
         used = weights > 0
         assert (np.diff(ids[used]) > 0).all()
         assert (ids[~used] == made.n_words).all()
-        norm = float(np.square(weights * idf[ids]).sum())
-        assert norm == pytest.approx(1.0, abs=1e-6) or not used.any()
+        for part in (used & (ids < made._first_row), used & (ids >= made._first_row)):
+            norm = float(np.square(weights * idf[ids])[part].sum())
+            assert norm == pytest.approx(1.0, abs=1e-6) or not part.any()
     assert given[IDS].shape[1] % 8 == 0
     assert not given[WEIGHTS][3:].any()
 

@@ -107,6 +107,10 @@ def test_a_policy_inside_a_text_is_read_escaped_or_not() -> None:
     assert lines({"policyDocument": quote(policy)}) == expected
 
 
+def test_values_of_one_path_share_a_line_and_so_does_what_they_hide() -> None:
+    assert lines({"args": ["a^b", "c", "c^d"]}) == ["args=a^b=c=c^d", "args=ab=cd"]
+
+
 def test_what_only_tells_one_event_from_the_next_is_left_out() -> None:
     event = {
         "a": "28773860-a4fd-47c7-a215-6f0e6e6e532f",

@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 
 from streamtag.model.contracts.rendered_log import RenderedLogContract, hashes
 from streamtag.model.ngrams import IDF_UNIT
+from streamtag.model.rendering.words import ROW_BIT
 from streamtag.model.training.matrix import inverse_document_frequency
 
 
@@ -55,11 +56,11 @@ def weigh(counts: WordCounts, words: NDArray[np.uint32], idf: NDArray[np.uint16]
         idf: uint16 [n].
 
     Returns:
-        float32 [documents, n], every row of length 1 (or 0: no known word).
+        float32 [documents, n]; the words of a document have length 1 (or 0: none is known), and so have its rows.
     """
     kept: csr_matrix = counts.counts[:, np.searchsorted(counts.words, words)].tocsr()
     values = (1 + np.log(kept.data.astype(np.float64))) * (idf / IDF_UNIT)[kept.indices]
-    of_row = np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr))
-    norms = np.sqrt(np.bincount(of_row, weights=np.square(values), minlength=kept.shape[0]))
-    weights = (values / norms[of_row]).astype(np.float32)
+    part = 2 * np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr)) + (kept.indices >= words.searchsorted(ROW_BIT))
+    norms = np.sqrt(np.bincount(part, weights=np.square(values), minlength=2 * kept.shape[0]))
+    weights = (values / norms[part]).astype(np.float32)
     return csr_matrix((weights, kept.indices, kept.indptr), shape=kept.shape)  # type: ignore[no-untyped-call]
