@@ -22,6 +22,8 @@ from streamtag.model.rendering.words import ROW_BIT, word_hashes
 
 KIND: Literal["rendered-log/1"] = "rendered-log/1"
 WORDS, WORDS_IDF = "words.npy", "words-idf.npy"
+ROWS_LENGTH = 0.5
+"""Of an event's rows, where that of its words is 1: signs say less of most events than words do."""
 _MOST_WORDS = 1 << 20
 
 
@@ -123,9 +125,9 @@ class RenderedLog(Preprocessor):
         weights = 1 + np.log(np.array([counts[i] for i in ids.tolist()], dtype=np.float64))
         square = np.square(weights * self._idf[ids])
         first_row = int(ids.searchsorted(self._first_row))
-        for part in (slice(0, first_row), slice(first_row, len(ids))):
+        for part, length in ((slice(0, first_row), 1.0), (slice(first_row, len(ids)), ROWS_LENGTH)):
             # fsum has no order and no rounding on the way
-            weights[part] /= math.sqrt(math.fsum(square[part].tolist())) or 1.0
+            weights[part] *= length / (math.sqrt(math.fsum(square[part].tolist())) or 1.0)
         return Row(ids, weights.astype(np.float32))
 
 

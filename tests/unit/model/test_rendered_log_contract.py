@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from streamtag.model.bundle import array_bytes
 from streamtag.model.contracts.registry import content_problems, contract_problems, make_preprocessor
-from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLog, RenderedLogContract, hashes
+from streamtag.model.contracts.rendered_log import (
+    ROWS_LENGTH,
+    WORDS,
+    WORDS_IDF,
+    RenderedLog,
+    RenderedLogContract,
+    hashes,
+)
 from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.normalise import Normalisation
 from streamtag.model.rendering.words import MAX_WORDS, ROW_BIT, word_hashes, words
@@ -90,9 +97,9 @@ def test_an_event_gives_ascending_ids_its_words_and_rows_of_length_one_each(made
         used = weights > 0
         assert (np.diff(ids[used]) > 0).all()
         assert (ids[~used] == made.n_words).all()
-        for part in (used & (ids < made._first_row), used & (ids >= made._first_row)):
-            norm = float(np.square(weights * idf[ids])[part].sum())
-            assert norm == pytest.approx(1.0, abs=1e-6) or not part.any()
+        for part, length in ((used & (ids < made._first_row), 1.0), (used & (ids >= made._first_row), ROWS_LENGTH)):
+            norm = float(np.sqrt(np.square(weights * idf[ids])[part].sum()))
+            assert norm == pytest.approx(length, abs=1e-6) or not part.any()
     assert given[IDS].shape[1] % 8 == 0
     assert not given[WEIGHTS][3:].any()
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from streamtag.model.contracts.rendered_log import RenderedLogContract, hashes
+from streamtag.model.contracts.rendered_log import ROWS_LENGTH, RenderedLogContract, hashes
 from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.rendering.words import ROW_BIT
 from streamtag.model.training.matrix import inverse_document_frequency
@@ -56,11 +56,12 @@ def weigh(counts: WordCounts, words: NDArray[np.uint32], idf: NDArray[np.uint16]
         idf: uint16 [n].
 
     Returns:
-        float32 [documents, n]; the words of a document have length 1 (or 0: none is known), and so have its rows.
+        float32 [documents, n]; the words of a document have length 1 (or 0: none is known), its rows `ROWS_LENGTH`.
     """
     kept: csr_matrix = counts.counts[:, np.searchsorted(counts.words, words)].tocsr()
     values = (1 + np.log(kept.data.astype(np.float64))) * (idf / IDF_UNIT)[kept.indices]
-    part = 2 * np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr)) + (kept.indices >= words.searchsorted(ROW_BIT))
+    is_row = kept.indices >= words.searchsorted(ROW_BIT)
+    part = 2 * np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr)) + is_row
     norms = np.sqrt(np.bincount(part, weights=np.square(values), minlength=2 * kept.shape[0]))
-    weights = (values / norms[part]).astype(np.float32)
+    weights = (np.where(is_row, ROWS_LENGTH, 1.0) * values / norms[part]).astype(np.float32)
     return csr_matrix((weights, kept.indices, kept.indptr), shape=kept.shape)  # type: ignore[no-untyped-call]
