@@ -51,14 +51,13 @@ class _RedisDoctor:
 
     def server(self) -> Iterator[Finding]:
         try:
-            with guarded(self._where, "ping"):
+            with guarded(self._where, "ping and INFO"):
                 latency_s = statistics.median(self._ping() for _ in range(_PINGS))
+                found = self._state()
         except UnavailableError as error:
             yield Finding("redis.server", "fail", error.message, "Start Redis, or correct redis.url (STREAMTAG_REDIS).")
             raise Blocked from None
-        try:
-            found: Any = self._redis().info()
-        except redis.ResponseError:
+        if found is None:
             text = f"{self._where} answers in {latency_s * 1000:.1f} ms, but does not tell its state (INFO)"
             yield Finding("redis.server", "warn", text, "Allow INFO for this user; an embedded Redis has none.")
             return
@@ -107,6 +106,13 @@ class _RedisDoctor:
             text = f"group {group} stands since {mark.at:%Y-%m-%d %H:%M:%S} UTC: {mark.reason}"
             action = "`streamtag dlq group` shows the dead letters; mend the cause, then `streamtag dlq resume`."
             yield Finding("redis.stops", "fail", text, action)
+
+    def _state(self) -> dict[str, Any] | None:
+        try:
+            found: Any = self._redis().info()
+        except redis.ResponseError:
+            return None
+        return found  # type: ignore[no-any-return]
 
     def _ping(self) -> float:
         start = time.perf_counter()

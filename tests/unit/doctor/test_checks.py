@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 
 from streamtag.doctor import kafka_cluster, local, redis_server
 from streamtag.doctor.findings import examine
@@ -138,3 +139,14 @@ def test_a_broker_that_names_no_broker_is_a_finding_and_nothing_more_is_asked(mo
 def test_an_option_that_no_producer_knows_is_a_finding() -> None:
     [found] = kafka_cluster._KafkaDoctor(_settings(**{"kafka.producer": "{no.such.option: 1}"}), 5).transactions()
     assert (found.status, "no.such.option" in found.finding) == ("fail", True)
+
+
+def test_a_redis_that_freezes_after_it_has_answered_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def freeze() -> None:
+        raise redis.TimeoutError("Timeout reading from socket")
+
+    client = SimpleNamespace(ping=lambda: True, info=freeze)
+    monkeypatch.setattr(redis_server, "connect", lambda _settings: client)
+    server, *others = examine(redis_server.examinations(_settings()))
+    assert (server.status, "did not answer in time" in server.finding) == ("fail", True)
+    assert {(one.status, one.finding) for one in others} == {("warn", "not checked: needs redis.server")}
