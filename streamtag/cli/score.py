@@ -11,21 +11,21 @@ from typing import Annotated, BinaryIO
 import msgspec
 import typer
 
+from streamtag.batch.scoring import EventScorer
 from streamtag.cli.context import settings, warn
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
-from streamtag.domain.scores import from_micro
-from streamtag.domain.thresholds import Compiled, ThresholdSet, decide, problems
+from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.errors import NotFoundError, RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
 from streamtag.model.admission import load_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import EventsSettings
-from streamtag.tagger.infer import infer
 
 # What one read may bring: many short lines at once from a file, what there is from a pipe, so that `tail -f` flows.
 READ_BYTES = 256 * 1024
@@ -70,8 +70,7 @@ class LineScorer:
     def __init__(
         self, scorer: Scorer, thresholds: ThresholdSet, line_format: LineFormat, events: EventsSettings
     ) -> None:
-        self._scorer = scorer
-        self._compiled = Compiled(thresholds, scorer.labels)
+        self._scorer = EventScorer(scorer, thresholds)
         self._format = line_format
         self._limits = events
         self._decode = Decoder(events).decode
@@ -90,23 +89,17 @@ class LineScorer:
             if event is not None:
                 numbers.append(line.number)
                 events.append(event)
-        micro, unscored = infer(events, self._scorer)
-        refused += [(numbers[i], rejected) for i, rejected in unscored.items()]
-        cutoffs = self._compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
-        scores = from_micro(micro)
-        limits = self._compiled.matrix[cutoffs]
-        tagged = decide(scores, limits)
-        labels = self._scorer.labels
+        scored = self._scorer.score(events)
+        refused += [(numbers[i], rejected) for i, rejected in scored.refused.items()]
         good = [
             ScoredLine(
-                numbers[i],
+                numbers[at],
                 event.id,
-                [Tag(labels[j], float(scores[i, j]), float(limits[i, j])) for j in tagged[i].nonzero()[0]],
-                dict(zip(labels, scores[i].tolist(), strict=True)),
+                scored.tags(row, self._scorer.labels),
+                dict(zip(self._scorer.labels, scored.scores[row].tolist(), strict=True)),
                 _segment(event),
             )
-            for i, event in enumerate(events)
-            if i not in unscored
+            for row, (at, event) in enumerate(zip(scored.at.tolist(), scored.events, strict=True))
         ]
         return good, sorted(refused, key=lambda entry: entry[0])
 
@@ -151,7 +144,7 @@ def score(
     """
     loaded = settings().settings
     scorer = load_admitted(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), loaded.model)
-    cutoffs = scorer.bundle.default_thresholds if thresholds is None else _read_thresholds(thresholds, scorer)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     line_scorer = LineScorer(scorer, cutoffs, line_format, loaded.events)
     tally = Tally()
     for path in files or [Path("-")]:
@@ -214,11 +207,16 @@ def _open(path: Path) -> AbstractContextManager[BinaryIO]:
         raise NotFoundError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
+def read_thresholds(path: Path, bundle: Bundle) -> ThresholdSet:
+    """The cut-offs of a file.
+
+    Raises:
+        RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
+    """
     found = parse_threshold_file(read_text(path), str(path)).thresholds
-    wrong = problems(found, scorer.labels)
+    wrong = problems(found, bundle.labels)
     if wrong:
-        raise RefusedError(f"{path} does not fit bundle {scorer.bundle.ref}", problems=wrong)
+        raise RefusedError(f"{path} does not fit bundle {bundle.ref}", problems=wrong)
     return found
 
 
