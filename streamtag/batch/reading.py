@@ -1,6 +1,5 @@
 """Slices of files to content events, a batch at a time, whatever the format."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from streamtag.batch.lines import Record, blocks, records
 from streamtag.batch.parquet_files import read_rows
 from streamtag.batch.places import FileFormat, Source, open_source
 from streamtag.batch.rows import Batch, Slice
+from streamtag.batch.table_rows import row_event
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
@@ -44,7 +44,7 @@ class Reader:
             batch = Batch(source.url)
             for number, row in enumerate(rows, part.first + first - part.start):
                 try:
-                    batch.add(number, self._event(source, number, _good(row)))
+                    batch.add(number, row_event(_good(row), self._decoder, f"{source.url}:{number}"))
                 except Rejected as rejected:
                     batch.refuse(number, rejected)
             yield batch
@@ -89,30 +89,10 @@ class Reader:
         fields = fields_of(record.content, source.delimiter, part.header, self._columns)
         # A CSV file has no other way to say that there is none.
         filled = {name: value for name, value in fields.items() if value or name in {"id", "text"}}
-        return self._event(source, record.line, filled)
-
-    def _event(self, source: Source, number: int, fields: dict[str, Any]) -> ContentEvent:
-        """The event of a row of a table; where no column says so, its id is ``<file>:<line or row>``."""
-        if fields.setdefault("id", f"{source.url}:{number}") is None:
-            raise Rejected(ErrorClass.MISSING_FIELD, stage="decode", field="/id", message="id is missing")
-        if fields.get("features") is not None:
-            fields["features"] = _features(fields["features"])
-        return self._decoder.checked(ContentEvent(**fields))
+        return row_event(filled, self._decoder, f"{source.url}:{record.line}")
 
 
 def _good(row: dict[str, Any] | Rejected) -> dict[str, Any]:
     if isinstance(row, Rejected):
         raise row
     return row
-
-
-def _features(value: Any) -> dict[str, Any]:
-    """Named numbers and words as JSON could have brought them; NaN, which tables have for "none", becomes null."""
-    named = dict(value)  # a map comes as pairs
-    for name, item in named.items():
-        if isinstance(item, float) and math.isnan(item):
-            named[name] = None
-        elif not isinstance(item, (str, int, float, bool, type(None))) or item in (math.inf, -math.inf):
-            message = "a feature must be a finite number, text, a truth value or null"
-            raise Rejected(ErrorClass.WRONG_TYPE, stage="decode", field=f"/features/{name}", message=message)
-    return named
