@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ simulate: $(DEV) ## Simulate thousands of experiments: how often verdicts are wr
 MLFLOW := $(VENV)/mlflow
 mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environment of its own
 	$(MLFLOW)/bin/python -m pytest --confcutdir tests/mlflow_server tests/mlflow_server $(ARGS)
+
+spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark into .venv, needs Java 17
+	$(PIP_INSTALL) 'pyspark>=4,<5'
+	$(PY) -m pytest tests/integration/test_spark.py $(ARGS)
 
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs

@@ -159,12 +159,11 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
         raise SettingsError("--release names bundle and cut-offs: give neither --bundle nor --thresholds with it")
     store = ControlStore(loaded.redis)
     try:
-        champion = store.champion()
-        if champion is None:
-            raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
-        current = store.load(champion)
+        current = store.current()
     finally:
         store.close()
+    if current is None:
+        raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
     found = read_bundle(find_exact(ref.bundle, directories))
     return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number)
