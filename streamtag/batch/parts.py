@@ -73,7 +73,10 @@ class _ParquetPart:
         self._labels = list(labels)
         self._identity = msgspec.structs.asdict(identity)
         self._schema = schema_of(labels)
-        self._writer = pq.ParquetWriter(pa.PythonFile(stream, mode="w"), self._schema, compression="zstd")
+        repeated = ["tags.list.element", *self._identity]  # ids and scores are worth no dictionary
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(stream, mode="w"), self._schema, compression="zstd", use_dictionary=repeated
+        )
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
 

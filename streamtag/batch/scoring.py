@@ -64,7 +64,10 @@ class EventScorer:
             at = np.delete(at, list(refused))
             events = [events[i] for i in at.tolist()]
             micro = micro[at]
-        rows = self._compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
-        cutoffs = self._compiled.matrix[rows]
+        compiled = self._compiled
+        rows = np.zeros(len(events), dtype=np.intp)
+        if not compiled.uniform:
+            rows = compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
+        cutoffs = compiled.matrix[rows]
         scores = from_micro(micro)
         return Scored(at, events, scores, cutoffs, decide(scores, cutoffs), refused)
