@@ -73,7 +73,7 @@ mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environ
 
 spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark into .venv, needs Java 17
 	$(PIP_INSTALL) 'pyspark>=4,<5'
-	$(PY) -m pytest tests/integration/test_spark.py $(ARGS)
+	$(PY) -m pytest tests/spark $(ARGS)
 
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs

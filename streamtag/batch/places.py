@@ -108,7 +108,8 @@ def open_source(source: Source, *, at: int = 0) -> Iterator[BinaryIO]:
         StreamtagError: it cannot be opened or read on.
     """
     try:
-        with fsspec.open(source.url, "rb", compression=source.compression) as stream:
+        opened = fsspec.open(source.url, "rb", compression=source.compression)  # type: ignore[no-untyped-call]
+        with opened as stream:
             if at:
                 stream.seek(at)
             yield cast(BinaryIO, stream)
@@ -126,7 +127,7 @@ class Output:
 
     def __init__(self, url: str) -> None:
         try:
-            self._fs, self._root = url_to_fs(url)
+            self._fs, self._root = url_to_fs(url)  # type: ignore[no-untyped-call]
         except (ValueError, ImportError) as error:
             raise StreamtagError(f"cannot write to {url}: {_reason(error)}") from None
         self.url = url
@@ -234,7 +235,7 @@ def _renamed_when_whole(path: Path) -> Iterator[BinaryIO]:
 
 def _files(wanted: str) -> list[tuple[str, dict[str, Any]]]:
     """URL and facts of each file meant by ``wanted``."""
-    fs, path = url_to_fs(wanted)
+    fs, path = url_to_fs(wanted)  # type: ignore[no-untyped-call]
     if fs.isdir(path):
         found, shown = fs.find(path, detail=True), len(path)
     elif fs.exists(path):

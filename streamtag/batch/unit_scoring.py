@@ -16,6 +16,7 @@ from streamtag.batch.reading import Reader
 from streamtag.batch.rows import Reject
 from streamtag.batch.scoring import EventScorer
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import BundleError
 from streamtag.model.loading import load_scorer
 from streamtag.settings import EventsSettings
 
@@ -69,7 +70,10 @@ class UnitScorer:
         self._job = job
         self._output = Output(job.output)
         self._reader = Reader(job.limits, job.columns)
-        self._scorer = EventScorer(load_scorer(job.bundle, batch=job.batch), job.thresholds)
+        scorer = load_scorer(job.bundle, batch=job.batch)
+        if scorer.bundle.ref.sha256 != job.identity.bundle_sha256:
+            raise BundleError(f"{job.bundle} has become another bundle since this job began: {scorer.bundle.ref}")
+        self._scorer = EventScorer(scorer, job.thresholds)
 
     def run(self, unit: Unit, progress: Callable[[int], None] = lambda rows: None) -> UnitDone:
         """Writes the part of ``unit``, then its rejects, then that it is done.

@@ -28,7 +28,8 @@ from streamtag.cli.score import read_thresholds
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError, StreamtagError
-from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.admission import read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle, find_exact
 from streamtag.settings import Settings
 
@@ -150,7 +151,7 @@ def _columns(given: dict[str, str], fields: Sequence[str]) -> dict[str, str]:
 def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, release: bool) -> _Deciding:
     directories = loaded.model.directories
     if not release:
-        found = read_bundle(find_bundle(bundle or loaded.model.bundle, directories))
+        found = read_admitted(find_bundle(bundle or loaded.model.bundle, directories), loaded.model)
         if thresholds is None:
             return _Deciding(found, found.default_thresholds, "bundle", _sha256(found.default_thresholds))
         cutoffs = read_thresholds(thresholds, found)
@@ -165,7 +166,7 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
     if current is None:
         raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
-    found = read_bundle(find_exact(ref.bundle, directories))
+    found = read_admitted(find_exact(ref.bundle, directories), loaded.model)
     return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number)
 
 

@@ -24,7 +24,7 @@ from streamtag.batch.run import Report, prepare
 from streamtag.batch.unit_scoring import Job, UnitScorer
 from streamtag.domain.scores import from_micro
 from streamtag.domain.thresholds import Override, ThresholdSet
-from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError
+from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, StreamtagError
 from streamtag.events.content import ContentEvent
 from streamtag.model.loading import load_scorer
 from streamtag.settings import EventsSettings
@@ -216,14 +216,21 @@ def test_another_job_does_not_go_on_where_one_was(fixture: Fixture, tmp_path: Pa
     fixture.run(source)
     write_jsonl(tmp_path / "in.jsonl", documents(21))
     other = write_jsonl(tmp_path / "other.jsonl", documents(5))
-    identity = Identity("tiny@2", "1" * 64, "bundle", "0" * 64)
+    ref = fixture.scorer.bundle.ref
+    identity = Identity(str(ref), ref.sha256, "other.yaml", "1" * 64)
     with pytest.raises(ConflictError) as caught:
         fixture.run(source, other, identity=identity)
-    for word in ("decided by", "tiny@2", "in.jsonl: changed since", "other.jsonl: new among the inputs"):
+    for word in ("decided by", "other.yaml", "in.jsonl: changed since", "other.jsonl: new among the inputs"):
         assert word in caught.value.message
     assert len(read_parts(tmp_path / "out")) == 20
     fixture.run(source, other, identity=identity, restart=True)
     assert len(read_parts(tmp_path / "out")) == 26
+
+
+def test_a_bundle_that_was_put_in_the_place_of_another_does_not_go_on(fixture: Fixture, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", documents(20))
+    with pytest.raises(BundleError, match="has become another bundle"):
+        fixture.run(source, identity=Identity("tiny@1", "1" * 64, "bundle", "0" * 64))
 
 
 def test_a_directory_of_something_else_is_left_alone(fixture: Fixture, tmp_path: Path) -> None:
@@ -277,7 +284,7 @@ def test_compressed_files_and_rows_without_an_id(fixture: Fixture, tmp_path: Pat
 
 def test_inputs_and_outputs_may_be_urls(fixture: Fixture, tmp_path: Path) -> None:
     rows = documents(300)
-    memory = fsspec.filesystem("memory")
+    memory = fsspec.filesystem("memory")  # type: ignore[no-untyped-call]
     memory.pipe("/docs/a.jsonl", write_jsonl(tmp_path / "a.jsonl", rows).read_bytes())
     memory.pipe("/docs/_hidden/b.jsonl", b"not JSON\n")
     fixture.run("memory://docs", output="memory://scored")

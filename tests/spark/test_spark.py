@@ -1,4 +1,4 @@
-"""The scorer in Spark, where it is installed (`make spark-test` does that): the bits of `streamtag batch`."""
+"""The scorer in a real Spark (`make spark-test` installs it): the bits of `streamtag batch`."""
 
 import sys
 from functools import partial
@@ -7,11 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from batch_files import documents, write_parquet
+from pyspark.sql import SparkSession
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.batch.frames import FrameScorer, score_frames, spark_schema
-
-sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: make spark-test")
 
 
 def test_map_in_pandas_gives_every_row_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +20,7 @@ def test_map_in_pandas_gives_every_row_the_same_bits(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     session = (
-        sql.SparkSession.builder.master("local[2]")
+        SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "512m")
