@@ -157,10 +157,10 @@ def test_a_text_that_breaks_the_model_is_refused_alone(
     fixture: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(type(fixture.scorer)):  # type: ignore[misc]
-        def score(self, texts: Any) -> Any:
+        def score(self, texts: Any, *more: Any) -> Any:
             if "poison" in texts:
                 raise RuntimeError("poison")
-            return super().score(texts)
+            return super().score(texts, *more)
 
     broken = Broken(fixture.scorer.bundle, batch=8)
     monkeypatch.setattr("streamtag.batch.unit_scoring.load_scorer", lambda path, batch: broken)
