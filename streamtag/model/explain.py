@@ -2,13 +2,13 @@
 
 ``bias + Σ weight`` of an explanation is the label's logit, ``ln(p / (1 - p))``. Exact where the label is a sum over the
 n-grams of the text (`streamtag.model.additive`); else by occlusion: the text is scored with words left out, in a
-bounded number of runs.
+bounded number of runs (`streamtag.model.occlusion`).
 """
 
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from streamtag.errors import NotFoundError
 from streamtag.model.additive import AdditiveGraph
+from streamtag.model.occlusion import occlude
 from streamtag.model.scorer import Scorer
 
 __all__ = ["MAX_RUNS", "Explainer", "Explanation", "Span", "explain"]
 
 MAX_RUNS = 256
 """Texts scored for one explanation by occlusion."""
-_ORDERS = 4
-"""Orders in which words come in, at least; a long text is left out in larger pieces rather than in fewer orders."""
 _SMALLEST = 1e-7
 """Scores are taken to lie this far from 0 and 1, where a logit has no end; float32 says no more near 1."""
 
@@ -45,7 +44,7 @@ class Explanation:
         label: its id.
         score: as the scorer gives it.
         logit: ``ln(score / (1 - score))``.
-        bias: logit of a text that says nothing.
+        bias: logit of a text that says nothing: the empty one or, by occlusion, JSON without its values.
         spans: in the order of the text, without those of weight 0.
         method: ``exact``: what each word gives; ``occlusion``: what leaving it out takes away, on average over orders
             in which words come in (Shapley values, by sampling).
@@ -98,11 +97,12 @@ class Explainer:
                     logit, bias = float(exact.logit[j]), float(exact.bias[j])
                     found[j] = self._explanation(j, scores[j], logit, bias, pieces, weights, "exact")
         if len(found) < len(set(columns)):
-            groups, bias_by_label, weights_by_label = self._occlude(text, pieces)
+            words = [piece for piece in pieces if not text[slice(*piece)].isspace()]
+            left_out = occlude(text, words, self._logits, self._max_runs)
             for j in set(columns) - found.keys():
-                weights = weights_by_label[:, j].tolist()
-                logit, bias = float(_logit(scores)[j]), float(bias_by_label[j])
-                found[j] = self._explanation(j, scores[j], logit, bias, groups, weights, "occlusion")
+                weights = left_out.weights[:, j].tolist()
+                logit, bias = float(_logit(scores)[j]), float(left_out.bias[j])
+                found[j] = self._explanation(j, scores[j], logit, bias, left_out.spans, weights, "occlusion")
         return [found[j] for j in columns]
 
     def _explanation(
@@ -118,30 +118,8 @@ class Explainer:
         spans = tuple(Span(*piece, weight) for piece, weight in zip(pieces, weights, strict=True) if weight)
         return Explanation(self._scorer.labels[column], float(score), logit, bias, spans, method)
 
-    def _occlude(
-        self, text: str, pieces: Sequence[tuple[int, int]]
-    ) -> tuple[list[tuple[int, int]], NDArray[np.float64], NDArray[np.float64]]:
-        """Words come into an empty text one by one; what each changes, on average over several orders.
-
-        Each order is followed by its reverse, so that of two words that say the same neither is always first. What the
-        words of one order change adds up to the whole, so the averages do, too.
-
-        Returns:
-            Pieces of the text; logit of the empty text, float64 [labels]; what each piece gives [pieces, labels].
-        """
-        groups = _grouped([p for p in pieces if not text[p[0] : p[1]].isspace()], max(1, self._max_runs // _ORDERS))
-        paths = [
-            (order, ["", *(_without(text, groups, order[n:]) for n in range(1, len(groups))), text])
-            for order in _orders(len(groups), self._max_runs)
-        ]
-        texts = list(dict.fromkeys(["", text, *(step for _, path in paths for step in path)]))
-        logits = dict(zip(texts, _logit(self._scorer.score(texts).astype(np.float64)), strict=True))
-        if not groups:  # blanks alone
-            return [], logits[text], np.zeros((0, len(self._scorer.labels)))
-        weights = np.zeros((len(groups), len(self._scorer.labels)))
-        for order, path in paths:
-            weights[order] += np.diff([logits[step] for step in path], axis=0) / len(paths)
-        return groups, logits[""], weights
+    def _logits(self, texts: list[str]) -> NDArray[np.float64]:
+        return _logit(self._scorer.score(texts).astype(np.float64))
 
 
 def explain(scorer: Scorer, text: str, labels: Sequence[str] | None = None) -> list[Explanation]:
@@ -183,28 +161,6 @@ def _additive_graph(scorer: Scorer) -> AdditiveGraph | None:
     except TypeError:  # the bundle reads something else than hashed n-grams
         return None
     return AdditiveGraph.of(scorer.bundle, featuriser)
-
-
-def _grouped(pieces: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """The pieces, neighbours put together where there are more than ``most``."""
-    n = min(most, len(pieces))
-    cuts = [len(pieces) * i // n for i in range(n + 1)] if n else []
-    return [(pieces[a][0], pieces[b - 1][1]) for a, b in pairwise(cuts)]
-
-
-def _orders(pieces: int, max_runs: int) -> list[NDArray[np.intp]]:
-    """Orders of the pieces, each with its reverse, as many as ``max_runs`` texts allow."""
-    random = np.random.default_rng(0)  # the same text is explained the same way
-    forth = [random.permutation(pieces) for _ in range(max(1, max_runs // max(1, pieces) // 2))]
-    return [order for one in forth for order in (one, one[::-1])]
-
-
-def _without(text: str, pieces: Sequence[tuple[int, int]], out: NDArray[np.intp]) -> str:
-    kept, at = [], 0
-    for start, end in sorted(pieces[i] for i in out.tolist()):
-        kept.append(text[at:start])
-        at = end
-    return "".join([*kept, text[at:]])
 
 
 def _logit(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,20 +1,23 @@
 """Explanations add up to the logit, whatever the text, and point at the characters as they were written."""
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamtag.errors import NotFoundError
 from streamtag.model.alignment import aligned
 from streamtag.model.explain import Explainer, Explanation, explain, tokens
+from streamtag.model.json_leaves import leaves
 from streamtag.model.loading import load_scorer
 from streamtag.model.ngrams import Featuriser, NgramContract
+from streamtag.model.occlusion import occlude
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 
@@ -33,6 +36,7 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
+@settings(max_examples=40)
 @given(TEXTS, st.integers(1, 120))
 def test_what_the_words_give_adds_up_to_the_logit(text: str, times: int) -> None:
     text = text * times  # above 2,000 characters, the middle is cut out
@@ -132,6 +136,50 @@ def test_occlusion_adds_up_within_its_runs(text: str, max_runs: int) -> None:
         assert total(found) == pytest.approx(found.logit, abs=1e-4)
         assert sigmoid(found.logit) == pytest.approx(found.score, abs=1e-6)
     assert model.scored <= max_runs + 3
+
+
+def test_in_json_the_values_are_left_out_and_their_shape_stays() -> None:
+    text = '{"hot": ["dog \\"hot\\" \\u0064og", {"calm": "a calm\\\\day"}], "n": -1.5e3, "on": true, "no": null}'
+    assert [text[leaf.start : leaf.end] for leaf in leaves(text) or ()] == [
+        *("dog", '\\"', "hot", '\\"', "\\u0064og"),
+        *("a", "calm", "\\\\", "day"),
+        *("-1.5e3", "true"),
+    ]
+    assert [leaves(other) for other in ("hot dog", "{hot}", "[1, 2", '{"a": "\ud800"}', "")] == [None] * 5
+    assert leaves("[null]") == []
+    asked: list[str] = []
+
+    def logits(texts: list[str]) -> NDArray[np.float64]:
+        asked.extend(texts)
+        return np.array([[text.count("dog") + text.count("-1.5e3")] for text in texts], dtype=np.float64)
+
+    found = occlude(text, tokens(text), logits, max_runs=60)
+    shapes = {json.dumps(json.loads(one), sort_keys=True).count(":") for one in asked}
+    assert shapes == {5}
+    assert found.bias.tolist() == [0]
+    weights = {text[slice(*span)]: weight for span, weight in zip(found.spans, found.weights[:, 0], strict=True)}
+    assert {word: weight for word, weight in weights.items() if weight} == {"dog": 1, "-1.5e3": 1}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.booleans(),
+)
+def test_whatever_is_left_out_of_json_what_is_left_is_json(document: object, escape: bool) -> None:
+    text = json.dumps([document], ensure_ascii=escape)
+    asked: list[str] = []
+
+    def logits(texts: list[str]) -> NDArray[np.float64]:
+        asked.extend(texts)
+        return np.zeros((len(texts), 1))
+
+    occlude(text, tokens(text), logits, max_runs=20)
+    for one in asked:
+        json.loads(one)
 
 
 def test_a_label_that_does_not_add_up_is_occluded(monkeypatch: pytest.MonkeyPatch) -> None:
