@@ -23,6 +23,8 @@ FORMAT = 1
 # others are done, and large enough to make a file worth having.
 _SHARE = 64
 _SMALLEST, _LARGEST = 256 << 10, 64 << 20
+# Whoever reads the end of a row group decodes all before it: more pieces than this cost more than they spread.
+_PIECES = 16
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -152,7 +154,7 @@ def _parquet_slices(index: int, source: Source, columns: Mapping[str, str], targ
     _check_columns(source, names, columns)
     first = 1
     for number, group in enumerate(groups):
-        pieces = max(1, round(group.size / target))
+        pieces = min(max(1, round(group.size / target)), _PIECES)
         cuts = [group.rows * i // pieces for i in range(pieces + 1)]
         for start, end in itertools.pairwise(cuts):
             if start < end:
