@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test torch-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environ
 TORCH := $(VENV)/torch
 torch-test: $(TORCH)/installed ## Import a transformer exported from PyTorch; its environment takes 6 GB
 	$(TORCH)/bin/python -m pytest --confcutdir tests/torch_export tests/torch_export $(ARGS)
+
+spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark into .venv, needs Java 17
+	$(PIP_INSTALL) 'pyspark>=4,<5'
+	$(PY) -m pytest tests/spark $(ARGS)
 
 docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
 	$(PY) -m streamtag.telemetry.docs

@@ -35,7 +35,7 @@ GROUPS = (
     "config",
     "dev",
 )
-COMMANDS = ("tagger", "windows", "api", "fleet", "score", "doctor", "demo")
+COMMANDS = ("tagger", "windows", "api", "fleet", "score", "batch", "doctor", "demo")
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,21 +11,24 @@ from typing import Annotated, BinaryIO
 import msgspec
 import typer
 
-from streamtag.cli.context import settings, warn
+from streamtag.batch.scoring import EventScorer
+from streamtag.cli import explanations
+from streamtag.cli.context import OutputFormat, settings, warn
+from streamtag.cli.explanations import ExplainedLabel
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
-from streamtag.domain.scores import from_micro
-from streamtag.domain.thresholds import Compiled, ThresholdSet, decide, problems
-from streamtag.errors import NotFoundError, RefusedError
+from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.errors import NotFoundError, RefusedError, SettingsError
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
 from streamtag.model.admission import load_admitted
+from streamtag.model.bundle import Bundle
+from streamtag.model.explain import Explainer
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import EventsSettings
-from streamtag.tagger.infer import infer
 
 # What one read may bring: many short lines at once from a file, what there is from a pipe, so that `tail -f` flows.
 READ_BYTES = 256 * 1024
@@ -46,6 +49,7 @@ class ScoredLine(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: list[Tag]
     scores: dict[str, float]
     segment: dict[str, str] | None = None
+    explanations: list[ExplainedLabel] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,15 @@ class LineScorer:
     def __init__(
         self, scorer: Scorer, thresholds: ThresholdSet, line_format: LineFormat, events: EventsSettings
     ) -> None:
-        self._scorer = scorer
-        self._compiled = Compiled(thresholds, scorer.labels)
+        self._scorer = EventScorer(scorer, thresholds)
         self._format = line_format
         self._limits = events
         self._decode = Decoder(events).decode
 
-    def score(self, source: str, lines: Sequence[Line]) -> tuple[list[ScoredLine], list[tuple[int, Rejected]]]:
-        """Output for the good lines, in their order, and (line number, why) for the others."""
+    def score(
+        self, source: str, lines: Sequence[Line]
+    ) -> tuple[list[tuple[ScoredLine, ContentEvent]], list[tuple[int, Rejected]]]:
+        """Output and event of the good lines, in their order, and (line number, why) for the others."""
         numbers: list[int] = []
         events: list[ContentEvent] = []
         refused: list[tuple[int, Rejected]] = []
@@ -90,23 +95,20 @@ class LineScorer:
             if event is not None:
                 numbers.append(line.number)
                 events.append(event)
-        micro, unscored = infer(events, self._scorer)
-        refused += [(numbers[i], rejected) for i, rejected in unscored.items()]
-        cutoffs = self._compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
-        scores = from_micro(micro)
-        limits = self._compiled.matrix[cutoffs]
-        tagged = decide(scores, limits)
-        labels = self._scorer.labels
+        scored = self._scorer.score(events)
+        refused += [(numbers[i], rejected) for i, rejected in scored.refused.items()]
         good = [
-            ScoredLine(
-                numbers[i],
-                event.id,
-                [Tag(labels[j], float(scores[i, j]), float(limits[i, j])) for j in tagged[i].nonzero()[0]],
-                dict(zip(labels, scores[i].tolist(), strict=True)),
-                _segment(event),
+            (
+                ScoredLine(
+                    numbers[at],
+                    event.id,
+                    scored.tags(row, self._scorer.labels),
+                    dict(zip(self._scorer.labels, scored.scores[row].tolist(), strict=True)),
+                    _segment(event),
+                ),
+                event,
             )
-            for i, event in enumerate(events)
-            if i not in unscored
+            for row, (at, event) in enumerate(zip(scored.at.tolist(), scored.events, strict=True))
         ]
         return good, sorted(refused, key=lambda entry: entry[0])
 
@@ -143,22 +145,41 @@ def score(
     line_format: Annotated[
         LineFormat, typer.Option("--format", "-f", help="text: a line is a text; json: a line is a content event.")
     ] = LineFormat.TEXT,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say for each label what each word adds to the logit of its score.")
+    ] = False,
+    output: Annotated[
+        OutputFormat | None,
+        typer.Option("--output", "-o", help="With --explain: table colours the words (default on a terminal)."),
+    ] = None,
 ) -> None:
     """Score lines of text, or content events, and write scores and tags as JSON lines.
 
     The same decoding, model and decision as in the stream. Refused lines are named on stderr, never shown; exit
-    code 1 when there was any.
+    code 1 when there was any. Explanations quote nothing: they name places. In colour, the text is shown once for each
+    of its tags, or for its highest score where it has none.
     """
+    if output is OutputFormat.TABLE and not explain:
+        raise SettingsError("--output table goes with --explain; scores alone come as JSON lines")
+    in_colour = output is OutputFormat.TABLE or (output is None and sys.stdout.isatty())
     loaded = settings().settings
     scorer = load_admitted(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), loaded.model)
-    cutoffs = scorer.bundle.default_thresholds if thresholds is None else _read_thresholds(thresholds, scorer)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     line_scorer = LineScorer(scorer, cutoffs, line_format, loaded.events)
+    explainer = Explainer(scorer) if explain else None
     tally = Tally()
     for path in files or [Path("-")]:
         name = "stdin" if str(path) == "-" else str(path)
         with _open(path) as stream:
             for lines in read_lines(stream, loaded.events.max_bytes):
-                _write(name, *line_scorer.score(name, lines), tally)
+                good, refused = line_scorer.score(name, lines)
+                if explainer is not None and in_colour:
+                    _show(explainer, good)
+                else:
+                    _write([_with_reasons(*one, explainer) for one in good])
+                _complain(name, refused)
+                tally.scored += len(good)
+                tally.refused += len(refused)
     if tally.refused:
         warn(f"{tally.refused} of {tally.refused + tally.scored} lines refused", style="red")
         raise typer.Exit(1)
@@ -194,15 +215,28 @@ def _line(number: int, content: bytes, max_bytes: int, too_long: bool) -> Line:
     return Line(number, None if too_long or len(content) > max_bytes else content)
 
 
-def _write(name: str, good: list[ScoredLine], refused: list[tuple[int, Rejected]], tally: Tally) -> None:
+def _write(good: list[ScoredLine]) -> None:
     sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(good))
     sys.stdout.buffer.flush()
+
+
+def _with_reasons(line: ScoredLine, event: ContentEvent, explainer: Explainer | None) -> ScoredLine:
+    if explainer is None:
+        return line
+    return msgspec.structs.replace(line, explanations=explanations.as_json(explainer.explain(event.text or "")))
+
+
+def _show(explainer: Explainer, good: list[tuple[ScoredLine, ContentEvent]]) -> None:
+    for line, event in good:
+        labels = [tag.label for tag in line.tags] or [max(line.scores, key=line.scores.__getitem__)]
+        text = event.text or ""
+        explanations.show(line.id, text, explainer.explain(text, labels))
+
+
+def _complain(name: str, refused: list[tuple[int, Rejected]]) -> None:
     for number, rejected in refused:
         where = f" at {rejected.field}" if rejected.field else ""
-        message = f"{name}:{number}: {rejected.error_class}{where}: {rejected.message}"
-        warn(message)
-    tally.scored += len(good)
-    tally.refused += len(refused)
+        warn(f"{name}:{number}: {rejected.error_class}{where}: {rejected.message}")
 
 
 def _open(path: Path) -> AbstractContextManager[BinaryIO]:
@@ -214,11 +248,16 @@ def _open(path: Path) -> AbstractContextManager[BinaryIO]:
         raise NotFoundError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
+def read_thresholds(path: Path, bundle: Bundle) -> ThresholdSet:
+    """The cut-offs of a file.
+
+    Raises:
+        RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
+    """
     found = parse_threshold_file(read_text(path), str(path)).thresholds
-    wrong = problems(found, scorer.labels)
+    wrong = problems(found, bundle.labels)
     if wrong:
-        raise RefusedError(f"{path} does not fit bundle {scorer.bundle.ref}", problems=wrong)
+        raise RefusedError(f"{path} does not fit bundle {bundle.ref}", problems=wrong)
     return found
 
 

@@ -81,7 +81,7 @@ class Decoder:
             if event is not None:
                 return self._cloud_event(event, position)
         if self._mapping is not None:
-            return self._checked(ContentEvent(**self._mapped(self._mapping, value, position, None)))
+            return self.checked(ContentEvent(**self._mapped(self._mapping, value, position, None)))
         return self._native(value)
 
     def check_key(self, key: bytes) -> None:
@@ -102,10 +102,14 @@ class Decoder:
             explain(value, error)
         if not _surely_unique(event, value):
             check_keys(value)
-        return self._checked(event, longest=len(value))
+        return self.checked(event, longest=len(value))
 
-    def _checked(self, event: ContentEvent, *, longest: int | None = None) -> ContentEvent:
-        """The event, if its content is in order; no field has more than ``longest`` characters, where that is known."""
+    def checked(self, event: ContentEvent, *, longest: int | None = None) -> ContentEvent:
+        """The event, if its content is in order; no field has more than ``longest`` characters, where that is known.
+
+        Raises:
+            Rejected: an empty id, nothing to score, or a text or field that is too long.
+        """
         if not event.id:
             refuse(ErrorClass.EMPTY_ID, "id is empty", field="/id")
         text = event.text
@@ -154,7 +158,7 @@ class Decoder:
             fields = self._data_fields(event, position)
             fields["time"] = fields.get("time") or event.time
             fields["key"] = fields.get("key") or event.key
-            return self._checked(ContentEvent(**fields))
+            return self.checked(ContentEvent(**fields))
         except Rejected as rejected:
             # Fields are named from the outside of the record: /data/text in structured mode.
             refuse(rejected.error_class, rejected.message, field=event.pointer + rejected.field)

@@ -8,6 +8,7 @@ class ErrorClass(StrEnum):
 
     INVALID_UTF8 = "invalid_utf8"
     INVALID_JSON = "invalid_json"
+    INVALID_CSV = "invalid_csv"
     DUPLICATE_KEY = "duplicate_key"
     TOO_DEEP = "too_deep"
     TOO_MANY_VALUES = "too_many_values"

@@ -180,10 +180,24 @@ class Featuriser:
         weights[used] = counts.weights
         return Features(ids, weights[:, None])
 
+    def places(self, encoded: bytes) -> NDArray[Any]:
+        """Where the known n-grams of one text stand, for explanations.
+
+        Returns:
+            [sizes, bytes]: id of the n-gram of each of `SIZES` that begins at each byte of ``b" " + encoded``, -1 where
+            there is none.
+        """
+        return self._ids_at([encoded], np.array([len(encoded)]))[0]
+
     def _sorted_keys(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
         """One key ``text << id_bits | id`` per known n-gram, int32, ascending."""
         if not encoded:
             return np.empty(0, dtype=np.int32)
+        ids, starts = self._ids_at(encoded, lengths)
+        return self._keyed(ids, np.append(starts, starts[-1:] + lengths[-1:] + 1))
+
+    def _ids_at(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Id of the n-gram of each size that begins at each byte, [sizes, bytes], -1 for none; where texts begin."""
         # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
         # one: the text at `start` (its leading space) owns the n-grams that begin there or at any of its bytes.
         joined = (b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)).translate(self._byte_table)
@@ -194,7 +208,7 @@ class Featuriser:
         ids[_TOO_FAR_ROW[:, None], np.maximum(trailing - _TOO_FAR_BACK[:, None], starts)] = -1
         # An empty text has no n-gram at all: not even its two spaces.
         ids[0, starts[lengths == 0]] = -1
-        return self._keyed(ids, np.append(starts, starts[-1:] + lengths[-1:] + 1))
+        return ids, starts
 
     def _keyed(self, ids: NDArray[Any], bounds: NDArray[np.intp]) -> NDArray[np.int32]:
         """Sorted keys of the known among ``ids`` [sizes, bytes]; text i has the bytes ``bounds[i]:bounds[i + 1]``."""

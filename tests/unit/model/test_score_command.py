@@ -10,13 +10,15 @@ import typer
 from foreign_models import build_numbers_bundle
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
-from streamtag.cli import context
+from streamtag.cli import context, explanations
 from streamtag.cli import score as score_module
 from streamtag.cli.score import read_lines, score
 from streamtag.domain.scores import from_micro, to_micro
-from streamtag.errors import NotFoundError, RefusedError
+from streamtag.errors import NotFoundError, RefusedError, SettingsError
+from streamtag.model.explain import Span
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
@@ -209,3 +211,35 @@ def test_events_are_scored_by_their_features_where_the_bundle_reads_them(tmp_pat
     assert [line["scores"] for line in run.lines] == [dict(zip(scorer.labels, wanted, strict=True))]
     assert run.exit_code == 1
     assert "stdin:2: invalid_feature at /features/amount: feature amount is outside 0 … 100" in run.complaints
+
+
+def test_explanations_name_places_and_add_up() -> None:
+    run = Run("--explain", "--format", "json", stdin=as_lines({"id": "a", "text": RUDE}))
+    (line,) = run.lines
+    assert [found["label"] for found in line["explanations"]] == list(SCORER.labels)
+    for found in line["explanations"]:
+        assert found["bias"] + sum(span["weight"] for span in found["spans"]) == pytest.approx(found["logit"], abs=1e-3)
+        assert found["score"] == pytest.approx(line["scores"][found["label"]], abs=1e-6)
+    heaviest = max(line["explanations"][0]["spans"], key=lambda span: span["weight"])
+    assert RUDE[heaviest["start"] : heaviest["end"]] == "idiot"
+    assert "explanations" not in Run(stdin=as_lines(RUDE)).lines[0]
+
+
+def test_in_colour_what_raises_is_red_what_lowers_is_blue_and_no_sign_controls_the_terminal() -> None:
+    shown = explanations.coloured("up\x1b[2J down faint", [Span(0, 2, 2.0), Span(7, 11, -1.0), Span(12, 17, 0.01)])
+    assert shown.plain == "up\ufffd[2J down faint"
+    styles = {shown.plain[span.start : span.end]: str(span.style) for span in shown.spans}
+    assert styles == {"up": "white on rgb(200,40,40)", "down": "white on rgb(20,45,100)"}
+
+
+def test_in_colour_a_text_is_shown_once_a_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+    app.command()(score)
+    with monkeypatch.context() as patch:
+        patch.setattr(explanations, "stdout", Console(width=200, no_color=True))
+        found = CliRunner().invoke(app, ["--explain", "--output", "table"], input=as_lines(RUDE, FRIENDLY))
+    assert found.exit_code == 0
+    assert found.stdout.count(FRIENDLY) == 1
+    assert found.stdout.count(RUDE) == found.stdout.count("without words") - 1 >= 2
+    with pytest.raises(SettingsError, match="goes with --explain"):
+        Run("--output", "table")

@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("api",),
     ("devstack", "doctor", "dead_letters"),
+    ("batch",),
     ("tagger", "stats"),
     ("stream",),
     ("control",),

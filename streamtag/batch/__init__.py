@@ -1,0 +1,1 @@
+"""Scoring of files: what the stream would decide, for millions of documents at once."""

@@ -1,0 +1,187 @@
+"""Parts of the output: a file of decisions in one of three forms, written as they come."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamtag.batch.places import FileFormat
+from streamtag.batch.scoring import Scored
+from streamtag.events.tags import SegmentValues, Tag
+
+__all__ = ["Identity", "PartWriter", "open_part"]
+
+_GROUP_ROWS = 65_536
+
+
+class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What decided; the same for every row of a job.
+
+    Attributes:
+        bundle: ``name@version``.
+        bundle_sha256: of its manifest.
+        thresholds: where the cut-offs come from: ``bundle``, the name of a file, or ``revision <number>``.
+        thresholds_sha256: of the revision; elsewhere of the set as JSON.
+        release: number of the release, where one decided.
+    """
+
+    bundle: str
+    bundle_sha256: str
+    thresholds: str
+    thresholds_sha256: str
+    release: int | None = None
+
+
+class PartWriter(Protocol):
+    """Writes the rows of one part."""
+
+    def write(self, scored: Scored) -> None:
+        """Adds decisions."""
+
+    def close(self) -> None:
+        """Finishes the file; the stream stays open."""
+
+
+def open_part(file_format: FileFormat, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> PartWriter:
+    """A writer of the form wanted."""
+    return _WRITERS[file_format](stream, labels, identity)
+
+
+def schema_of(labels: Sequence[str]) -> pa.Schema:
+    """Columns of a Parquet part."""
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("tags", pa.list_(pa.string())),
+            *((f"score_{label}", pa.float64()) for label in labels),
+            ("bundle", pa.string()),
+            ("bundle_sha256", pa.string()),
+            ("thresholds", pa.string()),
+            ("thresholds_sha256", pa.string()),
+            ("release", pa.int64()),
+        ]
+    )
+
+
+class _ParquetPart:
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+        self._labels = list(labels)
+        self._identity = msgspec.structs.asdict(identity)
+        self._schema = schema_of(labels)
+        repeated = ["tags.list.element", *self._identity]  # ids and scores are worth no dictionary
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(stream, mode="w"), self._schema, compression="zstd", use_dictionary=repeated
+        )
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def write(self, scored: Scored) -> None:
+        n = len(scored.events)
+        columns: list[pa.Array] = [pa.array([event.id for event in scored.events], pa.string())]
+        offsets = np.zeros(n + 1, dtype=np.int32)
+        scored.tagged.sum(axis=1).cumsum(out=offsets[1:])
+        labels = pa.array(self._labels, pa.string()).take(pa.array(scored.tagged.nonzero()[1]))
+        columns.append(pa.ListArray.from_arrays(pa.array(offsets), labels))
+        columns += [pa.array(scored.scores[:, j]) for j in range(len(self._labels))]
+        for name in self._schema.names[-len(self._identity) :]:
+            columns.append(pa.repeat(pa.scalar(self._identity[name], self._schema.field(name).type), n))
+        self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._rows += n
+        if self._rows >= _GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = pa.Table.from_batches(self._waiting, self._schema)
+            self._writer.write_table(table, row_group_size=self._rows)
+        self._waiting, self._rows = [], 0
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row as JSON: a line of `streamtag score`, with what decided."""
+
+    id: str
+    tags: list[Tag]
+    scores: dict[str, float]
+    segment: SegmentValues | None
+    release: msgspec.Raw
+
+
+class _JsonPart:
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+        self._stream = stream
+        self._labels = labels
+        self._release = msgspec.Raw(msgspec.json.encode(identity))
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def write(self, scored: Scored) -> None:
+        self._stream.write(
+            self._encode(
+                [
+                    _Line(
+                        event.id,
+                        scored.tags(row, self._labels),
+                        dict(zip(self._labels, scored.scores[row].tolist(), strict=True)),
+                        _segment(event.lang, event.channel, event.tenant),
+                        self._release,
+                    )
+                    for row, event in enumerate(scored.events)
+                ]
+            )
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def _segment(lang: str | None, channel: str | None, tenant: str | None) -> SegmentValues | None:
+    return None if lang is channel is tenant is None else SegmentValues(lang, channel, tenant)
+
+
+class _CsvPart:
+    """Tags are separated by spaces; what is not there is empty."""
+
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+        self._labels = labels
+        self._stream = stream
+        self._constant = list(msgspec.structs.asdict(identity).values())
+        self._write([schema_of(labels).names])
+
+    def write(self, scored: Scored) -> None:
+        self._write(
+            [
+                event.id,
+                " ".join(self._labels[j] for j in scored.tagged[row].nonzero()[0].tolist()),
+                *map(_decimal, scored.scores[row].tolist()),
+                *self._constant,
+            ]
+            for row, event in enumerate(scored.events)
+        )
+
+    def close(self) -> None:
+        pass
+
+    def _write(self, rows: Any) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._stream.write(text.getvalue().encode())
+
+
+def _decimal(score: float) -> str:
+    return f"{score:.6f}"
+
+
+_WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Sequence[str], Identity], PartWriter]] = {
+    FileFormat.PARQUET: _ParquetPart,
+    FileFormat.JSONL: _JsonPart,
+    FileFormat.CSV: _CsvPart,
+}

@@ -1,0 +1,120 @@
+"""One unit of a job, from its rows to its part: what a process does over and over."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from streamtag.batch.parts import Identity, open_part
+from streamtag.batch.places import FileFormat, Output, Source
+from streamtag.batch.plan import Unit
+from streamtag.batch.reading import Reader
+from streamtag.batch.rows import Reject
+from streamtag.batch.scoring import EventScorer
+from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import BundleError
+from streamtag.model.loading import load_scorer
+from streamtag.settings import EventsSettings
+
+__all__ = ["DONE", "REJECTS", "Job", "UnitDone", "UnitScorer", "part_name"]
+
+DONE, REJECTS = "_done", "_rejects"
+"""Directories of the output: a file for each unit that is done, and one for each that has rejects."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process needs to know. Goes to other processes: plain values only.
+
+    Attributes:
+        bundle: directory of the bundle.
+        batch: texts per run of the model.
+        thresholds: cut-offs.
+        identity: what decides, as stamped on every row.
+        limits: what one record may be.
+        columns: field to the name of its column.
+        sources: input files.
+        output: URL or path of the output.
+        output_format: of the parts.
+    """
+
+    bundle: Path
+    batch: int
+    thresholds: ThresholdSet
+    identity: Identity
+    limits: EventsSettings
+    columns: Mapping[str, str]
+    sources: tuple[Source, ...]
+    output: str
+    output_format: FileFormat
+
+
+class UnitDone(msgspec.Struct, frozen=True):
+    """What became of a unit; ``cpu_s`` are seconds of processor time."""
+
+    number: int
+    scored: int
+    rejected: int
+    cpu_s: float
+
+
+class UnitScorer:
+    """Scores units, one at a time."""
+
+    def __init__(self, job: Job) -> None:
+        pa.set_cpu_count(1)  # the job runs as many processes as it shall have cores
+        self._job = job
+        self._output = Output(job.output)
+        self._reader = Reader(job.limits, job.columns)
+        scorer = load_scorer(job.bundle, batch=job.batch)
+        if scorer.bundle.ref.sha256 != job.identity.bundle_sha256:
+            raise BundleError(f"{job.bundle} has become another bundle since this job began: {scorer.bundle.ref}")
+        self._scorer = EventScorer(scorer, job.thresholds)
+
+    def run(self, unit: Unit, progress: Callable[[int], None] = lambda rows: None) -> UnitDone:
+        """Writes the part of ``unit``, then its rejects, then that it is done.
+
+        In this order: a unit that is not said to be done is scored again, and its files are replaced.
+
+        Args:
+            unit: what to score.
+            progress: told after every batch how many rows it had.
+        """
+        started = time.process_time()
+        scored = rejected = 0
+        name = part_name(unit.number, self._job.output_format)
+        rejects = bytearray()
+        encode = msgspec.json.Encoder().encode_lines
+        with (
+            self._output.writing(name) as stream,
+            closing(open_part(self._job.output_format, stream, self._scorer.labels, self._job.identity)) as part,
+        ):
+            for piece in unit.slices:
+                for batch in self._reader.read(self._job.sources[piece.source], piece):
+                    found = self._scorer.score(batch.events)
+                    for at, refusal in found.refused.items():
+                        batch.refuse(batch.numbers[at], refusal)
+                    if len(found.events):
+                        part.write(found)
+                    rejects += encode(sorted(batch.rejects, key=_number))
+                    scored += len(found.events)
+                    rejected += len(batch.rejects)
+                    progress(len(found.events) + len(batch.rejects))
+        if rejected:
+            self._output.write(f"{REJECTS}/{unit.number:06}.jsonl", bytes(rejects))
+        done = UnitDone(unit.number, scored, rejected, time.process_time() - started)
+        self._output.write(f"{DONE}/{unit.number:06}.json", msgspec.json.encode(done))
+        return done
+
+
+def part_name(number: int, file_format: FileFormat) -> str:
+    """Name of the part of a unit."""
+    return f"part-{number:06}.{file_format}"
+
+
+def _number(reject: Reject) -> int:
+    return reject.number

@@ -1,0 +1,69 @@
+"""The scorer over pandas frames: the stream's bits, one row out for each row in."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from batch_files import documents
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.batch.frames import FrameScorer, score_frames, spark_schema
+from streamtag.domain.scores import from_micro
+from streamtag.errors import RefusedError
+from streamtag.events.content import ContentEvent
+from streamtag.model.loading import load_scorer
+from streamtag.tagger.infer import infer
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_bundle(tmp_path_factory.mktemp("frames"))
+
+
+def test_frames_get_the_bits_of_the_stream_however_rows_are_cut(bundle: Path) -> None:
+    rows = documents(200)
+    frame = pd.DataFrame(rows)
+    cutoffs = {"labels": {"spam": 0.5, "greeting": 0.4}, "segments": [{"when": {"lang": "de"}, "labels": {"spam": 1}}]}
+    parts = list(score_frames([frame[:7], frame[7:7], frame[7:]], bundle, thresholds=cutoffs))
+    assert [len(part) for part in parts] == [7, 0, 193]
+    found = pd.concat(parts)
+    scorer = load_scorer(bundle, batch=64)
+    micro, _ = infer([ContentEvent(id=str(row["id"]), text=row["text"]) for row in rows], scorer)
+    expected = from_micro(micro)
+    assert np.array_equal(found[["score_spam", "score_greeting"]].to_numpy(), expected)
+    assert found["id"].tolist() == frame["id"].tolist()
+    for row, scores, tags in zip(rows, expected, found["tags"], strict=True):
+        limits = [1 if row["lang"] == "de" else 0.5, 0.4]
+        labels = zip(("spam", "greeting"), scores, limits, strict=True)
+        assert tags == [label for label, score, limit in labels if score >= limit]
+
+
+def test_rows_that_cannot_be_scored_say_why_and_keep_their_place(bundle: Path) -> None:
+    frame = pd.DataFrame(
+        {"nr": [1, 2, 3, 4], "body": ["fine", None, "x" * 51, "also fine"]}, index=["a", "b", "c", "d"]
+    )
+    found = FrameScorer(bundle, columns={"text": "body", "id": "nr"}, max_text_chars=50)(frame)
+    assert found.index.tolist() == ["a", "b", "c", "d"]
+    assert found["id"].tolist() == ["1", "2", "3", "4"]
+    assert found["score_spam"].isna().tolist() == [False, True, True, False]
+    assert [None if pd.isna(e) else e.split(":")[0] for e in found["error"]] == [
+        None,
+        "missing_field at /text",
+        "text_too_long at /text",
+        None,
+    ]
+    nameless = FrameScorer(bundle)(pd.DataFrame({"text": ["x", 5]}, index=["a", "b"]))
+    assert nameless["id"].tolist() == ["a", "b"]
+    assert nameless["error"][1:].tolist() == ["wrong_type at /text: text must be text, not int"]
+
+
+def test_cutoffs_that_do_not_fit_are_refused(bundle: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        FrameScorer(bundle, thresholds={"labels": {"spam": 2}})
+    assert len(caught.value.problems) == 2
+
+
+def test_spark_is_told_the_columns(bundle: Path) -> None:
+    expected = "id string, tags array<string>, `score_spam` double, `score_greeting` double, error string"
+    assert spark_schema(bundle) == expected
