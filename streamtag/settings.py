@@ -94,7 +94,7 @@ class EventsSettings(Section):
     """How a record becomes a content event, and what one record may cost."""
 
     mapping: HomePath | None = Field(
-        None, description="YAML mapping of foreign records; a shipped name (osprey, ecs, ocsf, raw) or a path"
+        None, description="YAML mapping of foreign records; a shipped name (osprey, ecs, ocsf, log, raw) or a path"
     )
     max_bytes: int = Field(1_048_576, ge=1, description="Largest record value, bytes")
     max_depth: int = Field(32, ge=1, le=500, description="Deepest nesting of JSON objects and arrays")

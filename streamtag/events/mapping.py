@@ -1,13 +1,16 @@
 """A declared mapping: where the fields of a content event stand in records of another shape.
 
 Each field has a source: pointers (the first value present wins; null counts as absent), several values joined, a
-time as a number, or a constant. Numbers become text where a field is text. `mapping_file` reads mappings from YAML.
+time as a number, a part of the record as JSON, or a constant. Numbers become text where a field is text.
+`mapping_file` reads mappings from YAML.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NoReturn, Protocol
+
+import msgspec
 
 from streamtag.events.json_checks import refuse
 from streamtag.events.json_pointer import ABSENT, JsonPointer
@@ -123,6 +126,25 @@ class Epoch:
             refuse(
                 ErrorClass.MAPPING, f"{field}: the number at {self.pointer.text} is no time", field=self.pointer.text
             )
+
+
+@dataclass(frozen=True)
+class Json:
+    """A part of the record as it is, or all of it: for bundles that read logs (contract ``rendered-log/1``)."""
+
+    pointer: JsonPointer
+
+    @property
+    def pointers(self) -> tuple[str, ...]:
+        """The one pointer."""
+        return (self.pointer.text,)
+
+    def read(self, document: Any, field: str) -> Any:
+        """An object or an array as compact JSON, a text as it is, anything else ABSENT."""
+        value = self.pointer.read(document)
+        if isinstance(value, dict | list):
+            return msgspec.json.encode(value).decode()
+        return value if isinstance(value, str) else ABSENT
 
 
 @dataclass(frozen=True)

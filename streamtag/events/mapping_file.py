@@ -9,15 +9,16 @@ from streamtag import strict_yaml
 from streamtag.errors import SettingsError
 from streamtag.events.content import ContentEvent
 from streamtag.events.json_pointer import JsonPointer
-from streamtag.events.mapping import Constant, Epoch, FirstOf, Join, RecordMapping, Source
+from streamtag.events.mapping import Constant, Epoch, FirstOf, Join, Json, RecordMapping, Source
 
-SHIPPED = ("osprey", "ecs", "ocsf", "raw")
+SHIPPED = ("osprey", "ecs", "ocsf", "log", "raw")
 POSITION = "position"  # as a source of the id: <topic>/<partition>/<offset>
 
 _FIELDS = tuple(name for name in ContentEvent.__struct_fields__ if name != "features")
 _HINT = (
     "A source is a JSON Pointer ('/a/b'), a list of them (first present wins), {join: [...], separator: ' '}, "
-    "{constant: text}, or for time {epoch_ms: /a} or {epoch_s: /a}; see docs/reference-events.md."
+    "{constant: text}, for text {json: /a} ('' is all of the record), or for time {epoch_ms: /a} or {epoch_s: /a}; "
+    "see docs/reference-events.md."
 )
 
 
@@ -121,6 +122,8 @@ def _source(spec: Any, field: str) -> Source:
         raise _Fault("separator goes with join only")
     if kinds == {"constant"}:
         return _constant(spec["constant"])
+    if field == "text" and kinds == {"json"}:
+        return Json(_pointer(spec["json"]))
     if field == "time" and kinds in ({"epoch_ms"}, {"epoch_s"}):
         ((unit, pointer),) = spec.items()
         return Epoch(_pointer(pointer), unit)

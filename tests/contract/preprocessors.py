@@ -15,6 +15,7 @@ from streamtag.model.contracts.hashed_ngrams import BUCKETS, IDF
 from streamtag.model.contracts.numeric import Feature, NumericContract
 from streamtag.model.contracts.preprocessor import Preprocessor
 from streamtag.model.contracts.registry import Contract, make_preprocessor
+from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLogContract, hashes
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.text_rules import TextRules
 from streamtag.model.contracts.tokenizer import TOKENIZER, TokenizerContract
@@ -44,9 +45,13 @@ _TOKENIZER = {TOKENIZER: train_tokenizer().to_str().encode()}
 _NUMBERS = [Feature("amount", 0, 100), Feature("age", 0, 120, default=30), Feature("ratio", 0, 1, outside="clip")]
 _STRING = StringContract("text", text=TextRules(40, 20, Normalisation(), lowercase=True))
 _TOKENS = TokenizerContract(token_types="token_type_ids", max_tokens=24, pad_to=8, text=TextRules(300, 100))
+_LOGS = RenderedLogContract()
+_KNOWN = np.unique(np.array(hashes("noon/Train Größe [SEP] noon 日本語", _LOGS), dtype=np.uint32))
+_WORD_TABLES = {WORDS: array_bytes(_KNOWN), WORDS_IDF: array_bytes(np.full(len(_KNOWN), 300, dtype=np.uint16))}
 
 CONTRACTS = (
     Case("hashed n-grams", _NGRAMS, _TABLES),
+    Case("rendered logs", _LOGS, _WORD_TABLES),
     Case("tokens", _TOKENS, _TOKENIZER),
     Case("a string", _STRING),
     Case("a string, no column", StringContract("text", column=False)),

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from streamtag.model.contracts import combined, hashed_ngrams, numeric, string, tokenizer
+from streamtag.model.contracts import combined, hashed_ngrams, numeric, rendered_log, string, tokenizer
 from streamtag.model.contracts.combined import Combined, CombinedContract
 from streamtag.model.contracts.hashed_ngrams import HashedNgrams
 from streamtag.model.contracts.numeric import Numeric, NumericContract
 from streamtag.model.contracts.preprocessor import Preprocessor
+from streamtag.model.contracts.rendered_log import RenderedLog, RenderedLogContract
 from streamtag.model.contracts.string import String, StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract, Tokens
 from streamtag.model.ngrams import NgramContract
 
-Contract = NgramContract | TokenizerContract | NumericContract | StringContract | CombinedContract
+Contract = NgramContract | TokenizerContract | NumericContract | StringContract | RenderedLogContract | CombinedContract
 """``preprocessing`` of a manifest; its ``kind`` says which."""
 
 KINDS: tuple[str, ...] = tuple(kind.__struct_config__.tag for kind in get_args(Contract))
@@ -22,12 +23,14 @@ _KEEPERS: Mapping[type, Any] = {
     TokenizerContract: Tokens,
     NumericContract: Numeric,
     StringContract: String,
+    RenderedLogContract: RenderedLog,
 }
 _CHECKS: Mapping[type, Any] = {
     NgramContract: hashed_ngrams.contract_problems,
     TokenizerContract: tokenizer.contract_problems,
     NumericContract: numeric.contract_problems,
     StringContract: string.contract_problems,
+    RenderedLogContract: rendered_log.contract_problems,
     CombinedContract: combined.contract_problems,
 }
 

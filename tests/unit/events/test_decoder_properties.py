@@ -21,7 +21,7 @@ def make(**settings: Any) -> Decoder:
 
 
 NATIVE = make()
-DECODERS = [NATIVE, *(make(mapping=name) for name in ("osprey", "ecs", "ocsf", "raw"))]
+DECODERS = [NATIVE, *(make(mapping=name) for name in ("osprey", "ecs", "ocsf", "log", "raw"))]
 KNOWN = ContentEvent.__struct_fields__
 
 # Characters that matter to JSON come often.
@@ -100,13 +100,13 @@ def outcome(decoder: Decoder, value: bytes) -> ContentEvent | Rejected:
     return event
 
 
-@pytest.mark.parametrize("decoder", DECODERS, ids=["native", "osprey", "ecs", "ocsf", "raw"])
+@pytest.mark.parametrize("decoder", DECODERS, ids=["native", "osprey", "ecs", "ocsf", "log", "raw"])
 @given(value=st.binary(max_size=200))
 def test_any_bytes_are_an_event_or_a_refusal(decoder: Decoder, value: bytes) -> None:
     outcome(decoder, value)
 
 
-@pytest.mark.parametrize("decoder", DECODERS, ids=["native", "osprey", "ecs", "ocsf", "raw"])
+@pytest.mark.parametrize("decoder", DECODERS, ids=["native", "osprey", "ecs", "ocsf", "log", "raw"])
 @given(data=st.data())
 def test_a_damaged_event_is_an_event_or_a_refusal(decoder: Decoder, data: st.DataObject) -> None:
     value = bytearray(data.draw(trees(scalars).flatmap(written)).encode())

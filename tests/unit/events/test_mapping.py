@@ -141,6 +141,43 @@ def test_a_raw_line_is_the_text_and_its_position_the_id() -> None:
     assert refusal("raw", b"\xff").error_class is ErrorClass.INVALID_UTF8
 
 
+CLOUDTRAIL = {
+    "eventID": "2877",
+    "eventTime": "2026-11-23T03:00:00Z",
+    "eventSource": "s3.amazonaws.com",
+    "eventName": "ListBuckets",
+    "userIdentity": {"type": "Root", "ids": [1, 2.5, None, True]},
+    "recipientAccountId": "123456789012",
+}
+
+
+def test_a_log_of_any_shape_is_the_text_as_json() -> None:
+    event = decode("log", CLOUDTRAIL)
+    assert json.loads(event.text or "") == CLOUDTRAIL
+    assert (event.id, event.channel, event.tenant) == ("2877", "s3.amazonaws.com", "123456789012")
+    assert (event.time, event.features) == ("2026-11-23T03:00:00Z", None)
+    assert json.loads(decode("log", [{"a": "é"}]).text or "") == [{"a": "é"}]
+    assert decode("log", ECS).key == "web-1"
+
+
+@pytest.mark.parametrize("document", [None, 7, True])
+def test_a_log_that_is_neither_object_array_nor_text_is_refused(document: Any) -> None:
+    assert refusal("log", document).error_class is ErrorClass.MISSING_FIELD
+
+
+def test_a_part_of_a_record_as_json(write: Any) -> None:
+    mapping = write("fields: {id: /id, text: {json: /payload}}")
+    assert decode(mapping, {"id": "a", "payload": {"b": [1, "c"]}}).text == '{"b":[1,"c"]}'
+    assert decode(mapping, {"id": "a", "payload": "as it is"}).text == "as it is"
+
+
+def test_only_the_text_can_be_json(write: Any) -> None:
+    with pytest.raises(SettingsError, match=r"fields\.author: no source: json"):
+        load_mapping(write("fields: {text: /t, author: {json: /a}}"))
+    with pytest.raises(SettingsError, match=r"fields\.text: a JSON Pointer is a text"):
+        load_mapping(write("fields: {text: {json: 3}}"))
+
+
 @pytest.mark.parametrize("name", ["osprey", "ecs", "ocsf"])
 @pytest.mark.parametrize("document", [{}, [], None, 7, "x", {"data": {"data": 3}, "message": None}])
 def test_a_record_of_another_shape_is_refused_naming_where_it_was_looked_for(name: str, document: Any) -> None:
