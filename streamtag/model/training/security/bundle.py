@@ -51,7 +51,7 @@ READERS: Mapping[str, Callable[[Path], Rows]] = {
     "http_params": security_requests.read_http_params,
     "waf_payloads": security_requests.read_waf_payloads,
 }
-CONFIG = Path(__file__).parents[2] / "configs" / "security.yaml"
+CONFIG = Path(__file__).with_name("security.yaml")
 """Of the bundle that ships."""
 BASELINE_WORDS = 60_000
 BASELINE_STRENGTHS = (4.0, 16.0)
