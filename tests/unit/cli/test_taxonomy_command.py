@@ -34,6 +34,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     one.write_text(ONE)
     two.write_text(TWO)
     monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides={"model.taxonomy": str(two)}))
+    monkeypatch.setattr(context.stdout, "_width", 200)  # no cell is folded
     return one, two
 
 

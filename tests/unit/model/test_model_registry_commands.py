@@ -27,6 +27,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory of bundles that the settings name, with `tiny` 1 and 2."""
     overrides = {"model.directories": f"[{tmp_path / 'published'}]", "model.bundle": "tiny"}
     monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+    monkeypatch.setattr(context.stdout, "_width", 200)  # no cell is folded
     for version in ("1", "2"):
         build_tiny_bundle(tmp_path / "published", version=version, weights_seed=int(version))
     return tmp_path / "published"
