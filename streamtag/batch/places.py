@@ -64,7 +64,9 @@ class Source(msgspec.Struct, frozen=True):
         return "\t" if ".tsv" in self.url.rsplit("/", 1)[-1] else ","
 
 
-def find_sources(inputs: Sequence[str], file_format: FileFormat | None = None) -> list[Source]:
+def find_sources(
+    inputs: Sequence[str], file_format: FileFormat | None = None, *, output: "Output | None" = None
+) -> list[Source]:
     """The files meant by paths, directories, globs and URLs, each once, in the order given and by name within one.
 
     In a directory, files that begin with ``.`` or ``_``, or lie in a directory that does, are passed by.
@@ -72,6 +74,7 @@ def find_sources(inputs: Sequence[str], file_format: FileFormat | None = None) -
     Args:
         inputs: what to read.
         file_format: of all files; None: by their names.
+        output: what lies there is no input, even where it lies in an input directory.
 
     Raises:
         NotFoundError: something is not there; names all that is not.
@@ -82,7 +85,7 @@ def find_sources(inputs: Sequence[str], file_format: FileFormat | None = None) -
     missing, unknown = [], []
     for wanted in inputs:
         try:
-            files = _files(wanted)
+            files = [file for file in _files(wanted) if output is None or not output.holds(file[0])]
         except (OSError, ValueError, ImportError) as error:
             raise UnavailableError(f"cannot look for {wanted}: {_reason(error)}") from None
         if not files:
@@ -132,6 +135,10 @@ class Output:
             raise StreamtagError(f"cannot write to {url}: {_reason(error)}") from None
         self.url = url
         self._local = isinstance(self._fs, LocalFileSystem)
+
+    def holds(self, url: str) -> bool:
+        """Whether a file, as `find_sources` names it, lies here."""
+        return url.startswith(_url(self._fs, self._root).rstrip("/") + "/")
 
     def read(self, name: str) -> bytes | None:
         """Content of a file, or None where there is none."""

@@ -11,7 +11,7 @@ import msgspec
 from streamtag.batch.places import Output, Source
 from streamtag.batch.plan import Plan, Unit, differences, make_plan
 from streamtag.batch.pool import Ended, Progress, work_off
-from streamtag.batch.unit_scoring import DONE, REJECTS, Job, UnitDone, part_name
+from streamtag.batch.unit_scoring import DONE, REJECTS, Job, UnitDone, part_name, rejects_name
 from streamtag.errors import ConflictError
 
 __all__ = ["PLAN", "SUCCESS", "Report", "Watch", "prepare", "run"]
@@ -139,7 +139,7 @@ def _finish(output: Output, plan: Plan, done: Mapping[int, UnitDone]) -> None:
     if output.read(SUCCESS) is not None:
         return
     with_rejects = [unit.number for unit in plan.units if done[unit.number].rejected]
-    output.append_all(ALL_REJECTS, [f"{REJECTS}/{number:06}.jsonl" for number in with_rejects])
+    output.append_all(ALL_REJECTS, list(map(rejects_name, with_rejects)))
     output.write(SUCCESS, b"")
 
 

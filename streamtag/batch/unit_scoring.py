@@ -1,10 +1,12 @@
 """One unit of a job, from its rows to its part: what a process does over and over."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pyarrow as pa
@@ -13,14 +15,14 @@ from streamtag.batch.parts import Identity, open_part
 from streamtag.batch.places import FileFormat, Output, Source
 from streamtag.batch.plan import Unit
 from streamtag.batch.reading import Reader
-from streamtag.batch.rows import Reject
+from streamtag.batch.rows import Batch
 from streamtag.batch.scoring import EventScorer
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import BundleError
 from streamtag.model.loading import load_scorer
 from streamtag.settings import EventsSettings
 
-__all__ = ["DONE", "REJECTS", "Job", "UnitDone", "UnitScorer", "part_name"]
+__all__ = ["DONE", "REJECTS", "Job", "UnitDone", "UnitScorer", "part_name", "rejects_name"]
 
 DONE, REJECTS = "_done", "_rejects"
 """Directories of the output: a file for each unit that is done, and one for each that has rejects."""
@@ -76,7 +78,7 @@ class UnitScorer:
         self._scorer = EventScorer(scorer, job.thresholds)
 
     def run(self, unit: Unit, progress: Callable[[int], None] = lambda rows: None) -> UnitDone:
-        """Writes the part of ``unit``, then its rejects, then that it is done.
+        """Writes the part of ``unit`` and its rejects, then that it is done.
 
         In this order: a unit that is not said to be done is scored again, and its files are replaced.
 
@@ -86,29 +88,31 @@ class UnitScorer:
         """
         started = time.process_time()
         scored = rejected = 0
-        name = part_name(unit.number, self._job.output_format)
-        rejects = bytearray()
         encode = msgspec.json.Encoder().encode_lines
-        with (
-            self._output.writing(name) as stream,
-            closing(open_part(self._job.output_format, stream, self._scorer.labels, self._job.identity)) as part,
-        ):
-            for piece in unit.slices:
-                for batch in self._reader.read(self._job.sources[piece.source], piece):
-                    found = self._scorer.score(batch.events)
-                    for at, refusal in found.refused.items():
-                        batch.refuse(batch.numbers[at], refusal)
-                    if len(found.events):
-                        part.write(found)
-                    rejects += encode(sorted(batch.rejects, key=_number))
-                    scored += len(found.events)
-                    rejected += len(batch.rejects)
-                    progress(len(found.events) + len(batch.rejects))
-        if rejected:
-            self._output.write(f"{REJECTS}/{unit.number:06}.jsonl", bytes(rejects))
+        with ExitStack() as files:
+            rejects: BinaryIO | None = None
+            stream = files.enter_context(self._output.writing(part_name(unit.number, self._job.output_format)))
+            part = open_part(self._job.output_format, stream, self._scorer.labels, self._job.identity)
+            files.enter_context(closing(part))
+            for batch in self._batches(unit):
+                found = self._scorer.score(batch.events)
+                for at, refusal in found.refused.items():
+                    batch.refuse(batch.numbers[at], refusal)
+                if found.events:
+                    part.write(found)
+                if batch.rejects:
+                    rejects = rejects or files.enter_context(self._output.writing(rejects_name(unit.number)))
+                    rejects.write(encode(sorted(batch.rejects, key=attrgetter("number"))))
+                scored += len(found.events)
+                rejected += len(batch.rejects)
+                progress(len(found.events) + len(batch.rejects))
         done = UnitDone(unit.number, scored, rejected, time.process_time() - started)
         self._output.write(f"{DONE}/{unit.number:06}.json", msgspec.json.encode(done))
         return done
+
+    def _batches(self, unit: Unit) -> Iterator[Batch]:
+        for piece in unit.slices:
+            yield from self._reader.read(self._job.sources[piece.source], piece)
 
 
 def part_name(number: int, file_format: FileFormat) -> str:
@@ -116,5 +120,6 @@ def part_name(number: int, file_format: FileFormat) -> str:
     return f"part-{number:06}.{file_format}"
 
 
-def _number(reject: Reject) -> int:
-    return reject.number
+def rejects_name(number: int) -> str:
+    """Name of the file with the rejects of a unit, which is there when it has any."""
+    return f"{REJECTS}/{number:06}.jsonl"

@@ -99,14 +99,15 @@ def batch(
     identity = _room("parts").Identity(
         str(deciding.bundle.ref), deciding.bundle.ref.sha256, deciding.origin, deciding.sha256, deciding.release
     )
-    sources = places.find_sources(inputs, input_format and places.FileFormat(input_format))
+    target = places.Output(out)
+    sources = places.find_sources(inputs, input_format and places.FileFormat(input_format), output=target)
     decides = {
         "decided by": msgspec.to_builtins(identity),
         "columns": columns,
         "events": loaded.events.model_dump(mode="json"),
         "parts": to.value,
     }
-    plan = runs.prepare(places.Output(out), sources, columns, decides, restart=restart)
+    plan = runs.prepare(target, sources, columns, decides, restart=restart)
     job = jobs.Job(
         bundle=deciding.bundle.path,
         batch=loaded.model.batch,

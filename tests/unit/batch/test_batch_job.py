@@ -339,6 +339,14 @@ def test_features_come_as_json_could_have_brought_them(tmp_path: Path) -> None:
     assert [(r.number, r.field) for r in batch.rejects] == [(3, "/features/n")]
 
 
+def test_parts_that_lie_among_the_inputs_are_none(fixture: Fixture, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", documents(5))
+    fixture.run(source, out="scored")
+    output = Output(str(tmp_path / "scored"))
+    assert [found.url for found in find_sources([str(tmp_path)], output=output)] == [str(source)]
+    assert not Output(str(tmp_path / "sco")).holds(str(tmp_path / "scored" / "x"))
+
+
 def test_a_damaged_plan_is_named() -> None:
     with pytest.raises(StreamtagError, match="is not a plan of this version"):
         plans.Plan.decode(b"{}", "out/_plan.json")
