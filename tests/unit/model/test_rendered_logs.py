@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamtag.model.rendering import flatten, log_text
@@ -209,6 +209,8 @@ def shuffled(value: Any, order: random.Random) -> Any:
 @settings(max_examples=30)
 @given(st.dictionaries(keys, documents, max_size=4), st.randoms(use_true_random=False))
 def test_the_order_of_keys_and_the_white_space_do_not_matter(document: Any, order: random.Random) -> None:
+    # Half of a surrogate pair makes it no JSON, and so a text.
+    assume(not any("\ud800" <= sign <= "\udfff" for sign in json.dumps(document, ensure_ascii=False)))
     text = json.dumps(document)
     assert render(json.dumps(shuffled(document, order), indent=2)) == render(text)
 
