@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_mlflow, model_registry
+from streamtag.cli import model_diff, model_mlflow, model_registry, model_train
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
@@ -86,26 +86,7 @@ def verify(which: Which = None, output: Output = OutputFormat.TABLE) -> None:
     say(f"{bundle.ref} passes every gate; sha256 {bundle.ref.sha256}")
 
 
-@app.command()
-def train(
-    *,
-    data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Directory of bundles to write <name>/<version>/ into.")],
-    version: Annotated[str, typer.Option("--version", help="Version of the new bundle.")] = "1",
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """Train the bundle `moderation` from the Jigsaw comments, measure it and write it. Takes minutes."""
-    batch = settings().settings.model.batch  # refused before the minutes of training, not after
-    moderation, reader = _training("moderation"), _training("data")
-    comments = reader.read_jigsaw(data)
-    path = moderation.train_moderation(comments, out, version=version, recipe=moderation.RECIPE, report=_report)
-    bundle = load_scorer(path, batch=batch).bundle
-    if output is OutputFormat.JSON:
-        evaluation = bundle.manifest.evaluation
-        print_json({"ref": msgspec.to_builtins(bundle.ref), "path": str(path), "evaluation": evaluation})
-        return
-    _show_facts(bundle)
-    _show_labels(bundle)
+app.command()(model_train.train)
 
 
 @app.command()

@@ -28,6 +28,7 @@ from streamtag.model.manifest import (
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.graph import build_graph
+from streamtag.model.training.heads import Head
 
 TOLERANCE = 1e-5
 """Of the parity fixtures: ten of the millionths that scores are compared in."""
@@ -66,6 +67,7 @@ class Fitted:
         coefficients: float32 [n, labels], IDF multiplied in.
         bias: float32 [labels].
         calibration: per label.
+        head: between margins and calibration; None: every label for itself.
     """
 
     labels: Sequence[Label]
@@ -75,6 +77,7 @@ class Fitted:
     coefficients: NDArray[np.float32]
     bias: NDArray[np.float32]
     calibration: Sequence[Calibration]
+    head: Head | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     """The model as it will serve, before it is written: what is evaluated is the graph, not the training code."""
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
-    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration)
+    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration, fitted.head)
     return Scorer(Bundle(Path(), ref, manifest, fitted.buckets, fitted.idf, Parity(TOLERANCE, []), model), batch=batch)
 
 

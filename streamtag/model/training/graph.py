@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from streamtag.model.manifest import Calibration
 from streamtag.model.session import IDS, SCORES, WEIGHTS
+from streamtag.model.training.head_graph import MARGIN, RAW, HeadNodes, head_nodes
+from streamtag.model.training.heads import Head
 
 OPSET = 17
 IR_VERSION = 8  # that of opset 17: the oldest that will do
@@ -24,6 +26,7 @@ def build_graph(
     coefficients: NDArray[np.float32],
     bias: NDArray[np.float32],
     calibration: Sequence[Calibration],
+    head: Head | None = None,
 ) -> bytes:
     """The serialised graph.
 
@@ -31,6 +34,7 @@ def build_graph(
         coefficients: float32 [buckets, labels].
         bias: float32 [labels].
         calibration: per label.
+        head: between the sums and the calibration.
     """
     buckets, labels = coefficients.shape
     lanes = -(-labels // LANES) * LANES
@@ -46,11 +50,15 @@ def build_graph(
         "first": np.array([0], dtype=np.int64),
         "labels": np.array([labels], dtype=np.int64),
     }
+    after = HeadNodes(lanes) if head is None else head_nodes(head, lanes)
+    if after.nodes:
+        constants |= after.constants
     nodes = [
         helper.make_node("Gather", ["table", IDS], ["rows"]),
         helper.make_node("MatMul", [WEIGHTS, "rows"], ["sums"]),
         helper.make_node("Squeeze", ["sums", "rank_axis"], ["sum"]),
-        helper.make_node("Add", ["sum", "bias"], ["margin"]),
+        helper.make_node("Add", ["sum", "bias"], [MARGIN if head is None else RAW]),
+        *after.nodes,
         helper.make_node("Mul", ["margin", "slope"], ["scaled"]),
         helper.make_node("Relu", ["margin"], ["above"]),
         helper.make_node("Mul", ["above", "hinge"], ["bent"]),

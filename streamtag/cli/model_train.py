@@ -1,0 +1,169 @@
+"""`streamtag model train`: from a configuration and labelled data to a bundle, or to a comparison of patterns."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import msgspec
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, settings, stderr
+from streamtag.errors import StreamtagError
+from streamtag.model.bundle import Bundle
+from streamtag.model.loading import load_scorer
+
+if TYPE_CHECKING:
+    from streamtag.model.training.comparison import Comparison
+
+
+def train(
+    *,
+    config: Annotated[str, typer.Argument(help="YAML file, or one that ships: moderation, goemotions, edos.")],
+    data: Annotated[Path, typer.Option("--data", help="Directory with a folder per set.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory of bundles to write <name>/<version>/ into.")
+    ] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Version; default: the configuration's.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write no bundle; compare all patterns on the same splits.")
+    ] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Train a bundle from labelled sets, measure it on held-out rows and write it. Takes minutes."""
+    batch = settings().settings.model.batch  # refused before the minutes of training, not after
+    if (out is None) != compare:
+        raise StreamtagError(
+            "--out and --compare exclude each other" if compare else "where to write the bundle is not said",
+            hint="Give --out DIR to train a bundle, or --compare to compare patterns.",
+        )
+    reader = _training("config")
+    chosen, raw = reader.load_config(config)
+    if version is not None:
+        chosen = chosen.renumbered(version)
+    with _Shown() as shown:
+        if out is None:
+            found = _training("comparison").compare_patterns(chosen, data, shown)
+        else:
+            path = _training("build").train_bundle(chosen, raw, data, out, shown)
+    if out is None:
+        _print_comparison(found, output)
+        return
+    bundle = load_scorer(path, batch=batch).bundle
+    if output is OutputFormat.JSON:
+        evaluation = bundle.manifest.evaluation
+        print_json({"ref": msgspec.to_builtins(bundle.ref), "path": str(path), "evaluation": evaluation})
+        return
+    _print_bundle(bundle, path)
+
+
+class _Shown:
+    """Shows stages and steps on stderr."""
+
+    def __init__(self) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        self._progress = Progress(*columns, console=stderr)
+        self._task: Any = None
+
+    def stage(self, what: str, steps: int) -> None:
+        self._finish()
+        self._task = self._progress.add_task(what, total=steps or None)
+        if not stderr.is_terminal:
+            stderr.print(what, style="dim", highlight=False, markup=False)
+
+    def step(self) -> None:
+        self._progress.advance(self._task)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            done = self._progress.tasks[self._task].completed or 1  # fewer steps than at most: it converged
+            self._progress.update(self._task, total=done, completed=done)
+
+    def __enter__(self) -> Self:
+        if stderr.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._finish()
+        self._progress.stop()
+
+
+def _training(module: str) -> ModuleType:
+    """A module of the training room, or a word on what to install."""
+    try:
+        return import_module(f"streamtag.model.training.{module}")
+    except ModuleNotFoundError as error:
+        raise StreamtagError(
+            f"training needs the package {error.name}", hint="Install the extra: pip install 'streamtag[train]'."
+        ) from None
+
+
+def _print_comparison(found: "Comparison", output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json(msgspec.to_builtins(found))
+        return
+    rows = [
+        (
+            kind + (" *" if kind == found.best else ""),
+            _interval(each.macro_f1),
+            _interval(each.macro_f1_gain),
+            _interval(each.micro_f1),
+            _interval(each.micro_f1_gain),
+            _number(each.mean_roc_auc),
+            _number(each.mean_average_precision),
+            _number(each.mean_ece),
+        )
+        for kind, each in found.patterns.items()
+    ]
+    columns = ("pattern", "macro F1", "gain", "micro F1", "gain", "ROC-AUC", "AP", "ECE")
+    print_table(columns, rows, title=f"{found.rows} held-out rows in {found.groups} groups; 95 % intervals")
+
+
+def _print_bundle(bundle: Bundle, path: Path) -> None:
+    evaluation = bundle.manifest.evaluation
+    print_facts(
+        {
+            "bundle": bundle.ref,
+            "path": path,
+            "held-out rows": evaluation["rows"],
+            "macro F1": _interval(msgspec.convert(evaluation["f1"]["macro"], _Interval)),
+            "micro F1": _interval(msgspec.convert(evaluation["f1"]["micro"], _Interval)),
+            "mean ROC-AUC": _number(evaluation["mean_roc_auc"]),
+            "mean ECE": _number(evaluation["mean_ece"]),
+            "ROC-AUC lost": ", ".join(f"{kind} {_number(lost)}" for kind, lost in evaluation["roc_auc_lost"].items()),
+        }
+    )
+    thresholds = {label.id: label.threshold for label in bundle.manifest.labels}
+    rows = [
+        (
+            label,
+            found["positives"],
+            _number(found["roc_auc"]),
+            _number(found["average_precision"]),
+            _number(evaluation["f1"]["labels"][label]["f1"]),
+            _number(found["ece"]),
+            f"< {found['ece_null_95']:.4f}",
+            f"{thresholds[label]:g}",
+        )
+        for label, found in evaluation["labels"].items()
+    ]
+    print_table(("label", "positives", "ROC-AUC", "AP", "F1", "ECE", "ECE if perfect", "cut-off"), rows)
+
+
+class _Interval(msgspec.Struct, frozen=True):
+    value: float
+    low: float
+    high: float
+
+
+def _interval(found: Any) -> str:
+    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,271 @@
+"""From a configuration and data to a calibrated bundle with its figures, the same bits every time.
+
+1. Sets are gathered under one taxonomy; near-duplicates form groups; whole groups are held out for the test.
+2. Folds of the training rows give every row a margin from a linear model that saw neither it nor its likes.
+3. On those margins the head is fitted, and, fold by fold again, calibrated and given its cut-offs: on rows of natural
+   rates, where a set has them.
+4. The linear model is fitted on all training rows, and the graph that will serve is measured on the test.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import vstack
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from streamtag.errors import RefusedError
+from streamtag.model.manifest import Calibration, Label
+from streamtag.model.ngrams import IDF_UNIT, NgramContract
+from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
+from streamtag.model.training.backbone import Backbone, Material, count_all, fit_backbone
+from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
+from streamtag.model.training.config import HeadConfig, TrainConfig
+from streamtag.model.training.divide import bare_names, divide
+from streamtag.model.training.gather import Gathered, gather
+from streamtag.model.training.heads import (
+    Head,
+    fit_chain,
+    fit_embedding,
+    fit_independent,
+    fit_pairwise,
+    fit_two_stage,
+)
+from streamtag.model.training.held_out import figures_of
+from streamtag.model.training.obfuscate import obfuscate
+from streamtag.model.training.split import Split, group_names, unit_hash
+from streamtag.model.training.train import environment
+
+_LEAST_POSITIVES = 2
+
+
+class Watcher(Protocol):
+    """Who is told how far the training is."""
+
+    def stage(self, what: str, steps: int) -> None:
+        """A stage begins that takes at most so many steps; 0: unknown."""
+
+    def step(self) -> None:
+        """One of them is done."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything up to the head, shared by all patterns.
+
+    Attributes:
+        gathered, split: the data.
+        places: intp [train rows], into the gathered rows.
+        targets: int8 [train rows, labels].
+        folds: intp [train rows].
+        margins: float64 [train rows, labels], out of fold.
+        natural: bool [train rows], those that calibration, cut-offs and heads are for.
+        backbone: fitted on all training rows.
+    """
+
+    gathered: Gathered
+    split: Split
+    places: NDArray[np.intp]
+    targets: NDArray[np.int8]
+    folds: NDArray[np.intp]
+    margins: NDArray[np.float64]
+    natural: NDArray[np.bool_]
+    backbone: Backbone
+
+
+def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
+    """Steps 1, 2 and the final linear model.
+
+    Raises:
+        RefusedError: the data do not fit the configuration, or a label has too few training rows.
+    """
+    with threadpool_limits(1):  # sums of several threads have no fixed order
+        watcher.stage("read", 0)
+        gathered = gather(config, data)
+        split, material, folds, copies = _material(config, gathered, watcher)
+        _refuse_rare(config, material, copies)
+        iterations = config.loss.iterations + (config.features.select_iterations if config.features.buckets else 0)
+        places = np.flatnonzero(split.train)
+        margins = np.zeros((len(places), len(config.labels)))
+        for k in range(config.folds):
+            watcher.stage(f"fold {k + 1} of {config.folds}", iterations)
+            fitted = fit_backbone(material, folds != k, config.features, config.loss, watcher.step)
+            mine = folds[: len(places)] == k
+            margins[mine] = fitted.margins(material.counts[: len(places)][mine])
+        watcher.stage("fit on all training rows", iterations)
+        everything = np.ones(len(folds), dtype=np.bool_)
+        backbone = fit_backbone(material, everything, config.features, config.loss, watcher.step)
+    natural = gathered.rows.natural[places]
+    if not natural.any():
+        natural = np.ones(len(places), dtype=np.bool_)
+    targets = gathered.rows.targets[places]
+    return Prepared(gathered, split, places, targets, folds[: len(places)], margins, natural, backbone)
+
+
+def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> Fitted:
+    """Step 3 for one pattern."""
+    rows = prepared.natural
+    margins, targets, folds = prepared.margins[rows], prepared.targets[rows], prepared.folds[rows]
+    with threadpool_limits(1):
+        unseen = np.zeros_like(margins)
+        for k in range(config.folds):
+            fitted = fit_head(head_config, config.label_ids, margins[folds != k], targets[folds != k])
+            unseen[folds == k] = fitted.apply(margins[folds == k])
+        head = fit_head(head_config, config.label_ids, margins, targets)
+    labels, calibration = [], []
+    for j, label in enumerate(config.labels):
+        entry, threshold = _calibrated(label.id, unseen[:, j], targets[:, j], config.f1_within)
+        calibration.append(entry)
+        labels.append(Label(label.id, label.description, threshold, label.critical))
+    backbone = prepared.backbone
+    return Fitted(
+        labels=labels,
+        contract=NgramContract(bits=config.features.bits),
+        buckets=backbone.buckets,
+        idf=backbone.idf,
+        coefficients=backbone.model.weights * (backbone.idf / np.float32(IDF_UNIT)).astype(np.float32)[:, None],
+        bias=backbone.model.bias.astype(np.float32),
+        calibration=calibration,
+        head=None if head_config.kind == "independent" else head,
+    )
+
+
+def train_bundle(config: TrainConfig, raw: bytes, data: Path, out: Path, watcher: Watcher) -> Path:
+    """Trains, measures and writes the bundle below ``out``; returns its path.
+
+    Args:
+        config: what to do.
+        raw: the file it was read from; its hash is recorded.
+        data: folder of the sets' folders.
+        out: folder of bundles.
+        watcher: is told how far it is.
+    """
+    prepared = prepare(config, data, watcher)
+    watcher.stage(f"head: {config.head.kind}", 0)
+    fitted = finish(config, prepared, config.head)
+    training = _training_record(config, raw, prepared)
+    draft = Records(config.name, config.version, config.description, training=training)
+    watcher.stage("measure on held-out rows", 0)
+    evaluation = figures_of(as_scorer(fitted, draft), prepared.gathered.rows, prepared.split)
+    finished = Records(config.name, config.version, config.description, training=training, evaluation=evaluation)
+    return write_model(out, fitted, finished)
+
+
+def fit_head(
+    config: HeadConfig, labels: tuple[str, ...], margins: NDArray[np.float64], targets: NDArray[np.int8]
+) -> Head:
+    """The head that ``config`` names."""
+    match config.kind:
+        case "independent":
+            return fit_independent(margins, targets)
+        case "chain":
+            return fit_chain(margins, targets, orders=config.orders, penalty=config.penalty)
+        case "embedding":
+            return fit_embedding(margins, targets, dimensions=config.dimensions, penalty=config.penalty)
+        case "pairwise":
+            return fit_pairwise(margins, targets, rounds=config.rounds, penalty=config.penalty)
+        case "two_stage":
+            members = [labels.index(name) for name in config.members or labels]
+            return fit_two_stage(margins, targets, members=members, penalty=config.penalty)
+
+
+def _material(
+    config: TrainConfig, gathered: Gathered, watcher: Watcher
+) -> tuple[Split, Material, NDArray[np.intp], int]:
+    """Training rows, then their disguised copies, with the fold of each."""
+    rows = gathered.rows
+    watcher.stage(f"hash {len(rows.ids)} texts", 0)
+    contract = NgramContract(bits=config.features.bits)
+    counts = count_all(contract, list(rows.texts))
+    watcher.stage("group near-duplicates", 0)
+    split = divide(rows, counts, config.split)
+    places = np.flatnonzero(split.train)
+    names = group_names(bare_names(rows), split.groups)
+    folds = (unit_hash([names[i] for i in places.tolist()], config.split.salt + "/folds") * config.folds).astype(
+        np.intp
+    )
+    copied, texts = _disguised(config, gathered, places)
+    counts = counts[places]
+    if copied.size:
+        counts = vstack([counts, count_all(contract, texts)], format="csr")  # type: ignore[no-untyped-call]
+    both = np.concatenate([np.arange(len(places)), copied])
+    set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
+    source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
+    weight = np.array(gathered.weight, dtype=np.float32)[places][both]
+    weight[len(places) :] *= np.float32(config.augment.weight)
+    material = Material(counts, rows.targets[places][both], weight, source[both])
+    return split, material, folds[both], len(copied)
+
+
+def _disguised(config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[str]]:
+    """Which training rows get a copy in disguised spelling, and the copies."""
+    augment, salt = config.augment, config.split.salt
+    ids = [gathered.rows.ids[i] for i in places.tolist()]
+    copied = np.flatnonzero(unit_hash(ids, salt + "/augment") < augment.share)
+    texts = [
+        obfuscate(gathered.rows.texts[places[i]], augment.kinds[turn % len(augment.kinds)], seed=salt)
+        for turn, i in enumerate(copied.tolist())
+    ]
+    return copied, texts
+
+
+def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
+    """A label needs rows of both kinds in training and outside of any fold; else there is nothing to fit."""
+    targets = material.targets[: len(material.targets) - copies]
+    problems = []
+    for label, column in zip(config.label_ids, targets.T, strict=True):
+        yes, no = int((column == 1).sum()), int((column == 0).sum())
+        if min(yes, no) < _LEAST_POSITIVES:
+            problems.append(f"label {label}: {yes} training rows say yes and {no} say no; each must be 2 or more")
+    if problems:
+        raise RefusedError(
+            f"the data do not suffice for {config.name}",
+            problems=problems,
+            hint="Add a set that annotates the label, hold out a smaller share, or leave the label out.",
+        )
+
+
+def _calibrated(
+    label: str, margin: NDArray[np.float64], target: NDArray[np.int8], within: float
+) -> tuple[Calibration, float]:
+    known = target >= 0
+    entry = calibrate(label, margin[known], target[known])
+    return entry, good_f1_threshold(probability(entry, margin[known]), target[known], within=within)
+
+
+def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dict[str, Any]:
+    split, natural = prepared.split, prepared.gathered.rows.natural
+    return {
+        "data": prepared.gathered.sources,
+        "config": config.model_dump(mode="json"),
+        "config_sha256": hashlib.sha256(raw).hexdigest(),
+        "rows": {
+            "train": int(split.train.sum()),
+            "train_natural": int((split.train & natural).sum()),
+            "test": int(split.test.sum()),
+        },
+        "threshold_rule": f"lowest with an F1 within {config.f1_within:.0%} of the best, out of fold",
+        "environment": environment(),
+    }
+
+
+def measure_again(manifest_training: dict[str, Any], data: Path) -> tuple[Gathered, Split]:
+    """The rows and split that a bundle was trained with, found anew from its records.
+
+    Raises:
+        RefusedError: the bundle has no such records, or the data are others.
+    """
+    config = TrainConfig.model_validate(msgspec.to_builtins(manifest_training["config"]), strict=False)
+    gathered = gather(config, data)
+    if gathered.sources != manifest_training["data"]:
+        raise RefusedError(
+            f"the data in {data} are not those that the bundle was trained from",
+            problems=[s["name"] for s, t in zip(gathered.sources, manifest_training["data"], strict=True) if s != t],
+            hint="Its held-out rows can be found in the very same files only.",
+        )
+    counts = count_all(NgramContract(bits=config.features.bits), list(gathered.rows.texts))
+    return gathered, divide(gathered.rows, counts, config.split)
