@@ -105,7 +105,10 @@ def evaluate(
     """
     moderation, reader = _training("moderation"), _training("data")
     scorer = load_scorer(_find(bundle), batch=settings().settings.model.batch)
-    result = moderation.evaluate_bundle(scorer, reader.read_jigsaw(data), _report)
+    if "config" in scorer.bundle.manifest.training:
+        result = _training("build").evaluate_again(scorer, data)
+    else:
+        result = moderation.evaluate_bundle(scorer, reader.read_jigsaw(data), _report)
     if output is OutputFormat.JSON:
         print_json({"bundle": msgspec.to_builtins(scorer.bundle.ref), **msgspec.to_builtins(result)})
         return

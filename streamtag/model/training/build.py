@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from streamtag.errors import RefusedError
 from streamtag.model.manifest import Calibration, Label
 from streamtag.model.ngrams import IDF_UNIT, NgramContract
+from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
 from streamtag.model.training.backbone import Backbone, Material, count_all, fit_backbone
 from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
@@ -35,7 +36,8 @@ from streamtag.model.training.heads import (
     fit_pairwise,
     fit_two_stage,
 )
-from streamtag.model.training.held_out import figures_of
+from streamtag.model.training.held_out import HELD_OUT, figures_of, masked_figures
+from streamtag.model.training.moderation import Evaluation
 from streamtag.model.training.obfuscate import obfuscate
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
@@ -253,19 +255,32 @@ def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dic
     }
 
 
-def measure_again(manifest_training: dict[str, Any], data: Path) -> tuple[Gathered, Split]:
-    """The rows and split that a bundle was trained with, found anew from its records.
+def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
+    """Figures on the rows that were held out of the training of a bundle, found anew from its records.
 
     Raises:
-        RefusedError: the bundle has no such records, or the data are others.
+        RefusedError: the data are not those that it was trained from.
     """
-    config = TrainConfig.model_validate(msgspec.to_builtins(manifest_training["config"]), strict=False)
+    manifest = scorer.bundle.manifest
+    config = TrainConfig.model_validate(manifest.training["config"])
     gathered = gather(config, data)
-    if gathered.sources != manifest_training["data"]:
+    if gathered.sources != manifest.training["data"]:
+        wanted = {source["name"]: source["files"] for source in manifest.training["data"]}
         raise RefusedError(
-            f"the data in {data} are not those that the bundle was trained from",
-            problems=[s["name"] for s, t in zip(gathered.sources, manifest_training["data"], strict=True) if s != t],
-            hint="Its held-out rows can be found in the very same files only.",
+            f"the data in {data} are not those that {scorer.bundle.ref} was trained from",
+            problems=[
+                f"set {source['name']}: {name} differs"
+                for source in gathered.sources
+                for name, digest in source["files"].items()
+                if wanted.get(source["name"], {}).get(name) != digest
+            ],
+            hint="Its held-out rows are known by these very files only.",
         )
     counts = count_all(NgramContract(bits=config.features.bits), list(gathered.rows.texts))
-    return gathered, divide(gathered.rows, counts, config.split)
+    split = divide(gathered.rows, counts, config.split)
+    places = np.flatnonzero(split.test)
+    scores = scorer.score([gathered.rows.texts[i] for i in places.tolist()])
+    figures = masked_figures(scorer.labels, scores, gathered.rows.targets[places])
+    found = msgspec.to_builtins(figures)
+    recorded = {name: manifest.evaluation.get(name) for name in found}
+    return Evaluation(HELD_OUT, recorded == found, figures)
