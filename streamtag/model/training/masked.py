@@ -146,8 +146,8 @@ def _scales(
     rate = (share * (targets > 0)).sum(axis=0, dtype=np.float64) / np.maximum(total, 1e-9)
     rate = np.clip(rate, _LEAST_RATE, 1 - _LEAST_RATE)
     variance = rate * (1 - rate)
-    squared = columns.copy()
-    np.square(squared.data, out=squared.data)
+    parts = np.square(columns.data), columns.indices, columns.indptr
+    squared = csr_matrix(parts, shape=columns.shape)  # type: ignore[no-untyped-call]
     curvature = 1 + np.square(scale) * (squared @ share) * variance
     step: NDArray[np.float32] = (1 / np.sqrt(curvature)).astype(np.float32)
     bias_step: NDArray[np.float64] = 1 / np.sqrt(np.maximum(total * variance, 1e-9))

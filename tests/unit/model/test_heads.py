@@ -25,7 +25,8 @@ from streamtag.model.training.heads import (
 )
 from streamtag.model.training.matrix import count_matrix
 
-Floats, Targets = NDArray[np.float64], NDArray[np.int8]
+Floats = NDArray[np.float64]
+Targets = NDArray[np.int8]
 LABELS = 3
 FITS: dict[str, Callable[[Floats, Targets], Head]] = {
     "independent": fit_independent,
