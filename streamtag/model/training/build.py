@@ -216,7 +216,7 @@ def _disguised(config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]
 
 
 def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
-    """A label needs rows of both kinds in training and outside of any fold; else there is nothing to fit."""
+    """A label needs training rows of both kinds; else there is nothing to fit."""
     targets = material.targets[: len(material.targets) - copies]
     problems = []
     for label, column in zip(config.label_ids, targets.T, strict=True):

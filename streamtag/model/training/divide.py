@@ -31,8 +31,11 @@ def divide(rows: Rows, present: csr_matrix, config: SplitConfig) -> Split:
         split = split_rows(names, natural, groups, share=config.share, salt=config.salt)
         test = split.test
     else:
-        labels = group_names(names, groups)
-        test = natural & hold_out_groups(labels, rows.targets, share=config.share, salt=config.salt)
+        whole = group_names(names, groups)
+        open_ = np.flatnonzero(natural)
+        mine = [whole[i] for i in open_.tolist()]
+        test = np.zeros(len(names), dtype=np.bool_)
+        test[open_] = hold_out_groups(mine, rows.targets[open_], share=config.share, salt=config.salt)
     return Split(groups, train=~np.isin(groups, groups[test | own_test]), test=test)
 
 

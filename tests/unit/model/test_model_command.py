@@ -8,11 +8,11 @@ import pytest
 from tiny_bundle import build_tiny_bundle
 from typer.testing import CliRunner
 
-from streamtag.cli import context
+from streamtag.cli import context, model_train
 from streamtag.cli import model as model_module
 from streamtag.cli.model import app
 from streamtag.errors import BundleError, NotFoundError, SettingsError, StreamtagError
-from streamtag.model.bundle import MODEL
+from streamtag.model.bundle import MODEL, read_bundle
 from streamtag.model.registry import find_bundle
 
 
@@ -90,21 +90,22 @@ def test_settings_that_are_wrong_are_refused_before_anything_is_trained(
 ) -> None:
     started: list[str] = []
     monkeypatch.setenv("STREAMTAG_MODEL__BATCH", "nonsense")
-    monkeypatch.setattr(model_module, "import_module", started.append)
+    monkeypatch.setattr(model_train, "import_module", started.append)
     with pytest.raises(SettingsError, match=r"model\.batch"):
-        run("train", "--data", str(directory), "--out", str(directory))
+        run("train", "moderation", "--data", str(directory), "--out", str(directory))
     assert not started
 
 
-def test_train_and_evaluate_agree(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_and_evaluate_agree(directory: Path) -> None:
     from test_training import RECIPE, write_comments
 
-    from streamtag.model.training import moderation
+    from streamtag.model.training.data import read_jigsaw
+    from streamtag.model.training.moderation import train_moderation
 
     write_comments(directory / "data")
-    monkeypatch.setattr(moderation, "RECIPE", RECIPE)
-    trained = run_json("train", "--data", str(directory / "data"), "--out", str(directory), "--version", "9")
-    assert trained["ref"]["version"] == "9"
+    comments = read_jigsaw(directory / "data")
+    path = train_moderation(comments, directory, version="9", recipe=RECIPE, report=lambda message: None)
+    trained = {"evaluation": read_bundle(path).manifest.evaluation}
     found = run_json("evaluate", "--data", str(directory / "data"), "--bundle", "moderation@9")
     assert found["as_recorded"] is True
     assert found["figures"]["mean_roc_auc"] == trained["evaluation"]["mean_roc_auc"]
