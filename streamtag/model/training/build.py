@@ -169,7 +169,7 @@ def fit_head(
         case "embedding":
             return fit_embedding(margins, targets, dimensions=config.dimensions, penalty=config.penalty)
         case "pairwise":
-            return fit_pairwise(margins, targets, rounds=config.rounds, penalty=config.penalty)
+            return fit_pairwise(margins, targets, penalty=config.penalty)
         case "two_stage":
             members = [labels.index(name) for name in config.members or labels]
             return fit_two_stage(margins, targets, members=members, penalty=config.penalty)

@@ -133,7 +133,6 @@ class HeadConfig(Strict):
         kind: pattern.
         orders: of the chain, averaged.
         dimensions: of label embeddings.
-        rounds: of the joint model's mean field.
         members: labels that the first of two stages asks for; None: all.
         penalty: L2 on what couples labels.
     """
@@ -141,7 +140,6 @@ class HeadConfig(Strict):
     kind: Literal["independent", "chain", "embedding", "pairwise", "two_stage"] = "independent"
     orders: Annotated[int, Field(ge=1, le=32)] = 3
     dimensions: Annotated[int, Field(ge=1, le=64)] = 8
-    rounds: Annotated[int, Field(ge=1, le=10)] = 3
     members: list[str] | None = None
     penalty: Positive = 10.0
 

@@ -80,11 +80,8 @@ def head_nodes(head: Head, lanes: int) -> HeadNodes:
             added = graph.product(graph.add("Tanh", place), graph.constant(graph.wide(head.points.T)))
             graph.add("Add", graph.scaled(head.slope, head.bias), added, out=MARGIN)
         case Pairwise():
-            own = logit = graph.scaled(head.slope, head.bias)
-            coupling = graph.matrix(graph.wide(head.coupling))
-            for turn in range(head.rounds):
-                added = graph.product(graph.add("Sigmoid", logit), coupling)
-                logit = graph.add("Add", own, added, out=MARGIN if turn == head.rounds - 1 else None)
+            added = graph.product(graph.add("Sigmoid", RAW), graph.matrix(graph.wide(head.coupling)))
+            graph.add("Add", graph.scaled(head.slope, head.bias), added, out=MARGIN)
         case TwoStage():
             _two_stage(graph, head, lanes)
         case _:

@@ -91,29 +91,25 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Pairwise:
-    """A joint model with an interaction per pair of labels, solved by mean field.
+    """An interaction per pair of labels: ``slope z + bias + sigmoid(z) coupling``.
 
-    ``p(y | x) ∝ exp(Σ_j (slope_j z_j + bias_j) y_j + Σ_{j<k} coupling_jk y_j y_k)``; fitted by pseudo-likelihood
-    (Besag, 1975), marginals by ``rounds`` of ``q ← sigmoid(slope z + bias + q coupling)``.
+    The joint model is ``p(y | x) ∝ exp(Σ_j (slope_j z_j + bias_j) y_j + Σ_{j<k} coupling_jk y_j y_k)``; this is one
+    step of its mean field, from the margins' own probabilities, and fitted as such. Fitted by pseudo-likelihood on the
+    truth of the others and iterated, it swings: where nearly every text has exactly one label (GoEmotions), macro F1
+    fell from .47 to .21.
 
     Attributes:
         slope, bias: [labels].
         coupling: [labels, labels], symmetric, zero on the diagonal.
-        rounds: of the mean field.
     """
 
     slope: Floats
     bias: Floats
     coupling: Floats
-    rounds: int
 
     def apply(self, margins: Floats) -> Floats:
-        """Logits of the marginals."""
-        own = margins * self.slope + self.bias
-        logit = own
-        for _ in range(self.rounds):
-            logit = own + expit(logit) @ self.coupling
-        return logit
+        """Logits of the marginals after the step."""
+        return np.asarray(margins * self.slope + self.bias + expit(margins) @ self.coupling)
 
 
 @dataclass(frozen=True)
@@ -193,11 +189,11 @@ def fit_embedding(margins: Floats, targets: Targets, *, dimensions: int, penalty
     return Embedding(found[:labels], found[labels : 2 * labels], inward, points)
 
 
-def fit_pairwise(margins: Floats, targets: Targets, *, rounds: int, penalty: float) -> Pairwise:
-    """By pseudo-likelihood: each label given the truth of the others; an unknown other counts with its probability."""
+def fit_pairwise(margins: Floats, targets: Targets, *, penalty: float) -> Pairwise:
+    """Convex, by L-BFGS: all labels at once, since a pair's coupling serves both of its labels."""
     labels = margins.shape[1]
     sign, share = _sides(targets)
-    others = np.where(targets >= 0, targets, expit(margins))
+    others = expit(margins)
     upper = np.triu_indices(labels, 1)
 
     def coupling_of(point: Floats) -> Floats:
@@ -215,7 +211,7 @@ def fit_pairwise(margins: Floats, targets: Targets, *, rounds: int, penalty: flo
 
     start = np.concatenate([np.ones(labels), np.zeros(labels + len(upper[0]))])
     found = _search(loss_and_gradient, start)
-    return Pairwise(found[:labels], found[labels : 2 * labels], coupling_of(found), rounds)
+    return Pairwise(found[:labels], found[labels : 2 * labels], coupling_of(found))
 
 
 def fit_two_stage(margins: Floats, targets: Targets, *, members: Sequence[int], penalty: float) -> TwoStage:

@@ -16,7 +16,6 @@ from streamtag.model.training.calibrate import log_loss
 from streamtag.model.training.heads import (
     Head,
     Independent,
-    Pairwise,
     fit_chain,
     fit_embedding,
     fit_independent,
@@ -32,7 +31,7 @@ FITS: dict[str, Callable[[Floats, Targets], Head]] = {
     "independent": fit_independent,
     "chain": lambda z, y: fit_chain(z, y, orders=2, penalty=1.0),
     "embedding": lambda z, y: fit_embedding(z, y, dimensions=2, penalty=1.0),
-    "pairwise": lambda z, y: fit_pairwise(z, y, rounds=3, penalty=1.0),
+    "pairwise": lambda z, y: fit_pairwise(z, y, penalty=1.0),
     "two_stage": lambda z, y: fit_two_stage(z, y, members=[0, 1], penalty=1.0),
 }
 
@@ -77,10 +76,12 @@ def test_unknown_targets_are_not_learnt_from(kind: str) -> None:
     assert np.isfinite(head.apply(z)).all()
 
 
-def test_mean_field_of_two_labels_is_the_fixed_point() -> None:
-    head = Pairwise(np.ones(2), np.zeros(2), np.array([[0.0, 1.0], [1.0, 0.0]]), rounds=60)
-    logit = head.apply(np.array([[0.3, -0.8]]))
-    assert logit[0] == pytest.approx(np.array([0.3, -0.8]) + expit(logit[0][::-1]), abs=1e-9)
+def test_couplings_of_labels_are_symmetric_and_shrink_under_their_penalty() -> None:
+    z, y = coupled()
+    free, held = (fit_pairwise(z, y, penalty=penalty).coupling for penalty in (0.1, 1_000.0))
+    assert free == pytest.approx(free.T)
+    assert not np.diag(free).any()
+    assert abs(held).max() < 0.2 < abs(free).max()
 
 
 @pytest.mark.parametrize("kind", list(FITS))
