@@ -102,11 +102,14 @@ def run(
     """
     output = Output(job.output)
     with output.locked():
-        return _run(job, plan, output, processes, cpu_hour_price, watch or Watch())
+        output.tidy()  # of a run that was killed
+        try:
+            return _run(job, plan, output, processes, cpu_hour_price, watch or Watch())
+        finally:
+            output.tidy()
 
 
 def _run(job: Job, plan: Plan, output: Output, processes: int, price: float | None, watch: Watch) -> Report:
-    output.tidy()
     done = {found.number: found for found in _done(output, plan, job)}
     left = [unit for unit in plan.units if unit.number not in done]
     before = sum(found.scored + found.rejected for found in done.values())

@@ -223,14 +223,15 @@ def _write(good: list[ScoredLine]) -> None:
 def _with_reasons(line: ScoredLine, event: ContentEvent, explainer: Explainer | None) -> ScoredLine:
     if explainer is None:
         return line
-    return msgspec.structs.replace(line, explanations=explanations.as_json(explainer.explain(event.text or "")))
+    found = explainer.explain(event.text or "", features=event.features)
+    return msgspec.structs.replace(line, explanations=explanations.as_json(found))
 
 
 def _show(explainer: Explainer, good: list[tuple[ScoredLine, ContentEvent]]) -> None:
     for line, event in good:
         labels = [tag.label for tag in line.tags] or [max(line.scores, key=line.scores.__getitem__)]
         text = event.text or ""
-        explanations.show(line.id, text, explainer.explain(text, labels))
+        explanations.show(line.id, text, explainer.explain(text, labels, features=event.features))
 
 
 def _complain(name: str, refused: list[tuple[int, Rejected]]) -> None:

@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.errors import NotFoundError
+from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.additive import AdditiveGraph
+from streamtag.model.contracts.preprocessor import FeatureRow
 from streamtag.model.occlusion import occlude
 from streamtag.model.scorer import Scorer
 
@@ -44,7 +45,8 @@ class Explanation:
         label: its id.
         score: as the scorer gives it.
         logit: ``ln(score / (1 - score))``.
-        bias: logit of a text that says nothing: the empty one or, by occlusion, JSON without its values.
+        bias: logit of a text that says nothing: the empty one or, by occlusion, JSON without its values; features of
+            the event stay.
         spans: in the order of the text, without those of weight 0.
         method: ``exact``: what each word gives; ``occlusion``: what leaving it out takes away, on average over orders
             in which words come in (Shapley values, by sampling).
@@ -71,22 +73,28 @@ class Explainer:
         self._max_runs = max_runs
         self._graph = _additive_graph(scorer)
 
-    def explain(self, text: str, labels: Sequence[str] | None = None) -> list[Explanation]:
+    def explain(
+        self, text: str, labels: Sequence[str] | None = None, *, features: FeatureRow | None = None
+    ) -> list[Explanation]:
         """One explanation a label.
 
         Args:
             text: as it was scored.
             labels: which, in this order; None: all.
+            features: of the event, for bundles that read them. They stay as they are: what they give is in the bias.
 
         Raises:
             NotFoundError: names the labels that the bundle does not have.
+            RefusedError: the document has no scores.
         """
         known = {label: j for j, label in enumerate(self._scorer.labels)}
         missing = [label for label in labels or () if label not in known]
         if missing:
             raise NotFoundError(f"no label {', '.join(missing)}; the bundle has {', '.join(known)}")
         columns = [known[label] for label in labels or known]
-        scores = self._scorer.score([text])[0].astype(np.float64)
+        scores = self._score([text], features)[0]
+        if np.isnan(scores).any():
+            raise RefusedError("a document that the bundle refuses has no scores to explain")
         pieces = tokens(text)
         found: dict[int, Explanation] = {}
         if self._graph is not None:
@@ -98,7 +106,7 @@ class Explainer:
                     found[j] = self._explanation(j, scores[j], logit, bias, pieces, weights, "exact")
         if len(found) < len(set(columns)):
             words = [piece for piece in pieces if not text[slice(*piece)].isspace()]
-            left_out = occlude(text, words, self._logits, self._max_runs)
+            left_out = occlude(text, words, lambda texts: _logit(self._score(texts, features)), self._max_runs)
             for j in set(columns) - found.keys():
                 weights = left_out.weights[:, j].tolist()
                 logit, bias = float(_logit(scores)[j]), float(left_out.bias[j])
@@ -118,8 +126,9 @@ class Explainer:
         spans = tuple(Span(*piece, weight) for piece, weight in zip(pieces, weights, strict=True) if weight)
         return Explanation(self._scorer.labels[column], float(score), logit, bias, spans, method)
 
-    def _logits(self, texts: list[str]) -> NDArray[np.float64]:
-        return _logit(self._scorer.score(texts).astype(np.float64))
+    def _score(self, texts: Sequence[str], features: FeatureRow | None) -> NDArray[np.float64]:
+        rows = [features] * len(texts) if self._scorer.reads_features else None
+        return self._scorer.score(texts, rows).astype(np.float64)
 
 
 def explain(scorer: Scorer, text: str, labels: Sequence[str] | None = None) -> list[Explanation]:

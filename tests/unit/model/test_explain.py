@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streamtag.errors import NotFoundError
+from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.alignment import aligned
+from streamtag.model.contracts.preprocessor import FeatureRow
 from streamtag.model.explain import Explainer, Explanation, explain, tokens
 from streamtag.model.json_leaves import leaves
 from streamtag.model.loading import load_scorer
@@ -97,6 +98,7 @@ class Words:
     """A model with an interaction: ``hot`` counts with ``dog`` only; ``calm`` always counts against."""
 
     labels = ("hotdog", "noise")
+    reads_features = True
 
     def __init__(self) -> None:
         self.bundle = None
@@ -106,11 +108,13 @@ class Words:
     def featuriser(self) -> Featuriser:
         raise TypeError("reads no hashed n-grams")
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def score(self, texts: Sequence[str], features: Sequence[FeatureRow | None]) -> NDArray[np.float32]:
         self.scored += len(texts)
+        assert len(features) == len(texts)
+        hungry = np.array([float((row or {}).get("hungry") or 0) for row in features])
         both = np.array([("hot" in text) and ("dog" in text) for text in texts])
         calm = np.array(["calm" in text for text in texts])
-        logits = np.stack([-2 + 4.0 * both - 1.0 * calm, np.array([len(text) / 50 for text in texts])], axis=1)
+        logits = np.stack([-2 + 4.0 * both - 1.0 * calm + hungry, np.array([len(text) / 50 for text in texts])], axis=1)
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
 
 
@@ -127,6 +131,15 @@ def test_occlusion_shares_what_two_words_do_together() -> None:
     assert weights == pytest.approx({"hot": 2, "dog": 2, "calm": -1}, abs=1e-4)
     assert found.method == "occlusion"
     assert found.bias == pytest.approx(-2, abs=1e-4)
+
+
+def test_features_stay_and_what_they_give_is_in_the_bias() -> None:
+    scorer: Scorer = Words()  # type: ignore[assignment]
+    found, _ = Explainer(scorer).explain("a hot dog", features={"hungry": 1.5})
+    assert found.bias == pytest.approx(-0.5, abs=1e-4)
+    assert found.logit == pytest.approx(3.5, abs=1e-4)
+    with pytest.raises(RefusedError, match="no scores to explain"):
+        Explainer(scorer).explain("a hot dog", features={"hungry": math.nan})
 
 
 @given(st.lists(st.sampled_from(["hot", "dog", "calm", "é", ",", "\n"]), max_size=60).map(" ".join), st.integers(2, 64))
