@@ -163,7 +163,8 @@ NUMBERS = "- {name: amount, minimum: 0, maximum: 100}\n- {name: age, minimum: 0,
 
 def build_numbers_bundle(directory: Path, scratch: Path) -> Path:
     """Writes ``numbers@1``, which reads the features of `NUMBERS` and no text."""
-    from streamtag.model.importing.importer import Request, import_bundle
+    from streamtag.model.importing.importer import import_bundle
+    from streamtag.model.importing.request import Request
 
     mine = write_foreign(scratch, numbers_onnx(2), features_yaml=NUMBERS)
     given = Request(mine / "model.onnx", mine / "labels.txt", "numbers", "1", features=mine / "features.yaml")

@@ -55,12 +55,13 @@ def import_(
     """
     try:
         importer = import_module("streamtag.model.importing.importer")
+        request_module = import_module("streamtag.model.importing.request")
     except ModuleNotFoundError as error:
         raise StreamtagError(
             f"importing a model needs the package {error.name}",
             hint="Install the extra: pip install 'streamtag[import]'.",
         ) from None
-    request = importer.Request(
+    request = request_module.Request(
         onnx=onnx,
         labels=labels,
         name=name,

@@ -14,7 +14,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from streamtag.errors import BundleError
-from streamtag.model.importing.importer import Request, import_bundle
+from streamtag.model.importing.importer import import_bundle
+from streamtag.model.importing.request import Request
 from streamtag.model.loading import load_scorer
 
 TEXTS = [

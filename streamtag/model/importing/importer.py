@@ -1,14 +1,12 @@
 """`streamtag model import`: every reason against a model at once, or a bundle that has passed every gate."""
 
-import hashlib
 import importlib.metadata
 import platform
 import tempfile
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,28 +14,21 @@ import numpy as np
 from streamtag.domain.release import BundleRef
 from streamtag.errors import BundleError
 from streamtag.model.bundle import Bundle, write_bundle
-from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.contracts.combined import CombinedContract
 from streamtag.model.contracts.registry import Contract, files_of
 from streamtag.model.contracts.string import StringContract
-from streamtag.model.contracts.text_rules import TextRules
-from streamtag.model.contracts.tokenizer import TOKENIZER
-from streamtag.model.graph_checks import graph_problems
-from streamtag.model.importing.contracts import Port, Wanted, contract_for, rows_wanted
-from streamtag.model.importing.expected import Expected, differences, read_expected
+from streamtag.model.importing.contracts import Port
+from streamtag.model.importing.expected import differences
 from streamtag.model.importing.fixture_documents import fixture_documents
 from streamtag.model.importing.graph import (
-    Activation,
     Source,
-    choose_output,
     lower_outside,
-    read_source,
     token_patterns,
     with_scores,
 )
-from streamtag.model.importing.label_file import read_features, read_labels
+from streamtag.model.importing.request import Given, Request, read_request
 from streamtag.model.loading import INVARIANCE_GATE, gates, load_scorer
-from streamtag.model.manifest import MODEL, PARITY, SCHEMA_VERSION, Batching, Label, Manifest, OrtOptions, Parity, dump
+from streamtag.model.manifest import MODEL, PARITY, SCHEMA_VERSION, Batching, Manifest, OrtOptions, Parity, dump
 from streamtag.model.parity import make_parity
 from streamtag.model.scorer import Scorer
 
@@ -45,40 +36,6 @@ from streamtag.model.scorer import Scorer
 # single row is multiplied by another routine); always alone.
 _BATCHINGS = (None, Batching(min_rows=2), Batching(min_rows=8), Batching(max_rows=1))
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to import.
-
-    Attributes:
-        onnx: the graph; files of weights lie beside it.
-        labels: see `read_labels`.
-        name, version: of the bundle.
-        tokenizer: a ``tokenizer.json``.
-        features: see `read_features`.
-        expected: see `read_expected`.
-        activation: what makes probabilities of the output.
-        scores: name of the output, where it is not clear.
-        max_tokens: a longer text is cut.
-        tolerance: of the fixtures, and of the expected scores.
-        description: of the bundle.
-        text: rules for texts before the tokenizer, or before the graph that reads strings.
-    """
-
-    onnx: Path
-    labels: Path
-    name: str
-    version: str
-    tokenizer: Path | None = None
-    features: Path | None = None
-    expected: Path | None = None
-    activation: Activation = "none"
-    scores: str | None = None
-    max_tokens: int | None = None
-    tolerance: float = 1e-4
-    description: str = ""
-    text: TextRules = field(default_factory=TextRules)
 
 
 @dataclass(frozen=True)
@@ -94,20 +51,6 @@ class Imported:
     notes: Sequence[str]
 
 
-@dataclass
-class _Read:
-    """The files of a request, as far as they could be read."""
-
-    source: Source | None
-    labels: list[Label]
-    output: Port | None
-    contract: Contract | None
-    rows: int | None
-    expected: Expected | None
-    contents: dict[str, bytes]
-    record: dict[str, Any]
-
-
 def import_bundle(request: Request, directory: Path) -> Imported:
     """Makes a bundle of a model and writes it below ``directory``.
 
@@ -115,7 +58,7 @@ def import_bundle(request: Request, directory: Path) -> Imported:
         BundleError: names everything that keeps the model from being one; nothing is left behind then.
     """
     problems: list[str] = []
-    read = _read(request, problems)
+    read = read_request(request, problems)
     if problems or read.source is None or read.output is None or read.contract is None:
         raise _refused(request, problems)
     notes: list[str] = []
@@ -129,45 +72,6 @@ def import_bundle(request: Request, directory: Path) -> Imported:
     with tempfile.TemporaryDirectory(prefix="streamtag-import-") as scratch:
         load_scorer(write_bundle(Path(scratch), bundle.manifest, files), batch=_BATCH)
     return Imported(write_bundle(directory, bundle.manifest, files), notes)
-
-
-def _read(request: Request, problems: list[str]) -> _Read:
-    """Reads all files and fits them to each other, so that whoever imports hears of all that is amiss at once."""
-    problems += [
-        f"{what} {value!r} must be letters, digits, dot, dash or underscore"
-        for what, value in (("name", request.name), ("version", request.version))
-        if not PLAIN_NAME.fullmatch(value)
-    ]
-    contents = {
-        what: _content(path, problems)
-        for what, path in (
-            ("labels", request.labels),
-            (TOKENIZER, request.tokenizer),
-            ("features", request.features),
-            ("expected scores", request.expected),
-        )
-        if path is not None
-    }
-    source = read_source(request.onnx, problems)
-    labels = read_labels(_text("labels", contents, problems), problems) if contents["labels"] is not None else []
-    features = None
-    if contents.get("features") is not None:
-        features = read_features(_text("features", contents, problems), problems)
-    output, contract, rows = None, None, None
-    if source is not None:
-        output = choose_output(source.outputs, len(labels), request.scores, problems) if labels else None
-        wanted = Wanted(contents.get(TOKENIZER), features, request.max_tokens, request.text)
-        contract = contract_for(source.inputs, wanted, problems)
-        rows = rows_wanted(source.inputs, problems)
-    given = contents.get("expected scores")
-    expected = None if given is None else read_expected(given, [label.id for label in labels], problems)
-    found = {name: content for name, content in contents.items() if content is not None}
-    record = {name: _identity(content) for name, content in found.items()}
-    if source is not None:
-        model = source.model.SerializeToString(deterministic=True)
-        problems += [f"{request.onnx}: {problem}" for problem in graph_problems(model)]
-        record["onnx"] = {**_identity(model), **source.facts}
-    return _Read(source, labels, output, contract, rows, expected, found, record)
 
 
 def _rewritten(
@@ -198,7 +102,7 @@ def _lowered(contract: Contract) -> Contract:
     return msgspec.structs.replace(contract, text=msgspec.structs.replace(contract.text, lowercase=True))
 
 
-def _draft(request: Request, read: _Read, model: bytes, contract: Contract) -> Bundle:
+def _draft(request: Request, read: Given, model: bytes, contract: Contract) -> Bundle:
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name=request.name,
@@ -218,7 +122,7 @@ def _draft(request: Request, read: _Read, model: bytes, contract: Contract) -> B
     return Bundle(Path(), ref, manifest, own, Parity(request.tolerance, []), model)
 
 
-def _gated(request: Request, draft: Bundle, read: _Read, notes: list[str], problems: list[str]) -> Bundle:
+def _gated(request: Request, draft: Bundle, read: Given, notes: list[str], problems: list[str]) -> Bundle:
     """The bundle with its fixtures, in the first way of batching that keeps a document's bits."""
     batchings = _BATCHINGS if draft.manifest.batching is None else (draft.manifest.batching,)
     for batching in batchings:
@@ -262,7 +166,7 @@ def _with_fixtures(scorer: Scorer, request: Request, problems: list[str]) -> Bun
     return replace(scorer.bundle, parity=parity)
 
 
-def _compare(scorer: Scorer, request: Request, read: _Read, notes: list[str], problems: list[str]) -> None:
+def _compare(scorer: Scorer, request: Request, read: Given, notes: list[str], problems: list[str]) -> None:
     if read.expected is None:
         notes.append("not held against the model where it was made; --expect FILE does that")
         return
@@ -274,26 +178,6 @@ def _described(batching: Batching) -> str:
     if batching.min_rows == batching.max_rows:
         return f"exactly {batching.min_rows} documents, as the graph was exported"
     return "one document each" if batching.max_rows == 1 else f"at least {batching.min_rows} documents"
-
-
-def _content(path: Path, problems: list[str]) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        problems.append(f"{path}: {error.strerror}")
-        return None
-
-
-def _text(what: str, contents: dict[str, bytes | None], problems: list[str]) -> str:
-    try:
-        return (contents[what] or b"").decode("utf-8")
-    except UnicodeDecodeError as error:
-        problems.append(f"{what}: not UTF-8 at byte {error.start}")
-        return ""
-
-
-def _identity(content: bytes) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
 
 
 def _environment() -> dict[str, str]:

@@ -208,8 +208,8 @@ def test_a_text_that_the_model_fails_on_is_named_and_the_others_are_scored(
 ) -> None:
     score = type(api.scorer).score
 
-    def picky(self: Any, texts: Any) -> Any:
-        found = score(self, texts)
+    def picky(self: Any, texts: Any, features: Any) -> Any:
+        found = score(self, texts, features)
         found[[t == "bad" for t in texts]] = np.nan
         return found
 

@@ -19,7 +19,8 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.errors import BundleError
 from streamtag.model.bundle import array_bytes
 from streamtag.model.contracts.tokenizer import TOKENIZER
-from streamtag.model.importing.importer import Request, import_bundle
+from streamtag.model.importing.importer import import_bundle
+from streamtag.model.importing.request import Request
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import BUCKETS, IDF, MANIFEST, MODEL, PARITY
 

@@ -33,7 +33,8 @@ from streamtag.events.content import FeatureValue
 from streamtag.model.bundle import read_bundle
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract
-from streamtag.model.importing.importer import Request, import_bundle
+from streamtag.model.importing.importer import import_bundle
+from streamtag.model.importing.request import Request
 from streamtag.model.loading import load_scorer
 
 SEEN = [*TEXTS, "", "İstanbul TRAIN", "the noon concert " * 30, "unknown wörds only"]
