@@ -68,7 +68,9 @@ def evaluate_labelled(
         {
             "bundle": scorer.bundle.ref,
             "documents": f"{found.rows} in {found.groups} groups; 95 % intervals of {found.draws} bootstrap draws",
-            **{name: _interval(figures[key][0]) for key, name in _OVERALL.items()},
+            **{name: _interval(figures[key][0]) for key, name in _OVERALL.items() if key != "mean_ece"},
+            "mean ECE": _number(figures["mean_ece"][0].value),
+            "mean ECE, debiased": _interval(figures["mean_ece_debiased"][0]),
         }
     )
     columns = ("label", "positives", "cut-off", "precision", "recall", "F1", "ROC-AUC", "AP", "ECE", "if perfect")
@@ -87,7 +89,7 @@ def evaluate_labelled(
     print_table(columns, rows)
     slices = [(s.by, s.value, s.rows, *(_interval(s.figures[name]) for name in _SLICED)) for s in found.slices]
     if slices:
-        print_table(("slice", "is", "documents", *(_OVERALL[name] for name in _SLICED)), slices)
+        print_table(("slice", "is", "documents", *_SLICED.values()), slices)
     if found.terms:
         biases = [
             (t.term, t.label, t.rows, t.positives, *map(_number, (t.subgroup_auc, t.bpsn_auc, t.bnsp_auc)))
@@ -96,7 +98,11 @@ def evaluate_labelled(
         print_table(("term", "label", "documents", "positives", "subgroup AUC", "BPSN AUC", "BNSP AUC"), biases)
 
 
-_SLICED = ("macro_f1", "mean_roc_auc", "mean_ece")
+_SLICED = {
+    "macro_f1": "macro F1",
+    "mean_roc_auc": "mean ROC-AUC",
+    "mean_ece_debiased": "mean ECE, debiased",
+}
 
 
 def compare(

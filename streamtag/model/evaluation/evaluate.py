@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamtag.domain.thresholds import Compiled, ThresholdSet
 from streamtag.model.evaluation.labelled import Labelled
-from streamtag.model.evaluation.metrics import OVERALL, Interval, Measured, bootstrap
+from streamtag.model.evaluation.metrics import DEBIASED, OVERALL, Interval, Measured, bootstrap
 from streamtag.model.training.metrics import ece_null_quantile
 
 LENGTHS = ((0, 50), (50, 200), (200, 1_000), (1_000, None))
@@ -132,7 +132,7 @@ def _slices(
         _, group = np.unique(data.group[mask], return_inverse=True)
         measured = Measured(scores[mask], data.targets[mask], cutoffs[mask])
         figures = bootstrap(measured, group.astype(np.intp), draws=draws)
-        overall = {name: figures[name][0] for name in OVERALL}
+        overall = {name: figures[name][0] for name in (*OVERALL, DEBIASED["mean_ece"])}
         found.append(Slice(by, value, int(mask.sum()), overall))
     return found
 

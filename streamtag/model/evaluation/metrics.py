@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BY_LABEL", "OVERALL", "Interval", "Measured", "bootstrap", "paired"]
+__all__ = ["BY_LABEL", "DEBIASED", "OVERALL", "Interval", "Measured", "bootstrap", "paired"]
 
 ECE_BINS = 15
 BY_LABEL = ("roc_auc", "average_precision", "precision", "recall", "f1", "ece", "brier")
 OVERALL = ("micro_f1", "macro_f1", "hamming_loss", "mean_roc_auc", "mean_average_precision", "mean_ece")
+DEBIASED = {"ece": "ece_debiased", "mean_ece": "mean_ece_debiased"}
+"""What `bootstrap` adds: the ECE without the part that a small sample adds to it."""
 
 Figures = Mapping[str, NDArray[np.float64]]
 """Each of `BY_LABEL` → float64 [labels]; each of `OVERALL` → float64 [1]."""
@@ -119,8 +121,20 @@ def _average_precision(hits: NDArray[np.float64], alerts: NDArray[np.float64]) -
 
 
 def bootstrap(measured: Measured, group: NDArray[np.intp], *, draws: int, seed: int = 0) -> dict[str, list[Interval]]:
-    """Each figure with its 95 % percentile interval, from ``draws`` draws of whole groups with replacement."""
-    return _intervals(measured.figures(), [measured.figures(w) for w in _weights(group, draws, seed)])
+    """Each figure with its 95 % percentile interval, from ``draws`` draws of whole groups with replacement.
+
+    The ECE is biased upwards on a sample, and on draws from it twice over: percentiles would leave out the very figure
+    they are of. So ``ece`` and ``mean_ece`` come without an interval, and `DEBIASED` gives each less its bias as the
+    draws show it, 2 v - mean(v*), with the basic interval 2 v - quantiles(v*), neither below 0.
+    """
+    point = measured.figures()
+    drawn = [measured.figures(w) for w in _weights(group, draws, seed)]
+    found = _intervals(point, drawn)
+    for name, debiased in DEBIASED.items():
+        spread = np.array([each[name] for each in drawn])
+        found[debiased] = [_debiased(float(value), spread[:, j]) for j, value in enumerate(point[name])]
+        found[name] = [Interval(each.value, float("nan"), float("nan")) for each in found[name]]
+    return found
 
 
 def paired(
@@ -155,6 +169,14 @@ def _interval(value: float, spread: NDArray[np.float64]) -> Interval:
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(known, (0.025, 0.975))
     return Interval(value, float(low), float(high))
+
+
+def _debiased(value: float, spread: NDArray[np.float64]) -> Interval:
+    known = spread[~np.isnan(spread)]
+    if np.isnan(value) or not len(known):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = 2 * value - np.quantile(known, (0.975, 0.025))
+    return Interval(*(max(0.0, float(each)) for each in (2 * value - known.mean(), low, high)))
 
 
 def _share(part: float, whole: float) -> float:

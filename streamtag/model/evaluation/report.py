@@ -31,6 +31,7 @@ _OVERALL = {
     "mean_roc_auc": "mean ROC-AUC",
     "mean_average_precision": "mean average precision",
     "mean_ece": "mean ECE",
+    "mean_ece_debiased": "mean ECE, debiased",
 }
 _SHOWN = {
     "precision": "precision",
@@ -39,6 +40,7 @@ _SHOWN = {
     "roc_auc": "ROC-AUC",
     "average_precision": "average precision",
     "ece": "ECE",
+    "ece_debiased": "ECE, debiased",
     "brier": "Brier",
 }
 
@@ -145,6 +147,8 @@ def _y(value: float) -> float:
 def _interval(found: Interval) -> str:
     if math.isnan(found.value):
         return "–"
+    if math.isnan(found.low):
+        return f"{found.value:.3f}"
     return f"{found.value:.3f}<small>{found.low:.3f} to {found.high:.3f}</small>"
 
 

@@ -70,6 +70,33 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 52 <= covered <= 60
 
 
+def test_the_ece_of_a_perfect_model_has_the_bias_simulated_elsewhere() -> None:
+    found = []
+    for seed in range(600):  # the mean of so many is known to 0.00016
+        random = np.random.default_rng(seed)
+        scores = random.beta(0.5, 20, size=(500, 1))
+        targets = (random.random((500, 1)) < scores).astype(np.int8)
+        found.append(Measured(scores, targets, np.array([0.5])).figures()["ece"][0])
+    assert np.mean(found) == pytest.approx(0.0096, abs=0.0008)
+
+
+def test_the_debiased_ece_drops_what_a_small_sample_adds_and_keeps_what_is_wrong() -> None:
+    plain, debiased, wrong = [], [], []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        scores = random.beta(0.5, 20, size=(500, 1))
+        targets = (random.random((500, 1)) < scores).astype(np.int8)
+        found = bootstrap(Measured(scores, targets, np.array([0.5])), np.arange(500), draws=100)
+        assert np.isnan(found["ece"][0].low)  # no interval that leaves its own figure out
+        assert found["ece_debiased"][0].low <= found["ece_debiased"][0].value <= found["ece_debiased"][0].high
+        plain.append(found["ece"][0].value)
+        debiased.append(found["ece_debiased"][0].value)
+        off = bootstrap(Measured(scores + 0.2, targets, np.array([0.5])), np.arange(500), draws=100)
+        wrong.append(off["ece_debiased"][0].value)
+    assert np.mean(debiased) < 0.75 * np.mean(plain)
+    assert np.mean(wrong) == pytest.approx(0.2, abs=0.01)
+
+
 def test_copies_in_a_group_do_not_make_an_interval_narrower() -> None:
     scores, targets = made_up(100)
     alone = bootstrap(Measured(scores, targets, np.full(3, 0.4)), np.arange(100), draws=200)
