@@ -245,6 +245,11 @@ def _read(path: Path, scorer: Scorer) -> Labelled:
 
 
 def _scores(scorer: Scorer, data: Labelled) -> NDArray[np.float32]:
+    if scorer.reads_features:
+        raise RefusedError(
+            f"{scorer.bundle.ref} reads numeric features, which a file of labelled documents does not carry",
+            hint="Only bundles that read text alone can be measured this way.",
+        )
     scores = scorer.score(data.texts)
     bad = np.nonzero(~np.isfinite(scores).all(axis=1))[0]
     if len(bad):

@@ -15,6 +15,7 @@ from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import problems
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.loading import load_scorer
+from streamtag.model.scorer import Scorer
 
 
 @pytest.fixture
@@ -113,3 +114,9 @@ def test_a_goal_that_cannot_be_worked_out_writes_nothing(truth: Path) -> None:
         with pytest.raises(StreamtagError):
             run("thresholds", "--goal", goal, "--labels", truth, "--out", out)
     assert not out.exists()
+
+
+def test_a_bundle_that_reads_features_is_refused(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scorer, "reads_features", True)
+    with pytest.raises(RefusedError, match="reads numeric features"):
+        run("evaluate", "--labels", truth)
