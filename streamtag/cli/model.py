@@ -110,6 +110,9 @@ def evaluate(
         Path | None, typer.Option("--terms", help="With --labels: identity terms, one a line, for the bias report.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="With --labels: write a report, one page.")] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="With --labels: also measure under each kind of disguised spelling.")
+    ] = False,
     draws: model_evaluate.Draws = 300,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -120,10 +123,11 @@ def evaluate(
     natural-rate rows.
     """
     if labels is not None and data is None:
-        chosen: dict[str, Any] = {"thresholds": thresholds, "terms": terms, "html": html}
+        chosen: dict[str, Any] = {"thresholds": thresholds, "terms": terms, "html": html, "robustness": robustness}
         model_evaluate.evaluate_labelled(bundle, labels, **chosen, draws=draws, output=output)
         return
-    if alone := [name for name, given in (("--thresholds", thresholds), ("--terms", terms), ("--html", html)) if given]:
+    given = {"--thresholds": thresholds, "--terms": terms, "--html": html, "--robustness": robustness}
+    if alone := [name for name, value in given.items() if value]:
         raise StreamtagError(f"{', '.join(alone)} need --labels")
     if data is None or labels is not None:
         raise StreamtagError("give either --labels or --data", hint="--labels FILE measures on documents of your own.")

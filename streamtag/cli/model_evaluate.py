@@ -47,6 +47,7 @@ def evaluate_labelled(
     thresholds: Path | None,
     terms: Path | None,
     html: Path | None,
+    robustness: bool,
     draws: int,
     output: OutputFormat,
 ) -> None:
@@ -56,12 +57,17 @@ def evaluate_labelled(
     data = _read(labels, scorer)
     cutoffs = scorer.bundle.default_thresholds if thresholds is None else _read_thresholds(thresholds, scorer)
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
-    found = evaluation.evaluate_scores(data, _scores(scorer, data), cutoffs, draws=draws, terms=words)
+    scores = _scores(scorer, data)
+    found = evaluation.evaluate_scores(data, scores, cutoffs, draws=draws, terms=words)
+    disguises = []
+    if robustness:
+        limits = evaluation.cutoffs_of(data, cutoffs)
+        disguises = _room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
     if html is not None:
         page = _room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256)
         _write(html, page)
     if output is OutputFormat.JSON:
-        print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found)})
+        print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found), "robustness": disguises})
         return
     figures = found.figures
     print_facts(
@@ -90,6 +96,9 @@ def evaluate_labelled(
     slices = [(s.by, s.value, s.rows, *(_interval(s.figures[name]) for name in _SLICED)) for s in found.slices]
     if slices:
         print_table(("slice", "is", "documents", *_SLICED.values()), slices)
+    if disguises:
+        lost = [(d.kind, _difference(d.mean_roc_auc), _difference(d.macro_f1)) for d in disguises]
+        print_table(("disguised by", "mean ROC-AUC", "macro F1"), lost, title="less clean text; * excludes 0")
     if found.terms:
         biases = [
             (t.term, t.label, t.rows, t.positives, *map(_number, (t.subgroup_auc, t.bpsn_auc, t.bnsp_auc)))

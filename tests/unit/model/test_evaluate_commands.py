@@ -16,6 +16,7 @@ from streamtag.domain.thresholds import problems
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.loading import load_scorer
 from streamtag.model.scorer import Scorer
+from streamtag.model.training.obfuscate import KINDS
 
 
 @pytest.fixture
@@ -120,3 +121,13 @@ def test_a_bundle_that_reads_features_is_refused(truth: Path, monkeypatch: pytes
     monkeypatch.setattr(Scorer, "reads_features", True)
     with pytest.raises(RefusedError, match="reads numeric features"):
         run("evaluate", "--labels", truth)
+
+
+def test_robustness_names_each_disguise_and_what_it_costs(truth: Path) -> None:
+    arguments = ("evaluate", "--labels", truth, "--draws", 100, "--robustness")
+    found = {each["kind"]: each for each in run_json(*arguments)["robustness"]}
+    assert found.keys() == KINDS.keys()
+    # what the bundle folds before it looks costs nothing; letters between spaces are other n-grams
+    assert found["zero_width"]["mean_roc_auc"]["value"] == 0
+    assert found["spacing"]["mean_roc_auc"]["high"] < 0
+    assert "disguised by" in run(*arguments)
