@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_import, model_mlflow, model_registry, model_train
+from streamtag.cli import model_diff, model_evaluate, model_import, model_mlflow, model_registry, model_train
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
 Data = Annotated[
-    Path, typer.Option("--data", help="Directory with jigsaw.csv.gz, or with a folder jigsaw_toxic that has it.")
+    Path | None, typer.Option("--data", help="Directory with jigsaw.csv.gz, or with a folder jigsaw_toxic that has it.")
 ]
 
 
@@ -34,6 +34,8 @@ app.command()(model_registry.promote)
 app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
 app.command("import")(model_import.import_)
+app.command()(model_evaluate.compare)
+app.command()(model_evaluate.thresholds)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 
@@ -94,17 +96,41 @@ app.command()(model_train.train)
 @app.command()
 def evaluate(
     *,
-    data: Data,
+    data: Data = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Labelled documents of your own: JSON lines, or CSV.")
+    ] = None,
     bundle: Annotated[
         str | None, typer.Option("--bundle", "-b", help="name, name@version or a path; default: model.bundle.")
     ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option("--thresholds", "-t", help="With --labels: cut-offs instead of the bundle's.")
+    ] = None,
+    terms: Annotated[
+        Path | None, typer.Option("--terms", help="With --labels: identity terms, one a line, for the bias report.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="With --labels: write a report, one page.")] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="With --labels: also measure under each kind of disguised spelling.")
+    ] = False,
+    draws: model_evaluate.Draws = 300,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Measure a bundle on rows it never saw: ROC-AUC, average precision and calibration error per label.
+    """Measure a bundle on rows it never saw: F1, ROC-AUC, average precision and calibration error per label.
 
-    On the file it was trained from, these are the held-out rows, found anew by hash; on another file, all of its
+    With --labels on documents of your own, with intervals, slices and a report. With --data on the Jigsaw comments: on
+    the file it was trained from, these are the held-out rows, found anew by hash; on another file, all of its
     natural-rate rows.
     """
+    if labels is not None and data is None:
+        chosen: dict[str, Any] = {"thresholds": thresholds, "terms": terms, "html": html, "robustness": robustness}
+        model_evaluate.evaluate_labelled(bundle, labels, **chosen, draws=draws, output=output)
+        return
+    given = {"--thresholds": thresholds, "--terms": terms, "--html": html, "--robustness": robustness}
+    if alone := [name for name, value in given.items() if value]:
+        raise StreamtagError(f"{', '.join(alone)} need --labels")
+    if data is None or labels is not None:
+        raise StreamtagError("give either --labels or --data", hint="--labels FILE measures on documents of your own.")
     moderation, reader = _training("moderation"), _training("data")
     scorer = load_scorer(_find(bundle), batch=settings().settings.model.batch)
     if "config" in scorer.bundle.manifest.training:

@@ -1,0 +1,133 @@
+"""`streamtag model evaluate --labels`, `compare` and `thresholds`, from file to file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_bundle import build_tiny_bundle
+from typer.testing import CliRunner
+
+from streamtag.cli import context
+from streamtag.cli.model import app
+from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.domain.thresholds import problems
+from streamtag.errors import RefusedError, StreamtagError
+from streamtag.model.loading import load_scorer
+from streamtag.model.scorer import Scorer
+from streamtag.model.training.obfuscate import KINDS
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the bundle tiny@1, which the settings name."""
+    overrides = {"model.directories": f"[{tmp_path}]", "model.bundle": "tiny"}
+    monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+    build_tiny_bundle(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def truth(directory: Path) -> Path:
+    """Documents whose spam is what tiny@1 says it is; greetings are too few to decide."""
+    texts = [f"made-up {'morning' if i % 4 < 2 else 'evening'} document {i}" for i in range(120)]
+    scores = load_scorer(directory / "tiny" / "1", batch=64).score(texts)
+    spam = scores[:, 0] > np.median(scores[:, 0])
+    lines = [
+        {"text": text, "labels": ["spam"] * bool(yes) + ["greeting"] * (i < 3), "lang": "de" if i % 2 else "en"}
+        for i, (text, yes) in enumerate(zip(texts, spam, strict=True))
+    ]
+    path = directory / "truth.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def run(*arguments: object) -> str:
+    found = CliRunner().invoke(app, list(map(str, arguments)))
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def run_json(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--output", "json"))
+
+
+def test_evaluate_measures_and_writes_one_page(truth: Path) -> None:
+    page, terms = truth.with_name("report.html"), truth.with_name("terms.txt")
+    terms.write_text("morning\n")
+    arguments = ("evaluate", "--labels", truth, "--draws", 100, "--html", page, "--terms", terms)
+    found = run_json(*arguments)
+    assert (found["rows"], found["labels"], found["positives"]) == (120, ["spam", "greeting"], [60, 3])
+    assert found["figures"]["roc_auc"][0]["value"] == 1.0
+    assert page.read_text().startswith("<!doctype html>")
+    assert "tiny@1" in page.read_text()
+    assert not list(truth.parent.glob(".*.tmp"))
+    text = run(*arguments)
+    for part in ("macro F1", "BPSN", "lang", "spam"):
+        assert part in text
+
+
+def test_evaluate_wants_one_kind_of_data(truth: Path) -> None:
+    for arguments in (["evaluate"], ["evaluate", "--labels", truth, "--data", truth.parent]):
+        with pytest.raises(StreamtagError, match="either --labels or --data"):
+            run(*arguments)
+    with pytest.raises(StreamtagError, match="--html need --labels"):
+        run("evaluate", "--data", truth.parent, "--html", "x")
+
+
+def test_compare_finds_another_bundle_worse_and_the_same_equal(directory: Path, truth: Path) -> None:
+    build_tiny_bundle(directory, version="2", weights_seed=7)
+    worse = run_json("compare", "tiny@1", "tiny@2", "--labels", truth, "--draws", 100)["difference"]["roc_auc"][0]
+    assert worse["high"] < 0
+    same = run_json("compare", "tiny@1", "tiny@1", "--labels", truth, "--draws", 100)["difference"]["roc_auc"][0]
+    assert (same["low"], same["value"], same["high"]) == (0, 0, 0)
+    assert " *" in run("compare", "tiny@1", "tiny@2", "--labels", truth, "--draws", 100)
+
+
+def test_compare_refuses_bundles_of_other_labels(directory: Path, truth: Path) -> None:
+    build_tiny_bundle(directory, ("spam", "farewell"), name="other")
+    with pytest.raises(RefusedError) as refused:
+        run("compare", "tiny", "other", "--labels", truth)
+    assert len(refused.value.problems) == 2
+
+
+def test_thresholds_writes_what_apply_reads_and_says_what_is_undecided(truth: Path) -> None:
+    out = truth.with_name("cutoffs.yaml")
+    arguments = ("thresholds", "--goal", "fbeta(1)", "--labels", truth, "--out", out, "--by", "lang")
+    found = run_json(*arguments)
+    assert found["labels"]["greeting"]["undecided"] == "3 positives, fewer than 20"
+    written = parse_threshold_file(out.read_text(), "cutoffs.yaml").thresholds
+    assert problems(written, ("spam", "greeting")) == []
+    assert written.labels["greeting"] == 0.5  # the default of the bundle
+    assert written.labels["spam"] == pytest.approx(found["labels"]["spam"]["cutoff"])
+    assert [dict(segment.when) for segment in written.segments] == [{"lang": "de"}, {"lang": "en"}]
+    measured = run_json("evaluate", "--labels", truth, "--thresholds", out, "--draws", 100)
+    assert measured["figures"]["f1"][0]["value"] == 1.0
+    assert "3 positives, fewer than 20" in run(*arguments)
+
+
+def test_a_goal_that_cannot_be_worked_out_writes_nothing(truth: Path) -> None:
+    out = truth.with_name("cutoffs.yaml")
+    for goal in ("alerts_per_hour <= 5", "high"):
+        with pytest.raises(StreamtagError):
+            run("thresholds", "--goal", goal, "--labels", truth, "--out", out)
+    assert not out.exists()
+
+
+def test_a_bundle_that_reads_features_is_refused(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scorer, "reads_features", True)
+    with pytest.raises(RefusedError, match="reads numeric features"):
+        run("evaluate", "--labels", truth)
+
+
+def test_robustness_names_each_disguise_and_what_it_costs(truth: Path) -> None:
+    arguments = ("evaluate", "--labels", truth, "--draws", 100, "--robustness")
+    found = {each["kind"]: each for each in run_json(*arguments)["robustness"]}
+    assert found.keys() == KINDS.keys()
+    # what the bundle folds before it looks costs nothing; letters between spaces are other n-grams
+    assert found["zero_width"]["mean_roc_auc"]["value"] == 0
+    assert found["spacing"]["mean_roc_auc"]["high"] < 0
+    assert "disguised by" in run(*arguments)

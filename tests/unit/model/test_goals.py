@@ -1,0 +1,87 @@
+"""Cut-offs by goal, against published bounds and against trying every cut-off."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest  # type: ignore[attr-defined]
+
+from streamtag.errors import RefusedError
+from streamtag.model.goals import Choice, choose, interval, lower_bound, parse_goal
+
+GOALS = ("recall | precision >= 0.6", "precision|recall>=0.5", "fbeta(2)", "cost(miss=5, false_alarm=1)")
+rows = st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 1)), min_size=1, max_size=60)
+
+
+def chosen(goal: str, pairs: list[tuple[int, int]], least: int = 1, events: float | None = None) -> Choice:
+    scores, targets = np.array([p[0] / 20 for p in pairs]), np.array([p[1] for p in pairs], dtype=np.int8)
+    return choose(parse_goal(goal), scores, targets, min_positives=least, confidence=0.8, events_per_hour=events)
+
+
+@pytest.mark.parametrize("hits", [0, 1, 7, 10])
+def test_bounds_are_those_of_clopper_and_pearson(hits: int) -> None:
+    exact = binomtest(hits, 10).proportion_ci(0.95, method="exact")
+    found = interval(hits, 10, 0.95)
+    assert found is not None
+    assert found == pytest.approx((exact.low, hits / 10, exact.high))
+    one_sided = binomtest(hits, 10, alternative="greater").proportion_ci(0.95, method="exact").low
+    assert lower_bound(np.array([hits]), np.array([10]), 0.95)[0] == pytest.approx(one_sided)
+    assert interval(0, 0, 0.95) is None
+
+
+def test_ten_of_ten_do_not_show_a_precision_of_nine_tenths() -> None:
+    few = [(20, 1)] * 10 + [(0, 0)] * 10
+    assert chosen("recall | precision >= 0.9", few).undecided.startswith("no cut-off shows precision >= 0.9")
+    assert chosen("recall | precision >= 0.9", few * 10).cutoff == 1.0
+
+
+@pytest.mark.parametrize("goal", GOALS)
+@settings(max_examples=25)
+@given(pairs=rows)
+def test_no_other_cutoff_is_better(goal: str, pairs: list[tuple[int, int]]) -> None:
+    found = chosen(goal, pairs)
+    known = [(score / 20, target) for score, target in pairs if target >= 0]
+    positives = sum(target for _, target in known)
+    if not 0 < positives < len(known):
+        assert found.cutoff is None
+        return
+
+    def worth(cutoff: float) -> float:
+        alerts = [target for score, target in known if score >= cutoff]
+        hits = sum(alerts)
+        if goal.startswith("cost"):
+            return -(5 * (positives - hits) + len(alerts) - hits)
+        if goal.startswith("fbeta"):
+            return 5 * hits / (4 * positives + len(alerts))
+        of, bound = (len(alerts), 0.6) if goal.startswith("recall") else (positives, 0.5)
+        low = binomtest(hits, of, alternative="greater").proportion_ci(0.8, method="exact").low
+        if low < bound:
+            return -np.inf
+        return hits / (positives if goal.startswith("recall") else len(alerts))
+
+    best = max(worth(score) for score, _ in known)
+    assert (found.cutoff is None) == (best == -np.inf)
+    if found.cutoff is not None:
+        assert worth(found.cutoff) == pytest.approx(best)
+
+
+def test_alerts_stay_within_the_budget_or_the_label_is_undecided() -> None:
+    pairs = [(20, 1)] * 2 + [(10, 1), (10, 0)] + [(0, 0)] * 16
+    assert chosen("alerts_per_hour <= 10", pairs, events=100).cutoff == 1.0
+    assert chosen("alerts_per_hour <= 20", pairs, events=100).cutoff == 0.5
+    assert chosen("alerts_per_hour <= 9", pairs, events=100).cutoff is None
+    with pytest.raises(RefusedError, match="traffic"):
+        chosen("alerts_per_hour <= 9", pairs)
+
+
+def test_labels_with_few_positives_or_negatives_are_undecided() -> None:
+    assert chosen("fbeta(1)", [(20, 1)] * 3 + [(0, 0)] * 9, least=4).undecided == "3 positives, fewer than 4"
+    assert chosen("fbeta(1)", [(20, 1)] * 9 + [(0, 0)] * 3, least=4).undecided == "3 negatives, fewer than 4"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "recall", "precision >= 0.9", "recall | precision >= 90", "fbeta(0)", "cost(miss=1)", "fbeta(1e999)"]
+)
+def test_other_goals_are_refused(text: str) -> None:
+    with pytest.raises(RefusedError):
+        parse_goal(text)
