@@ -30,7 +30,7 @@ LABELS = 3
 FITS: dict[str, Callable[[Floats, Targets], Head]] = {
     "independent": fit_independent,
     "chain": lambda z, y: fit_chain(z, y, orders=2, penalty=1.0),
-    "embedding": lambda z, y: fit_embedding(z, y, dimensions=2, penalty=1.0),
+    "embedding": lambda z, y: fit_embedding(z, y, dimensions=8, penalty=1.0),
     "pairwise": lambda z, y: fit_pairwise(z, y, penalty=1.0),
     "two_stage": lambda z, y: fit_two_stage(z, y, members=[0, 1], penalty=1.0),
 }
