@@ -1,7 +1,8 @@
 """A head as nodes of the ONNX graph: from ``raw``, the linear model's margins, to ``margin``, the head's.
 
-Products with small matrices are written ``Mul`` and ``ReduceSum`` over an axis of fixed length: ``MatMul`` would take
-all texts of a batch as one matrix, and multiply a lone one by another routine, whose last bits differ.
+Products with small matrices are written as sums of columns, with operators that work element by element: ``MatMul`` and
+``ReduceSum`` add a lone text in another order than one of many, and its last bits differ. Widths are multiples of 8, so
+that no element of ``Sigmoid`` and ``Tanh`` falls into the remainder of a vector, which is computed otherwise.
 """
 
 from typing import Any
@@ -20,10 +21,7 @@ class HeadNodes:
 
     def __init__(self, lanes: int) -> None:
         self.nodes: list[Any] = []
-        self.constants: dict[str, NDArray[Any]] = {
-            "head_axis_1": np.array([1], dtype=np.int64),
-            "head_axis_2": np.array([2], dtype=np.int64),
-        }
+        self.constants: dict[str, NDArray[Any]] = {}
         self._lanes = lanes
 
     def add(self, operator: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
@@ -44,27 +42,24 @@ class HeadNodes:
         self.constants[name] = array
         return name
 
-    def matrix(self, values: NDArray[Any]) -> str:
-        """A constant matrix whose axes of the length of the labels are padded."""
-        labels_in, columns = values.shape
-        wide = np.zeros((self._lanes, columns), dtype=np.float32)
-        wide[:labels_in] = values
-        return self.constant(wide)
+    def column(self, rows: str, j: int) -> str:
+        """Column j of ``rows``, [n, 1]."""
+        return self.add("Gather", rows, self.constant(np.array([j], dtype=np.int64)), axis=1)
 
-    def product(self, rows: str, matrix: str) -> str:
-        """``rows`` [n, a] times ``matrix`` [a, b]."""
-        standing = self.add("Unsqueeze", rows, "head_axis_2")
-        return self.add("ReduceSum", self.add("Mul", standing, matrix), "head_axis_1", keepdims=0)
+    def product(self, rows: str, matrix: NDArray[Any]) -> str:
+        """``rows`` [n, a or more] times ``matrix`` [a, b], [n, b] with b padded to a multiple of 8."""
+        wide = np.zeros((matrix.shape[0], -(-matrix.shape[1] // 8) * 8), dtype=np.float32)
+        wide[:, : matrix.shape[1]] = matrix
+        total: str | None = None
+        for j, line in enumerate(wide):
+            part = self.add("Mul", self.column(rows, j), self.constant(line))
+            total = part if total is None else self.add("Add", total, part)
+        assert total is not None
+        return total
 
     def scaled(self, slope: NDArray[Any], bias: NDArray[Any]) -> str:
         """``raw · slope + bias``."""
         return self.add("Add", self.add("Mul", RAW, self.vector(slope)), self.vector(bias))
-
-    def wide(self, matrix: NDArray[Any]) -> NDArray[np.float32]:
-        """Columns padded to ``lanes``."""
-        padded = np.zeros((matrix.shape[0], self._lanes), dtype=np.float32)
-        padded[:, : matrix.shape[1]] = matrix
-        return padded
 
 
 def head_nodes(head: Head, lanes: int) -> HeadNodes:
@@ -74,13 +69,13 @@ def head_nodes(head: Head, lanes: int) -> HeadNodes:
         case Independent():
             graph.add("Identity", RAW, out=MARGIN)
         case Chain():
-            _chain(graph, head, lanes)
+            _chain(graph, head)
         case Embedding():
-            place = graph.product(graph.add("Sigmoid", RAW), graph.matrix(head.inward))
-            added = graph.product(graph.add("Tanh", place), graph.constant(graph.wide(head.points.T)))
+            place = graph.product(graph.add("Sigmoid", RAW), head.inward)
+            added = graph.product(graph.add("Tanh", place), head.points.T)
             graph.add("Add", graph.scaled(head.slope, head.bias), added, out=MARGIN)
         case Pairwise():
-            added = graph.product(graph.add("Sigmoid", RAW), graph.matrix(graph.wide(head.coupling)))
+            added = graph.product(graph.add("Sigmoid", RAW), head.coupling)
             graph.add("Add", graph.scaled(head.slope, head.bias), added, out=MARGIN)
         case TwoStage():
             _two_stage(graph, head, lanes)
@@ -89,27 +84,15 @@ def head_nodes(head: Head, lanes: int) -> HeadNodes:
     return graph
 
 
-def _chain(graph: HeadNodes, head: Chain, lanes: int) -> None:
-    labels = head.slope.shape[1]
+def _chain(graph: HeadNodes, head: Chain) -> None:
     total: str | None = None
     for order, slope, bias, coupling in zip(head.orders.tolist(), head.slope, head.bias, head.coupling, strict=True):
         own = graph.scaled(slope, bias)
-        columns: dict[int, str] = {}
-        seen: str | None = None
         for j in order:
-            column = graph.add("Gather", own, graph.constant(np.array([j], dtype=np.int64)), axis=1)
-            if seen is not None:
-                pulled = graph.add("Mul", seen, graph.vector(coupling[j]))
-                column = graph.add("Add", column, graph.add("ReduceSum", pulled, "head_axis_1", keepdims=1))
-            columns[j] = column
-            placed = graph.add("Mul", graph.add("Sigmoid", column), graph.vector(np.eye(labels)[j]))
-            seen = placed if seen is None else graph.add("Add", seen, placed)
-        parts = [columns[j] for j in range(labels)]
-        if labels < lanes:
-            rest = graph.constant(np.arange(labels, lanes, dtype=np.int64))
-            parts.append(graph.add("Gather", own, rest, axis=1))
-        together = graph.add("Concat", *parts, axis=1)
-        total = together if total is None else graph.add("Add", total, together)
+            # Labels after j have no part in j, so their being unfinished does not matter.
+            seen = graph.column(graph.add("Sigmoid", own), j)
+            own = graph.add("Add", own, graph.add("Mul", seen, graph.vector(coupling[:, j])))
+        total = own if total is None else graph.add("Add", total, own)
     assert total is not None
     share = graph.constant(np.array([1 / len(head.orders)], dtype=np.float32))
     graph.add("Mul", total, share, out=MARGIN)
@@ -117,7 +100,7 @@ def _chain(graph: HeadNodes, head: Chain, lanes: int) -> None:
 
 def _two_stage(graph: HeadNodes, head: TwoStage, lanes: int) -> None:
     one = graph.constant(np.ones(1, dtype=np.float32))
-    gate = graph.product(graph.add("Sigmoid", RAW), graph.matrix(head.inward[:, None]))
+    gate = graph.product(graph.add("Sigmoid", RAW), np.repeat(head.inward[:, None], lanes, axis=1))
     gate = graph.add("Add", gate, graph.constant(np.array([head.bias_in], dtype=np.float32)))
     which = graph.add("Sigmoid", graph.scaled(head.slope, head.bias))
     both = graph.add("Mul", graph.add("Sigmoid", gate), which)

@@ -30,7 +30,7 @@ LABELS = 3
 FITS: dict[str, Callable[[Floats, Targets], Head]] = {
     "independent": fit_independent,
     "chain": lambda z, y: fit_chain(z, y, orders=2, penalty=1.0),
-    "embedding": lambda z, y: fit_embedding(z, y, dimensions=2, penalty=1.0),
+    "embedding": lambda z, y: fit_embedding(z, y, dimensions=8, penalty=1.0),
     "pairwise": lambda z, y: fit_pairwise(z, y, penalty=1.0),
     "two_stage": lambda z, y: fit_two_stage(z, y, members=[0, 1], penalty=1.0),
 }
@@ -96,16 +96,24 @@ def test_the_graph_gives_what_numpy_gives_and_passes_every_gate(kind: str, tmp_p
     load_scorer(write_model(tmp_path, fitted, Records("made-up", "1", "for a test")), batch=64)
 
 
-def linear(head: Head | None) -> Fitted:
+@pytest.mark.parametrize("kind", list(FITS))
+def test_many_labels_have_the_same_bits_in_any_batch(kind: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    z, y = random.normal(0, 2, size=(400, 28)), (random.random((400, 28)) < 0.3).astype(np.int8)
+    path = write_model(tmp_path, linear(FITS[kind](z, y), labels=28), Records("made-up", "1", "for a test"))
+    load_scorer(path, batch=7)
+
+
+def linear(head: Head | None, labels: int = LABELS) -> Fitted:
     random = np.random.default_rng(11)
     n = 256
     return Fitted(
-        labels=[Label(f"label_{j}", "made up", 0.5) for j in range(LABELS)],
+        labels=[Label(f"label_{j}", "made up", 0.5) for j in range(labels)],
         contract=NgramContract(bits=8),
         buckets=np.arange(n, dtype=np.uint32),
         idf=np.full(n, IDF_UNIT, dtype=np.uint16),
-        coefficients=random.normal(0, 2, size=(n, LABELS)).astype(np.float32),
-        bias=np.array([0.1, -0.2, 0.3], dtype=np.float32),
-        calibration=[Calibration(f"label_{j}", "platt", 1.0, 0.0, 10, 5) for j in range(LABELS)],
+        coefficients=random.normal(0, 2, size=(n, labels)).astype(np.float32),
+        bias=np.linspace(-0.3, 0.3, labels, dtype=np.float32),
+        calibration=[Calibration(f"label_{j}", "platt", 1.0, 0.0, 10, 5) for j in range(labels)],
         head=head,
     )
