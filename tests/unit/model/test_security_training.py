@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from streamtag.errors import RefusedError
+from streamtag.model.training.f1 import difference, f1_figures
 from streamtag.model.training.security.bundle import CONFIG
-from streamtag.model.training.security.f1 import difference, f1_figures
 from streamtag.model.training.security.fit import calibrated, read_config
 from streamtag.model.training.security.joint import fit_joint, importance
-from streamtag.model.training.security.stratify import hold_out_groups
+from streamtag.model.training.stratify import hold_out_groups
 
 
 def made_up(n: int = 400, features: int = 12) -> tuple[csr_matrix, NDArray[np.int8]]:

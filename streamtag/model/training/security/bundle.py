@@ -21,11 +21,11 @@ from streamtag.model.manifest import MODEL, PARITY, SCHEMA_VERSION, Label, Manif
 from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.parity import PARITY_TEXTS, TOLERANCE, make_parity
 from streamtag.model.scorer import Scorer
+from streamtag.model.training.f1 import difference, f1_figures
 from streamtag.model.training.graph import build_graph
 from streamtag.model.training.readers import security_requests, security_rules
 from streamtag.model.training.readers.security_labels import LABELS, MEANINGS
 from streamtag.model.training.rows import Rows
-from streamtag.model.training.security.f1 import difference, f1_figures
 from streamtag.model.training.security.fit import (
     PARTS,
     Report,

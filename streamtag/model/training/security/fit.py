@@ -23,9 +23,9 @@ from streamtag.model.training.calibrate import calibrate
 from streamtag.model.training.readers.security_labels import LABELS, TACTICS
 from streamtag.model.training.rows import Rows
 from streamtag.model.training.security.joint import LinearModel, fit_joint, importance
-from streamtag.model.training.security.stratify import hold_out_groups
 from streamtag.model.training.security.word_matrix import WordCounts, weigh
 from streamtag.model.training.split import unit_hash
+from streamtag.model.training.stratify import hold_out_groups
 
 Report = Callable[[str], None]
 PARTS: Mapping[str, slice] = {"tactics": slice(0, len(TACTICS)), "web": slice(len(TACTICS), len(LABELS))}
