@@ -24,6 +24,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the bundle tiny@1, which the settings name."""
     overrides = {"model.directories": f"[{tmp_path}]", "model.bundle": "tiny"}
     monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+    monkeypatch.setattr(context.stdout, "_width", 200)  # no cell is folded
     build_tiny_bundle(tmp_path)
     return tmp_path
 
