@@ -2,17 +2,16 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
 from streamtag.model.contracts.text_rules import cut_problems
-from streamtag.model.ngrams import IDS, MAX_IDF, PAD_TO, WEIGHTS, Featuriser, NgramContract
+from streamtag.model.contracts.weighted_ids import SIGNATURE, by_length, idf_problems, read_vector
+from streamtag.model.ngrams import IDS, PAD_TO, WEIGHTS, Featuriser, NgramContract
 
 BUCKETS, IDF = "buckets.npy", "idf.npy"
-_Int = TypeVar("_Int", bound=np.unsignedinteger[Any])
 
 
 class HashedNgrams(Preprocessor):
@@ -35,31 +34,24 @@ class HashedNgrams(Preprocessor):
     def problems(contract: NgramContract, contents: Mapping[str, bytes]) -> list[str]:
         """Every contradiction in the two files, and between them and the contract."""
         found: list[str] = []
-        buckets = _decode(BUCKETS, contents[BUCKETS], np.uint32, found)
-        idf = _decode(IDF, contents[IDF], np.uint16, found)
+        buckets = read_vector(BUCKETS, contents[BUCKETS], np.uint32, found)
+        idf = read_vector(IDF, contents[IDF], np.uint16, found)
         if np.any(buckets[1:] <= buckets[:-1]) or int(buckets.max(initial=0)) >= 1 << contract.bits:
             found.append(f"{BUCKETS}: must be ascending, without repetition, and below 2**{contract.bits}")
-        if len(idf) != len(buckets):
-            found.append(f"{IDF}: {len(idf)} values for {len(buckets)} buckets")
-        if not 1 <= int(idf.min(initial=1)) <= int(idf.max(initial=1)) <= MAX_IDF:
-            found.append(f"{IDF}: values must lie in 1 … {MAX_IDF}")
-        return found
+        return found + idf_problems(IDF, idf, len(buckets), "buckets")
 
     @property
     def signature(self) -> Mapping[str, InputSpec]:
         """As of the base."""
-        return {IDS: InputSpec("tensor(int32)", (None, None)), WEIGHTS: InputSpec("tensor(float)", (None, 1, None))}
+        return SIGNATURE
 
     def read(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None) -> Documents:
         """Rows are the encoded texts."""
         return Documents(len(texts), list(map(self.featuriser.encode, texts)))
 
     def runs(self, documents: Documents, most: int) -> Iterator[NDArray[np.intp]]:
-        """By length: a run is as wide as the text with most n-grams in it, so neighbours of one length waste little."""
-        lengths = np.fromiter(map(len, documents.rows), dtype=np.intp, count=documents.n)
-        order = lengths.argsort(kind="stable")
-        for at in range(0, len(order), most):
-            yield order[at : at + most]
+        """By length of the texts."""
+        return by_length(np.fromiter(map(len, documents.rows), dtype=np.intp, count=documents.n), most)
 
     def inputs(self, documents: Documents, run: NDArray[np.intp], *, wider: int = 0) -> Inputs:
         """As of the base; a step of padding is eight n-grams."""
@@ -86,16 +78,3 @@ def contract_problems(contract: NgramContract) -> list[str]:
     if not 8 <= contract.bits <= 24:
         found.append(f"bits {contract.bits} is outside 8 … 24")
     return found
-
-
-def _decode(name: str, content: bytes, dtype: type[_Int], found: list[str]) -> NDArray[_Int]:
-    """The vector in an ``.npy`` file; an empty one, and a problem in ``found``, when it is something else."""
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        found.append(f"{name}: not a plain array: {error}")
-        return np.empty(0, dtype=dtype)
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 or not len(array):
-        found.append(f"{name}: must be a non-empty vector of {np.dtype(dtype)}")
-        return np.empty(0, dtype=dtype)
-    return array

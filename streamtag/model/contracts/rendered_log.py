@@ -8,14 +8,15 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
-from streamtag.model.ngrams import IDF_UNIT, IDS, MAX_IDF, PAD_TO, WEIGHTS
+from streamtag.model.contracts.weighted_ids import SIGNATURE, by_length, idf_problems, read_vector
+from streamtag.model.ngrams import IDF_UNIT, IDS, PAD_TO, WEIGHTS
 from streamtag.model.normalise import Normalisation, normalise
 from streamtag.model.rendering.log_text import render
 from streamtag.model.rendering.words import ROW_BIT, word_hashes
@@ -80,30 +81,24 @@ class RenderedLog(Preprocessor):
     def problems(contract: RenderedLogContract, contents: Mapping[str, bytes]) -> list[str]:
         """Every contradiction in the two files."""
         found: list[str] = []
-        known, idf = _decode(WORDS, contents, np.uint32, found), _decode(WORDS_IDF, contents, np.uint16, found)
+        known = read_vector(WORDS, contents[WORDS], np.uint32, found)
+        idf = read_vector(WORDS_IDF, contents[WORDS_IDF], np.uint16, found)
         if np.any(known[1:] <= known[:-1]) or len(known) > _MOST_WORDS:
             found.append(f"{WORDS}: must be ascending, without repetition, and at most {_MOST_WORDS} long")
-        if len(idf) != len(known):
-            found.append(f"{WORDS_IDF}: {len(idf)} values for {len(known)} words")
-        if not 1 <= int(idf.min(initial=1)) <= int(idf.max(initial=1)) <= MAX_IDF:
-            found.append(f"{WORDS_IDF}: values must lie in 1 … {MAX_IDF}")
-        return found
+        return found + idf_problems(WORDS_IDF, idf, len(known), "words")
 
     @property
     def signature(self) -> Mapping[str, InputSpec]:
         """As of the base."""
-        return {IDS: InputSpec("tensor(int32)", (None, None)), WEIGHTS: InputSpec("tensor(float)", (None, 1, None))}
+        return SIGNATURE
 
     def read(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None) -> Documents:
         """Rows are `Row`."""
         return Documents(len(texts), [self._row(text) for text in texts])
 
     def runs(self, documents: Documents, most: int) -> Iterator[NDArray[np.intp]]:
-        """By number of words, so that neighbours of one length waste little padding."""
-        lengths = np.fromiter((len(row.ids) for row in documents.rows), dtype=np.intp, count=documents.n)
-        order = lengths.argsort(kind="stable")
-        for at in range(0, len(order), most):
-            yield order[at : at + most]
+        """By number of words."""
+        return by_length(np.fromiter((len(row.ids) for row in documents.rows), np.intp, count=documents.n), most)
 
     def inputs(self, documents: Documents, run: NDArray[np.intp], *, wider: int = 0) -> Inputs:
         """As of the base; padding points at the row of zeros behind the table, a step of it is eight words."""
@@ -143,16 +138,3 @@ def contract_problems(contract: RenderedLogContract) -> list[str]:
         if contract.normalisation.casefold
         else []
     )
-
-
-def _decode(name: str, contents: Mapping[str, bytes], dtype: Any, found: list[str]) -> NDArray[Any]:
-    """The vector in an ``.npy`` file; an empty one, and a problem in ``found``, when it is something else."""
-    try:
-        array = np.load(io.BytesIO(contents[name]), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        found.append(f"{name}: not a plain array: {error}")
-        return np.empty(0, dtype=dtype)
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 or not len(array):
-        found.append(f"{name}: must be a non-empty vector of {np.dtype(dtype)}")
-        return np.empty(0, dtype=dtype)
-    return array
