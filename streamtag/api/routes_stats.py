@@ -16,7 +16,7 @@ from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import read_ledger, reader_options
-from streamtag.stats.read_model import ReadModel
+from streamtag.stats.read_model import LOOK_BACK, ReadModel
 from streamtag.stats.windows import SIZES, WindowDocument, start_of
 from streamtag.stream.topic_reader import TopicReader
 
@@ -26,7 +26,6 @@ router = APIRouter(prefix="/v1")
 
 Size = Literal["1m", "5m", "1h", "1d"]
 _MOST_WINDOWS = 20_000
-_LOOK_BACK = 30
 
 
 @router.get("/labels", tags=["labels"])
@@ -60,16 +59,13 @@ def windows(
 def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
     """The newest window of a size: each label against the hour before and the same hour last week; signals."""
     model = ReadModel(_store(request))
-    newest = start_of(size, time.time_ns() // 1_000_000 + SIZES["1m"])
-    recent = model.read([(size, newest - n * SIZES[size]) for n in range(_LOOK_BACK)])
-    window = next((one for one in recent if one is not None), None)
+    window = model.newest(size, time.time_ns() // 1_000_000)
     if window is None:
         raise NotFoundError(
-            f"no {size} window has any event, of the last {_LOOK_BACK}",
+            f"no {size} window has any event, of the last {LOOK_BACK}",
             hint="Are `streamtag windows` and `streamtag stats` running?",
         )
-    own = start_of("1h", window.start_ms)
-    hour, week = model.read([("1h", own - SIZES["1h"]), ("1h", own - 7 * SIZES["1d"])])
+    hour, week = model.before(window)
     return {
         "size": size,
         "start_ms": window.start_ms,

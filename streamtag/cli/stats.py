@@ -20,16 +20,14 @@ from streamtag.errors import NotFoundError, SettingsError
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.pane_log import PaneLog
-from streamtag.stats.read_model import ReadModel
+from streamtag.stats.read_model import LOOK_BACK, ReadModel
 from streamtag.stats.rebuild import Rebuild, day_touched
-from streamtag.stats.windows import SIZES, WindowDocument, hour_before, start_of
+from streamtag.stats.windows import WindowDocument, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 app = typer.Typer(help="Statistics: run the app that keeps them (no command), show, top, watch, rebuild.")
 
-_LOOK_BACK = 30
 _PLACE = re.compile(r"(?:([0-9]{1,9})/)?([0-9]{1,18})")
-_WEEK_MS = 7 * SIZES["1d"]
 
 Window = Annotated[Literal["1m", "5m", "1h", "1d"], typer.Option("--window", "-w", help="Width of the window.")]
 At = Annotated[
@@ -79,7 +77,7 @@ def show(
     """
     model = ReadModel(ControlStore(context.settings().settings.redis))
     found = _window(model, window, at)
-    hour, week = _before(model, found)
+    hour, week = model.before(found)
     cells = views.Cells(arm, release)
     if segment is not None:
         views.print_segment(found, (hour, week), _segment(segment), cells, labels, output)
@@ -99,7 +97,7 @@ def top(
     """Show the labels that have moved most against the full hour before, by how sure the change is."""
     model = ReadModel(ControlStore(context.settings().settings.redis))
     found = _window(model, window, at)
-    hour, week = _before(model, found)
+    hour, week = model.before(found)
     rows = sorted(compare(found, hour, week), key=views.surprise, reverse=True)[:limit]
     views.print_window(found, rows, [], output, compared=hour is not None)
 
@@ -122,7 +120,7 @@ def _frame(model: ReadModel, window: str) -> RenderableType:
         found = _window(model, window, None)
     except NotFoundError:
         return f"no {window} window yet; `streamtag windows` and `streamtag stats` make them"
-    hour, week = _before(model, found)
+    hour, week = model.before(found)
     return views.table(found, compare(found, hour, week))
 
 
@@ -202,22 +200,13 @@ def _window(model: ReadModel, size: str, at: str | None) -> WindowDocument:
                 hint="`streamtag stats show` without --at shows the newest; windows expire, narrow ones first.",
             )
         return found
-    newest = start_of(size, round(now.timestamp() * 1000) + SIZES["1m"])
-    windows = model.read([(size, newest - n * SIZES[size]) for n in range(_LOOK_BACK)])
-    recent = next((one for one in windows if one is not None), None)
+    recent = model.newest(size, round(now.timestamp() * 1000))
     if recent is None:
         raise NotFoundError(
-            f"no {size} window has any event, of the last {_LOOK_BACK}",
+            f"no {size} window has any event, of the last {LOOK_BACK}",
             hint="Are `streamtag windows` and `streamtag stats` running? --at looks at an earlier one.",
         )
     return recent
-
-
-def _before(model: ReadModel, window: WindowDocument) -> tuple[WindowDocument | None, WindowDocument | None]:
-    """The full hour before the window's own, and its own hour a week ago."""
-    own = start_of("1h", window.start_ms)
-    hour, week = model.read([("1h", hour_before(own)), ("1h", own - _WEEK_MS)])
-    return hour, week
 
 
 def _segment(text: str) -> tuple[str, str]:

@@ -20,9 +20,9 @@ from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.experiment_fold import SavedFold
 from streamtag.stats.revisions import Memory
-from streamtag.stats.windows import SIZES, WindowDocument
+from streamtag.stats.windows import SIZES, WindowDocument, hour_before, start_of
 
-__all__ = ["KEEP_S", "Checkpoint", "ReadModel"]
+__all__ = ["KEEP_S", "LOOK_BACK", "Checkpoint", "ReadModel"]
 
 KEEP_S: Mapping[str, int] = {"1m": 8 * 86_400, "5m": 14 * 86_400, "1h": 90 * 86_400, "1d": 730 * 86_400}
 """How long a window is kept after its last change, by size: eight days, two weeks, three months, two years.
@@ -33,6 +33,8 @@ _BEYOND_LATE_S = 86_400
 """Windows outlive the latest records by so much, during which the app may stand still."""
 _EVIDENCE_S = 86_400
 MAKING = b"making"
+LOOK_BACK = 30
+"""So many windows are looked at for the newest one."""
 FIRST = "0"
 """The generation that is followed unless another was made."""
 
@@ -102,6 +104,18 @@ class ReadModel:
         with self._guarded("read windows"):
             found: Any = self.store.client.mget([f"{prefix}{size}:{start}" for size, start in places])
         return [None if raw is None else self._decode(raw, place) for raw, place in zip(found, places, strict=True)]
+
+    def newest(self, size: str, now_ms: int) -> WindowDocument | None:
+        """The newest window with any event, of the last `LOOK_BACK` up to now (a minute ahead: clocks differ)."""
+        last = start_of(size, now_ms + SIZES["1m"])
+        windows = self.read([(size, last - n * SIZES[size]) for n in range(LOOK_BACK)])
+        return next((one for one in windows if one is not None), None)
+
+    def before(self, window: WindowDocument) -> tuple[WindowDocument | None, WindowDocument | None]:
+        """The full hour before the window's own, and its own hour a week ago."""
+        week_ago = start_of("1h", window.start_ms) - 7 * SIZES["1d"]
+        hour, week = self.read([("1h", hour_before(window.start_ms)), ("1h", week_ago)])
+        return hour, week
 
     def checkpoint(self) -> Checkpoint | None:
         """Where to go on; None where nothing was ever written, or all of it is lost."""
