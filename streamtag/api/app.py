@@ -9,7 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamtag import __version__
-from streamtag.api import problems, routes_control, routes_inference, routes_scoring, routes_stats, routes_tokens
+from streamtag.api import (
+    problems,
+    routes_audit,
+    routes_experiments,
+    routes_inference,
+    routes_releases,
+    routes_scoring,
+    routes_stats,
+    routes_thresholds,
+    routes_tokens,
+)
 from streamtag.api.access import Access
 from streamtag.api.scoring import Scoring
 from streamtag.control.metrics import MetricSink
@@ -22,6 +32,18 @@ _ABOUT = """
 Tags content and security events with many labels, and changes what decides. Every request but the health checks brings
 `Authorization: Bearer …`; `streamtag token create` makes tokens. Errors are RFC 9457 problem documents.
 """
+
+
+_ROUTES = (
+    routes_scoring,
+    routes_inference,
+    routes_thresholds,
+    routes_releases,
+    routes_experiments,
+    routes_stats,
+    routes_audit,
+    routes_tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +70,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
     problems.install(app)
-    routers = (routes_scoring, routes_inference, routes_control, routes_stats, routes_tokens)
-    for module in routers:
+    for module in _ROUTES:
         app.include_router(module.router)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))

@@ -9,7 +9,7 @@ import pytest
 from api_rig import LABELS, Api, running
 from control_plane import current
 
-from streamtag.api.routes_control import _events
+from streamtag.api.routes_audit import _events
 from streamtag.api.server import check_exposure
 from streamtag.control.tokens import Role
 from streamtag.errors import SettingsError

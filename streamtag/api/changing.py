@@ -1,0 +1,149 @@
+"""What the routes about changes share: who may change what, and what a change answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamtag.api.problems import ForbiddenError
+from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control.changes import Outcome, ReleaseChanges
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.liveness import LivenessProbe
+from streamtag.control.proposal import Who, describe
+from streamtag.control.store import ControlStore, Current
+from streamtag.control.threshold_reader import by_taxonomy
+from streamtag.control.tokens import Token
+from streamtag.domain.thresholds import Change, ThresholdSet, diff
+from streamtag.errors import NotFoundError
+from streamtag.model.admission import configured_taxonomy
+from streamtag.settings import Settings
+
+__all__ = [
+    "Cutoffs",
+    "Limit",
+    "Reasoned",
+    "allow",
+    "champion_of",
+    "changer",
+    "changes_json",
+    "commit_change",
+    "settings_of",
+    "store_of",
+    "with_liveness",
+]
+
+Limit = Annotated[int, Query(ge=1, le=500, description="At most this many, newest first.")]
+
+
+class Segment(BaseModel):
+    """Other cut-offs where an event matches every dimension."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    when: dict[str, str]
+    labels: dict[str, float]
+
+
+class Cutoffs(BaseModel):
+    """A whole threshold set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: dict[str, float]
+    segments: list[Segment] = []
+
+    def to_set(self) -> ThresholdSet:
+        """As the domain has it."""
+        return ThresholdSet.from_dict(self.model_dump())
+
+
+class Reasoned(BaseModel):
+    """What every change says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")
+    force: bool = Field(False, description="Pass the guard rail on the size of a step.")
+    end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+
+
+def settings_of(request: Request) -> Settings:
+    """The settings that the app was built with."""
+    found: Settings = request.app.state.settings
+    return found
+
+
+def store_of(request: Request) -> ControlStore:
+    """The control plane."""
+    found: ControlStore = request.app.state.store
+    return found
+
+
+def changer(request: Request) -> ReleaseChanges:
+    """What changes releases, under the configured guard rail."""
+    return ReleaseChanges(store_of(request), max_step=settings_of(request).thresholds.max_step)
+
+
+def champion_of(request: Request) -> Current:
+    """What shall decide now; `NotFoundError` before the first worker has started."""
+    found = store_of(request).current()
+    if found is None:
+        raise NotFoundError("Redis holds no release yet", hint="The first worker to start seeds it.")
+    return found
+
+
+def allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
+    """Raises `ForbiddenError` where a token is for some labels only, and others (None: all) would change."""
+    if who.labels is None:
+        return
+    others = ["all labels"] if labels is None else sorted(set(labels) - set(who.labels))
+    if others:
+        raise ForbiddenError(f"{who.name} may change {', '.join(who.labels)} only, not {', '.join(others)}")
+
+
+def commit_change(
+    request: Request, who: Who, make: Any, end_experiments: bool, told: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Makes one change, settles the experiments that it ends, and says what decides now and whether everywhere."""
+    store, settings, warnings = store_of(request), settings_of(request), list(told)
+    guard = ChampionGuard(ExperimentLog(store), end_experiments)
+    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
+    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check)
+    outcome: Outcome = make(changes, who)
+    ended = guard.settle(outcome, who, warnings.append)
+    changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
+    return {
+        "committed": outcome.committed,
+        "changes": changes_json(changed),
+        "ended_experiments": [one.id.number for one in ended],
+        "warnings": warnings,
+        **with_liveness(request, outcome.current),
+    }
+
+
+def with_liveness(request: Request, current: Current) -> dict[str, Any]:
+    """A release, and whether every worker decides by it."""
+    live = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
+    document = current.release.document
+    return {
+        "release": document.number,
+        "sha256": current.release.sha256,
+        "revision": document.thresholds.revision,
+        "bundle": str(current.ref.bundle),
+        "author": document.author,
+        "reason": document.reason,
+        "at": document.at,
+        "live": live.answer,
+        "live_since": live.since,
+        "live_reasons": list(live.reasons),
+    }
+
+
+def changes_json(found: list[Change]) -> list[dict[str, Any]]:
+    """Changes of cut-offs, each in words, too."""
+    return [
+        {"segment": c.where, "label": c.label, "before": c.before, "after": c.after, "words": describe(c)}
+        for c in found
+    ]

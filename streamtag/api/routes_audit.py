@@ -1,0 +1,51 @@
+"""The audit stream: who changed what, and changes as they are committed."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from streamtag.api.access import Viewer
+from streamtag.api.changing import Limit, store_of
+from streamtag.control.store import ControlStore
+from streamtag.errors import UnavailableError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1")
+
+_SSE_WAIT_S = 10.0
+
+
+@router.get("/audit", tags=["audit"])
+def audit(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+    """Who changed what, when and why, newest first."""
+    return {"items": [{"id": entry.id, **entry.fields} for entry in store_of(request).audit(limit)]}
+
+
+@router.get("/changes", tags=["audit"], response_class=StreamingResponse)
+async def changes(request: Request, _who: Viewer) -> StreamingResponse:
+    """Every change as it is committed, as server-sent events; `Last-Event-ID` goes on behind one."""
+    store = store_of(request)
+    newest = await asyncio.to_thread(store.audit, 1)
+    after = request.headers.get("last-event-id") or (newest[0].id if newest else "0")
+    return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
+
+
+async def _events(request: Request, store: ControlStore, after: str) -> AsyncIterator[str]:
+    yield ": follows\n\n"
+    while not await request.is_disconnected():
+        try:
+            entries = await asyncio.to_thread(store.follow_audit, after, _SSE_WAIT_S)
+        except UnavailableError:
+            yield ": Redis does not answer\n\n"
+            await asyncio.sleep(1)
+            continue
+        for entry in entries:
+            after = entry.id
+            yield f"id: {entry.id}\nevent: change\ndata: {json.dumps(dict(entry.fields))}\n\n"
+        if not entries:
+            yield ": nothing new\n\n"

@@ -1,0 +1,207 @@
+"""Thresholds: reading, looking before, changing, going back."""
+
+import time
+from itertools import islice, pairwise
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamtag.api.access import Operator, Viewer
+from streamtag.api.changing import (
+    Cutoffs,
+    Limit,
+    Reasoned,
+    allow,
+    champion_of,
+    changer,
+    changes_json,
+    commit_change,
+    settings_of,
+    store_of,
+)
+from streamtag.api.problems import PreconditionError
+from streamtag.control.documents import Stored, ThresholdRevision
+from streamtag.control.proposal import Who
+from streamtag.control.store import Current
+from streamtag.control.threshold_reader import by_taxonomy
+from streamtag.domain.thresholds import ThresholdSet, diff, problems, too_large, with_changes
+from streamtag.errors import RefusedError
+from streamtag.model.admission import configured_taxonomy
+from streamtag.stats.read_model import ReadModel
+from streamtag.stats.what_if import preview
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1")
+
+IfMatch = Annotated[str | None, Header(description="The ETag of the thresholds that the change rests on.")]
+
+
+class Move(Reasoned):
+    """Some cut-offs, for all events or for those of a segment."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"labels": {"insult": 0.72}, "reason": "raid on the forum"}]}
+    )
+
+    labels: Annotated[dict[str, float], Field(min_length=1)]
+    when: dict[str, str] = Field(default={})
+
+
+class Replace(Reasoned):
+    """A whole set in the place of the present one."""
+
+    thresholds: Cutoffs
+
+
+class Restore(BaseModel):
+    """An earlier revision."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    revision: Annotated[int, Field(ge=1)]
+    reason: str = Field(min_length=1, max_length=2_000)
+    end_experiments: bool = False
+
+
+class Question(BaseModel):
+    """Cut-offs to look at: some that move, or a whole set."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"labels": {"insult": 0.72}}]})
+
+    labels: dict[str, float] | None = None
+    when: dict[str, str] = {}
+    thresholds: Cutoffs | None = None
+    hours: Annotated[float, Field(gt=0, le=8_784)] = 24.0
+
+
+@router.get("/thresholds", tags=["thresholds"])
+def thresholds(request: Request, response: Response, _who: Viewer) -> dict[str, Any]:
+    """The cut-offs that decide. The ETag names the revision: send it as If-Match with a change."""
+    current = champion_of(request)
+    response.headers["ETag"] = _etag(current)
+    return {"release": current.id.number, **_document(current.revision)}
+
+
+@router.get("/thresholds/revisions", tags=["thresholds"])
+def revisions(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+    """Revisions, newest first, each proven by the hash that its successor holds."""
+    found = list(islice(store_of(request).revisions(), limit + 1))
+    items = [
+        {
+            **_document(one),
+            "changes": changes_json(diff(before.document.thresholds.to_set(), one.document.thresholds.to_set())),
+        }
+        for one, before in pairwise(found)
+    ]
+    items += [{**_document(one), "changes": []} for one in found[len(items) : limit]]
+    return {"items": items[:limit]}
+
+
+@router.get("/thresholds/revisions/{number}", tags=["thresholds"])
+def revision(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
+    """One revision."""
+    return _document(changer(request).revision(number))
+
+
+@router.post("/thresholds/preview", tags=["thresholds"])
+def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any]:
+    """What other cut-offs would have done to recorded events; changes nothing."""
+    current, settings = champion_of(request), settings_of(request)
+    before = current.thresholds
+    if (body.labels is None) == (body.thresholds is None):
+        raise RefusedError("give either labels (with when, for a segment) or thresholds")
+    given = ThresholdSet(body.labels or {}) if body.thresholds is None else body.thresholds.to_set()
+    told: list[str] = []
+    after = _read(request, given, told)
+    if body.thresholds is None:
+        after = with_changes(before, after.labels, body.when)
+    if found := problems(after, before.labels):
+        raise RefusedError("the change is not valid", problems=found)
+    now_ms = time.time_ns() // 1_000_000
+    bundle = current.release.document.bundle.sha256
+    seen = preview(ReadModel(store_of(request)), bundle, before, after, now_ms - round(body.hours * 3_600_000), now_ms)
+    return {
+        "changes": changes_json(diff(before, after)),
+        "guard_rail": too_large(before, after, settings.thresholds.max_step),
+        "warnings": told,
+        **msgspec.to_builtins(seen),
+    }
+
+
+@router.patch("/thresholds", tags=["thresholds"])
+def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
+    """Move cut-offs of some labels, live. With If-Match it is refused where somebody was first (412)."""
+    told: list[str] = []
+    cutoffs = _read(request, ThresholdSet(body.labels), told).labels
+    allow(who, cutoffs)
+    _unless_changed(request, if_match)
+    return commit_change(
+        request,
+        Who(who.name, body.reason),
+        lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
+        body.end_experiments,
+        told,
+    )
+
+
+@router.put("/thresholds", tags=["thresholds"])
+def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
+    """Replace the whole set, live. With If-Match it is refused where somebody was first (412)."""
+    told: list[str] = []
+    wanted = _read(request, body.thresholds.to_set(), told)
+    allow(who, {change.label for change in diff(champion_of(request).thresholds, wanted)})
+    base = _unless_changed(request, if_match)
+    return commit_change(
+        request,
+        Who(who.name, body.reason),
+        lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
+        body.end_experiments,
+        told,
+    )
+
+
+@router.post("/thresholds/restore", tags=["thresholds"])
+def restore(request: Request, body: Restore, who: Operator) -> dict[str, Any]:
+    """Go back to an earlier revision; a new one with its content is made. Free of the guard rail."""
+    earlier = _read(request, changer(request).revision(body.revision).document.thresholds.to_set(), [])
+    allow(who, {change.label for change in diff(champion_of(request).thresholds, earlier)})
+    author = Who(who.name, body.reason)
+    return commit_change(request, author, lambda changes, by: changes.restore(body.revision, by), body.end_experiments)
+
+
+def _etag(current: Current) -> str:
+    return f'"{current.revision.sha256}"'
+
+
+def _unless_changed(request: Request, if_match: str | None) -> int | None:
+    """The revision that a change rests on, where the request names one.
+
+    Raises:
+        PreconditionError: it is not the present one.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    current = champion_of(request)
+    if _etag(current) not in [one.strip() for one in if_match.split(",")]:
+        document = current.revision.document
+        raise PreconditionError(
+            f"{document.author} changed the thresholds at {document.at:%Y-%m-%d %H:%M:%S} UTC: {document.reason}",
+            hint="Read them again, and decide again.",
+        )
+    return current.revision.document.revision
+
+
+def _read(request: Request, given: ThresholdSet, told: list[str]) -> ThresholdSet:
+    """Cut-offs by ids of any age, for the bundle that decides; each id that is read as another is ``told``.
+
+    Before anybody asks whether a token may change them: it may change what they mean, not what they are called.
+    """
+    read = by_taxonomy(configured_taxonomy(settings_of(request).model), told.append)
+    return read(given, list(champion_of(request).thresholds.labels))
+
+
+def _document(stored: Stored[ThresholdRevision]) -> dict[str, Any]:
+    return {"sha256": stored.sha256, **msgspec.to_builtins(stored.document)}
