@@ -30,6 +30,7 @@ GROUPS = (
     "dlq",
     "stats",
     "ledger",
+    "audit",
     "topics",
     "token",
     "config",
