@@ -342,6 +342,16 @@ class ThresholdSettings(Section):
     max_step: float = Field(0.25, gt=0, le=1, description="Largest change of one threshold without --force")
 
 
+class ChangeSettings(Section):
+    """Which changes one person cannot make alone."""
+
+    approval: Literal["none", "critical", "large", "all"] = Field(
+        "critical",
+        description="A second person approves: nothing; what touches critical labels; steps above thresholds.max_step, "
+        "too, even with --force; everything",
+    )
+
+
 class TelemetrySettings(Section):
     """Metrics, traces, logs and health endpoints."""
 
@@ -373,6 +383,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
+    changes: ChangeSettings = ChangeSettings()  # type: ignore[call-arg]
     experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
     api: ApiSettings = ApiSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]

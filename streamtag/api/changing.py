@@ -7,14 +7,15 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError
+from streamtag.control.approval import Permit, Ungoverned, policy_of
 from streamtag.control.champion_guard import ChampionGuard
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.control.tokens import Token
+from streamtag.control.tokens import Role, Token
 from streamtag.domain.thresholds import Change, ThresholdSet, diff
 from streamtag.errors import NotFoundError
 from streamtag.model.admission import configured_taxonomy
@@ -29,6 +30,8 @@ __all__ = [
     "changer",
     "changes_json",
     "commit_change",
+    "outcome_json",
+    "own_word",
     "settings_of",
     "store_of",
     "with_liveness",
@@ -67,6 +70,9 @@ class Reasoned(BaseModel):
     reason: str = Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")
     force: bool = Field(False, description="Pass the guard rail on the size of a step.")
     end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    break_glass: bool = Field(
+        False, description="Without a second person where one is needed; admins only, and the audit says so for ever."
+    )
 
 
 def settings_of(request: Request) -> Settings:
@@ -103,22 +109,52 @@ def allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
         raise ForbiddenError(f"{who.name} may change {', '.join(who.labels)} only, not {', '.join(others)}")
 
 
+def own_word(who: Token, break_glass: bool) -> Ungoverned:
+    """What a change is made on that no change request stands behind.
+
+    Raises:
+        ForbiddenError: somebody who is no admin would break the glass.
+    """
+    if break_glass and not who.role.includes(Role.ADMIN):
+        raise ForbiddenError(f"break_glass needs the role {Role.ADMIN}; {who.name} is {who.role}")
+    return Ungoverned(break_glass)
+
+
 def commit_change(
-    request: Request, who: Who, make: Any, end_experiments: bool, told: Sequence[str] = ()
+    request: Request,
+    who: Who,
+    make: Any,
+    end_experiments: bool,
+    told: Sequence[str] = (),
+    permit: Permit = Ungoverned(),  # noqa: B008 - immutable
 ) -> dict[str, Any]:
     """Makes one change, settles the experiments that it ends, and says what decides now and whether everywhere."""
     store, settings, warnings = store_of(request), settings_of(request), list(told)
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
     read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
-    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check)
+    changes = ReleaseChanges(
+        store,
+        max_step=settings.thresholds.max_step,
+        read=read,
+        before=guard.check,
+        policy=policy_of(settings),
+        permit=permit,
+    )
     outcome: Outcome = make(changes, who)
     ended = guard.settle(outcome, who, warnings.append)
+    return outcome_json(request, outcome, ended, warnings)
+
+
+def outcome_json(
+    request: Request, outcome: Outcome, ended: Sequence[Experiment], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """What a change of what decides has come to."""
     changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
     return {
         "committed": outcome.committed,
         "changes": changes_json(changed),
         "ended_experiments": [one.id.number for one in ended],
-        "warnings": warnings,
+        "warnings": list(warnings),
         **with_liveness(request, outcome.current),
     }
 

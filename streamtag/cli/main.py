@@ -23,6 +23,8 @@ app = typer.Typer(
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
 GROUPS = (
     "thresholds",
+    "change",
+    "freeze",
     "release",
     "experiment",
     "model",

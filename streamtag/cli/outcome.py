@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streamtag.cli.context import OutputFormat, print_json, say, warn
+from streamtag.control.approval import Ungoverned, policy_of
 from streamtag.control.champion_guard import ChampionGuard
 from streamtag.control.changes import Outcome, ReleaseChanges
 from streamtag.control.experiment_log import Experiment, ExperimentLog
@@ -31,6 +32,14 @@ EndExperiments = Annotated[
     ),
 ]
 
+BreakGlass = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass",
+        help="Without a second person, where one is needed and nobody can be reached; the audit says so for ever.",
+    ),
+]
+
 
 def change_champion(
     settings: Settings,
@@ -40,16 +49,26 @@ def change_champion(
     end_experiments: bool,
     output: OutputFormat,
     wait_s: float,
+    break_glass: bool = False,
 ) -> None:
     """Makes a change of what decides, ends the experiments that it ends, and says what has become of it.
 
     Raises:
+        ApprovalError: a second person is needed, and nobody has broken the glass.
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set.
     """
     store = ControlStore(settings.redis)
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
     read = by_taxonomy(configured_taxonomy(settings.model), warn)
-    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check))
+    changes = ReleaseChanges(
+        store,
+        max_step=settings.thresholds.max_step,
+        read=read,
+        before=guard.check,
+        policy=policy_of(settings),
+        permit=Ungoverned(break_glass),
+    )
+    outcome = make(changes)
     report(outcome, store, settings, output, wait_s, guard.settle(outcome, who, warn))
 
 

@@ -31,7 +31,8 @@ class AuditLog:
             RefusedError: it is damaged.
         """
         with guarded(self._where, "read the head of the audit stream"):
-            number, sha256 = self._client.hmget(self._keys.audit_head, ["number", "sha256"])
+            found: Any = self._client.hmget(self._keys.audit_head, ["number", "sha256"])
+        number, sha256 = found
         if number is None or sha256 is None:
             return Head()
         if not number.isdigit():

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -116,17 +117,17 @@ def test_the_command_shows_and_proves_and_notices_what_redis_has_lost(
 ) -> None:
     changes = ReleaseChanges(seeded, max_step=1)
     changes.set_thresholds({"spam": 0.6}, ANNA)
-    copy = seeded.client.dump(seeded.keys.audit)
-    head = seeded.client.hgetall(seeded.keys.audit_head)
+    client: Any = seeded.client
+    copy, head = client.dump(seeded.keys.audit), client.hgetall(seeded.keys.audit_head)
     changes.set_thresholds({"spam": 0.7}, ANNA)
     assert "thresholds" in invoke("show", "--limit", "1")[1]
     code, text = invoke("verify", "--output", "json")
     assert (code, json.loads(text)["found"]["entries"]) == (0, 3)
     assert (tmp_path / "audit" / "default.json").exists()
     # Redis comes back from an older copy: sound in itself.
-    seeded.client.delete(seeded.keys.audit)
-    seeded.client.restore(seeded.keys.audit, 0, copy)
-    seeded.client.hset(seeded.keys.audit_head, mapping=head)
+    client.delete(seeded.keys.audit)
+    client.restore(seeded.keys.audit, 0, copy)
+    client.hset(seeded.keys.audit_head, mapping=head)
     code, text = invoke("verify")
     assert code == 1
     assert "noted here before is 3" in text
@@ -137,9 +138,10 @@ def test_the_command_shows_and_proves_and_notices_what_redis_has_lost(
 def test_the_command_names_the_first_bad_entry(seeded: ControlStore, run: Run) -> None:
     ReleaseChanges(seeded, max_step=1).set_thresholds({"spam": 0.6}, ANNA)
     second, first = seeded.audit()
-    seeded.client.delete(seeded.keys.audit)
-    seeded.client.xadd(seeded.keys.audit, {**first.fields, "author": "somebody else"}, id=first.id)
-    seeded.client.xadd(seeded.keys.audit, dict(second.fields), id=second.id)
+    client: Any = seeded.client
+    client.delete(seeded.keys.audit)
+    client.xadd(seeded.keys.audit, {**first.fields, "author": "somebody else"}, id=first.id)
+    client.xadd(seeded.keys.audit, dict(second.fields), id=second.id)
     code, text = invoke("verify", "--output", "json")
     found = json.loads(text)
     assert (code, found["ok"], found["found"]["fault"]["entry"]) == (1, False, first.id)
