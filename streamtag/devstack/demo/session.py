@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack
 
 from streamtag.control.experiment_log import ExperimentLog
+from streamtag.devstack.demo.console import start_console
 from streamtag.devstack.demo.cutoffs import plain
 from streamtag.devstack.demo.events import EventSource
 from streamtag.devstack.demo.feed import Feed
@@ -86,12 +87,14 @@ class _Session:
             launched.challengers,
         )
         self._live: tuple[float, float | None] | None = None
+        self._console = ""
 
     def run(self) -> Summary:
         """Until the time is up, or Ctrl-C."""
         self._wait_ready()
         self._interrupts.defer()
         start_statistics(self._launched)
+        self._console = start_console(self._launched)
         self._feed.start()
         self._began_s = time.monotonic()
         while not (self._interrupts.asked or self._time_is_up()):
@@ -159,6 +162,7 @@ class _Session:
             control=self._control,
             windows=self._windows,
             trials=self._trials.states,
+            console=self._console,
             statistics={name: pid for name, pid in pids if pid not in launched.worker_pids},
             invitation=invitation(
                 launched.services, f"{self._label}={plain(wanted)}", force=too_far, experiments=self._trials.awaited
