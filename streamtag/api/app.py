@@ -16,12 +16,14 @@ from streamtag.api import (
     routes_inference,
     routes_releases,
     routes_scoring,
+    routes_session,
     routes_stats,
     routes_thresholds,
     routes_tokens,
 )
 from streamtag.api.access import Access
 from streamtag.api.scoring import Scoring
+from streamtag.console import site
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
 from streamtag.settings import Settings
@@ -42,6 +44,7 @@ _ROUTES = (
     routes_experiments,
     routes_stats,
     routes_audit,
+    routes_session,
     routes_tokens,
 )
 
@@ -72,6 +75,7 @@ def build(parts: Parts) -> FastAPI:
     problems.install(app)
     for module in _ROUTES:
         app.include_router(module.router)
+    site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))
     return app
@@ -90,7 +94,7 @@ def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[
             parts.metrics.record("streamtag.api.duration", time.perf_counter() - started, **facts)
             parts.metrics.set("streamtag.api.waiting", parts.scoring.waiting)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return measure

@@ -17,6 +17,7 @@ from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
+from streamtag.stats.what_if import histogram
 from streamtag.stats.windows import SIZES, WindowDocument, start_of
 from streamtag.stream.topic_reader import TopicReader
 
@@ -38,6 +39,34 @@ def labels(request: Request, _who: Viewer) -> dict[str, Any]:
         for one in active.scorer.bundle.manifest.labels
     ]
     return {"bundle": str(active.ref.bundle), "items": found}
+
+
+@router.get("/labels/{label}", tags=["labels"])
+def label(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """One label: what it means, its cut-offs, and the histogram of the scores that the champion's bundle gave it."""
+    scoring: Scoring = request.app.state.scoring
+    active = scoring.active()
+    found = next((one for one in active.scorer.bundle.manifest.labels if one.id == label), None)
+    if found is None:
+        raise NotFoundError(f"{active.ref.bundle} has no label {label}", hint="`GET /v1/labels` lists them.")
+    now_ms = time.time_ns() // 1_000_000
+    since_ms = now_ms - round(hours * 3_600_000)
+    bins = histogram(ReadModel(_store(request)), active.ref.bundle.sha256, label, since_ms, now_ms)
+    return {
+        **msgspec.to_builtins(found),
+        "bundle": str(active.ref.bundle),
+        "threshold": active.thresholds.labels[label],
+        "segments": [
+            {"when": dict(one.when), "threshold": one.labels[label]}
+            for one in active.thresholds.segments
+            if label in one.labels
+        ],
+        "hours": hours,
+        "events": int(bins.sum()),
+        "bins": bins.tolist(),
+    }
 
 
 @router.get("/windows", tags=["statistics"])

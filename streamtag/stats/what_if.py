@@ -12,9 +12,9 @@ from streamtag.domain.what_if import Effect, what_if
 from streamtag.events.panes import Cell
 from streamtag.stats.label_figures import traffic
 from streamtag.stats.read_model import ReadModel
-from streamtag.stats.windows import SIZES, start_of
+from streamtag.stats.windows import SIZES, WindowDocument, start_of
 
-__all__ = ["Preview", "preview"]
+__all__ = ["Preview", "histogram", "preview"]
 
 _MS_PER_HOUR = 3_600_000
 _OTHER = "other"
@@ -67,10 +67,7 @@ def preview(
     Raises:
         StreamtagError: the windows cannot be read.
     """
-    size = next((size for size, longest_ms in _SPANS if now_ms - since_ms <= longest_ms), _SPANS[-1][0])
-    first = start_of(size, since_ms)
-    found = model.read([(size, start) for start in range(first, now_ms, SIZES[size])])
-    windows = [one for one in found if one is not None]
+    size, first, windows = _recorded(model, since_ms, now_ms)
     cells = [cell for window in windows for cell in window.cells if traffic(cell)]
     mine = [cell for cell in cells if cell.bundle_sha256 == bundle_sha256]
     return Preview(
@@ -83,6 +80,24 @@ def preview(
         others=sum(cell.events for cell in cells) - sum(cell.events for cell in mine),
         effects=what_if(_bins(mine), before, after, lambda when: sum(_most(cell, when) for cell in mine)),
     )
+
+
+def histogram(model: ReadModel, bundle_sha256: str, label: str, since_ms: int, now_ms: int) -> NDArray[np.int64]:
+    """Events per score bin of a label, int64 [1024], that one bundle has decided; zeros where there are none.
+
+    Takes and raises what `preview` does.
+    """
+    _, _, windows = _recorded(model, since_ms, now_ms)
+    cells = (cell for window in windows for cell in window.cells)
+    bins = _bins(cell for cell in cells if traffic(cell) and cell.bundle_sha256 == bundle_sha256)
+    return bins.get(label, np.zeros(BINS, np.int64))
+
+
+def _recorded(model: ReadModel, since_ms: int, now_ms: int) -> tuple[str, int, list[WindowDocument]]:
+    size = next((size for size, longest_ms in _SPANS if now_ms - since_ms <= longest_ms), _SPANS[-1][0])
+    first = start_of(size, since_ms)
+    found = model.read([(size, start) for start in range(first, now_ms, SIZES[size])])
+    return size, first, [one for one in found if one is not None]
 
 
 def _bins(cells: Iterable[Cell]) -> dict[str, NDArray[np.int64]]:

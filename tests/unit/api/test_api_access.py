@@ -16,6 +16,8 @@ pytest_plugins = ("api_fixture",)
 NEEDS: dict[tuple[str, str], Role | None] = {
     ("get", "/v2/health/live"): None,
     ("get", "/v2/health/ready"): None,
+    ("post", "/v1/session"): None,
+    ("delete", "/v1/session"): Role.VIEWER,
     ("patch", "/v1/thresholds"): Role.OPERATOR,
     ("put", "/v1/thresholds"): Role.OPERATOR,
     ("post", "/v1/thresholds/restore"): Role.OPERATOR,
@@ -39,6 +41,8 @@ NEEDS: dict[tuple[str, str], Role | None] = {
         ("get", path): Role.VIEWER
         for path in (
             "/v1/labels",
+            "/v1/labels/{label}",
+            "/v1/session",
             "/v1/thresholds",
             "/v1/thresholds/revisions",
             "/v1/thresholds/revisions/{number}",
@@ -78,7 +82,7 @@ def test_the_table_has_every_route(api: Api) -> None:
 
 
 def ask(client: TestClient, method: str, path: str) -> int:
-    url = path.format(name="x", version="1", number=1)
+    url = path.format(name="x", version="1", number=1, label="spam")
     body: dict[str, object] | None = None if method in ("get", "delete") else {}
     return client.request(method, url, json=body).status_code
 
