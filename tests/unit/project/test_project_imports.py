@@ -14,6 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("api",),
+    ("console",),
     ("devstack", "doctor", "dead_letters"),
     ("batch",),
     ("tagger", "stats"),
