@@ -1,23 +1,20 @@
 """What the routes about changes share: who may change what, and what a change answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError
-from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control.champion_guard import change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore, Current
-from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.control.tokens import Token
-from streamtag.domain.thresholds import Change, ThresholdSet, diff
+from streamtag.domain.thresholds import Change, ThresholdSet
 from streamtag.errors import NotFoundError
-from streamtag.model.admission import configured_taxonomy
 from streamtag.settings import Settings
 
 __all__ = [
@@ -104,41 +101,33 @@ def allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
 
 
 def commit_change(
-    request: Request, who: Who, make: Any, end_experiments: bool, told: Sequence[str] = ()
+    request: Request,
+    who: Who,
+    make: Callable[[ReleaseChanges, Who], Outcome],
+    end_experiments: bool,
+    told: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Makes one change, settles the experiments that it ends, and says what decides now and whether everywhere."""
-    store, settings, warnings = store_of(request), settings_of(request), list(told)
-    guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
-    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check)
-    outcome: Outcome = make(changes, who)
-    ended = guard.settle(outcome, who, warnings.append)
-    changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
+    warnings = list(told)
+    change = change_champion(
+        store_of(request),
+        settings_of(request),
+        who,
+        lambda changes: make(changes, who),
+        end_experiments=end_experiments,
+        warn=warnings.append,
+    )
     return {
-        "committed": outcome.committed,
-        "changes": changes_json(changed),
-        "ended_experiments": [one.id.number for one in ended],
+        **change.facts(),
+        "changes": changes_json(change.changes),
         "warnings": warnings,
-        **with_liveness(request, outcome.current),
+        **_liveness(request, change.outcome.current),
     }
 
 
 def with_liveness(request: Request, current: Current) -> dict[str, Any]:
     """A release, and whether every worker decides by it."""
-    live = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
-    document = current.release.document
-    return {
-        "release": document.number,
-        "sha256": current.release.sha256,
-        "revision": document.thresholds.revision,
-        "bundle": str(current.ref.bundle),
-        "author": document.author,
-        "reason": document.reason,
-        "at": document.at,
-        "live": live.answer,
-        "live_since": live.since,
-        "live_reasons": list(live.reasons),
-    }
+    return {**current.facts(), **_liveness(request, current)}
 
 
 def changes_json(found: list[Change]) -> list[dict[str, Any]]:
@@ -147,3 +136,8 @@ def changes_json(found: list[Change]) -> list[dict[str, Any]]:
         {"segment": c.where, "label": c.label, "before": c.before, "after": c.after, "words": describe(c)}
         for c in found
     ]
+
+
+def _liveness(request: Request, current: Current) -> dict[str, Any]:
+    found = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
+    return {"live": found.answer, "live_since": found.since, "live_reasons": list(found.reasons)}

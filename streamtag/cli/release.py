@@ -20,6 +20,7 @@ from streamtag.cli.context import (
 from streamtag.cli.history import newest
 from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, liveness_text, read_text, report
 from streamtag.cli.thresholds import Limit
+from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseDocument, Stored
 from streamtag.control.experiment_log import ExperimentLog
@@ -191,7 +192,7 @@ def restore_snapshot(
     store = ControlStore(loaded.redis)
     changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
     outcome = changes.restore_snapshot(found.current, Who(author_or_user(author), reason), force=force)
-    report(outcome, store, loaded, output, wait)
+    report(ChampionChange(outcome, []), store, loaded, output, wait)
 
 
 def _row(stored: Stored[ReleaseDocument]) -> dict[str, Any]:
