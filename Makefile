@@ -79,8 +79,9 @@ spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark i
 	$(PIP_INSTALL) 'pyspark>=4,<5'
 	$(PY) -m pytest tests/spark $(ARGS)
 
-docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
+docs: $(DEV) ## Generate docs/configuration.md, docs/metrics.md and docs/reference-api.md from the code
 	$(PY) -m streamtag.telemetry.docs
+	$(PY) -m streamtag.api.reference
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --custom-compile-command "make constraints"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,7 +29,7 @@ from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
 from streamtag.settings import Settings
 
-__all__ = ["Parts", "build"]
+__all__ = ["Parts", "build", "routers"]
 
 _ABOUT = """
 Tags content and security events with many labels, and changes what decides. Every request but the health checks brings
@@ -75,12 +75,17 @@ def build(parts: Parts) -> FastAPI:
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
     problems.install(app)
-    for module in _ROUTES:
-        app.include_router(module.router)
+    for router in routers():
+        app.include_router(router)
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))
     return app
+
+
+def routers() -> list[APIRouter]:
+    """All of them."""
+    return [module.router for module in _ROUTES]
 
 
 def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Reviewer, Viewer
-from streamtag.api.changing import Cutoffs, Limit, allow, outcome_json, settings_of, store_of
+from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
 from streamtag.control.approval import policy_of
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
@@ -237,10 +237,9 @@ def _say(request: Request, number: int, action: Action, body: Said, who: Token) 
 
 
 def _published(request: Request, found: Published, who: Token, warnings: list[str]) -> dict[str, Any]:
-    outcome = found.outcome
     return {
         "request": _whole(request, found.request, who),
-        "result": None if outcome is None else outcome_json(request, outcome, found.ended, warnings),
+        "result": None if found.change is None else change_json(request, found.change, warnings),
         "experiment": None if found.experiment is None else found.experiment.id.number,
         "warnings": warnings,
     }

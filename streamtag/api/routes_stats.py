@@ -100,17 +100,7 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
         "start_ms": window.start_ms,
         "exact": window.exact,
         "labels": {
-            one.now.label: {
-                "events": one.now.events,
-                "alerts": one.now.alerts,
-                "rate": one.now.rate,
-                "interval": one.now.interval(),
-                "rate_last_hour": one.hour,
-                "rate_last_week": one.week,
-                "mean_score": one.now.mean_score,
-                "bins": one.now.bins.tolist(),
-            }
-            for one in compare(window, hour, week)
+            one.now.label: {**one.facts(), "bins": one.now.bins.tolist()} for one in compare(window, hour, week)
         },
         "signals": [] if hour is None else [msgspec.to_builtins(one) for one in signals(window, hour)],
     }

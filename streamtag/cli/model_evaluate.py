@@ -1,6 +1,5 @@
 """`streamtag model evaluate --labels`, `compare` and `thresholds`: a bundle against labelled documents."""
 
-import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
+from streamtag.atomic_files import replace_file
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
@@ -276,18 +276,10 @@ def _read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: under a temporary name beside it, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, text.encode(), mode=0o644)
     except OSError as error:
         raise StreamtagError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _room(module: str) -> ModuleType:

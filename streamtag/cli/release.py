@@ -29,6 +29,7 @@ from streamtag.cli.outcome import (
     report,
 )
 from streamtag.cli.thresholds import Limit
+from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseDocument, Stored
 from streamtag.control.experiment_log import ExperimentLog
@@ -204,7 +205,7 @@ def restore_snapshot(
     store = ControlStore(loaded.redis)
     changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
     outcome = changes.restore_snapshot(found.current, Who(author_or_user(author), reason), force=force)
-    report(outcome, store, loaded, output, wait)
+    report(ChampionChange(outcome, []), store, loaded, output, wait)
 
 
 def _row(stored: Stored[ReleaseDocument]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from streamtag.control.snapshot import write_atomically
+from streamtag.atomic_files import replace_file
 from streamtag.domain.audit_chain import Head
 from streamtag.errors import RefusedError
 
@@ -47,6 +47,6 @@ class AuditNote:
             RefusedError: the file cannot be written.
         """
         try:
-            write_atomically(self.path, msgspec.json.encode(head))
+            replace_file(self.path, msgspec.json.encode(head))
         except OSError as error:
             raise RefusedError(f"{self.path} cannot be written: {error.strerror}") from None

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from streamtag.atomic_files import replace_file
 from streamtag.control.connection import guarded, run_script
 from streamtag.control.documents import Time, sha256_of
-from streamtag.control.snapshot import write_atomically
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
@@ -56,7 +56,7 @@ class StopStore:
         """
         on_disk = True
         try:
-            write_atomically(self._path(mark.group), msgspec.json.encode(mark))
+            replace_file(self._path(mark.group), msgspec.json.encode(mark))
         except OSError as error:
             on_disk = False
             log.error("stop mark of group %s is not on disk: %s", mark.group, error)

@@ -64,6 +64,19 @@ class Current:
         """The set that decides."""
         return self.revision.document.thresholds.to_set()
 
+    def facts(self) -> dict[str, Any]:
+        """For programs: which release this is, what it pairs, who made it, when and why."""
+        document = self.release.document
+        return {
+            "release": document.number,
+            "sha256": self.release.sha256,
+            "revision": document.thresholds.revision,
+            "bundle": str(self.ref.bundle),
+            "author": document.author,
+            "reason": document.reason,
+            "at": document.at,
+        }
+
 
 @dataclass(frozen=True)
 class Heads:

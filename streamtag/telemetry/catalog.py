@@ -316,6 +316,21 @@ METRICS = (
         "The log of `streamtag stats` says why; `streamtag doctor` looks at Redis.",
     ),
     Metric(
+        "streamtag.changes.done",
+        "counter",
+        "{change}",
+        "Change requests that went live at their hour, or back when their time had ended.",
+        "`streamtag change show` says which, and what stayed as it was.",
+        {"action": ("publish", "expire")},
+    ),
+    Metric(
+        "streamtag.changes.held",
+        "gauge",
+        "{change}",
+        "Change requests that are due and cannot be done: frozen, changed by others, refused. Tried again each second.",
+        "The log says why, `streamtag change show` too; withdraw it, or lift the freeze.",
+    ),
+    Metric(
         "streamtag.experiment.events",
         "counter",
         "{event}",

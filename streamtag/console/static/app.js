@@ -1,6 +1,6 @@
 // The frame around every page: who is signed in, where one is, what decides now, and what happens meanwhile.
 
-import { api, may, session, signOut } from "./api.js";
+import { api, may, session, signIn, signOut } from "./api.js";
 import { ago, badge, failure, html, notice, render } from "./ui.js";
 
 // The module of each page gives `title` and `mount(context)`; a page lives until its signal is aborted.
@@ -154,8 +154,11 @@ async function start() {
   if (chosen) document.documentElement.dataset.theme = chosen;
   document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
   addEventListener("hashchange", () => { show(); main.focus(); });
+  // The demo's address brings a token behind the #, which is never sent. It must not stay where one can read it.
+  const given = location.hash.match(/^#(st_[\w-]+)$/);
+  if (given) history.replaceState(null, "", "#/now");
   try {
-    who = await session();
+    who = given ? await signIn(given[1]) : await session();
     if (who !== null) follow();
     await show();
   } catch (error) {

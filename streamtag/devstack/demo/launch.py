@@ -100,10 +100,11 @@ def launch(options: DemoOptions, stack: ExitStack, report: Callable[[str], None]
         processes.start(f"worker {number}", processes.command("tagger"))
     worker_pids = tuple(processes.pids.values())
     # while they start: where do such events score?
-    scores = Scorer(bundle, batch=options.model.batch).score(sample_texts(options.seed, _SAMPLE))
+    scorer = Scorer(bundle, batch=options.model.batch)
+    scores, spiked = (scorer.score(sample_texts(options.seed, _SAMPLE, spike=spike)) for spike in (False, True))
     settings = load_settings(config=processes.config, environ={}).settings
     defaults = {label: bundle.default_thresholds.labels[label] for label in bundle.labels}
-    cutoffs = choose_cutoffs(defaults, scores, settings.thresholds.max_step)
+    cutoffs = choose_cutoffs(defaults, scores, spiked, settings.thresholds.max_step)
     challengers = choose_challengers(cutoffs, scores)
     store = ControlStore(settings.redis)
     stack.callback(store.close)

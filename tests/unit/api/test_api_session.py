@@ -10,6 +10,8 @@ from streamtag.api.access import COOKIE
 from streamtag.console.site import HEADERS
 from streamtag.control.tokens import Role
 
+pytest_plugins = ("api_fixture",)
+
 MOVE = {"labels": {"spam": 0.6}, "reason": "a raid"}
 
 
@@ -30,7 +32,7 @@ def test_a_token_opens_a_session_whose_cookie_no_script_can_read(api: Api) -> No
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert secret not in opened.headers["set-cookie"]
-    stored = b"".join(api.store.client.get(key) or b"" for key in api.store.client.scan_iter("*session*"))
+    stored = b"".join(bytes(api.store.client.get(key) or b"") for key in api.store.client.scan_iter("*session*"))  # type: ignore[arg-type]
     assert stored
     assert api.anonymous.cookies[COOKIE].encode() not in stored
     assert secret.encode() not in stored
