@@ -18,6 +18,7 @@ from streamtag.api.changing import (
     changer,
     changes_json,
     commit_change,
+    own_word,
     settings_of,
     store_of,
 )
@@ -146,6 +147,7 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
         lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 
@@ -162,6 +164,7 @@ def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = 
         lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 

@@ -89,6 +89,11 @@ class Bundle:
         return reads_features(self.manifest.preprocessing)
 
     @property
+    def critical(self) -> tuple[str, ...]:
+        """Labels of which a miss is worse than a false alarm."""
+        return tuple(label.id for label in self.manifest.labels if label.critical)
+
+    @property
     def default_thresholds(self) -> ThresholdSet:
         """The cut-offs the bundle was released with."""
         return ThresholdSet({label.id: label.threshold for label in self.manifest.labels})
