@@ -123,7 +123,9 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
     bundle = current.release.document.bundle.sha256
-    seen = preview(ReadModel(store_of(request)), bundle, before, after, now_ms - round(body.hours * 3_600_000), now_ms)
+    since_ms = now_ms - round(body.hours * 3_600_000)
+    only = None if body.thresholds is not None else set(after.labels) & {change.label for change in diff(before, after)}
+    seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
         "changes": changes_json(diff(before, after)),
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
