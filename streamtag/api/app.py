@@ -12,6 +12,7 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_breakers,
     routes_changes,
     routes_experiments,
     routes_inference,
@@ -42,6 +43,7 @@ _ROUTES = (
     routes_inference,
     routes_thresholds,
     routes_changes,
+    routes_breakers,
     routes_releases,
     routes_experiments,
     routes_stats,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from streamtag.control.approval import policy_of
+from streamtag.control.change_log import ChangeLog
 from streamtag.control.change_requests import SCHEDULER, ChangeRequests, Published
 from streamtag.control.connection import guarded
 from streamtag.control.metrics import MetricSink
@@ -47,6 +48,7 @@ class ChangeSchedule:
     ) -> None:
         self._requests = requests
         self._store = store
+        self._log = ChangeLog(store)
         self._metrics = metrics
         self._now = now
         self._name = uuid.uuid4().hex
@@ -58,8 +60,7 @@ class ChangeSchedule:
         Raises:
             UnavailableError: Redis does not answer in time. The next look does what this one could not.
         """
-        log_ = self._requests().log
-        due = log_.due(self._now())
+        due = self._log.due(self._now())
         if not due or not self._leads():
             self._metrics.set("streamtag.changes.held", 0)
             return []
@@ -69,9 +70,9 @@ class ChangeSchedule:
         return done
 
     def _do(self, number: int) -> Published | None:
-        requests = self._requests()
         try:
-            request, _ = requests.log.find(number)
+            requests = self._requests()
+            request, _ = self._log.find(number)
             if request.state is State.LIVE:
                 done = requests.expire(number, warn=log.warning)
             else:

@@ -316,6 +316,22 @@ METRICS = (
         "The log of `streamtag stats` says why; `streamtag doctor` looks at Redis.",
     ),
     Metric(
+        "streamtag.breaker.open",
+        "gauge",
+        "{breaker}",
+        "1 while a label is turned to review only, as it was tagged too often; 0 once it is trusted again.",
+        "`streamtag breaker list` says why, `streamtag stats show` what it does; then a threshold, or `breaker close`.",
+        {"label": ()},
+    ),
+    Metric(
+        "streamtag.breaker.flips",
+        "counter",
+        "{flip}",
+        "Breakers that opened or closed by their rule.",
+        "Often for one label: its bound (breakers.rates) is too near to what it does on ordinary days.",
+        {"label": (), "action": ("open", "close")},
+    ),
+    Metric(
         "streamtag.changes.done",
         "counter",
         "{change}",

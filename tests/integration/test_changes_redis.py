@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -136,7 +136,7 @@ def test_a_redis_killed_in_the_middle_of_edits_holds_no_half_made_change(
             job.result()
 
     assert chain_stands(rig.store) > 20
-    made = {}
+    made: dict[str, Mapping[str, str]] = {}
     for entry in rig.store.audit(100_000):
         if "request" in entry.fields:
             made.setdefault(entry.fields["request"], entry.fields)

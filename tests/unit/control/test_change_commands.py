@@ -10,7 +10,7 @@ import pytest
 from change_rig import DEFAULTS, LABELS
 from control_plane import BUNDLE, Run, current
 
-from streamtag.cli import change, context
+from streamtag.cli import change
 from streamtag.cli.context import login_name
 from streamtag.cli.spans import moment_ahead, span
 from streamtag.control.approval import ApprovalError
@@ -114,14 +114,14 @@ def test_broken_glass_is_said(critical: ControlStore, run: Run) -> None:
 
 def test_who_somebody_is_says_the_system_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     known: dict[int, Any] = {7: type("Entry", (), {"pw_name": "anna"}), 0: type("Entry", (), {"pw_name": "root"})}
-    monkeypatch.setattr(context.pwd, "getpwuid", lambda uid: known[uid])
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: known[uid])
     monkeypatch.setenv("USER", "boris")
     monkeypatch.setenv("SUDO_UID", "7")
-    monkeypatch.setattr(context.os, "getuid", lambda: 0)
+    monkeypatch.setattr("os.getuid", lambda: 0)
     assert login_name() == "anna", "behind sudo"
     monkeypatch.delenv("SUDO_UID")
     assert login_name() == "root"
-    monkeypatch.setattr(context.os, "getuid", lambda: 8)
+    monkeypatch.setattr("os.getuid", lambda: 8)
     with pytest.raises(SettingsError, match="no name for user 8"):
         login_name()
 

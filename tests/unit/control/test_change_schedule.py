@@ -67,7 +67,7 @@ def test_one_process_acts_and_another_takes_over_when_it_is_silent(rig: Schedule
     assert len(rig.schedule.step()) == 1
     rig.wait(1)
     assert other.step() == [], "the first one holds the lease"
-    assert 0 < rig.store.client.pttl(rig.store.keys.scheduler) <= _LEASE_MS  # type: ignore[operator]
+    assert 0 < rig.store.client.pttl(rig.store.keys.scheduler) <= _LEASE_MS
     rig.store.client.delete(rig.store.keys.scheduler)
     assert [one.request.number for one in other.step()] == [2]
     rig.actions()
