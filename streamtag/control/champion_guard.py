@@ -1,6 +1,6 @@
 """Changing the champion: whoever does is told first which experiments that ends, and ends them with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class ChampionChange:
     """What has become of a change, and the experiments that it ended."""
 
     outcome: Outcome
-    ended: list[Experiment]
+    ended: Sequence[Experiment]
 
     @property
     def changes(self) -> list[Change]:
