@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 import streamtag.console
 
@@ -20,6 +29,7 @@ _OF_ONE = {"label": "label/spam"}
 PAGES = sorted(_OF_ONE.get(one.stem, one.stem) for one in _FILES.glob("*.js") if one.stem != "sign-in")
 """Every page there is, found by its file; of one thing where a page is about one."""
 
+expect.set_options(timeout=_PATIENCE_MS)
 Scheme = Literal["light", "dark"]
 
 

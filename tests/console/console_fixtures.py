@@ -42,6 +42,8 @@ def visit(stack: Stack, browser: Browser) -> Iterator[Visit]:
     ) -> Visitor:
         token = None if role is None else stack.token(role, name)
         found = visitor(browser, stack.url, token, scheme, PHONE if phone else WIDE)
+        if token is None:
+            found.expect(401)  # it asks who is signed in
         opened.append(found)
         return found.open(path)
 

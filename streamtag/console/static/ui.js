@@ -46,7 +46,7 @@ export const table = (caption, columns, rows, { none = "Nothing yet." } = {}) =>
   rows.length === 0 ? empty(none) : html`
   <div class="scroll" role="region" aria-label=${caption} tabindex="0"><table>
     <caption class="unseen">${caption}</caption>
-    <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.right ? "right" : ""}>${one.name}</th>`)}</tr></thead>
+    <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.right ? "right" : ""}>${one.name || html`<span class="unseen">more</span>`}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr>${columns.map((one) => html`<td class=${one.right ? "right" : ""}>${one.of(row)}</td>`)}</tr>`)}</tbody>
   </table></div>`;
 
