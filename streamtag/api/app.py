@@ -12,6 +12,7 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_changes,
     routes_experiments,
     routes_fleet,
     routes_inference,
@@ -41,6 +42,7 @@ _ROUTES = (
     routes_scoring,
     routes_inference,
     routes_thresholds,
+    routes_changes,
     routes_releases,
     routes_experiments,
     routes_fleet,
