@@ -20,7 +20,8 @@ def stack(kafka: Kafka, redis_server: Redis, tmp_path_factory: pytest.TempPathFa
     delete_topics(kafka.bootstrap, found.fleet.topics.names)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it runs, no other test of this process could run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
     with chromium() as found:

@@ -42,7 +42,7 @@ PERSONAL = "write to anna.muster@example.org or call +49 170 1234567"
 
 @dataclass
 class Stack:
-    """Two taggers, a windower, the statistics and the API, all as processes; bundles ``tiny@1`` and ``@2``."""
+    """Taggers, a windower, the statistics and the API, all as processes; bundles ``tiny@1`` and ``@2``."""
 
     fleet: Fleet
     store: ControlStore
@@ -69,7 +69,7 @@ class Stack:
 
 
 @contextmanager
-def running(bootstrap: str, redis_url: str, directory: Path) -> Iterator[Stack]:
+def running(bootstrap: str, redis_url: str, directory: Path, *, workers: int = 2) -> Iterator[Stack]:
     """Starts it; events of the last hours have been tagged and counted, and more come twice a second."""
     bundles = directory / "bundles"
     for version in (1, 2):
@@ -85,7 +85,7 @@ def running(bootstrap: str, redis_url: str, directory: Path) -> Iterator[Stack]:
         port = free_port()
         found = Stack(fleet, store, f"http://127.0.0.1:{port}")
         write_past(fleet)
-        found.taggers += [fleet.start(), fleet.start()]
+        found.taggers += [fleet.start() for _ in range(workers)]
         roles = [fleet.start(role="windows"), fleet.start(role="stats")]
         roles += [fleet.start(role="api", api__port=str(port))]
         for worker in [*found.taggers, *roles]:

@@ -25,8 +25,8 @@ export function ago(at) {
   return html`<time datetime=${date(at).toISOString()} title=${moment(at)}>${words} ago</time>`;
 }
 
-/** kind: good, warn, bad or quiet; colour is never all that tells them apart. */
-export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕" }[kind] ?? "·"} ${words}</span>`;
+/** kind: good, warn, bad, mark (of a thing, not of its state) or quiet; colour is never all that tells them apart. */
+export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕", mark: "◆" }[kind] ?? "·"} ${words}</span>`;
 
 export const failure = (error) => html`
   <div class="failure" role="alert">

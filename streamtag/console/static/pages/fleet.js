@@ -45,7 +45,7 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
         <ul>${fleet.live_reasons.map((one) => html`<li>${one}</li>`)}</ul>
         <p class="quiet">${fleet.live === "no" ? "A worker takes a release up within a second; one that does not is shown below." : "A worker that says nothing for a few seconds may be busy, cut off, or gone."}</p></section>` : nothing}
       <section class="sheet"><h2>Workers</h2>${table("Workers", [
-        { name: "worker", of: (w) => html`<strong>${w.worker}</strong> <small>process ${w.pid}</small>` },
+        { name: "worker", of: (w) => html`<strong title=${w.worker}>${w.worker.replace(`${fleet.group}-`, "")}</strong> <small>process ${w.pid}</small>` },
         { name: "state", of: state },
         { name: "release", right: true, of: (w) => html`${w.release ?? "–"} ${w.release === fleet.release ? nothing : badge("warn", "another")}` },
         { name: "since", of: (w) => ago(w.applied_at_ms) },

@@ -110,7 +110,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     const operator = may("operator") && (!who.labels || who.labels.includes(id));
     draw(html`
       <div class="row"><div class="grow">
-        <h1>${label.name ?? id} ${label.critical ? badge("bad", "critical") : nothing}</h1>
+        <h1>${label.name ?? id} ${label.critical ? badge("mark", "critical") : nothing}</h1>
         <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
         <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
       </div>

@@ -23,7 +23,7 @@ async function all({ api, draw, every, signal }) {
           ${live?.bundle === `${m.name}@${m.version}` ? badge("good", "decides") : nothing}` },
         { name: "labels", right: true, of: (m) => html`<span title=${m.labels.join(", ")}>${m.labels.length || "–"}</span>` },
         { name: "known as", of: (m) => m.aliases.join(", ") },
-        { name: "lies in", of: (m) => m.place },
+        { name: "lies in", of: (m) => (m.place.includes("://") ? m.place : html`<span title=${m.place}>this machine</span>`) },
         { name: "identity", of: (m) => html`<code title=${m.sha256}>${m.sha256.slice(0, 12)}</code>` },
         { name: "", of: (m) => (m.problems.length ? html`${badge("bad", "refused")} ${m.problems.join("; ")}` : nothing) },
       ], found.items, { none: "No bundle is found. model.directories says where to look." })}</section>`);
@@ -50,7 +50,7 @@ async function one({ api, draw, signal }, name, version) {
       ["files", `${Object.keys(manifest.files).length}, ${bytes(Object.values(manifest.files).reduce((sum, each) => sum + each.size, 0))}`],
     ])}</section>
     <section class="sheet"><h2>Labels</h2>${table("Labels", [
-      { name: "label", of: (l) => html`${l.id} ${l.critical ? badge("bad", "critical") : nothing}` },
+      { name: "label", of: (l) => html`${l.id} ${l.critical ? badge("mark", "critical") : nothing}` },
       { name: "means", of: (l) => l.description },
       { name: "default threshold", right: true, of: (l) => score(l.threshold) },
       { name: "calibrated on", right: true, of: (l) => calibrated(calibration.get(l.id)) },
