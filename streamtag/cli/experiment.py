@@ -11,6 +11,7 @@ import typer
 
 from streamtag.cli import verdict_views
 from streamtag.cli.base_rates import with_measured_rates
+from streamtag.cli.change import open_request
 from streamtag.cli.context import (
     Author,
     Output,
@@ -115,6 +116,9 @@ def start(
         ),
     ] = None,
     break_glass: BreakGlass = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Open a change request instead: it begins when that is published.")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
@@ -144,6 +148,9 @@ def start(
     if taxonomy is not None:
         request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
     request = with_measured_rates(request, log.store, datetime.now(UTC), output)
+    if ask:
+        open_request(loaded, lambda composer: composer.experiment(request, candidate), reason, output)
+        return
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
 
