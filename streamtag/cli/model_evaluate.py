@@ -58,7 +58,7 @@ def evaluate_labelled(
         limits = evaluation.cutoffs_of(data, cutoffs)
         disguises = room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
     if html is not None:
-        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256)
+        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256, disguises)
         write_whole(html, page)
     if output is OutputFormat.JSON:
         print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found), "robustness": disguises})

@@ -38,7 +38,7 @@ def facts(bundle: Bundle, more: Sequence[Measured] = ()) -> dict[str, Any]:
         ],
         "training": manifest.training,
         "evaluation": manifest.evaluation,
-        "measured": msgspec.to_builtins([*measured(bundle), *more]),
+        "measured": msgspec.to_builtins(list({one.title: one for one in (*measured(bundle), *more)}.values())),
         "calibration": msgspec.to_builtins(manifest.calibration),
         "recalibrations": msgspec.to_builtins(manifest.recalibrations),
     }
@@ -144,9 +144,9 @@ def _calibration(found: dict[str, Any]) -> Iterable[str]:
     yield "## Calibration"
     entries, steps = found["calibration"], found["recalibrations"]
     if entries:
-        rows = [(f"`{one['label']}`", one["method"], f"{one['rows']:,}", f"{one['positives']:,}") for one in entries]
+        fitted = [(f"`{one['label']}`", one["method"], f"{one['rows']:,}", f"{one['positives']:,}") for one in entries]
         yield "Scores are probabilities, fitted on rows that the model was not fitted on."
-        yield table(("label", "method", "rows", "positives"), rows)
+        yield table(("label", "method", "rows", "positives"), fitted)
     for step in steps:
         yield (
             f"Recalibrated from `{step['name']}@{step['version']}` (`{step['sha256'][:12]}…`) on {step['rows']:,} "

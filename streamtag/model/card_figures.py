@@ -40,7 +40,7 @@ def recorded(evaluation: Mapping[str, Any], labels: list[dict[str, Any]]) -> Ite
 
 def _by_label(evaluation: Mapping[str, Any], cutoffs: Mapping[str, float]) -> str:
     f1 = evaluation.get("f1", {}).get("labels", {})
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for label, one in evaluation["labels"].items():
         own = f1.get(label, {})
         rows.append(
@@ -65,7 +65,7 @@ def _by_label(evaluation: Mapping[str, Any], cutoffs: Mapping[str, float]) -> st
 def _if_perfect() -> str:
     return (
         "`ECE if perfect`: what a perfectly calibrated model with these scores stays below in 95 of 100 draws of this "
-        "size; an ECE under it is no evidence of miscalibration. Figures on a dozen positives are rough: see the counts."
+        "size; an ECE under it is no evidence of miscalibration. Figures on a dozen positives are rough."
     )
 
 
@@ -74,7 +74,7 @@ def _compared(name: str, part: Mapping[str, Any], cutoffs: Mapping[str, float]) 
     sources = part.get("sources", {})
     yield f"### {name.capitalize()}"
     yield f"Beside a baseline: {part['baseline']}. In brackets: 95 % intervals, by group; `above it` is paired."
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for source, one in {"all": part, **(sources if len(sources) > 1 else {})}.items():
         for figure in ("micro", "macro"):
             bundle, other = one["bundle"], one["tfidf"]

@@ -4,6 +4,7 @@ All of it lies in ``streamtag/model/cards/``: ``<name>.yaml`` are notes, ``datas
 ``<name>-<version>.json`` figures, which are of exactly one bundle and shown for no other.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from streamtag.errors import RefusedError
 from streamtag.model.bundle import Bundle
 from streamtag.model.manifest import Manifest
 
-__all__ = ["Dataset", "Measured", "Notes", "datasets", "measured", "notes", "read_figures", "sets_of"]
+__all__ = ["Dataset", "Measured", "Notes", "datasets", "measured", "notes", "read_figures", "saved", "sets_of"]
 
 _CARDS = Path(__file__).parent / "cards"
+_NOT_SHOWN = ("bundle", "curves", "cooccurrence")
 
 
 class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,8 +96,23 @@ def measured(bundle: Bundle) -> list[Measured]:
     return found.measured if found.sha256 == bundle.ref.sha256 else []
 
 
-def read_figures(content: bytes, name: str, bundle: Bundle) -> Measured:
+def saved(bundle: Bundle, found: Sequence[Measured]) -> bytes:
+    """Figures as a file of ``cards/``: without curves, which no card shows."""
+    kept = [
+        Measured(one.title, {name: value for name, value in one.figures.items() if name not in _NOT_SHOWN})
+        for one in found
+    ]
+    return msgspec.json.format(msgspec.json.encode(_File(bundle.ref.sha256, kept)), indent=1) + b"\n"
+
+
+def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> Measured:
     """The output of ``streamtag model evaluate --labels … --output json`` as figures of this bundle.
+
+    Args:
+        content: of the file.
+        name: of the file.
+        bundle: whose they must be.
+        title: on what they were measured; empty: the file says.
 
     Raises:
         RefusedError: it is something else, or of another bundle.
@@ -113,4 +130,4 @@ def read_figures(content: bytes, name: str, bundle: Bundle) -> Measured:
             f"{name} holds figures of another bundle than {bundle.ref}",
             problems=[f"its sha256 is {str(sha256)[:12]}…, that of the bundle {bundle.ref.sha256[:12]}…"],
         )
-    return Measured(f"Measured on {Path(name).stem}", figures)
+    return Measured(title or f"Measured on {Path(name).stem}", figures)

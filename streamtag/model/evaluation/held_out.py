@@ -119,7 +119,7 @@ def _recorded(manifest: Manifest) -> list[dict[str, Any]]:
 
 def _same(data: Path, recorded: dict[str, Any]) -> bool:
     try:
-        return hashlib.sha256((data / recorded["name"]).read_bytes()).hexdigest() == recorded["sha256"]
+        return hashlib.sha256((data / recorded["name"]).read_bytes()).hexdigest() == str(recorded["sha256"])
     except OSError:
         return False
 
