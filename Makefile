@@ -79,8 +79,9 @@ spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark i
 	$(PIP_INSTALL) 'pyspark>=4,<5'
 	$(PY) -m pytest tests/spark $(ARGS)
 
-docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code, and the model cards from the bundles
+docs: $(DEV) ## Generate reference pages (configuration, metrics, API) from the code, and model cards from the bundles
 	$(PY) -m streamtag.telemetry.docs
+	$(PY) -m streamtag.api.reference
 	$(BIN)/streamtag model card moderation > docs/models/moderation.md
 	$(BIN)/streamtag model card security > docs/models/security.md
 

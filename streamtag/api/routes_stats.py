@@ -17,7 +17,9 @@ from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
-from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stats.what_if import histogram
+from streamtag.stats.window_parts import Rates
+from streamtag.stats.windows import SIZES, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 __all__ = ["router"]
@@ -40,6 +42,34 @@ def labels(request: Request, _who: Viewer) -> dict[str, Any]:
     return {"bundle": str(active.ref.bundle), "items": found}
 
 
+@router.get("/labels/{label}", tags=["labels"])
+def label(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """One label: what it means, its cut-offs, and the histogram of the scores that the champion's bundle gave it."""
+    scoring: Scoring = request.app.state.scoring
+    active = scoring.active()
+    found = next((one for one in active.scorer.bundle.manifest.labels if one.id == label), None)
+    if found is None:
+        raise NotFoundError(f"{active.ref.bundle} has no label {label}", hint="`GET /v1/labels` lists them.")
+    now_ms = time.time_ns() // 1_000_000
+    since_ms = now_ms - round(hours * 3_600_000)
+    bins = histogram(ReadModel(_store(request)), active.ref.bundle.sha256, label, since_ms, now_ms)
+    return {
+        **msgspec.to_builtins(found),
+        "bundle": str(active.ref.bundle),
+        "threshold": active.thresholds.labels[label],
+        "segments": [
+            {"when": dict(one.when), "threshold": one.labels[label]}
+            for one in active.thresholds.segments
+            if label in one.labels
+        ],
+        "hours": hours,
+        "events": int(bins.sum()),
+        "bins": bins.tolist(),
+    }
+
+
 @router.get("/windows", tags=["statistics"])
 def windows(
     request: Request,
@@ -51,7 +81,7 @@ def windows(
     now_ms = time.time_ns() // 1_000_000
     first = max(start_of(size, now_ms - round(hours * 3_600_000)), now_ms - _MOST_WINDOWS * SIZES[size])
     starts = range(start_of(size, first), now_ms, SIZES[size])
-    found = ReadModel(_store(request)).read([(size, start) for start in starts])
+    found = ReadModel(_store(request)).read_as(Rates, [(size, start) for start in starts])
     return {"size": size, "items": [_window(one) for one in found if one is not None]}
 
 
@@ -71,17 +101,7 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
         "start_ms": window.start_ms,
         "exact": window.exact,
         "labels": {
-            one.now.label: {
-                "events": one.now.events,
-                "alerts": one.now.alerts,
-                "rate": one.now.rate,
-                "interval": one.now.interval(),
-                "rate_last_hour": one.hour,
-                "rate_last_week": one.week,
-                "mean_score": one.now.mean_score,
-                "bins": one.now.bins.tolist(),
-            }
-            for one in compare(window, hour, week)
+            one.now.label: {**one.facts(), "bins": one.now.bins.tolist()} for one in compare(window, hour, week)
         },
         "signals": [] if hour is None else [msgspec.to_builtins(one) for one in signals(window, hour)],
     }
@@ -125,10 +145,9 @@ def _store(request: Request) -> ControlStore:
     return found
 
 
-def _window(window: WindowDocument) -> dict[str, Any]:
-    compared = compare(window, None, None)
+def _window(window: Rates) -> dict[str, Any]:
     return {
         "start_ms": window.start_ms,
         "exact": window.exact,
-        "labels": {one.now.label: {"events": one.now.events, "alerts": one.now.alerts} for one in compared},
+        "labels": {label: {"events": events, "alerts": alerts} for label, (events, alerts) in window.labels().items()},
     }

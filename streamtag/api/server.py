@@ -11,6 +11,7 @@ import uvicorn
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
 from streamtag.api.scoring import Scoring
+from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import TokenStore
 from streamtag.control.watcher import ReleaseWatcher
@@ -59,7 +60,9 @@ def run_api(settings: Settings) -> None:
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
-        app = build(Parts(settings, store, Access(TokenStore(store)), scoring, telemetry.metrics))
+        tokens = TokenStore(store)
+        access = Access(tokens, SessionStore(store, tokens))
+        app = build(Parts(settings, store, access, scoring, telemetry.metrics))
         server = uvicorn.Server(_config(app, api))
         signals.forward(lambda: setattr(server, "should_exit", True))
         try:

@@ -25,12 +25,14 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.experiment_views import describe, print_experiment, row, state
-from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
+from streamtag.cli.outcome import BreakGlass, EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
+from streamtag.control.approval import Ungoverned, policy_of
 from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
@@ -55,10 +57,11 @@ Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
 Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
 
 
-def _open() -> tuple[Settings, ExperimentLog, ExperimentChanges]:
+def _open(break_glass: bool = False) -> tuple[Settings, ExperimentLog, ExperimentChanges]:
     loaded = settings().settings
     log = ExperimentLog(ControlStore(loaded.redis))
-    return loaded, log, ExperimentChanges(log)
+    permit = Ungoverned(break_glass)
+    return loaded, log, ExperimentChanges(log, policy=policy_of(loaded), permit=permit)
 
 
 @app.command()
@@ -112,13 +115,14 @@ def start(
             "p99_ms, lag, min_events.",
         ),
     ] = None,
+    break_glass: BreakGlass = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
 
     Exit code 0 once it is recorded and announced, 3 refused, 5 somebody else was first.
     """
-    loaded, log, changes = _open()
+    loaded, log, changes = _open(break_glass)
     options = {
         "mode": mode,
         "share": share,
@@ -139,6 +143,7 @@ def start(
     candidate = _candidate(challenger, bundle, thresholds, loaded, log, changes)
     taxonomy = configured_taxonomy(loaded.model)
     if taxonomy is not None:
+        request = request_by_taxonomy(request, taxonomy, list(champion_to_change(log.store)[0].thresholds.labels), warn)
         request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
     request = with_measured_rates(request, log.store, datetime.now(UTC), output)
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
@@ -164,7 +169,9 @@ def _candidate(
     if wanted is not None:
         labels = list(champion_to_change(log.store)[0].thresholds.labels) if found is None else found.labels
         wanted = by_taxonomy(configured_taxonomy(loaded.model), warn)(wanted, labels)
-    return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
+    if found is None:
+        return NewCandidate(thresholds=wanted)
+    return NewCandidate(found.ref, found.labels, wanted, found.critical)
 
 
 def _thresholds(choice: str, bundle: Bundle | None) -> ThresholdSet | None:
@@ -314,10 +321,11 @@ def phase(
     share: Annotated[float, typer.Option("--share", help="The new share.")],
     reason: Reason,
     author: Author = None,
+    break_glass: BreakGlass = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Begin a new phase with another share. Evidence goes on; nothing else of an experiment can be changed."""
-    _, log, changes = _open()
+    _, log, changes = _open(break_glass)
     _report("changed", log, changes.set_share(number, share, Who(author_or_user(author), reason)), output)
 
 
@@ -334,6 +342,7 @@ def promote(
     reason: Reason,
     author: Author = None,
     force: Annotated[bool, typer.Option("--force", help="Without PASS, too.")] = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -348,6 +357,7 @@ def promote(
         loaded,
         who,
         lambda changes: changes.promote_candidate(experiment, who, force=force),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,

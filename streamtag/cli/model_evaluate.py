@@ -16,12 +16,12 @@ from streamtag.cli.model_labelled import (
     interval,
     number,
     read_documents,
-    read_thresholds,
     room,
     scores_of,
     write_whole,
 )
 from streamtag.cli.outcome import read_text
+from streamtag.cli.score import read_thresholds
 from streamtag.errors import RefusedError
 
 _OVERALL = {
@@ -49,7 +49,7 @@ def evaluate_labelled(
     evaluation = room("evaluation.evaluate")
     scorer = admitted_scorer(which)
     data = read_documents(labels, scorer)
-    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
     scores = scores_of(scorer, data)
     found = evaluation.evaluate_scores(data, scores, cutoffs, draws=draws, terms=words)

@@ -1,6 +1,5 @@
 """What the commands on labelled documents share: the bundle, the documents, their scores; figures in words."""
 
-import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,13 +10,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from streamtag.cli.context import settings, warn
-from streamtag.cli.outcome import read_text
-from streamtag.control.threshold_file import parse_threshold_file
-from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.atomic_files import replace_file
+from streamtag.cli.context import settings
 from streamtag.errors import RefusedError, StreamtagError
-from streamtag.model.admission import configured_taxonomy, load_admitted
+from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
@@ -65,33 +61,12 @@ def _why(scorer: Scorer, data: Labelled, i: int) -> str:
     return "" if unfit is None else f", {unfit.field.removeprefix('/').replace('/', '.')}: {unfit.message}"
 
 
-def read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
-    """The cut-offs of a file; ids of before are read by the taxonomy.
-
-    Raises:
-        RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
-    """
-    found = parse_threshold_file(read_text(path), str(path)).thresholds
-    found = by_taxonomy(configured_taxonomy(settings().settings.model), warn)(found, scorer.labels)
-    wrong = problems(found, scorer.labels)
-    if wrong:
-        raise RefusedError(f"{path} does not fit bundle {scorer.bundle.ref}", problems=wrong)
-    return found
-
-
 def write_whole(path: Path, text: str) -> None:
-    """Whole or not at all: under a temporary name beside it, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Whole or not at all."""
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, text.encode(), mode=0o644)
     except OSError as error:
         raise StreamtagError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def room(module: str) -> ModuleType:

@@ -11,6 +11,8 @@ from streamtag.model.contracts.registry import Contract
 SCHEMA_VERSION = 1
 MANIFEST, MODEL, PARITY = "manifest.json", "model.onnx", "parity.json"
 BUCKETS, IDF = HashedNgrams.files
+STAGE2 = "stage2."
+"""Prefix of the files of a second stage, its manifest among them."""
 REQUIRED = (MODEL, PARITY)
 """Files of every bundle; its preprocessing contract has more."""
 
@@ -134,6 +136,38 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: int | None = None
 
 
+class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one label's score of stage 1 is not trusted; both ends, at most six decimals, belong to it."""
+
+    label: str
+    low: float
+    high: float
+
+
+class StageBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bundle that became stage 2: its name, version, and the hash of its manifest."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Stage2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second, better and slower model of the same labels, for the events that the first is unsure of.
+
+    Its files lie in the same directory under `STAGE2` and their own name.
+
+    Attributes:
+        bundle: where it comes from.
+        bands: an event with a score in any of them goes to stage 2; a label without a band sends none.
+        sample: share of events, by a hash of their id, that always go, so that the bands can be judged.
+    """
+
+    bundle: StageBundle
+    bands: list[Band]
+    sample: float
+
+
 # Defaults are left out of the document: bundles that know nothing of a newer field keep their hash.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of ``manifest.json``. Its own hash is the identity of the bundle.
@@ -151,6 +185,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         evaluation: figures on the split it never saw.
         batching: what the graph needs; None: any number of documents will do.
         recalibrations: what was done to the scores since, the oldest first.
+        stage2: a second model; None: there is one stage.
     """
 
     schema_version: int
@@ -166,6 +201,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     evaluation: dict[str, Any]
     batching: Batching | None = None
     recalibrations: list[Recalibration] = []
+    stage2: Stage2 | None = None
 
 
 class Fixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -16,6 +16,7 @@ from streamtag.api.app import Parts, build
 from streamtag.api.scoring import Scoring
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.group import GroupReader
+from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
 from streamtag.control.watcher import ActiveRelease
@@ -68,7 +69,7 @@ def running(tmp_path: Path, **overrides: str) -> Iterator[Api]:
     scoring.start()
     metrics, tokens = RecordedMetrics(), TokenStore(store)
     rig: list[Api] = []
-    access = Access(tokens, clock=lambda: rig[0].now)
+    access = Access(tokens, SessionStore(store, tokens), clock=lambda: rig[0].now)
     app = build(Parts(settings, store, access, scoring, metrics))
     client = TestClient(app, raise_server_exceptions=False)
     rig.append(Api(settings, store, server, tokens, access, scorer, scoring, metrics, client))

@@ -16,11 +16,22 @@ pytest_plugins = ("api_fixture",)
 NEEDS: dict[tuple[str, str], Role | None] = {
     ("get", "/v2/health/live"): None,
     ("get", "/v2/health/ready"): None,
+    ("post", "/v1/session"): None,
+    ("delete", "/v1/session"): Role.VIEWER,
     ("patch", "/v1/thresholds"): Role.OPERATOR,
     ("put", "/v1/thresholds"): Role.OPERATOR,
     ("post", "/v1/thresholds/restore"): Role.OPERATOR,
     ("post", "/v1/releases/promote"): Role.OPERATOR,
     ("post", "/v1/releases/return"): Role.OPERATOR,
+    ("post", "/v1/change-requests"): Role.OPERATOR,
+    ("post", "/v1/change-requests/{number}/approve"): Role.OPERATOR,
+    ("post", "/v1/change-requests/{number}/reject"): Role.OPERATOR,
+    ("post", "/v1/change-requests/{number}/withdraw"): Role.OPERATOR,
+    ("post", "/v1/change-requests/{number}/comment"): Role.REVIEWER,
+    ("post", "/v1/change-requests/{number}/publish"): Role.OPERATOR,
+    ("post", "/v1/change-requests/{number}/restore"): Role.OPERATOR,
+    ("post", "/v1/freeze"): Role.OPERATOR,
+    ("post", "/v1/freeze/lift"): Role.OPERATOR,
     ("get", "/v1/tokens"): Role.ADMIN,
     ("post", "/v1/tokens"): Role.ADMIN,
     ("delete", "/v1/tokens/{name}"): Role.ADMIN,
@@ -39,6 +50,8 @@ NEEDS: dict[tuple[str, str], Role | None] = {
         ("get", path): Role.VIEWER
         for path in (
             "/v1/labels",
+            "/v1/labels/{label}",
+            "/v1/session",
             "/v1/thresholds",
             "/v1/thresholds/revisions",
             "/v1/thresholds/revisions/{number}",
@@ -47,6 +60,9 @@ NEEDS: dict[tuple[str, str], Role | None] = {
             "/v1/experiments",
             "/v1/experiments/{number}",
             "/v1/fleet",
+            "/v1/change-requests",
+            "/v1/change-requests/{number}",
+            "/v1/freeze",
             "/v1/audit",
             "/v1/changes",
             "/v1/windows",
@@ -78,7 +94,7 @@ def test_the_table_has_every_route(api: Api) -> None:
 
 
 def ask(client: TestClient, method: str, path: str) -> int:
-    url = path.format(name="x", version="1", number=1)
+    url = path.format(name="x", version="1", number=1, label="spam")
     body: dict[str, object] | None = None if method in ("get", "delete") else {}
     return client.request(method, url, json=body).status_code
 

@@ -32,7 +32,7 @@ def truth(directory: Path) -> Path:
     """Spam is rarer by 2 logits than tiny@1 says; greetings are too few to say anything."""
     scorer = load_scorer(build_tiny_bundle(directory), batch=64)
     texts = [f"made-up document {i} of {i % 17}" for i in range(700)]
-    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(float), 1e-6, 1 - 1e-6)) - 2)
+    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(np.float64), 1e-6, 1 - 1e-6)) - 2)
     drawn = np.random.default_rng(0).random(len(texts)) < spam
     lines = [
         {"text": text, "labels": ["spam"] * bool(yes) + ["greeting"] * (i < 3)}
