@@ -130,6 +130,7 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
         "changes": changes_json(diff(before, after)),
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
         "warnings": told,
+        "hours": seen.hours,
         **msgspec.to_builtins(seen),
     }
 

@@ -33,6 +33,7 @@ from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
@@ -146,6 +147,7 @@ def start(
     candidate = _candidate(challenger, bundle, thresholds, loaded, log, changes)
     taxonomy = configured_taxonomy(loaded.model)
     if taxonomy is not None:
+        request = request_by_taxonomy(request, taxonomy, list(champion_to_change(log.store)[0].thresholds.labels), warn)
         request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
     request = with_measured_rates(request, log.store, datetime.now(UTC), output)
     if ask:

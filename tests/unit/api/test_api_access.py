@@ -30,6 +30,7 @@ NEEDS: dict[tuple[str, str], Role | None] = {
     ("post", "/v1/change-requests/{number}/comment"): Role.REVIEWER,
     ("post", "/v1/change-requests/{number}/publish"): Role.OPERATOR,
     ("post", "/v1/change-requests/{number}/restore"): Role.OPERATOR,
+    ("post", "/v1/fleet/resume"): Role.OPERATOR,
     ("post", "/v1/freeze"): Role.OPERATOR,
     ("post", "/v1/breakers/{label}/close"): Role.OPERATOR,
     ("post", "/v1/freeze/lift"): Role.OPERATOR,

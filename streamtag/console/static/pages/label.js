@@ -11,7 +11,7 @@ const SPANS = [[1, "1 hour"], [24, "1 day"], [168, "7 days"]];
 export async function mount({ api, draw, every, onChange, may, rest, query, signal, who }) {
   const id = rest[0];
   let hours = Number(query.get("hours")) || 24;
-  let label = null, etag = null, preview = null, revisions = [], series = null, draft = null, asked = 0, error = null;
+  let label = null, base = null, preview = null, revisions = [], series = null, draft = null, asked = 0, error = null;
 
   const load = async () => {
     const [found, thresholds, history, windows] = await Promise.all([
@@ -21,7 +21,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
       api.get(`/v1/windows?size=${hours <= 1 ? "1m" : hours <= 24 ? "5m" : "1h"}&hours=${hours}`, { signal }),
     ]);
     const moved = label !== null && label.threshold !== found.threshold;
-    [label, etag] = [found, thresholds.etag];
+    [label, base] = [found, thresholds];
     revisions = history.items.filter((one) => one.changes.some((change) => change.label === id));
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
     if (draft === null || moved) draft = found.threshold;
@@ -44,26 +44,37 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   };
   let timer;
   const move = (value) => {
-    draft = Math.min(1, Math.max(0, Math.round(value * 1024) / 1024));
+    // The edge of a bin, where the preview is exact, in the millionths that scores are compared in.
+    draft = Math.ceil((Math.min(1024, Math.max(0, Math.round(value * 1024))) * 1_000_000) / 1024) / 1_000_000;
     show();
     clearTimeout(timer);
     timer = setTimeout(look, 60);
   };
 
-  const publish = () => ask({
-    title: `${label.name ?? id}: ${score(label.threshold)} → ${score(draft)}`,
+  // A change rests on what was there when the dialog opened, whatever the page has heard of since.
+  const publish = (_, rests = base, wanted = draft) => ask({
+    title: `${label.name ?? id}: ${score(label.threshold)} → ${score(wanted)}`,
     body: preview ? effect() : nothing,
     fields: [
       { name: "reason", label: "Why", hint: "Kept with the change for ever." },
       ...(preview?.guard_rail?.length ? [{ name: "force", label: "This is a large step. Pass the guard rail.", type: "checkbox" }] : []),
     ],
     act: async ({ reason, force = false }) => {
-      const done = await api.patch("/v1/thresholds", { labels: { [id]: draft }, reason, force }, { headers: { "If-Match": etag } });
+      const done = await api.patch("/v1/thresholds", { labels: { [id]: wanted }, reason, force }, { headers: { "If-Match": rests.etag } })
+        .catch(async (problem) => { throw problem.status === 412 ? await whatDiffers(problem, rests.body) : problem; });
       notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
       preview = null;
       await load();
     },
   });
+
+  /** Adds to a refusal what somebody else has changed meanwhile. */
+  const whatDiffers = async (problem, before) => {
+    const now = await api.get("/v1/thresholds", { signal });
+    problem.problems = differences(before.thresholds, now.thresholds);
+    problem.hint = "The page shows the new state. Close this, look again, and publish if it is still needed.";
+    return problem;
+  };
 
   const restore = (revision) => ask({
     title: `Restore revision ${revision.revision}`,
@@ -99,7 +110,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     const operator = may("operator") && (!who.labels || who.labels.includes(id));
     draw(html`
       <div class="row"><div class="grow">
-        <h1>${label.name ?? id} ${label.critical ? badge("bad", "critical") : nothing}</h1>
+        <h1>${label.name ?? id} ${label.critical ? badge("mark", "critical") : nothing}</h1>
         <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
         <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
       </div>
@@ -142,4 +153,14 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
 
   onChange(() => load().catch(() => {}));
   await every(10_000, load);
+}
+
+/** Each cut-off that is another now, in words. */
+function differences(before, now) {
+  const flat = ({ labels, segments }) => new Map([
+    ...Object.entries(labels),
+    ...segments.flatMap((one) => Object.entries(one.labels).map(([id, value]) => [`${id} where ${Object.entries(one.when).map(([d, v]) => `${d}=${v}`).join(", ")}`, value])),
+  ]);
+  const [was, is] = [flat(before), flat(now)];
+  return [...new Set([...was.keys(), ...is.keys()])].filter((id) => was.get(id) !== is.get(id)).map((id) => `${id}: ${score(was.get(id))} → ${score(is.get(id))}`);
 }

@@ -49,7 +49,7 @@ export async function mount({ api, draw, every, query, signal }) {
       ${rates && rates.signals.length ? html`<section class="sheet"><h2>Signals</h2>
         <ul>${rates.signals.map((one) => html`<li>${badge("warn", one.name)} ${one.words ?? one.label ?? ""}</li>`)}</ul></section>` : nothing}
       <section class="sheet">${table("Labels, the loudest change first", [
-        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${r.critical ? html` ${badge("bad", "critical")}` : nothing}` },
+        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${r.critical ? html` ${badge("mark", "critical")}` : nothing}` },
         { name: "rate", right: true, of: (r) => html`<span title="surely within ${percent(r.interval[0])} and ${percent(r.interval[1])} (95 %, at every moment)">${percent(r.rate)}</span>` },
         { name: "last hour", right: true, of: (r) => percent(r.rate_last_hour) },
         { name: "last week", right: true, of: (r) => percent(r.rate_last_week) },
