@@ -109,10 +109,14 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
 
 
 @router.get("/ledger", tags=["statistics"])
-def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, le=17_568)] = 24.0) -> dict[str, Any]:
+def ledger(
+    request: Request,
+    _who: Viewer,
+    hours: Annotated[float, Query(ge=0, le=17_568, description="Up to now; 0: all that the topic still holds.")] = 24.0,
+) -> dict[str, Any]:
     """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
     settings: Settings = request.app.state.settings
-    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000)
+    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000) if hours else None
     with TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
     return ledger_document(found, settings.topics.stats, since_ms)
