@@ -177,9 +177,7 @@ def _moderation(one: ScoredEvent) -> Moderation:
 def _event(one: ScoredEvent) -> EventAnswer:
     tags = [TagAnswer(label=t.label, score=t.score, threshold=t.threshold, action=t.action) for t in one.tags]
     error = str(one.refused) if one.refused else None
-    return EventAnswer(
-        id=one.event.id, tags=tags, scores=one.scores, error=error, stage=one.stage, stage2=one.stage2
-    )
+    return EventAnswer(id=one.event.id, tags=tags, scores=one.scores, error=error, stage=one.stage, stage2=one.stage2)
 
 
 def _release(scored: Scored) -> dict[str, Any]:

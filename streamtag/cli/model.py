@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_evaluate, model_import, model_mlflow, model_registry, model_train
+from streamtag.cli import (
+    model_band,
+    model_diff,
+    model_evaluate,
+    model_import,
+    model_mlflow,
+    model_registry,
+    model_train,
+)
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
@@ -17,6 +25,7 @@ from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
+from streamtag.model.manifest import Manifest
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
@@ -36,6 +45,8 @@ app.command()(model_diff.diff)
 app.command("import")(model_import.import_)
 app.command()(model_evaluate.compare)
 app.command()(model_evaluate.thresholds)
+app.command()(model_band.pair)
+app.command()(model_band.band)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 
@@ -176,11 +187,18 @@ def _show_facts(bundle: Bundle) -> None:
             "path": bundle.path,
             "description": manifest.description,
             "contract": ", ".join((contract.kind, *files_of(contract))),
+            **({} if bundle.stage2 is None else {"stage 2": _stage2(bundle.stage2, manifest)}),
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",
         }
     )
+
+
+def _stage2(second: Bundle, manifest: Manifest) -> str:
+    assert manifest.stage2 is not None, "the bundle has a second stage"
+    bands = ", ".join(f"{band.label} {band.low:g} … {band.high:g}" for band in manifest.stage2.bands)
+    return f"{second.ref}; bands: {bands or 'none'}; sample: {manifest.stage2.sample:g}"
 
 
 def _show_labels(bundle: Bundle, taxonomy: Taxonomy | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
+from streamtag.model.two_stages import final_scores
 
 if TYPE_CHECKING:
     from streamtag.model.goals import Choice
@@ -62,7 +64,9 @@ def evaluate_labelled(
     disguises = []
     if robustness:
         limits = evaluation.cutoffs_of(data, cutoffs)
-        disguises = _room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
+        disguises = _room("evaluation.robustness").robustness(
+            data, scores, limits, partial(final_scores, scorer), draws=draws
+        )
     if html is not None:
         page = _room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256)
         _write(html, page)
@@ -259,7 +263,7 @@ def _scores(scorer: Scorer, data: Labelled) -> NDArray[np.float32]:
             f"{scorer.bundle.ref} reads numeric features, which a file of labelled documents does not carry",
             hint="Only bundles that read text alone can be measured this way.",
         )
-    scores = scorer.score(data.texts)
+    scores = final_scores(scorer, data.texts)
     bad = np.nonzero(~np.isfinite(scores).all(axis=1))[0]
     if len(bad):
         found = [f"document {i + 1}" for i in bad[:20].tolist()]

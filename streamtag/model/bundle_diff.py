@@ -16,6 +16,7 @@ _PARTS = {
     "preprocessing": "contract",
     "calibration": "calibration",
     "ort": "session",
+    "stage2": "stage 2",
     "evaluation": "figures",
     "training": "training",
     "files": "files",
