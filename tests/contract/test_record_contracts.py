@@ -36,6 +36,7 @@ class Scorer:
 
     labels = ("spam", "insult")
     reads_text, reads_features = True, False
+    second = bands = None
 
     def take_filled(self) -> dict[tuple[str, str], int]:
         return {}
