@@ -1,4 +1,4 @@
-"""Experiments and their verdicts, and the fleet that runs them."""
+"""Experiments and their verdicts."""
 
 from itertools import islice
 from typing import Any
@@ -7,9 +7,8 @@ import msgspec
 from fastapi import APIRouter, Request
 
 from streamtag.api.access import Viewer
-from streamtag.api.changing import Limit, settings_of, store_of, with_liveness
+from streamtag.api.changing import Limit, store_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
-from streamtag.control.fleet import read_fleet
 from streamtag.stats.read_model import ReadModel
 
 __all__ = ["router"]
@@ -31,16 +30,6 @@ def experiment(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
     stored = log.verdict(found)
     known = stored.document if stored is not None else ReadModel(store_of(request)).evidence(found.id)
     return {**_experiment(found), "evidence": None if known is None else msgspec.to_builtins(known)}
-
-
-@router.get("/fleet", tags=["fleet"])
-def fleet(request: Request, _who: Viewer) -> dict[str, Any]:
-    """Every worker of the tagger's group, and whether the champion is live everywhere."""
-    store, group = store_of(request), settings_of(request).tagger.group
-    current = store.current()
-    beats = read_fleet(store, group).heartbeats
-    live = {} if current is None else with_liveness(request, current)
-    return {"group": group, **live, "workers": [msgspec.to_builtins(beat) for beat in beats]}
 
 
 def _experiment(found: Experiment) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from streamtag.model.listing import listed
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
+from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
 from streamtag.stats.what_if import histogram, segments
@@ -125,12 +126,12 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
 
 @router.get("/ledger", tags=["statistics"])
 def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, le=17_568)] = 24.0) -> dict[str, Any]:
-    """Whether anything was lost or doubled: per source partition positions covered and in = tagged + clean + dead."""
+    """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
     settings: Settings = request.app.state.settings
     since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000)
     with TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
-    return {"counts": found.counts(), "findings": [msgspec.to_builtins(one) for one in found.findings()]}
+    return ledger_document(found, settings.topics.stats, since_ms)
 
 
 @router.get("/models", tags=["models"])

@@ -133,6 +133,7 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
         "review_seconds": settings.api.review_seconds,
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
         "warnings": told,
+        "hours": seen.hours,
         **msgspec.to_builtins(seen),
     }
 

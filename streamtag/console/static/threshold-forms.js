@@ -33,17 +33,26 @@ export function compared(before, after) {
   return found;
 }
 
+/** Adds to a refusal what somebody else has changed meanwhile. */
+async function whatDiffers(problem, before) {
+  const now = await api.get("/v1/thresholds");
+  problem.problems = compared(before.thresholds, now.thresholds).map((one) => `${one.label}${one.segment && ` (${one.segment})`}: ${score(one.before)} → ${score(one.after)}`);
+  problem.hint = "The page shows the new state. Close this, look again, and publish if it is still needed.";
+  return problem;
+}
+
 /** Moves one threshold, live; for a time by a change request of one's own that needs nobody else. Resolves when done. */
-export const publishMove = ({ name, id, when, before, after, preview, etag, effect }) => ask({
+export const publishMove = ({ name, id, when, before, after, preview, base, effect }) => ask({
   title: `${name}${place(when) && ` (${place(when)})`}: ${score(before)} → ${score(after)}`,
   body: effect,
   fields: [
     REASON, LASTS,
-    ...(preview?.guard_rail?.length ? [{ name: "force", label: "This is a large step, and it is meant.", type: "checkbox" }] : []),
+    ...(preview?.guard_rail?.length ? [{ name: "force", label: "This is a large step. Pass the guard rail.", type: "checkbox" }] : []),
   ],
   act: async ({ reason, lasts, force = false }) => {
     if (!lasts) {
-      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force }, { headers: { "If-Match": etag } });
+      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force }, { headers: { "If-Match": base.etag } })
+        .catch(async (problem) => { throw problem.status === 412 ? await whatDiffers(problem, base.body) : problem; });
       return notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     }
     const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts) });

@@ -28,11 +28,11 @@ export function ago(at) {
   return html`<time datetime=${date(at).toISOString()} title=${moment(at)}>${words} ago</time>`;
 }
 
-/** kind: good, warn, bad, grave or quiet; colour is never all that tells them apart. */
-export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕", grave: "◆" }[kind] ?? "·"} ${words}</span>`;
+/** kind: good, warn, bad, mark (of a thing, not of its state) or quiet; colour is never all that tells them apart. */
+export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕", mark: "◆" }[kind] ?? "·"} ${words}</span>`;
 
 /** Of a label whose misses are worse than its false alarms. */
-export const critical = (label) => (label?.critical ? html` ${badge("grave", "critical")}` : nothing);
+export const critical = (label) => (label?.critical ? html` ${badge("mark", "critical")}` : nothing);
 
 export const failure = (error) => html`
   <div class="failure" role="alert">
@@ -52,7 +52,7 @@ export const table = (caption, columns, rows, { none = "Nothing yet." } = {}) =>
   rows.length === 0 ? empty(none) : html`
   <div class="scroll" role="region" aria-label=${caption} tabindex="0"><table>
     <caption class="unseen">${caption}</caption>
-    <thead><tr>${columns.map((one) => (one.name ? html`<th scope="col" class=${one.right ? "right" : ""}>${one.name}</th>` : html`<td></td>`))}</tr></thead>
+    <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.right ? "right" : ""}>${one.name || html`<span class="unseen">more</span>`}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr>${columns.map((one) => html`<td class=${one.right ? "right" : ""}>${one.of(row)}</td>`)}</tr>`)}</tbody>
   </table></div>`;
 

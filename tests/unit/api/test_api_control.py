@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from control_plane import current
 
 from streamtag.api.routes_audit import _events
 from streamtag.api.server import check_exposure
+from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.tokens import Role
 from streamtag.errors import SettingsError
 from streamtag.events.panes import Cell
@@ -115,13 +117,13 @@ def test_preview_says_what_a_change_would_have_done(api: Api) -> None:
     seen = client.post("/v1/thresholds/preview", json={"labels": {"spam": 0.75}}).json()
     [spam] = [one for one in seen["effects"] if one["label"] == "spam"]
     assert (spam["now"]["low"], spam["then"]["high"], spam["lost"]["low"]) == (40, 10, 30)
-    assert seen["events"] == 100
     assert (seen["needs"], seen["review_seconds"]) == ([], 30)
     assert client.get("/v1/labels/spam/segments").json()["items"] == [
         {"dimension": "lang", "value": "de", "events": 60, "alerts": 24},
         {"dimension": "lang", "value": "other", "events": 40, "alerts": 0},
     ]
     assert client.get("/v1/labels/nobody/segments").json()["items"] == []
+    assert (seen["events"], seen["hours"]) == (100, pytest.approx(24, abs=1))
     assert client.post("/v1/thresholds/preview", json={}).status_code == 422
     assert client.post("/v1/thresholds/preview", json={"labels": {"spam": 7}}).status_code == 422
     windows = client.get("/v1/windows?size=1h&hours=3").json()["items"]
@@ -199,3 +201,15 @@ def test_tokens_never_travel_in_clear_text(overrides: dict[str, str], fine: bool
     else:
         with pytest.raises(SettingsError, match="clear text"):
             check_exposure(api)
+
+
+def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api) -> None:
+    group, client = api.settings.tagger.group, api.as_(Role.OPERATOR)
+    mark = StopMark(group=group, reason="9 of 10 dead", at=datetime.now(UTC), worker="w1", counts={"dead": 9})
+    StopStore(api.settings, store=api.store).set(mark)
+    assert client.get("/v1/fleet").json()["stop"]["counts"] == {"dead": 9}
+    lifted = client.post("/v1/fleet/resume", json={"reason": "producer fixed"})
+    assert [one["worker"] for one in lifted.json()["lifted"]] == ["w1"]
+    assert client.get("/v1/fleet").json()["stop"] is None
+    assert client.get("/v1/audit").json()["items"][0]["action"] == "lift-stop"
+    assert client.post("/v1/fleet/resume", json={"reason": "again"}).status_code == 404

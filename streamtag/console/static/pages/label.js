@@ -3,6 +3,7 @@
 import { chart } from "../chart.js";
 import { histogram } from "../histogram.js";
 import { change, changed, rateOf, signal } from "../rates.js";
+import { reviewOnly, trustAgain } from "../breakers.js";
 import { askForMove, differences, place, publishMove, restoreRevision } from "../threshold-forms.js";
 import { ago, count, critical, failure, html, nothing, percent, plural, score, table, tile } from "../ui.js";
 import { effect, hurdles } from "../what-if.js";
@@ -16,13 +17,13 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const id = rest[0], named = encodeURIComponent(id), options = { signal: left };
   let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
   let when = {}; // the segment whose threshold is looked at; none: all events
-  let label = null, etag = null, revisions = [], releases = [], series = null, segments = [], now = null;
+  let label = null, base = null, breaker = null, revisions = [], releases = [], series = null, segments = [], now = null;
   let draft = null, preview = null, asked = 0, error = null, drawn = null, timer;
 
   const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
 
   const load = async () => {
-    const [found, thresholds, history, released, windows, places, rates] = await Promise.all([
+    const [found, thresholds, history, released, windows, shares, rates, breakers] = await Promise.all([
       api.get(`/v1/labels/${named}?hours=${hours}`, options),
       api.read("/v1/thresholds", options),
       api.get("/v1/thresholds/revisions?limit=100", options),
@@ -30,9 +31,11 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
       api.get(`/v1/windows?size=${windowSize(hours)}&hours=${hours}`, options),
       api.get(`/v1/labels/${named}/segments?hours=${hours}`, options),
       api.get("/v1/rates?size=5m", options).catch((problem) => { if (problem.status !== 404) throw problem; return null; }),
+      api.get("/v1/breakers", options),
     ]);
     const before = label && live();
-    [label, etag, now, segments] = [found, thresholds.etag, rates, places.items];
+    [label, base, now, segments] = [found, thresholds, rates, shares.items];
+    breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
     revisions = history.items.filter((one) => one.changes.some((moved) => moved.label === id));
     releases = bundles(released.items);
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
@@ -56,7 +59,8 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   };
   const move = (value) => {
     if (Number.isNaN(value)) return;
-    draft = Math.min(1, Math.max(0, Math.round(value * 1024) / 1024));
+    // The edge of a bin, where the preview is exact, in the millionths that scores are compared in.
+    draft = Math.ceil((Math.min(1024, Math.max(0, Math.round(value * 1024))) * 1_000_000) / 1024) / 1_000_000;
     show();
     clearTimeout(timer);
     timer = setTimeout(look, 60);
@@ -69,7 +73,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     undo();
   };
   const done = (made) => { if (made !== null) { draft = null; load().then(look); } };
-  const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, etag, effect: preview ? effect(preview, id) : nothing });
+  const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, base, effect: preview ? effect(preview, id) : nothing });
   const publish = () => publishMove(about()).then(done);
   const askFor = () => askForMove(about());
   const restore = (revision) => restoreRevision(revision).then(done);
@@ -95,12 +99,13 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         ${tile("same hour last week", percent(rate.rate_last_week))}
         ${tile("threshold", score(label.threshold), label.segments.length ? `another in ${plural(label.segments.length, "segment")}` : "for all events")}
       </div>` : nothing}
+      ${breaker ? reviewOnly(breaker, may("operator"), () => trustAgain(label.name ?? id, id).then(load)) : nothing}
       ${signals.length ? html`<section class="sheet"><ul class="signals">${signals.map(signal)}</ul></section>` : nothing}
       <section class="sheet">
         <h2>Scores of ${count(label.events)} events</h2>
         ${histogram({ bins: label.bins, live: live(), draft, move })}
         <div class="row">
-          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${score(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
+          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
           ${segments.length ? html`<label><span>Where</span><select @change=${choose}>${places(segments, label).map(([dimension, value]) => html`<option value=${JSON.stringify([dimension, value])}>${dimension ? `${dimension}=${value}` : "all events"}</option>`)}</select></label>` : nothing}
           <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
           ${draft === live() ? nothing : html`<button class="plain" @click=${undo}>Undo</button>${buttons()}`}

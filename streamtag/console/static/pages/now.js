@@ -1,20 +1,21 @@
 // What each label does now against its own normal, the loudest change first.
 
 import { change, changed, rateOf, signal as told } from "../rates.js";
-import { count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile } from "../ui.js";
+import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile } from "../ui.js";
 
 export const title = "Now";
 
 const SIZES = ["1m", "5m", "1h"];
 
 export async function mount({ api, draw, every, query, signal }) {
-  let workers = null;
+  let workers = null, open = new Map();
   let size = SIZES.includes(query.get("size")) ? query.get("size") : "5m";
   let rates = null, problem = null, history = new Map(), labels = [];
   let historyAt = 0;
 
   const load = async () => {
-    const [found, fleet] = await Promise.all([api.get("/v1/labels", { signal }), api.get("/v1/fleet", { signal })]);
+    const [found, fleet, breakers] = await Promise.all(["/v1/labels", "/v1/fleet", "/v1/breakers"].map((path) => api.get(path, { signal })));
+    open = new Map(breakers.items.filter((one) => one.open).map((one) => [one.label, one]));
     [labels, workers] = [found.items, fleet.workers];
     try {
       rates = await api.get(`/v1/rates?size=${size}`, { signal });
@@ -52,7 +53,7 @@ export async function mount({ api, draw, every, query, signal }) {
       ${rates && rates.signals.length ? html`<section class="sheet"><h2>Beyond chance</h2>
         <ul class="signals">${rates.signals.map(told)}</ul></section>` : nothing}
       <section class="sheet">${table("Labels, the loudest change first", [
-        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${critical(r)}` },
+        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${critical(r)}${open.has(r.id) ? html` ${badge("warn", "review only")}` : nothing}` },
         { name: "rate", right: true, of: (r) => rateOf(r) },
         { name: "last hour", right: true, of: (r) => percent(r.rate_last_hour) },
         { name: "last week", right: true, of: (r) => percent(r.rate_last_week) },
