@@ -18,7 +18,7 @@ from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
-from streamtag.stats.what_if import histogram
+from streamtag.stats.what_if import histogram, segments
 from streamtag.stats.window_parts import Rates
 from streamtag.stats.windows import SIZES, start_of
 from streamtag.stream.topic_reader import TopicReader
@@ -68,6 +68,22 @@ def label(
         "hours": hours,
         "events": int(bins.sum()),
         "bins": bins.tolist(),
+    }
+
+
+@router.get("/labels/{label}/segments", tags=["labels"])
+def label_segments(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """Events and alerts of one label in each segment of `stats.segments`; `other`: every other value, or none."""
+    now_ms = time.time_ns() // 1_000_000
+    found = segments(ReadModel(_store(request)), label, now_ms - round(hours * 3_600_000), now_ms)
+    return {
+        "hours": hours,
+        "items": [
+            {"dimension": dimension, "value": value, "events": events, "alerts": alerts}
+            for (dimension, value), (events, alerts) in found.items()
+        ],
     }
 
 
