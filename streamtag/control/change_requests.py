@@ -33,7 +33,7 @@ from streamtag.domain.change import Action, State, problems
 from streamtag.domain.moves import taken_back
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import ConflictError, RefusedError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["SCHEDULER", "ChangeRequests", "Published"]
 
@@ -156,7 +156,7 @@ class ChangeRequests:
         try:
             base, _ = champion_to_change(self.store)
             refuse_stale(request.content, base, self.store)
-        except (ConflictError, RefusedError) as error:
+        except (ConflictError, NotFoundError, RefusedError) as error:
             return [*found, f"conflict: {error.message}"]
         if not request.end_experiments and not isinstance(request.content, ExperimentStart):
             running = ExperimentLog(self.store).running()
