@@ -5,6 +5,14 @@ import uPlot from "./vendor/uPlot.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const STROKES = ["--accent", "--bad", "--good", "--warn"];
 
+// As `uPlot` has them, with 24 hours: step in seconds, its form, and what is added where a year, a day or a minute begins.
+const HOURS = [
+  [86400, "{YYYY}-{MM}-{DD}", null, null, null, null, null, null, 1],
+  [3600, "{HH}:00", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+];
+
 /**
  * Draws into `place`, in the place of what is there.
  * x: seconds; lines: [{name, values, unit?, dash?}]; marks: [{at, name}] as upright lines.
@@ -33,9 +41,10 @@ export function chart(place, { label, x, lines, marks = [], height = 220 }) {
   const plot = new uPlot({
     width: place.clientWidth || 600,
     height,
-    axes: [axis, { ...axis, size: 60 }],
+    axes: [{ ...axis, values: HOURS }, { ...axis, size: 60 }],
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high || 1) * 1.05] } },
-    series: [{}, ...lines.map((one, i) => ({
+    series: [{ value: "{YYYY}-{MM}-{DD} {HH}:{mm} UTC" }, ...lines.map((one, i) => ({
       label: one.name,
       stroke: colour(STROKES[i % STROKES.length]),
       width: 1.5,

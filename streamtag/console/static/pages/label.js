@@ -92,7 +92,10 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const effect = () => {
     const found = preview.effects.find((one) => one.label === id);
     if (!found) return html`<p class="quiet">No recorded event was scored for this label.</p>`;
-    const per = (range) => html`${count(range.expected / preview.hours)}${range.low === range.high ? nothing : html` <small>(${count(range.low / preview.hours)} – ${count(range.high / preview.hours)})</small>`}`;
+    const per = (range) => {
+      const [low, high] = [count(range.low / preview.hours), count(range.high / preview.hours)];
+      return html`${count(range.expected / preview.hours)}${low === high ? nothing : html` <small>(${low} – ${high})</small>`}`;
+    };
     return html`${facts([
       ["tags per hour now", per(found.now)],
       ["tags per hour then", per(found.then)],
