@@ -82,9 +82,11 @@ spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark i
 	$(PIP_INSTALL) 'pyspark>=4,<5'
 	$(PY) -m pytest tests/spark $(ARGS)
 
-docs: $(DEV) ## Generate docs/configuration.md, docs/metrics.md and docs/reference-api.md from the code
+docs: $(DEV) ## Generate reference pages (configuration, metrics, API) from the code, and model cards from the bundles
 	$(PY) -m streamtag.telemetry.docs
 	$(PY) -m streamtag.api.reference
+	$(BIN)/streamtag model card moderation > docs/models/moderation.md
+	$(BIN)/streamtag model card security > docs/models/security.md
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --custom-compile-command "make constraints"

@@ -12,6 +12,7 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_breakers,
     routes_changes,
     routes_experiments,
     routes_fleet,
@@ -43,6 +44,7 @@ _ROUTES = (
     routes_inference,
     routes_thresholds,
     routes_changes,
+    routes_breakers,
     routes_releases,
     routes_experiments,
     routes_fleet,

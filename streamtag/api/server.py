@@ -11,6 +11,7 @@ import uvicorn
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
 from streamtag.api.scoring import Scoring
+from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import TokenStore
@@ -60,6 +61,9 @@ def run_api(settings: Settings) -> None:
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
+        schedule = ScheduleThread(settings, telemetry.metrics)
+        schedule.start()
+        stack.callback(schedule.close)
         tokens = TokenStore(store)
         access = Access(tokens, SessionStore(store, tokens))
         app = build(Parts(settings, store, access, scoring, telemetry.metrics))

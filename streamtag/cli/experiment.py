@@ -11,6 +11,7 @@ import typer
 
 from streamtag.cli import verdict_views
 from streamtag.cli.base_rates import with_measured_rates
+from streamtag.cli.change import open_request
 from streamtag.cli.context import (
     Author,
     Output,
@@ -32,6 +33,7 @@ from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
@@ -115,6 +117,9 @@ def start(
         ),
     ] = None,
     break_glass: BreakGlass = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Open a change request instead: it begins when that is published.")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
@@ -142,8 +147,12 @@ def start(
     candidate = _candidate(challenger, bundle, thresholds, loaded, log, changes)
     taxonomy = configured_taxonomy(loaded.model)
     if taxonomy is not None:
+        request = request_by_taxonomy(request, taxonomy, list(champion_to_change(log.store)[0].thresholds.labels), warn)
         request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
     request = with_measured_rates(request, log.store, datetime.now(UTC), output)
+    if ask:
+        open_request(loaded, lambda composer: composer.experiment(request, candidate), reason, output)
+        return
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
 

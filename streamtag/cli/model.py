@@ -13,6 +13,7 @@ from streamtag.cli import (
     model_card,
     model_diff,
     model_evaluate,
+    model_held_out,
     model_import,
     model_mlflow,
     model_registry,
@@ -50,6 +51,7 @@ app.command()(model_evaluate.compare)
 app.command()(model_calibrate.calibrate)
 app.command()(model_thresholds.thresholds)
 app.command()(model_card.card)
+app.command("held-out")(model_held_out.held_out)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 

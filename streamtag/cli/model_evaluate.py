@@ -16,12 +16,12 @@ from streamtag.cli.model_labelled import (
     interval,
     number,
     read_documents,
-    read_thresholds,
     room,
     scores_of,
     write_whole,
 )
 from streamtag.cli.outcome import read_text
+from streamtag.cli.score import read_thresholds
 from streamtag.errors import RefusedError
 
 _OVERALL = {
@@ -49,7 +49,7 @@ def evaluate_labelled(
     evaluation = room("evaluation.evaluate")
     scorer = admitted_scorer(which)
     data = read_documents(labels, scorer)
-    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
     scores = scores_of(scorer, data)
     found = evaluation.evaluate_scores(data, scores, cutoffs, draws=draws, terms=words)
@@ -58,7 +58,7 @@ def evaluate_labelled(
         limits = evaluation.cutoffs_of(data, cutoffs)
         disguises = room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
     if html is not None:
-        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256)
+        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256, disguises)
         write_whole(html, page)
     if output is OutputFormat.JSON:
         print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found), "robustness": disguises})

@@ -80,7 +80,8 @@ def _fit_temperature(z: NDArray[np.float64], target: NDArray[np.int8]) -> float:
         return float((np.logaddexp(0.0, scaled) - target * scaled).sum())
 
     bound = np.log(20.0)
-    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded")  # type: ignore[no-untyped-call]
+    return float(np.exp(found.x))
 
 
 def fit_isotonic(z: NDArray[np.float64], target: NDArray[np.int8]) -> tuple[list[float], list[float]]:

@@ -6,6 +6,8 @@ import pytest
 from api_rig import Api, running
 from fastapi.testclient import TestClient
 
+from streamtag.control.breakers import BreakerLog
+from streamtag.control.proposal import Who
 from streamtag.control.tokens import Role
 
 pytest_plugins = ("api_fixture",)
@@ -81,6 +83,7 @@ def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api
     assert only.post("/v1/change-requests", json={"labels": {"greeting": 0.6}, "reason": "x"}).status_code == 201
     anna.post("/v1/change-requests", json=ASK)
     assert only.post("/v1/change-requests/2/approve", json={}).status_code == 403
+    assert only.post("/v1/freeze", json={"reason": "x"}).status_code == 403
     assert only.post("/v1/change-requests", json={"promote": {"bundle": "tiny"}, "reason": "x"}).status_code == 403
 
 
@@ -123,3 +126,15 @@ def test_only_an_admin_breaks_the_glass(tmp_path: Any) -> None:
         assert operator.patch("/v1/thresholds", json=body).status_code == 403
         assert admin.patch("/v1/thresholds", json=body).status_code == 200
         assert "every change" in admin.get("/v1/audit").json()["items"][0]["break_glass"]
+
+
+def test_a_breaker_is_shown_and_closed(api: Api, anna: TestClient) -> None:
+    assert anna.get("/v1/breakers").json() == {"number": 0, "items": []}
+    assert anna.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 404
+    BreakerLog(api.store).open("spam", Who("streamtag (breaker)", "50 of 100"), events=100, alerts=50)
+    (item,) = anna.get("/v1/breakers").json()["items"]
+    assert (item["label"], item["open"], item["alerts"]) == ("spam", True, 50)
+    only = api.client(api.tokens.create("carla", Role.OPERATOR, by="root", labels=["greeting"]))
+    assert only.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 403
+    closed = anna.post("/v1/breakers/spam/close", json={"reason": "a test of ours"}).json()
+    assert (closed["closed"], closed["by"], closed["open"]) == (True, "anna", False)

@@ -32,7 +32,7 @@ def truth(directory: Path) -> Path:
     """Spam is rarer by 2 logits than tiny@1 says; greetings are too few to say anything."""
     scorer = load_scorer(build_tiny_bundle(directory), batch=64)
     texts = [f"made-up document {i} of {i % 17}" for i in range(700)]
-    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(float), 1e-6, 1 - 1e-6)) - 2)
+    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(np.float64), 1e-6, 1 - 1e-6)) - 2)
     drawn = np.random.default_rng(0).random(len(texts)) < spam
     lines = [
         {"text": text, "labels": ["spam"] * bool(yes) + ["greeting"] * (i < 3)}
@@ -96,7 +96,7 @@ def test_a_bundle_of_numbers_can_be_recalibrated_and_recalibrated_again(director
     features = [{"amount": float(i % 100), "age": float(i % 90)} for i in range(400)]
     scores = scorer.score([""] * 400, features)
     for version, shift in (("2", -1.5), ("3", 1.5)):
-        draws = np.random.default_rng(1).random(400) < expit(logit(scores[:, 0].astype(float)) + shift)
+        draws = np.random.default_rng(1).random(400) < expit(logit(scores[:, 0].astype(np.float64)) + shift)
         lines = [{"features": one, "labels": {"meeting": int(yes)}} for one, yes in zip(features, draws, strict=True)]
         path = directory / "truth.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)))

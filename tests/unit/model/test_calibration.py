@@ -16,7 +16,8 @@ from streamtag.model.calibration.curve import apply, logits, probabilities
 from streamtag.model.calibration.fit import LEAST_GAP, MOST_KNOTS, fit, fit_isotonic, kept, method_for
 from streamtag.model.calibration.graph import with_curves
 from streamtag.model.calibration.judge import judge
-from streamtag.model.evaluation.labelled import FIELDS, Labelled
+from streamtag.model.evaluation.labelled import Labelled
+from streamtag.model.evaluation.labelled_rows import FIELDS
 from streamtag.model.manifest import Curve
 from streamtag.model.training.calibrate import fit_platt
 
@@ -26,7 +27,7 @@ LABELS = 3
 def test_platt_is_that_of_scikit_learns_own_test() -> None:
     """There A = -0.20261354 and B = 0.65236315 with targets 1 - t; ours are -A and -B, to their three decimals."""
     slope, intercept, _ = fit_platt(np.array([5.0, -4.0, 1.0]), np.array([1, 0, 0], dtype=np.int8))
-    assert (slope, intercept) == (pytest.approx(0.20261354, abs=1e-3), pytest.approx(-0.65236315, abs=1e-3))
+    assert [slope, intercept] == pytest.approx([0.20261354, -0.65236315], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ CURVES = [
 @pytest.mark.parametrize("opset", [11, 13, 17, 21])
 def test_the_graph_gives_what_was_fitted_and_keeps_the_bits_of_what_is_kept(opset: int) -> None:
     p = np.random.default_rng(0).random((500, LABELS)).astype(np.float32)
-    p[:4] = [[0] * 3, [1] * 3, [1e-9] * 3, [0.5] * 3]
+    p[:4] = np.array([0, 1, 1e-9, 0.5], dtype=np.float32)[:, None]
     got = run(with_curves(scores_graph(opset), CURVES, 1), p)
     assert np.abs(got - probabilities(CURVES, p)).max() < 2e-6
     assert (got[:, 0].view(np.uint32) == p[:, 0].view(np.uint32)).all()
