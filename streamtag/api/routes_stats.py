@@ -10,6 +10,7 @@ from streamtag.api.access import Viewer
 from streamtag.api.scoring import Scoring
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError
+from streamtag.model import card as model_card
 from streamtag.model.bundle import read_bundle
 from streamtag.model.listing import listed
 from streamtag.model.registry import find_bundle
@@ -152,13 +153,17 @@ def models(request: Request, _who: Viewer) -> dict[str, Any]:
 
 @router.get("/models/{name}/{version}", tags=["models"])
 def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
-    """One bundle: its manifest, with labels, calibration, training and figures."""
+    """One bundle: its manifest, with labels, calibration, training and figures; and its card, as Markdown."""
     settings: Settings = request.app.state.settings
     if "/" in name or "/" in version:
         raise NotFoundError(f"there is no bundle {name}@{version}")
     path = find_bundle(f"{name}@{version}", settings.model.directories)
     bundle = read_bundle(path, trusted=settings.model.trusted_keys)
-    return {**msgspec.to_builtins(bundle.ref), "manifest": msgspec.to_builtins(bundle.manifest)}
+    return {
+        **msgspec.to_builtins(bundle.ref),
+        "manifest": msgspec.to_builtins(bundle.manifest),
+        "card": model_card.card(bundle),
+    }
 
 
 def _store(request: Request) -> ControlStore:
