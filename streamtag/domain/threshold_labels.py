@@ -67,6 +67,10 @@ def in_words_of(
             continue
         meant = _scored_as(taxonomy, name, scored)
         if len(meant) > 1:
+            problems.append(f"{where}.{name}: means each of {', '.join(meant)}; name the one that is meant")
+        elif not meant:
+            found[name] = value
+        elif meant[0] in found and found[meant[0]] != value:
             other = f" ({found[meant[0]]})" if isinstance(value, float) else ""
             problems.append(f"{where}.{name}: means {meant[0]}, which has another value here{other}")
         else:
