@@ -58,6 +58,7 @@ class FakeBundle:
     ref = BUNDLE
     labels = LABELS
     default_thresholds = DEFAULTS
+    critical: tuple[str, ...] = ()
 
 
 def new_store(server: fakeredis.FakeServer | None = None, **settings: object) -> ControlStore:

@@ -12,6 +12,7 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_changes,
     routes_experiments,
     routes_inference,
     routes_releases,
@@ -40,6 +41,7 @@ _ROUTES = (
     routes_scoring,
     routes_inference,
     routes_thresholds,
+    routes_changes,
     routes_releases,
     routes_experiments,
     routes_stats,

@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streamtag.api.scoring import OverloadedError
+from streamtag.control.approval import ApprovalError
+from streamtag.control.freeze import FrozenError
 from streamtag.errors import (
     ConflictError,
     NotFoundError,
@@ -41,6 +43,8 @@ _STATUS: Sequence[tuple[type[StreamtagError], int, str]] = (
     (NotFoundError, 404, "not found"),
     (ConflictError, 409, "somebody else was first"),
     (PreconditionError, 412, "the state has changed"),
+    (ApprovalError, 403, "needs a second person"),
+    (FrozenError, 423, "frozen"),
     (RefusedError, 422, "refused"),
     (OverloadedError, 429, "too much at once"),
     (UnavailableError, 503, "a service does not answer"),

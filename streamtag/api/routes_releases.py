@@ -14,6 +14,7 @@ from streamtag.api.changing import (
     allow,
     champion_of,
     commit_change,
+    own_word,
     settings_of,
     store_of,
     with_liveness,
@@ -80,8 +81,11 @@ def promote(request: Request, body: Promote, who: Operator) -> dict[str, Any]:
     return commit_change(
         request,
         Who(who.name, body.reason),
-        lambda changes, by: changes.promote(found.ref, found.labels, by, thresholds=wanted, force=body.force),
+        lambda changes, by: changes.promote(
+            found.ref, found.labels, by, thresholds=wanted, critical=found.critical, force=body.force
+        ),
         body.end_experiments,
+        permit=own_word(who, body.break_glass),
     )
 
 

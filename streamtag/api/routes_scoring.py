@@ -92,6 +92,10 @@ class EventAnswer(BaseModel):
     tags: list[TagAnswer]
     scores: dict[str, float] = Field(description="Every label; empty where the event was refused.")
     error: str | None = Field(None, description="Why it was refused; the others are scored all the same.")
+    stage: str = Field("1", description="The stage of the model that scored it: 2 only of a bundle that has two.")
+    stage2: str | None = Field(
+        None, description="Why stage 2 scored it (band, sample), or failed to; null where it was not asked."
+    )
 
 
 class ScoreAnswer(BaseModel):
@@ -172,7 +176,8 @@ def _moderation(one: ScoredEvent) -> Moderation:
 
 def _event(one: ScoredEvent) -> EventAnswer:
     tags = [TagAnswer(label=t.label, score=t.score, threshold=t.threshold, action=t.action) for t in one.tags]
-    return EventAnswer(id=one.event.id, tags=tags, scores=one.scores, error=str(one.refused) if one.refused else None)
+    error = str(one.refused) if one.refused else None
+    return EventAnswer(id=one.event.id, tags=tags, scores=one.scores, error=error, stage=one.stage, stage2=one.stage2)
 
 
 def _release(scored: Scored) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
 from streamtag.stats.what_if import histogram
-from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stats.window_parts import Rates
+from streamtag.stats.windows import SIZES, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 __all__ = ["router"]
@@ -80,7 +81,7 @@ def windows(
     now_ms = time.time_ns() // 1_000_000
     first = max(start_of(size, now_ms - round(hours * 3_600_000)), now_ms - _MOST_WINDOWS * SIZES[size])
     starts = range(start_of(size, first), now_ms, SIZES[size])
-    found = ReadModel(_store(request)).read([(size, start) for start in starts])
+    found = ReadModel(_store(request)).read_as(Rates, [(size, start) for start in starts])
     return {"size": size, "items": [_window(one) for one in found if one is not None]}
 
 
@@ -144,10 +145,9 @@ def _store(request: Request) -> ControlStore:
     return found
 
 
-def _window(window: WindowDocument) -> dict[str, Any]:
-    compared = compare(window, None, None)
+def _window(window: Rates) -> dict[str, Any]:
     return {
         "start_ms": window.start_ms,
         "exact": window.exact,
-        "labels": {one.now.label: {"events": one.now.events, "alerts": one.now.alerts} for one in compared},
+        "labels": {label: {"events": events, "alerts": alerts} for label, (events, alerts) in window.labels().items()},
     }

@@ -18,6 +18,7 @@ from streamtag.api.changing import (
     changer,
     changes_json,
     commit_change,
+    own_word,
     settings_of,
     store_of,
 )
@@ -122,7 +123,9 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
     bundle = current.release.document.bundle.sha256
-    seen = preview(ReadModel(store_of(request)), bundle, before, after, now_ms - round(body.hours * 3_600_000), now_ms)
+    since_ms = now_ms - round(body.hours * 3_600_000)
+    only = None if body.thresholds is not None else set(after.labels) & {change.label for change in diff(before, after)}
+    seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
         "changes": changes_json(diff(before, after)),
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
@@ -144,6 +147,7 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
         lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 
@@ -160,6 +164,7 @@ def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = 
         lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 

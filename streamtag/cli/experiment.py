@@ -23,8 +23,9 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.experiment_views import describe, print_experiment
-from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
+from streamtag.cli.outcome import BreakGlass, EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
+from streamtag.control.approval import Ungoverned, policy_of
 from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_candidate import Choice, candidate_of, with_critical_labels
 from streamtag.control.experiment_file import load_plan, merge, request_of
@@ -50,10 +51,11 @@ Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
 Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
 
 
-def _open() -> tuple[Settings, ExperimentLog, ExperimentChanges]:
+def _open(break_glass: bool = False) -> tuple[Settings, ExperimentLog, ExperimentChanges]:
     loaded = settings().settings
     log = ExperimentLog(ControlStore(loaded.redis))
-    return loaded, log, ExperimentChanges(log)
+    permit = Ungoverned(break_glass)
+    return loaded, log, ExperimentChanges(log, policy=policy_of(loaded), permit=permit)
 
 
 @app.command()
@@ -107,13 +109,14 @@ def start(
             "p99_ms, lag, min_events.",
         ),
     ] = None,
+    break_glass: BreakGlass = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
 
     Exit code 0 once it is recorded and announced, 3 refused, 5 somebody else was first.
     """
-    loaded, log, changes = _open()
+    loaded, log, changes = _open(break_glass)
     options = {
         "mode": mode,
         "share": share,
@@ -286,10 +289,11 @@ def phase(
     share: Annotated[float, typer.Option("--share", help="The new share.")],
     reason: Reason,
     author: Author = None,
+    break_glass: BreakGlass = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Begin a new phase with another share. Evidence goes on; nothing else of an experiment can be changed."""
-    _, log, changes = _open()
+    _, log, changes = _open(break_glass)
     _report("changed", log, changes.set_share(number, share, Who(author_or_user(author), reason)), output)
 
 
@@ -306,6 +310,7 @@ def promote(
     reason: Reason,
     author: Author = None,
     force: Annotated[bool, typer.Option("--force", help="Without PASS, too.")] = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -320,6 +325,7 @@ def promote(
         loaded,
         who,
         lambda changes: changes.promote_candidate(experiment, who, force=force),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,

@@ -23,6 +23,8 @@ app = typer.Typer(
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
 GROUPS = (
     "thresholds",
+    "change",
+    "freeze",
     "release",
     "experiment",
     "model",
@@ -30,6 +32,7 @@ GROUPS = (
     "dlq",
     "stats",
     "ledger",
+    "audit",
     "topics",
     "token",
     "config",

@@ -63,7 +63,9 @@ def candidate_of(
     if wanted is not None:
         labels = list(champion_to_change(store)[0].thresholds.labels) if found is None else found.labels
         wanted = by_taxonomy(configured_taxonomy(model), warn)(wanted, labels)
-    return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
+    if found is None:
+        return NewCandidate(thresholds=wanted)
+    return NewCandidate(found.ref, found.labels, wanted, found.critical)
 
 
 def with_critical_labels(request: Request, model: ModelSettings) -> Request:

@@ -15,6 +15,7 @@ _PARTS = {
     "labels": "labels",
     "preprocessing": "contract",
     "calibration": "calibration",
+    "recalibrations": "recalibration",
     "ort": "session",
     "evaluation": "figures",
     "training": "training",

@@ -20,6 +20,7 @@ from streamtag.settings.pipeline import (
 )
 from streamtag.settings.services import (
     ApiSettings,
+    ChangeSettings,
     ExperimentSettings,
     ModelSettings,
     RedisSettings,
@@ -30,6 +31,7 @@ from streamtag.settings.tree import Settings, describe
 
 __all__ = [
     "ApiSettings",
+    "ChangeSettings",
     "DeadLetterSettings",
     "EventsSettings",
     "ExperimentSettings",

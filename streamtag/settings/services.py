@@ -92,6 +92,16 @@ class ThresholdSettings(Section):
     max_step: float = Field(0.25, gt=0, le=1, description="Largest change of one threshold without --force")
 
 
+class ChangeSettings(Section):
+    """Which changes one person cannot make alone."""
+
+    approval: Literal["none", "critical", "large", "all"] = Field(
+        "critical",
+        description="A second person approves: nothing; what touches critical labels; steps above thresholds.max_step, "
+        "too, even with --force; everything",
+    )
+
+
 class TelemetrySettings(Section):
     """Metrics, traces, logs and health endpoints."""
 

@@ -20,6 +20,7 @@ from streamtag.settings.pipeline import (
 from streamtag.settings.section import HomePath, Section
 from streamtag.settings.services import (
     ApiSettings,
+    ChangeSettings,
     ExperimentSettings,
     ModelSettings,
     RedisSettings,
@@ -41,6 +42,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
+    changes: ChangeSettings = ChangeSettings()  # type: ignore[call-arg]
     experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
     api: ApiSettings = ApiSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]

@@ -126,6 +126,22 @@ METRICS = (
         "Rises with dead letters of stage infer: a text makes the model fail; `streamtag dlq list --stage infer`.",
     ),
     Metric(
+        "streamtag.stage2.events",
+        "counter",
+        "{event}",
+        "Events committed under a bundle of two stages: first (nothing was uncertain), band and sample (stage 2 "
+        "decided), shed (uncertain, but the budget was spent: stage 1 decided), failed (stage 2 gave no scores).",
+        "shed rises: widen tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: its log names why.",
+        {"outcome": ("first", "band", "sample", "shed", "failed")},
+    ),
+    Metric(
+        "streamtag.stage2.time",
+        "counter",
+        "s",
+        "Wall time of stage 2, summed, within the phase infer of streamtag.loop.time; redone batches count again.",
+        "Most of phase infer: lower tagger.stage2_share, or add workers.",
+    ),
+    Metric(
         "streamtag.features.filled",
         "counter",
         "{value}",

@@ -74,6 +74,7 @@ class FragileScorer:
         self.labels = scorer.labels
         self.reads_text, self.reads_features = scorer.reads_text, scorer.reads_features
         self.unfit, self.take_filled = scorer.unfit, scorer.take_filled
+        self.second, self.bands = scorer.second, scorer.bands
 
     def score(self, texts: Sequence[str], features: None) -> NDArray[np.float32]:
         if RAISES in texts:

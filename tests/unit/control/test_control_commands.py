@@ -271,6 +271,7 @@ def test_promotion_takes_a_bundle_with_thresholds_that_fit(
         ref = type(BUNDLE)("demo", "2", "b" * 64)
         labels = (*LABELS, "threat")
         default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4, "threat": 0.9})
+        critical: tuple[str, ...] = ()
 
     monkeypatch.setattr(release, "find_bundle", lambda spec, _directories: Path(spec))
     monkeypatch.setattr(release, "read_admitted", lambda _path, _model: Shipped)

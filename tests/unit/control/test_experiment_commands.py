@@ -30,6 +30,7 @@ class Shipped:
     ref = type(BUNDLE)("demo", "2", "b" * 64)
     labels = LABELS
     default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4})
+    critical: tuple[str, ...] = ()
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +239,7 @@ class OtherLabels(Shipped):
     ref = type(BUNDLE)("demo", "3", "c" * 64)
     labels = ("spam", "threat")
     default_thresholds = type(DEFAULTS)({"spam": 0.4, "threat": 0.4})
+    critical: tuple[str, ...] = ()
 
 
 def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_reason(

@@ -32,6 +32,7 @@ class TextScorer:
     """Scores of a text are the numbers in it, one per label; `RAISES` raises."""
 
     reads_text, reads_features = True, False
+    second = bands = None
 
     def __init__(self, labels: Sequence[str] = LABELS) -> None:
         self.labels = tuple(labels)

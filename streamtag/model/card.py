@@ -1,0 +1,6 @@
+def card(bundle):
+    return ""
+
+
+def facts(bundle):
+    return {}
