@@ -13,6 +13,7 @@ from streamtag.api import (
     problems,
     routes_audit,
     routes_changes,
+    routes_dead_letters,
     routes_experiments,
     routes_inference,
     routes_releases,
@@ -23,6 +24,8 @@ from streamtag.api import (
     routes_tokens,
 )
 from streamtag.api.access import Access
+from streamtag.api.explaining import Explaining
+from streamtag.api.openapi import describe_problems
 from streamtag.api.scoring import Scoring
 from streamtag.console import site
 from streamtag.control.metrics import MetricSink
@@ -45,6 +48,7 @@ _ROUTES = (
     routes_releases,
     routes_experiments,
     routes_stats,
+    routes_dead_letters,
     routes_audit,
     routes_session,
     routes_tokens,
@@ -59,6 +63,7 @@ class Parts:
     store: ControlStore
     access: Access
     scoring: Scoring
+    explaining: Explaining
     metrics: MetricSink
 
 
@@ -74,9 +79,11 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
+    app.state.explaining = parts.explaining
     problems.install(app)
     for router in routers():
         app.include_router(router)
+    describe_problems(app, routers())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))

@@ -1,9 +1,9 @@
 """What the OpenAPI document says of errors: which each route may answer, all of one form."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from streamtag.api.access import needed_role
@@ -32,7 +32,7 @@ _HEADERS = {
 }
 
 
-def describe_problems(app: FastAPI, routes: Callable[[], Iterator[APIRoute]]) -> None:
+def describe_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Has the document of ``app`` name every problem that its routes may answer with."""
     made = app.openapi
 
@@ -44,8 +44,8 @@ def describe_problems(app: FastAPI, routes: Callable[[], Iterator[APIRoute]]) ->
         schemas["Problem"] = _PROBLEM
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for route in routes():
-            for method in route.methods:
+        for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
+            for method in route.methods or ():
                 answers = found["paths"][route.path_format][method.lower()]["responses"]
                 answers.update({str(status): _answer(status, answers) for status in _statuses(route, method)})
         return found

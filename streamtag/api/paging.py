@@ -10,8 +10,10 @@ from fastapi import Query
 
 from streamtag.errors import RefusedError
 
-__all__ = ["Cursor", "cursor_of", "page", "position_of"]
+__all__ = ["Cursor", "StreamId", "cursor_of", "page", "position_of"]
 
+StreamId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
+"""Of an entry of a Redis stream."""
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -49,5 +51,5 @@ def page(
         view: of an item.
         position: of the last item of a page, which the next one lies behind.
     """
-    more = len(found) > limit
-    return {"items": [view(one) for one in found[:limit]], "next": cursor_of(position(found[limit - 1])) if more else None}
+    following = cursor_of(position(found[limit - 1])) if len(found) > limit else None
+    return {"items": [view(one) for one in found[:limit]], "next": following}

@@ -10,6 +10,7 @@ import uvicorn
 
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
+from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
 from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
@@ -57,12 +58,14 @@ def run_api(settings: Settings) -> None:
         )
         scoring.start()
         stack.callback(scoring.close)
+        explaining = Explaining()
+        stack.callback(explaining.close)
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
         tokens = TokenStore(store)
         access = Access(tokens, SessionStore(store, tokens))
-        app = build(Parts(settings, store, access, scoring, telemetry.metrics))
+        app = build(Parts(settings, store, access, scoring, explaining, telemetry.metrics))
         server = uvicorn.Server(_config(app, api))
         signals.forward(lambda: setattr(server, "should_exit", True))
         try:
