@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from streamtag.api.access import Viewer
 from streamtag.api.changing import Limit, settings_of, store_of
+from streamtag.api.paging import Cursor, StreamId, page, position_of
 from streamtag.control.audit_note import AuditNote
 from streamtag.control.store import ControlStore
 from streamtag.domain.audit_chain import verify
@@ -24,9 +25,10 @@ _SSE_WAIT_S = 10.0
 
 
 @router.get("/audit", tags=["audit"])
-def audit(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+def audit(request: Request, _who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Who changed what, when and why, newest first."""
-    return {"items": [{"id": entry.id, **entry.fields} for entry in store_of(request).audit(limit)]}
+    found = store_of(request).audit(limit + 1, before=position_of(cursor, StreamId))
+    return page(found, limit, lambda one: {"id": one.id, **one.fields}, lambda one: one.id)
 
 
 @router.get("/changes", tags=["audit"], response_class=StreamingResponse)

@@ -154,7 +154,7 @@ def test_ids_of_any_age_are_read_before_anybody_asks_who_may_change_them(tmp_pat
 def test_what_there_is_can_be_read(api: Api) -> None:
     client = api.as_(Role.VIEWER)
     assert [one["id"] for one in client.get("/v1/labels").json()["items"]] == list(LABELS)
-    assert client.get("/v1/experiments").json() == {"items": []}
+    assert client.get("/v1/experiments").json() == {"items": [], "next": None}
     assert client.get("/v1/experiments/1").status_code == 404
     assert client.get("/v1/fleet").json()["workers"] == []
     assert client.get("/v1/releases/current").json()["bundle"] == "tiny@1"
