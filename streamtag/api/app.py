@@ -14,6 +14,7 @@ from streamtag.api import (
     routes_audit,
     routes_breakers,
     routes_changes,
+    routes_dead_letters,
     routes_experiments,
     routes_fleet,
     routes_inference,
@@ -25,6 +26,8 @@ from streamtag.api import (
     routes_tokens,
 )
 from streamtag.api.access import Access
+from streamtag.api.explaining import Explaining
+from streamtag.api.openapi import describe_problems
 from streamtag.api.scoring import Scoring
 from streamtag.console import site
 from streamtag.control.metrics import MetricSink
@@ -49,6 +52,7 @@ _ROUTES = (
     routes_experiments,
     routes_fleet,
     routes_stats,
+    routes_dead_letters,
     routes_audit,
     routes_session,
     routes_tokens,
@@ -63,6 +67,7 @@ class Parts:
     store: ControlStore
     access: Access
     scoring: Scoring
+    explaining: Explaining
     metrics: MetricSink
 
 
@@ -78,9 +83,11 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
+    app.state.explaining = parts.explaining
     problems.install(app)
     for router in routers():
         app.include_router(router)
+    describe_problems(app, routers())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))

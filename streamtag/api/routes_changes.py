@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Reviewer, Viewer
 from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
+from streamtag.api.idempotency import IdempotentRoute
 from streamtag.control.approval import policy_of
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
@@ -26,7 +27,7 @@ from streamtag.model.registry import find_bundle
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 _LOOKED_AT = 200  # newest requests that may overlap
 Comment = Annotated[str, Field(max_length=2_000, description="Kept with the change for ever.")]

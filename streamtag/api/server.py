@@ -10,6 +10,7 @@ import uvicorn
 
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
+from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
 from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.sessions import SessionStore
@@ -58,6 +59,8 @@ def run_api(settings: Settings) -> None:
         )
         scoring.start()
         stack.callback(scoring.close)
+        explaining = Explaining()
+        stack.callback(explaining.close)
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
@@ -66,7 +69,7 @@ def run_api(settings: Settings) -> None:
         stack.callback(schedule.close)
         tokens = TokenStore(store)
         access = Access(tokens, SessionStore(store, tokens))
-        app = build(Parts(settings, store, access, scoring, telemetry.metrics))
+        app = build(Parts(settings, store, access, scoring, explaining, telemetry.metrics))
         server = uvicorn.Server(_config(app, api))
         signals.forward(lambda: setattr(server, "should_exit", True))
         try:

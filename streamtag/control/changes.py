@@ -287,13 +287,12 @@ class ReleaseChanges:
         return self._writer.commit(base, heads, proposal, allowed)
 
     def _reasons(self, base: Current, proposal: Proposal) -> list[str]:
-        strict = self._policy.rule in ("large", "all")
         return self._policy.reasons(
             base,
             base.thresholds if proposal.thresholds is None else proposal.thresholds,
             bundle_changes=proposal.bundle != base.release.document.bundle,
             critical=proposal.critical or (),
-            max_step=self._max_step if strict else None,
+            max_step=self._max_step if self._policy.strict else None,
         )
 
     def _release_of(self, revision: int) -> Current | None:

@@ -71,9 +71,8 @@ def in_words_of(
         elif not meant:
             found[name] = value
         elif meant[0] in found and found[meant[0]] != value:
-            problems.append(
-                f"{where}.{name}: means {meant[0]}, of which something else is said here ({found[meant[0]]})"
-            )
+            other = f" ({found[meant[0]]})" if isinstance(value, float) else ""
+            problems.append(f"{where}.{name}: means {meant[0]}, which has another value here{other}")
         else:
             warnings.append(f"{where}.{name}: read as {meant[0]}, by taxonomy {taxonomy.name} {taxonomy.version}")
             found[meant[0]] = value

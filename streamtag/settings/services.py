@@ -21,6 +21,12 @@ class ApiSettings(Section):
     max_events: int = Field(1_000, ge=1, le=100_000, description="Texts or events in one request")
     max_waiting: int = Field(8_000, ge=1, description="Events of all requests that wait; more are refused with 429")
     max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
+    review_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="A person looks at one tagged event for so long: what-ifs tell the time it takes",
+    )
     deadline_ms: int = Field(1_000, ge=10, description="A scoring request that waits for longer is refused with 429")
 
     @model_validator(mode="after")

@@ -131,7 +131,7 @@ METRICS = (
         "{event}",
         "Events committed under a bundle of two stages: first (nothing was uncertain), band and sample (stage 2 "
         "decided), shed (uncertain, but the budget was spent: stage 1 decided), failed (stage 2 gave no scores).",
-        "shed rises: widen tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: its log names why.",
+        "shed rises: raise tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: see the log.",
         {"outcome": ("first", "band", "sample", "shed", "failed")},
     ),
     Metric(

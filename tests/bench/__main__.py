@@ -17,6 +17,7 @@ from . import (
     load,
     matrix,
     memory,
+    models,
     profiler,
     propagation,
     report,
@@ -224,6 +225,16 @@ def measure_swap(
     found = swap.run(_bundle(bundle), swaps=swaps)
     swap.show(found)
     _save("swap", found, swap_load_s="load_max_s", swap_stall_ms="stall_ms")
+
+
+@app.command("models")
+def measure_models(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each step.")] = 15, bundle: Bundle = "moderation"
+) -> None:
+    """Scoring alone: documents a second on one core, step by step, beside scikit-learn."""
+    found = models.run(_bundle(bundle), rounds=rounds)
+    models.show(found)
+    _save("models", found, model_documents_per_s="documents_per_s", sklearn_over_model="sklearn_over_score")
 
 
 @app.command("profile")

@@ -57,7 +57,7 @@ def test_a_dragged_threshold_is_previewed_published_and_live_on_every_worker(vis
         release = client.get("/v1/releases/current").json()["release"]
         state = person.page.locator("#top .state")
         expect(state).to_contain_text(f"release {release}")
-        expect(state).to_contain_text("live everywhere")
+        expect(state).to_contain_text("✓ live everywhere")
         workers = client.get("/v1/fleet").json()["workers"]
     assert len(workers) == len(stack.taggers)
     assert {one["release"] for one in workers} == {release}

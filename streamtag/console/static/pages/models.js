@@ -1,6 +1,7 @@
-// The bundles that can be found, and everything that one of them says of itself.
+// The bundles that can be found, and the card of one of them.
 
-import { badge, count, facts, failure, html, moment, nothing, score, table } from "../ui.js";
+import { markdown } from "../markdown.js";
+import { badge, count, facts, failure, html, moment, nothing, table } from "../ui.js";
 
 export const title = "Models";
 
@@ -31,41 +32,17 @@ async function all({ api, draw, every, signal }) {
 }
 
 async function one({ api, draw, signal }, name, version) {
-  const path = `${encodeURIComponent(name)}/${encodeURIComponent(version)}`;
-  const found = await api.get(`/v1/models/${path}`, { signal });
-  const { manifest } = found;
-  const calibration = new Map(manifest.calibration.map((each) => [each.label, each]));
-  const figures = manifest.evaluation ?? {};
-  const perLabel = figures.labels && !Array.isArray(figures.labels) ? figures.labels : {};
-  const columns = [...new Set(Object.values(perLabel).flatMap((each) => Object.keys(numbers(each))))].slice(0, 6);
+  const found = await api.get(`/v1/models/${encodeURIComponent(name)}/${encodeURIComponent(version)}`, { signal });
+  const { files, training, evaluation, ...rest } = found.manifest;
   draw(html`
     <p><a href="#/models">← Models</a></p>
     <h1>${name}@${version}</h1>
-    <p>${manifest.description}</p>
-    <section class="sheet">${facts([
-      ["identity", html`<code>${found.sha256}</code>`],
-      ["labels", count(manifest.labels.length)],
-      ["reads", manifest.preprocessing.contract ?? manifest.preprocessing.type ?? Object.values(manifest.preprocessing).find((each) => typeof each === "string")],
-      ["calibration", manifest.calibration.length ? [...new Set(manifest.calibration.map((each) => each.method))].join(", ") : "none: scores are the graph's own"],
-      ["files", `${Object.keys(manifest.files).length}, ${bytes(Object.values(manifest.files).reduce((sum, each) => sum + each.size, 0))}`],
-    ])}</section>
-    <section class="sheet"><h2>Labels</h2>${table("Labels", [
-      { name: "label", of: (l) => html`${l.id} ${l.critical ? badge("mark", "critical") : nothing}` },
-      { name: "means", of: (l) => l.description },
-      { name: "default threshold", right: true, of: (l) => score(l.threshold) },
-      { name: "calibrated on", right: true, of: (l) => calibrated(calibration.get(l.id)) },
-      ...columns.map((column) => ({ name: column.replaceAll("_", " "), right: true, of: (l) => figure(perLabel[l.id]?.[column]) })),
-    ], manifest.labels)}</section>
-    ${tree("Figures on data that it never saw", figures)}
-    ${tree("How it was made", manifest.training)}`);
+    <section class="sheet">${markdown(found.card.replace(/^# .*\n+/, ""))}</section>
+    <section class="sheet"><h2>As it is recorded</h2>
+      ${branch({ sha256: found.sha256, ...rest, evaluation, training, files })}</section>`);
 }
 
-const numbers = (found) => Object.fromEntries(Object.entries(found ?? {}).filter(([, value]) => typeof value === "number"));
-const figure = (value) => (typeof value !== "number" ? "–" : Number.isInteger(value) ? count(value) : value.toPrecision(3));
-const calibrated = (one) => (one?.rows ? `${count(one.rows)} (${count(one.positives)} of it)` : "–");
-const bytes = (n) => (n < 1_048_576 ? `${Math.round(n / 1024)} KiB` : `${(n / 1_048_576).toFixed(1)} MiB`);
-
-const tree = (words, found) => (Object.keys(found ?? {}).length === 0 ? nothing : html`<section class="sheet"><h2>${words}</h2>${branch(found)}</section>`);
+const figure = (value) => (Number.isInteger(value) ? count(value) : value.toPrecision(4));
 
 /** A record of any depth: leaves as facts, the rest to open. */
 function branch(found) {
