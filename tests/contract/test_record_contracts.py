@@ -137,7 +137,7 @@ def test_every_record_a_tagger_writes_is_valid_and_holds_nothing_undeclared(role
 
 def test_the_variants_write_every_declared_field() -> None:
     """All but what experiments and bundles of two stages write."""
-    later = {"/stage1_scores", "/stage2", "/arm", "/experiment"}
+    later = {"/stage", "/stage1_scores", "/stage2", "/arm", "/experiment"}
     for role in ("tags", "stats"):
         seen = {path for variant in VARIANTS for document in documents(role, **variant) for path in _paths(document)}
         declared = {path for path, _ in _fields(schema(role), schema(role)) if "*" not in path}
