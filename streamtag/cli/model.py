@@ -10,14 +10,19 @@ import typer
 
 from streamtag.cli import (
     model_band,
+    model_calibrate,
+    model_card,
     model_diff,
     model_evaluate,
+    model_held_out,
     model_import,
     model_mlflow,
     model_registry,
+    model_thresholds,
     model_train,
 )
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
+from streamtag.cli.model_labelled import Draws
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import configured_taxonomy, load_admitted
@@ -29,7 +34,8 @@ from streamtag.model.manifest import Manifest
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
-    help="Model bundles: list, show, verify, compare, publish, promote, import, train, evaluate.", no_args_is_help=True
+    help="Model bundles: list, show, verify, compare, publish, promote, import, train, calibrate, evaluate.",
+    no_args_is_help=True,
 )
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
@@ -44,7 +50,10 @@ app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
 app.command("import")(model_import.import_)
 app.command()(model_evaluate.compare)
-app.command()(model_evaluate.thresholds)
+app.command()(model_calibrate.calibrate)
+app.command()(model_thresholds.thresholds)
+app.command()(model_card.card)
+app.command("held-out")(model_held_out.held_out)
 app.command()(model_band.pair)
 app.command()(model_band.band)
 app.add_typer(model_mlflow.app, name="mlflow")
@@ -124,7 +133,7 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="With --labels: also measure under each kind of disguised spelling.")
     ] = False,
-    draws: model_evaluate.Draws = 300,
+    draws: Draws = 300,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Measure a bundle on rows it never saw: F1, ROC-AUC, average precision and calibration error per label.
@@ -152,7 +161,8 @@ def evaluate(
         print_json({"bundle": msgspec.to_builtins(scorer.bundle.ref), **msgspec.to_builtins(result)})
         return
     recorded = {True: "as recorded in the manifest", False: "DIFFERENT from the manifest", None: "not in the manifest"}
-    print_facts({"bundle": scorer.bundle.ref, "rows": result.split, "figures": recorded[result.as_recorded]})
+    as_recorded = None if scorer.bundle.manifest.recalibrations else result.as_recorded
+    print_facts({"bundle": scorer.bundle.ref, "rows": result.split, "figures": recorded[as_recorded]})
     _show_figures(msgspec.to_builtins(result.figures))
 
 

@@ -14,8 +14,6 @@ A bundle is read once, into memory: what was verified is what runs.
 import hashlib
 import io
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag.atomic_files import new_directory
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.two_stage import Bands
@@ -111,6 +110,11 @@ class Bundle:
         return Bands.of(self.labels, {band.label: (band.low, band.high) for band in stage2.bands}, stage2.sample)
 
     @property
+    def critical(self) -> tuple[str, ...]:
+        """Labels of which a miss is worse than a false alarm."""
+        return tuple(label.id for label in self.manifest.labels if label.critical)
+
+    @property
     def default_thresholds(self) -> ThresholdSet:
         """The cut-offs the bundle was released with."""
         return ThresholdSet({label.id: label.threshold for label in self.manifest.labels})
@@ -167,20 +171,14 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
         )
     document = dump(manifest)
     target = directory / manifest.name / manifest.version
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{manifest.version}.", dir=target.parent))
     try:
-        for name, content in {**files, MANIFEST: document}.items():
-            _write_synced(temporary / name, content)
-        written = read_bundle(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            _refuse_change(target, written.ref)
-        else:
-            temporary.rename(target)
-            _sync_directory(target.parent)
+        with new_directory(target) as fresh:
+            for name, content in {**files, MANIFEST: document}.items():
+                (fresh / name).write_bytes(content)
+            read_bundle(fresh)
+    except FileExistsError:
+        _refuse_change(target, BundleRef(manifest.name, manifest.version, _sha256(document)))
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # there are other versions
             target.parent.rmdir()
     return target
@@ -314,18 +312,3 @@ def _refused(path: Path, found: list[str]) -> BundleError:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -28,6 +28,9 @@ def manifest_problems(manifest: Manifest) -> list[str]:
     found += [f"{MANIFEST}: default thresholds: {problem}" for problem in problems(thresholds, ids)]
     if manifest.calibration and [entry.label for entry in manifest.calibration] != ids:
         found.append(f"{MANIFEST}: calibration must have one entry per label, in the order of the labels, or none")
+    for i, step in enumerate(manifest.recalibrations):
+        if [curve.label for curve in step.curves] != ids:
+            found.append(f"{MANIFEST}: recalibrations[{i}] must have one curve per label, in the order of the labels")
     batching = manifest.batching
     if batching is not None and not 1 <= batching.min_rows <= (batching.max_rows or MAX_ROWS) <= MAX_ROWS:
         found.append(f"{MANIFEST}: batching must have 1 ≤ min_rows ≤ max_rows ≤ {MAX_ROWS}")

@@ -15,6 +15,7 @@ _PARTS = {
     "labels": "labels",
     "preprocessing": "contract",
     "calibration": "calibration",
+    "recalibrations": "recalibration",
     "ort": "session",
     "stage2": "stage 2",
     "evaluation": "figures",

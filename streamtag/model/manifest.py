@@ -61,6 +61,52 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hinge: float = 0.0
 
 
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one label was recalibrated: a piecewise linear, rising function from logit to logit. The graph does it.
+
+    Attributes:
+        label: its id.
+        method: how it was fitted; ``kept``: the scores of the label are as they were.
+        xs, ys: its knots, by rising x.
+        low, high: its slopes before the first knot and after the last.
+        rows, positives: what it was fitted on.
+        why: it was kept.
+    """
+
+    label: str
+    method: Literal["kept", "temperature", "platt", "isotonic"]
+    xs: list[float]
+    ys: list[float]
+    low: float
+    high: float
+    rows: int
+    positives: int
+    why: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "kept"
+
+
+class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One recalibration on recent truth.
+
+    Attributes:
+        name, version, sha256: of the bundle whose scores were recalibrated.
+        labels_sha256: of the file of labelled documents.
+        rows: in that file.
+        curves: one per label, in their order.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    labels_sha256: str
+    rows: int
+    curves: list[Curve]
+
+
 class OrtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options of the onnxruntime session.
 
@@ -138,6 +184,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         training: record of how it was made: data files and their hashes, seeds, configuration, library versions.
         evaluation: figures on the split it never saw.
         batching: what the graph needs; None: any number of documents will do.
+        recalibrations: what was done to the scores since, the oldest first.
         stage2: a second model; None: there is one stage.
     """
 
@@ -153,6 +200,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     training: dict[str, Any]
     evaluation: dict[str, Any]
     batching: Batching | None = None
+    recalibrations: list[Recalibration] = []
     stage2: Stage2 | None = None
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from confluent_kafka import Message
 
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import Override, ThresholdSet
@@ -115,6 +116,7 @@ def run(*, scorer: type[Scorer] = Scorer, **overrides: str) -> list[Output]:
         stop=NeverStopped(),  # type: ignore[arg-type]
         metrics=Metrics.in_memory(),
         tracer=BatchTracer(),
+        breakers=lambda: ActiveBreakers(3, frozenset(THRESHOLDS.labels)),
         clock_ms=lambda: NOW,
     )
     outputs = [*tagger.process(records()[:3]), *tagger.process(records()[3:])]
