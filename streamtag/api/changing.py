@@ -7,12 +7,13 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError
-from streamtag.control.champion_guard import change_champion
+from streamtag.control.approval import Permit, Ungoverned
+from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore, Current
-from streamtag.control.tokens import Token
+from streamtag.control.tokens import Role, Token
 from streamtag.domain.thresholds import Change, ThresholdSet
 from streamtag.errors import NotFoundError
 from streamtag.settings import Settings
@@ -23,9 +24,11 @@ __all__ = [
     "Reasoned",
     "allow",
     "champion_of",
+    "change_json",
     "changer",
     "changes_json",
     "commit_change",
+    "own_word",
     "settings_of",
     "store_of",
     "with_liveness",
@@ -64,6 +67,9 @@ class Reasoned(BaseModel):
     reason: str = Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")
     force: bool = Field(False, description="Pass the guard rail on the size of a step.")
     end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    break_glass: bool = Field(
+        False, description="Without a second person where one is needed; admins only, and the audit says so for ever."
+    )
 
 
 def settings_of(request: Request) -> Settings:
@@ -100,12 +106,24 @@ def allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
         raise ForbiddenError(f"{who.name} may change {', '.join(who.labels)} only, not {', '.join(others)}")
 
 
+def own_word(who: Token, break_glass: bool) -> Ungoverned:
+    """What a change is made on that no change request stands behind.
+
+    Raises:
+        ForbiddenError: somebody who is no admin would break the glass.
+    """
+    if break_glass and not who.role.includes(Role.ADMIN):
+        raise ForbiddenError(f"break_glass needs the role {Role.ADMIN}; {who.name} is {who.role}")
+    return Ungoverned(break_glass)
+
+
 def commit_change(
     request: Request,
     who: Who,
     make: Callable[[ReleaseChanges, Who], Outcome],
     end_experiments: bool,
     told: Sequence[str] = (),
+    permit: Permit = Ungoverned(),  # noqa: B008 - immutable
 ) -> dict[str, Any]:
     """Makes one change, settles the experiments that it ends, and says what decides now and whether everywhere."""
     warnings = list(told)
@@ -116,11 +134,17 @@ def commit_change(
         lambda changes: make(changes, who),
         end_experiments=end_experiments,
         warn=warnings.append,
+        permit=permit,
     )
+    return change_json(request, change, warnings)
+
+
+def change_json(request: Request, change: ChampionChange, warnings: Sequence[str]) -> dict[str, Any]:
+    """What a change of what decides has come to."""
     return {
         **change.facts(),
         "changes": changes_json(change.changes),
-        "warnings": warnings,
+        "warnings": list(warnings),
         **_liveness(request, change.outcome.current),
     }
 

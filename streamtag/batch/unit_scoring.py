@@ -92,7 +92,13 @@ class UnitScorer:
         with ExitStack() as files:
             rejects: BinaryIO | None = None
             stream = files.enter_context(self._output.writing(part_name(unit.number, self._job.output_format)))
-            part = open_part(self._job.output_format, stream, self._scorer.labels, self._job.identity)
+            part = open_part(
+                self._job.output_format,
+                stream,
+                self._scorer.labels,
+                self._job.identity,
+                two_stages=self._scorer.two_stages,
+            )
             files.enter_context(closing(part))
             for batch in self._batches(unit):
                 found = self._scorer.score(batch.events)

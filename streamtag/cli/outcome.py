@@ -8,6 +8,7 @@ import typer
 
 from streamtag.cli.context import OutputFormat, print_json, say, warn
 from streamtag.control import champion_guard
+from streamtag.control.approval import Ungoverned
 from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.changes import Outcome, ReleaseChanges
 from streamtag.control.fleet import Liveness
@@ -29,6 +30,14 @@ EndExperiments = Annotated[
     ),
 ]
 
+BreakGlass = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass",
+        help="Without a second person, where one is needed and nobody can be reached; the audit says so for ever.",
+    ),
+]
+
 
 def change_champion(
     settings: Settings,
@@ -38,20 +47,20 @@ def change_champion(
     end_experiments: bool,
     output: OutputFormat,
     wait_s: float,
+    break_glass: bool = False,
 ) -> None:
     """Makes a change of what decides, ends the experiments that it ends, and says what has become of it.
 
     Raises:
+        ApprovalError: a second person is needed, and nobody has broken the glass.
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set.
     """
     store = ControlStore(settings.redis)
-    report(
-        champion_guard.change_champion(store, settings, who, make, end_experiments=end_experiments, warn=warn),
-        store,
-        settings,
-        output,
-        wait_s,
+    permit = Ungoverned(break_glass)
+    change = champion_guard.change_champion(
+        store, settings, who, make, end_experiments=end_experiments, warn=warn, permit=permit
     )
+    report(change, store, settings, output, wait_s)
 
 
 def report(

@@ -1,9 +1,10 @@
 """Changing the champion: whoever does is told first which experiments that ends, and ends them with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamtag.control.approval import Permit, Ungoverned, policy_of
 from streamtag.control.changes import Outcome, ReleaseChanges
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
@@ -24,7 +25,7 @@ class ChampionChange:
     """What has become of a change, and the experiments that it ended."""
 
     outcome: Outcome
-    ended: list[Experiment]
+    ended: Sequence[Experiment]
 
     @property
     def changes(self) -> list[Change]:
@@ -49,6 +50,7 @@ def change_champion(
     *,
     end_experiments: bool,
     warn: Callable[[str], None],
+    permit: Permit = Ungoverned(),  # noqa: B008 - immutable
 ) -> ChampionChange:
     """Makes a change of what decides, under the configured guard rail and taxonomy, and stops the experiments it ends.
 
@@ -59,14 +61,24 @@ def change_champion(
         make: the change.
         end_experiments: whoever makes the change knows that experiments end.
         warn: told in words what else they should know.
+        permit: what the change is made on: a person's word, or broken glass.
 
     Raises:
+        ApprovalError: it needs a second person, and has none.
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set; or the change
             itself is refused, see `ReleaseChanges`.
     """
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
     read = by_taxonomy(configured_taxonomy(settings.model), warn)
-    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check))
+    changes = ReleaseChanges(
+        store,
+        max_step=settings.thresholds.max_step,
+        read=read,
+        before=guard.check,
+        policy=policy_of(settings),
+        permit=permit,
+    )
+    outcome = make(changes)
     return ChampionChange(outcome, guard.settle(outcome, who, warn))
 
 

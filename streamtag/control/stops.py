@@ -110,11 +110,10 @@ class StopStore:
         with guarded(self._store.where, "lift the stop"):
             at = f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"
             audit = {"action": "lift-stop", "author": author, "reason": reason, "at": at, "group": group}
-            raws = run_script(
-                self._store.client,
-                "lift",
-                [keys.stops(group), keys.lifted_stops(group), keys.audit],
-                [int(now.timestamp() * 1000), *(part for field in audit.items() for part in field)],
+            marks = [keys.stops(group), keys.lifted_stops(group), keys.audit, keys.audit_head]
+            now_ms = int(now.timestamp() * 1000)
+            raws = self._store.audit_log.append(
+                audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, *entry])
             )
         self._forget(group)
         if not raws:

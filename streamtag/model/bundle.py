@@ -6,6 +6,7 @@
                      model.onnx      the graph: what the preprocessing contract gives in, probabilities out
                      parity.json     documents with the scores they must get
                      …               files of the preprocessing contract: a tokenizer, tables
+                     stage2.…        all files of a second bundle, where there are two stages
 
 A bundle is read once, into memory: what was verified is what runs.
 """
@@ -26,8 +27,15 @@ from numpy.typing import NDArray
 from streamtag.atomic_files import new_directory
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.two_stage import Bands
 from streamtag.errors import BundleError
-from streamtag.model.bundle_checks import PLAIN_NAME, decode_parity, manifest_problems, pickled
+from streamtag.model.bundle_checks import (
+    PLAIN_NAME,
+    decode_parity,
+    manifest_problems,
+    pickled,
+    second_problems,
+)
 from streamtag.model.contracts.registry import KINDS, content_problems, files_of, reads_features
 from streamtag.model.graph_checks import graph_problems
 from streamtag.model.manifest import (
@@ -35,9 +43,11 @@ from streamtag.model.manifest import (
     MODEL,
     PARITY,
     SCHEMA_VERSION,
+    STAGE2,
     FileEntry,
     Manifest,
     Parity,
+    Stage2,
     dump,
 )
 from streamtag.model.signature import SIGNATURE, check_signature
@@ -69,6 +79,7 @@ class Bundle:
         contents: files of the preprocessing contract, name to bytes.
         parity: the decoded fixtures.
         model: bytes of ``model.onnx``.
+        stage2: the second stage, as the bundle it was; None where there is one stage.
     """
 
     path: Path
@@ -77,6 +88,7 @@ class Bundle:
     contents: Mapping[str, bytes] = field(repr=False)
     parity: Parity = field(repr=False)
     model: bytes = field(repr=False)
+    stage2: "Bundle | None" = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -86,7 +98,21 @@ class Bundle:
     @property
     def reads_features(self) -> bool:
         """Whether the features of an event matter to its scores."""
-        return reads_features(self.manifest.preprocessing)
+        later = self.stage2 is not None and self.stage2.reads_features
+        return later or reads_features(self.manifest.preprocessing)
+
+    @property
+    def bands(self) -> Bands | None:
+        """Who goes to stage 2; None where there is none."""
+        stage2 = self.manifest.stage2
+        if stage2 is None:
+            return None
+        return Bands.of(self.labels, {band.label: (band.low, band.high) for band in stage2.bands}, stage2.sample)
+
+    @property
+    def critical(self) -> tuple[str, ...]:
+        """Labels of which a miss is worse than a false alarm."""
+        return tuple(label.id for label in self.manifest.labels if label.critical)
 
     @property
     def default_thresholds(self) -> ThresholdSet:
@@ -122,14 +148,7 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
     ]
     if found:
         raise _refused(path, found)
-    parity = decode_parity(contents[PARITY], [label.id for label in manifest.labels], found)
-    found += content_problems(manifest.preprocessing, contents)
-    found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
-    if found or parity is None:
-        raise _refused(path, found)
-    ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
-    own = {name: contents[name] for name in files_of(manifest.preprocessing)}
-    return Bundle(path, ref, manifest, own, parity, contents[MODEL])
+    return _assembled(path, raw, manifest, contents)
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
@@ -177,6 +196,42 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _assembled(path: Path, raw: bytes, manifest: Manifest, contents: Mapping[str, bytes]) -> Bundle:
+    """The bundle of these files, which are what the manifest says."""
+    found: list[str] = []
+    parity = decode_parity(contents[PARITY], [label.id for label in manifest.labels], found)
+    found += content_problems(manifest.preprocessing, contents)
+    found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
+    second = None if manifest.stage2 is None else _second(path, manifest, manifest.stage2, contents, found)
+    if found or parity is None:
+        raise _refused(path, found)
+    ref = BundleRef(manifest.name, manifest.version, _sha256(raw))
+    own = {name: contents[name] for name in files_of(manifest.preprocessing)}
+    return Bundle(path, ref, manifest, own, parity, contents[MODEL], second)
+
+
+def _second(
+    path: Path, manifest: Manifest, stage2: Stage2, contents: Mapping[str, bytes], found: list[str]
+) -> Bundle | None:
+    """The bundle that is the second stage; None, and why in ``found``, where it is not what the manifest says."""
+    raw = contents[STAGE2 + MANIFEST]
+    try:
+        second = _decode_manifest(path, raw)
+        own = {name: contents[STAGE2 + name] for name in second.files if STAGE2 + name in contents}
+        wrong = second_problems(manifest, stage2, second, _sha256(raw))
+        wrong += [
+            f"{name}: is not what {MANIFEST} says"
+            for name, entry in second.files.items()
+            if name not in own or _sha256(own[name]) != entry.sha256
+        ]
+        if not wrong:
+            return _assembled(path, raw, second, own)
+    except BundleError as error:
+        wrong = list(error.problems)
+    found += [f"{STAGE2}{problem}" for problem in wrong]
+    return None
 
 
 def _read_manifest_bytes(path: Path) -> bytes:

@@ -20,6 +20,8 @@ from streamtag.settings.pipeline import (
 )
 from streamtag.settings.services import (
     ApiSettings,
+    BreakerSettings,
+    ChangeSettings,
     ExperimentSettings,
     ModelSettings,
     RedisSettings,
@@ -30,6 +32,8 @@ from streamtag.settings.tree import Settings, describe
 
 __all__ = [
     "ApiSettings",
+    "BreakerSettings",
+    "ChangeSettings",
     "DeadLetterSettings",
     "EventsSettings",
     "ExperimentSettings",

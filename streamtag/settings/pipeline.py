@@ -154,6 +154,13 @@ class TaggerSettings(LoopSettings):
         "all", description="Publish a tag event for every event, or only for tagged ones"
     )
     scores: bool = Field(True, description="Tag events carry all scores, not only those of their tags")
+    stage2_share: float = Field(
+        0.2, ge=0, le=1, description="Bundles of two stages: largest share of events that go to stage 2"
+    )
+    stage2_per_s: float | None = Field(
+        None, gt=0, description="Most events a second that go to stage 2, per worker; none = no such limit"
+    )
+    stage2_per_batch: int = Field(64, ge=1, le=100_000, description="Most events of one batch that go to stage 2")
 
     @model_validator(mode="after")
     def _transactions_fit(self) -> Self:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from streamtag.control.breaker_watcher import BreakerWatcher
 from streamtag.control.experiment_watcher import ExperimentWatcher
 from streamtag.control.fleet import Heartbeat, HeartbeatSender
 from streamtag.control.stops import StopStore
@@ -101,6 +102,7 @@ class _Worker:
             commit_interval_s=settings.tagger.commit_interval_ms / 1000,
             metrics=metrics,
         )
+        self._breakers = BreakerWatcher(settings, metrics=metrics)
         self._tagger = Tagger(
             settings,
             worker=slot,
@@ -109,6 +111,7 @@ class _Worker:
             metrics=metrics,
             tracer=telemetry.tracer,
             trials=self._trials,
+            breakers=self._breakers.current,
         )
         self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
         self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
@@ -124,6 +127,8 @@ class _Worker:
         self._experiments.start()
         stack.callback(self._trials.close)
         stack.callback(self._experiments.close)
+        self._breakers.start()
+        stack.callback(self._breakers.close)
         self._heartbeats.start()
         stack.callback(self._heartbeats.close)
         stuck_after_s = self._settings.tagger.stuck_after_s

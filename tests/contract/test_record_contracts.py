@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from confluent_kafka import Message
 
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import Override, ThresholdSet
@@ -35,6 +36,7 @@ class Scorer:
 
     labels = ("spam", "insult")
     reads_text, reads_features = True, False
+    second = bands = None
 
     def take_filled(self) -> dict[tuple[str, str], int]:
         return {}
@@ -105,6 +107,7 @@ def run(**overrides: str) -> list[Output]:
         stop=NeverStopped(),  # type: ignore[arg-type]
         metrics=Metrics.in_memory(),
         tracer=BatchTracer(),
+        breakers=lambda: ActiveBreakers(3, frozenset(THRESHOLDS.labels)),
         clock_ms=lambda: NOW,
     )
     outputs = [*tagger.process(records()[:3]), *tagger.process(records()[3:])]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from streamtag.control.approval import ApprovalPolicy
 from streamtag.control.changes import ReleaseChanges, Who
 from streamtag.control.first_start import seed
 from streamtag.control.store import ControlStore, Current
@@ -107,7 +108,9 @@ def launch(options: DemoOptions, stack: ExitStack, report: Callable[[str], None]
     challengers = choose_challengers(cutoffs, scores)
     store = ControlStore(settings.redis)
     stack.callback(store.close)
-    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step)
+    # Nobody but the demo is there to approve anything.
+    policy = ApprovalPolicy("none")
+    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, policy=policy)
     base = _publish(store, changes, settings, bundle, cutoffs)
     return Launched(
         settings, services, processes, worker_pids, store, changes, bundle.labels, cutoffs, challengers, base
