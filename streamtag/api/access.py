@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
@@ -16,7 +16,7 @@ from streamtag.control.sessions import Session, SessionStore
 from streamtag.control.tokens import Role, Token, TokenStore
 from streamtag.errors import UnavailableError
 
-__all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer"]
+__all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer", "needed_role"]
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ _MOST_KNOWN = 10_000
 
 COOKIE = "streamtag_session"
 CSRF_HEADER = "X-CSRF-Token"
+_NEEDS = "needs_"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `streamtag token create`.")
@@ -65,6 +66,18 @@ class Access:
         found = self._lookup(secret)
         return found if found is not None and found.valid(datetime.now(UTC)) else None
 
+    def identify(self, request: Request) -> Token | None:
+        """Who asks: by the bearer token or else by the session that the request brings.
+
+        Raises:
+            ForbiddenError: a session would change something and does not repeat its value.
+            UnavailableError: Redis is away, and who asks was not seen lately.
+        """
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and secret:
+            return self.token(secret.strip())
+        return _signed_in(self, request, request.cookies.get(COOKIE))
+
     def session(self, value: str) -> Session | None:
         """The session of a cookie, where it has not ended, nor the token that it was opened with."""
         found = self.sessions.find(value)
@@ -73,7 +86,7 @@ class Access:
     def note_refusal(self, who: str, what: str) -> None:
         """Remembers a refusal; that Redis is away is no reason not to refuse."""
         try:
-            self.tokens.note_refusal(who, what)
+            self.tokens.note("refused", who, what)
         except UnavailableError as error:
             log.warning("refused %s to %s; not noted: %s", what, who, error.message)
 
@@ -100,12 +113,13 @@ class Access:
 def _who(role: Role) -> Callable[..., Token]:
     def dependency(
         request: Request,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-        cookie: Annotated[str | None, Depends(_cookie)],
+        # looked at by `identify`; here for the OpenAPI document
+        _credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        _value: Annotated[str | None, Depends(_cookie)],
     ) -> Token:
         access: Access = request.app.state.access
         what = f"{request.method} {request.url.path}"
-        token = access.token(credentials.credentials) if credentials else _signed_in(access, request, cookie)
+        token = access.identify(request)
         if token is None:
             access.note_refusal("nobody known", what)
             raise UnauthorizedError(
@@ -117,8 +131,18 @@ def _who(role: Role) -> Callable[..., Token]:
             raise ForbiddenError(f"{what} needs the role {role}; {token.name} is {token.role}")
         return token
 
-    dependency.__name__ = f"needs_{role}"  # the tests read the role of each route from it
+    dependency.__name__ = f"{_NEEDS}{role}"
     return dependency
+
+
+def needed_role(endpoint: Callable[..., Any]) -> Role | None:
+    """The role that a route asks for; None: anybody may use it."""
+    for hint in get_type_hints(endpoint, include_extras=True).values():
+        for one in get_args(hint)[1:]:
+            name = str(getattr(getattr(one, "dependency", None), "__name__", ""))
+            if name.startswith(_NEEDS):
+                return Role(name.removeprefix(_NEEDS))
+    return None
 
 
 def _signed_in(access: Access, request: Request, cookie: str | None) -> Token | None:

@@ -12,8 +12,11 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_breakers,
     routes_changes,
+    routes_dead_letters,
     routes_experiments,
+    routes_fleet,
     routes_inference,
     routes_releases,
     routes_scoring,
@@ -23,6 +26,8 @@ from streamtag.api import (
     routes_tokens,
 )
 from streamtag.api.access import Access
+from streamtag.api.explaining import Explaining
+from streamtag.api.openapi import describe_problems
 from streamtag.api.scoring import Scoring
 from streamtag.console import site
 from streamtag.control.metrics import MetricSink
@@ -42,9 +47,12 @@ _ROUTES = (
     routes_inference,
     routes_thresholds,
     routes_changes,
+    routes_breakers,
     routes_releases,
     routes_experiments,
+    routes_fleet,
     routes_stats,
+    routes_dead_letters,
     routes_audit,
     routes_session,
     routes_tokens,
@@ -59,6 +67,7 @@ class Parts:
     store: ControlStore
     access: Access
     scoring: Scoring
+    explaining: Explaining
     metrics: MetricSink
 
 
@@ -74,9 +83,11 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
+    app.state.explaining = parts.explaining
     problems.install(app)
     for router in routers():
         app.include_router(router)
+    describe_problems(app, routers())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))

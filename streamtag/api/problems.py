@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents: what was wrong, where, and how to mend it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,7 +20,7 @@ from streamtag.errors import (
     UnavailableError,
 )
 
-__all__ = ["MEDIA_TYPE", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
+__all__ = ["MEDIA_TYPE", "TITLES", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -50,6 +50,10 @@ _STATUS: Sequence[tuple[type[StreamtagError], int, str]] = (
     (UnavailableError, 503, "a service does not answer"),
     (SettingsError, 400, "not understood"),
 )
+
+
+TITLES: Mapping[int, str] = {413: "too long", **{status: title for _, status, title in reversed(_STATUS)}}
+"""What each status means; of several meanings the first above."""
 
 
 def install(app: FastAPI) -> None:

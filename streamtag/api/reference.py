@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build, routers
+from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
 from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
@@ -52,7 +53,9 @@ def _app() -> FastAPI:
     store = ControlStore(settings.redis)
     tokens = TokenStore(store)
     scoring = Scoring(_nothing, batch=1, max_events=1, deadline_s=1)
-    return build(Parts(settings, store, Access(tokens, SessionStore(store, tokens)), scoring, Metrics.in_memory()))
+    return build(
+        Parts(settings, store, Access(tokens, SessionStore(store, tokens)), scoring, Explaining(), Metrics.in_memory())
+    )
 
 
 def _nothing() -> Any:

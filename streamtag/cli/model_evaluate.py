@@ -1,5 +1,6 @@
 """`streamtag model evaluate --labels` and `compare`: bundles against labelled documents."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from streamtag.cli.model_labelled import (
 from streamtag.cli.outcome import read_text
 from streamtag.cli.score import read_thresholds
 from streamtag.errors import RefusedError
+from streamtag.model.two_stages import final_scores
 
 _OVERALL = {
     "micro_f1": "micro F1",
@@ -56,7 +58,9 @@ def evaluate_labelled(
     disguises = []
     if robustness:
         limits = evaluation.cutoffs_of(data, cutoffs)
-        disguises = room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
+        disguises = room("evaluation.robustness").robustness(
+            data, scores, limits, partial(final_scores, scorer), draws=draws
+        )
     if html is not None:
         page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256, disguises)
         write_whole(html, page)

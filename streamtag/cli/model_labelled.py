@@ -17,6 +17,7 @@ from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
+from streamtag.model.two_stages import final_scores
 
 Labels = Annotated[Path, typer.Option("--labels", help="Labelled documents: JSON lines, or CSV.")]
 Draws = Annotated[int, typer.Option("--draws", min=100, help="Draws of the bootstrap.")]
@@ -41,7 +42,7 @@ def scores_of(scorer: Scorer, data: Labelled) -> NDArray[np.float32]:
     Raises:
         RefusedError: names the documents that the bundle cannot score, and why.
     """
-    scores = scorer.score(data.texts, data.features)
+    scores = final_scores(scorer, data.texts, data.features)
     bad = set(np.nonzero(~np.isfinite(scores).all(axis=1))[0].tolist())
     if scorer.reads_text:
         bad |= {i for i in data.without_text if scorer.unfit(None, data.features[i]) is not None}

@@ -131,9 +131,9 @@ class ExperimentLog:
         key = self.store.keys.experiment_change(wanted.number)
         return decode_change(self._get(key, f"experiment change {wanted.number}"), wanted)
 
-    def changes(self) -> Iterator[Stored[ExperimentChange]]:
-        """From the latest back to the first, each proven by the one after it."""
-        change = self.latest()
+    def changes(self, start: ChangeId | None = None) -> Iterator[Stored[ExperimentChange]]:
+        """From ``start`` (None: the latest) back to the first, each proven by the one after it."""
+        change = self.latest() if start is None else self.change(start)
         while change is not None:
             yield change
             change = self.change(change.document.parent)
@@ -147,10 +147,10 @@ class ExperimentLog:
         """With their documents."""
         return [self._experiment(run) for run in runs]
 
-    def experiments(self) -> Iterator[Experiment]:
-        """All there ever were, the one that was changed last first."""
+    def experiments(self, start: ChangeId | None = None) -> Iterator[Experiment]:
+        """All there ever were, the one that was changed last first; as they were after the change ``start``, if any."""
         seen = set()
-        for stored in self.changes():
+        for stored in self.changes(start):
             change = stored.document
             if change.run.experiment not in seen:
                 seen.add(change.run.experiment)

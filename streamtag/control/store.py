@@ -213,10 +213,10 @@ class ControlStore:
             yield release
             wanted = release.document.parent
 
-    def revisions(self) -> Iterator[Stored[ThresholdRevision]]:
-        """From the champion's threshold revision back to the first, likewise."""
-        current = self.current()
-        revision = current.revision if current else None
+    def revisions(self, start: RevisionId | None = None) -> Iterator[Stored[ThresholdRevision]]:
+        """From ``start`` (None: the champion's threshold revision) back to the first, likewise."""
+        current = self.current() if start is None else None
+        revision = self.revision(start) if start is not None else current.revision if current else None
         while revision is not None:
             yield revision
             parent = revision.document.parent
@@ -265,10 +265,17 @@ class ControlStore:
         outcome, *detail = (part.decode() for part in reply)
         return CommitResult(outcome, detail[0] if detail else "")
 
-    def audit(self, limit: int = 50) -> list[AuditEntry]:
-        """The latest entries of the audit stream, newest first."""
+    def note(self, fields: Mapping[str, str]) -> None:
+        """Adds an entry to the audit stream for what is done elsewhere than in Redis."""
+        places = [self.keys.audit, self.keys.audit_head]
+        with guarded(self.where, "write to the audit stream"):
+            self.audit_log.append(fields, lambda entry: run_script(self.client, "note", places, entry))
+
+    def audit(self, limit: int = 50, *, before: str | None = None) -> list[AuditEntry]:
+        """Entries of the audit stream, newest first: the latest, or those before the one with this id."""
+        latest = "+" if before is None else f"({before}"
         with guarded(self.where, "read the audit stream"):
-            entries: Any = self.client.xrevrange(self.keys.audit, count=limit)
+            entries: Any = self.client.xrevrange(self.keys.audit, max=latest, count=limit)
         return [_entry(*entry) for entry in entries]
 
     def follow_audit(self, after: str, wait_s: float) -> list[AuditEntry]:

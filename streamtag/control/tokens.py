@@ -137,15 +137,16 @@ class TokenStore:
                     return token
         raise NotFoundError(f"no token is called {name}", hint="`streamtag token list` shows them.")
 
-    def note_refusal(self, who: str, what: str) -> None:
-        """Remembers that somebody was refused something; the last 10,000 are kept."""
-        with guarded(self._store.where, "note a refusal"):
-            self._add(self._store.client, "refused", who, what)
+    def note(self, action: str, who: str, what: str) -> None:
+        """Remembers that somebody was refused something, or has read content; the last 10,000 entries are kept."""
+        with guarded(self._store.where, f"note that somebody {action}"):
+            self._add(self._store.client, action, who, what)
 
-    def access_log(self, limit: int = 50) -> list[dict[str, str]]:
-        """Refusals and changes of tokens, newest first."""
+    def access_log(self, limit: int = 50, *, before: str | None = None) -> list[dict[str, str]]:
+        """Refusals, reading of content and changes of tokens, newest first: the latest, or those before an id."""
+        latest = "+" if before is None else f"({before}"
         with guarded(self._store.where, "read the access log"):
-            found: Any = self._store.client.xrevrange(self._log, count=limit)
+            found: Any = self._store.client.xrevrange(self._log, max=latest, count=limit)
         return [{"id": key.decode(), **{k.decode(): v.decode() for k, v in entry.items()}} for key, entry in found]
 
     def _add(self, client: Any, action: str, who: str, what: str) -> None:

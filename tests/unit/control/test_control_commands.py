@@ -249,7 +249,7 @@ def test_watch_prints_every_change_though_redis_goes_away_meanwhile(
     away = iter([False, False, True])
 
     class Store(ControlStore):
-        def audit(self, _limit: int = 50) -> Any:
+        def audit(self, _limit: int = 50, *, before: str | None = None) -> Any:
             return first
 
         def revision(self, wanted: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
 from tiny_bundle import build_tiny_bundle
 
-from streamtag.cli import experiment
+from streamtag.control import experiment_candidate
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
@@ -35,8 +35,8 @@ class Shipped:
 
 @pytest.fixture(autouse=True)
 def _bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: Shipped)
+    monkeypatch.setattr(experiment_candidate, "find_bundle", lambda spec, _directories: Path(spec))
+    monkeypatch.setattr(experiment_candidate, "read_admitted", lambda _path, _model: Shipped)
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_without_enough_measured_an_absolute_tolerance_is_refused_with_the_reaso
         ([], "nothing to compare"),
         (["--thresholds", "keep"], "nothing to compare"),
         (["--challenger", "1", "--bundle", "demo@2"], "names a whole release"),
-        (["--thresholds", "defaults"], "name it with --bundle"),
+        (["--thresholds", "defaults"], "name it with bundle"),
         (["--challenger", "1", "--label", "spam"], "must have the form name=value"),
         (["--challenger", "1", "--base-rate", "spam=often"], "--base-rate: could not convert"),
     ],
@@ -272,7 +272,7 @@ class OtherLabels(Shipped):
 def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_reason(
     seeded: ControlStore, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: OtherLabels)
+    monkeypatch.setattr(experiment_candidate, "read_admitted", lambda _path, _model: OtherLabels)
     asked = "experiment", "start", "--bundle", "demo@3", "-m", "x"
     with pytest.raises(RefusedError) as refused:
         run(*asked, "--thresholds", "defaults", "--mode", "split", "--share", 1.5, "--label", "spam=±0%")
@@ -293,7 +293,7 @@ def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_r
 def test_a_challenger_whose_labels_the_taxonomy_lacks_is_refused_with_each_of_them(
     seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "read_admitted", read_admitted)
+    monkeypatch.setattr(experiment_candidate, "read_admitted", read_admitted)
     shipped = build_tiny_bundle(tmp_path, labels=("spam", "threat", "insult", "fraud"))
     labels = ", ".join(f"{{id: {name}, name: X, owner: o, since: 1}}" for name in LABELS)
     (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
