@@ -25,7 +25,7 @@ from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.memory import give_memory_back
-from streamtag.tagger.rerank import Budget, infer_stages
+from streamtag.tagger.rerank import Budget, Limits, infer_stages
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.taking_part import Arm, TakingPart
 from streamtag.tagger.trials import Trials
@@ -98,8 +98,7 @@ class Tagger:
             writer=worker,
             delivery=settings.tagger.delivery,
         )
-        tagger = settings.tagger
-        self._budget = Budget(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch)
+        self._budget = Budget(Limits.of(settings.tagger))
         self._taking_part = TakingPart(trials, self._counts) if trials is not None else None
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._applied: _Applied | None = None

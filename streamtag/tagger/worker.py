@@ -24,6 +24,7 @@ from streamtag.stream.slots import take_slot
 from streamtag.stream.worker import Check, StopSignals, kafka_check, settle_garbage, watch
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.memory import keep_freed_memory
+from streamtag.tagger.rerank import Limits
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
 from streamtag.tagger.trials import Trials
@@ -91,13 +92,15 @@ class _Worker:
             poll_interval_s=settings.redis.poll_interval_s,
         )
         self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
-        model = settings.model
+        model, limits = settings.model, Limits.of(settings.tagger)
         self._experiments = ExperimentWatcher(
             settings, find=lambda ref: read_admitted(release_bundle(ref, model), model), metrics=metrics
         )
         self._trials = Trials(
             self._experiments.current,
-            lambda bundle: Candidate(bundle.path, len(bundle.labels), model.batch),
+            lambda bundle: Candidate(
+                bundle.path, len(bundle.labels), model.batch, None if bundle.stage2 is None else limits
+            ),
             budget_s=settings.experiments.budget_ms / 1000,
             commit_interval_s=settings.tagger.commit_interval_ms / 1000,
             metrics=metrics,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline import Input, Ledger, Record, check_all, events, wait_covered
+from checker import Input
+from pipeline import Ledger, Record, check_all, events, wait_covered
 from services import read_all, wait_until
 from stage_checker import Staged, stage_problems
 from tiny_bundle import build_tiny_bundle

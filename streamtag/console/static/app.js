@@ -95,7 +95,7 @@ function frame(page) {
     <div class="who">
       <span title="role: ${who.role}">${who.name}</span>
       <button class="plain" @click=${theme} aria-label="Light or dark">◐</button>
-      <button class="plain" @click=${out}>Sign out</button>
+      <button class="plain" @click=${out} title="Signed in as ${who.name}, ${who.role}">Sign out</button>
     </div>`, top);
 }
 

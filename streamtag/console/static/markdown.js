@@ -23,7 +23,9 @@ function heading(text) {
   return marks.length <= 2 ? html`<h2>${inline(words)}</h2>` : html`<h3>${inline(words)}</h3>`;
 }
 
-const list = (text) => html`<ul>${text.split(/^\* /m).slice(1).map((one) => html`<li>${inline(one)}</li>`)}</ul>`;
+function list(text) {
+  return html`<ul>${text.split(/^\* /m).slice(1).map((one) => html`<li>${inline(one)}</li>`)}</ul>`;
+}
 
 function table(text) {
   const [head, , ...rows] = text.trim().split("\n").map(cells);

@@ -73,7 +73,7 @@ def test_a_new_version_is_right_and_decides_the_same_events(directory: Path, tru
     assert (before[:, 1].view(np.uint32) == after[:, 1].view(np.uint32)).all()
     cutoffs = [[label.threshold for label in each.bundle.manifest.labels] for each in (old, new)]
     assert cutoffs[0] != cutoffs[1]
-    assert ((before >= cutoffs[0]) == (after >= np.float32(cutoffs[1]))).all()
+    assert ((before >= cutoffs[0]) == (after >= np.array(cutoffs[1], np.float32))).all()
     assert new.bundle.manifest.recalibrations[0].sha256 == old.bundle.ref.sha256
     assert new.bundle.manifest.evaluation["rows"] == 700
 

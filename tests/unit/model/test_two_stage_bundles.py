@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(directory: Path, first: Path, second: Path | None, version: str = "2", **given: Any) -> Path:
-    chosen = {"name": "tiny", "version": version, "bands": BANDS, "sample": 0.1} | given
+    chosen: dict[str, Any] = {"name": "tiny", "version": version, "bands": BANDS, "sample": 0.1} | given
     other = None if second is None else read_bundle(second)
     return pair(read_bundle(first), other, directory, **chosen)
 

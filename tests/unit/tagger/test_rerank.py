@@ -16,7 +16,7 @@ from streamtag.events.content import ContentEvent
 from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.two_stages import pair
-from streamtag.tagger.rerank import Budget, infer_stages
+from streamtag.tagger.rerank import Budget, Limits, infer_stages
 
 RAISES_LATER, NAN_LATER = "0.45 0.1", "0.46 0.1"
 
@@ -38,8 +38,8 @@ class TwoStages(TextScorer):
 
     def __init__(self, sample: float = 0.0) -> None:
         super().__init__()
-        self.second: Any = Opposite()  # type: ignore[assignment]
-        self.bands: Any = Bands.of(LABELS, {"spam": (0.4, 0.6)}, sample)  # type: ignore[assignment]
+        self.second: Any = Opposite()
+        self.bands: Any = Bands.of(LABELS, {"spam": (0.4, 0.6)}, sample)
 
 
 def staged(sample: float = 0.0, **settings: str) -> Rig:
@@ -134,7 +134,7 @@ def test_without_scores_in_tag_events_there_are_none_of_stage_1_either() -> None
 
 def test_a_rate_lets_as_many_through_as_time_has_passed() -> None:
     now = [0.0]
-    budget = Budget(1.0, 10.0, 100, clock=lambda: now[0])
+    budget = Budget(Limits(1.0, 10.0, 100), clock=lambda: now[0])
     granted = []
     for at in (0.0, 0.5, 0.75, 60.0, 60.0):
         now[0] = at
