@@ -68,7 +68,11 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
       location.hash = `#/changes/${opened.number}`;
       return;
     }
-    const { request } = await api.post(`/v1/change-requests/${opened.number}/publish`);
+    // What cannot go live now must not lie about: the dialog stays, and may be sent again.
+    const { request } = await api.post(`/v1/change-requests/${opened.number}/publish`).catch(async (problem) => {
+      await api.post(`/v1/change-requests/${opened.number}/withdraw`, { comment: `could not go live: ${problem.message}` });
+      throw problem;
+    });
     notice(`Change ${request.number} is live, and goes back at ${moment(request.expires_at)}.`);
   },
 });
