@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import allow, store_of
+from streamtag.api.idempotency import IdempotentRoute
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["breakers"])
+router = APIRouter(prefix="/v1", tags=["breakers"], route_class=IdempotentRoute)
 
 
 class Trust(BaseModel):

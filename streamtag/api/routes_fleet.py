@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import allow, settings_of, store_of, with_liveness
+from streamtag.api.idempotency import IdempotentRoute
 from streamtag.control.fleet import read_fleet
 from streamtag.control.stops import StopStore
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/fleet", tags=["fleet"])
+router = APIRouter(prefix="/v1/fleet", tags=["fleet"], route_class=IdempotentRoute)
 
 
 class Resume(BaseModel):

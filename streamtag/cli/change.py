@@ -84,6 +84,10 @@ def open_(
         str | None, typer.Option("--at", help="Goes live by itself then, once it may: 2h (from now), or RFC 3339.")
     ] = None,
     end_experiments: EndExperiments = False,
+    publish_: Annotated[
+        bool, typer.Option("--publish", help="Make it live at once, where it needs no second person.")
+    ] = False,
+    wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Ask for a change. Nothing is live yet: where it needs a second person, somebody else approves it first.
@@ -100,7 +104,10 @@ def open_(
         lasts=None if lasts is None else span(lasts, "--for"),
         end_experiments=end_experiments,
     )
-    _tell(loaded, requests, request, output)
+    if publish_ and not request.needs:
+        _done(loaded, requests, requests.publish(request.number, request.author, warn=warn), wait, output)
+    else:
+        _tell(loaded, requests, request, output)
 
 
 def open_request(loaded: Settings, compose: Callable[[Composer], Content], reason: str, output: OutputFormat) -> None:

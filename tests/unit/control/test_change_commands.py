@@ -86,6 +86,16 @@ def test_what_can_be_asked_for(critical: ControlStore, run: Run, as_: As, tmp_pa
     assert len(run("experiment", "list", "-o", "json")) == 1
 
 
+def test_a_threshold_for_two_hours_is_one_line_where_nobody_else_is_needed(
+    critical: ControlStore, run: Run, as_: As
+) -> None:
+    done = run("change", "open", "spam=0.55", "--for", "2h", "--publish", "-m", "raid", "--wait", 0)
+    assert "change 1 is live" in done
+    assert "goes back by itself" in done
+    asked = run("change", "open", "threat=0.6", "--publish", "-m", "raid", "-o", "json")
+    assert (asked["state"], current(critical).thresholds.labels["threat"]) == ("draft", 0.7)
+
+
 def test_who_comes_second_is_told_of_the_first(critical: ControlStore, run: Run, as_: As) -> None:
     run("change", "open", "spam=0.55", "-m", "mine")
     run("thresholds", "set", "spam=0.45", "-m", "quick", "--author", "boris", "--wait", 0)
