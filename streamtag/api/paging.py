@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query
+from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.errors import RefusedError
 
@@ -17,7 +18,9 @@ StreamId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-Cursor = Annotated[str | None, Query(max_length=1_000, description="`next` of the page before; none: the first page.")]
+Cursor = Annotated[
+    str | SkipJsonSchema[None], Query(max_length=1_000, description="`next` of the page before; none: the first page.")
+]
 
 
 def cursor_of(position: object) -> str:

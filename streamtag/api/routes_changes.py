@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from streamtag.api.access import Operator, Reviewer, Viewer
 from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
@@ -55,18 +56,18 @@ class Ask(BaseModel):
         },
     )
 
-    labels: dict[str, float] | None = None
+    labels: dict[str, Number] | None = None
     when: dict[str, str] = {}
     thresholds: Cutoffs | None = None
     promote: Promotion | None = None
-    candidate_of: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
+    candidate_of: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
     reason: str = Field(min_length=1, max_length=2_000)
     ticket: str = Field("", max_length=500, description="Where more about it stands, e.g. a link.")
     not_before: AwareDatetime | None = Field(None, description="Goes live by itself then, once it may.")
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(
         None, description="Goes back by itself after so many seconds live."
     )
-    end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    end_experiments: Flag = Field(False, description="Even where experiments compare with the present release.")
 
 
 class Said(BaseModel):
@@ -83,7 +84,7 @@ class Back(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    end_experiments: bool = False
+    end_experiments: Flag = False
 
 
 class Halt(BaseModel):
@@ -92,7 +93,7 @@ class Halt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
 
 
 class Thaw(BaseModel):

@@ -22,6 +22,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import ChangeId
 from streamtag.control.experiment_candidate import Choice, candidate_of, with_critical_labels
@@ -41,7 +42,7 @@ router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")]
 BreakGlass = Annotated[
-    bool,
+    Flag,
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
 _EXAMPLE: Any = {
@@ -56,7 +57,7 @@ class Start(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
-    challenger: Annotated[int, Field(ge=1)] | None = Field(
+    challenger: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="An earlier release, or the candidate of an earlier experiment."
     )
     bundle: str | None = Field(
@@ -77,7 +78,7 @@ class Share(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    share: float = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
+    share: Number = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
     reason: Reason
     break_glass: BreakGlass = False
 

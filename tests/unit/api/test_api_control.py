@@ -190,3 +190,11 @@ def test_tokens_never_travel_in_clear_text(overrides: dict[str, str], fine: bool
     else:
         with pytest.raises(SettingsError, match="clear text"):
             check_exposure(api)
+
+
+def test_a_whole_set_with_a_segment_of_no_known_dimension_is_refused(api: Api) -> None:
+    segment = {"when": {"mood": "x"}, "labels": {"spam": 0.6}}
+    body = {"thresholds": {"labels": dict.fromkeys(LABELS, 0.5), "segments": [segment]}, "reason": "x"}
+    found = api.as_(Role.OPERATOR).put("/v1/thresholds", json=body)
+    assert found.status_code == 422
+    assert "unknown dimension" in found.text
