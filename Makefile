@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak api-fuzz hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration services lint format bench faults soak sdk-test api-fuzz hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ faults: services ## Hurt a real pipeline at random moments and check every outco
 
 soak: services ## An hour of load with a fault a minute: does anything grow? ARGS="--minutes 5" ends it sooner
 	$(PY) -m tests.soak $(ARGS)
+
+SDK := $(VENV)/sdk
+sdk-test: services ## Clients of others on the API: openai for Node (needs node, npm) and tritonclient; both from their registries
+	@$(PYTHON) -m venv $(SDK) && $(SDK)/bin/python -m pip install --quiet --disable-pip-version-check 'tritonclient[http]>=2.50,<3'
+	STREAMTAG_TRITON_PYTHON=$(SDK)/bin/python $(PY) -m pytest tests/sdk $(ARGS)
 
 api-fuzz: services ## Ask every route of the API whatever OpenAPI allows, a hundred times over; takes minutes
 	STREAMTAG_FUZZ_EXAMPLES=100 STREAMTAG_FUZZ_SECONDS=3000 $(PY) -m pytest -s tests/integration/test_api_fuzz.py $(ARGS)

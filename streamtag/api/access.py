@@ -82,12 +82,17 @@ class Access:
         """Who asks: by the bearer token or else by the session that the request brings.
 
         Raises:
-            ForbiddenError: a session would change something and does not repeat its value.
+            ForbiddenError: a session would change something and does not repeat its value; or the provider knows who
+                it is, and our settings give no role.
             UnavailableError: Redis is away, and who asks was not seen lately.
         """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret:
-            return self.token(secret.strip())
+            try:
+                return self.token(secret.strip())
+            except ForbiddenError:
+                self.note_refusal("somebody without a role", f"{request.method} {request.url.path}")
+                raise
         return _signed_in(self, request, request.cookies.get(COOKIE))
 
     def session(self, value: str) -> Session | None:

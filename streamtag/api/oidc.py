@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -36,6 +36,8 @@ _KEPT_S = 3_600.0
 _SOONEST_S = 10.0
 """After a look at the keys, an unknown one makes nobody look again so soon: else anybody could have us ask for ever."""
 _CALL_S = 5.0
+_SESSION = timedelta(hours=1)
+"""So long somebody who is out over there is still in here; then the browser has to go there again."""
 _MOST_NAME = 200
 
 
@@ -97,7 +99,7 @@ class OidcProvider:
         claims = self._claims(str(answer.get("id_token", "")), self._settings.client_id)
         if claims is None or claims.get("nonce") != nonce:
             raise UnauthorizedError("what the provider says is not for this sign-in", hint="Sign in again.")
-        return self._who(claims, lasting=True)
+        return self._who(claims, signing_in=True)
 
     def _client(self, redirect_uri: str) -> OAuth2Client:
         settings = self._settings
@@ -185,7 +187,7 @@ class OidcProvider:
         kind = type(error).__name__
         return UnavailableError(f"the provider {self._issuer} does not answer as it should: {kind}", hint="Try again.")
 
-    def _who(self, claims: Mapping[str, Any], *, lasting: bool = False) -> Token:
+    def _who(self, claims: Mapping[str, Any], *, signing_in: bool = False) -> Token:
         settings = self._settings
         name = str(claims.get(settings.name_claim) or claims["sub"])
         given = _at(claims, settings.role_claim.split("."))
@@ -203,7 +205,7 @@ class OidcProvider:
             role=max(found, key=list(Role).index),
             created_by=self._issuer,
             created_at=now,
-            expires_at=None if lasting else datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_S, UTC),
+            expires_at=now + _SESSION if signing_in else datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_S, UTC),
         )
 
 

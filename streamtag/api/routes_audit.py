@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,12 +13,13 @@ from streamtag.api.access import Viewer
 from streamtag.api.changing import Limit, store_of
 from streamtag.api.paging import Cursor, StreamId, page, position_of
 from streamtag.control.store import ControlStore
-from streamtag.errors import UnavailableError
+from streamtag.errors import RefusedError, UnavailableError
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1")
 
+_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _SSE_WAIT_S = 10.0
 
 
@@ -33,7 +35,9 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
     """Every change as it is committed, as server-sent events; `Last-Event-ID` goes on behind one."""
     store = store_of(request)
     newest = await asyncio.to_thread(store.audit, 1)
-    after = request.headers.get("last-event-id") or (newest[0].id if newest else "0")
+    after = request.headers.get("last-event-id") or (newest[0].id if newest else "0-0")
+    if not _ENTRY.fullmatch(after):
+        raise RefusedError("Last-Event-ID: not one of this stream", hint="Send the `id` of the last event.")
     return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
 
 

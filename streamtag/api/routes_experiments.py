@@ -45,6 +45,7 @@ BreakGlass = Annotated[
     Flag,
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
+_Place = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 _EXAMPLE: Any = {
     "bundle": "moderation@2",
     "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
@@ -96,7 +97,7 @@ def experiments(request: Request, _who: Viewer, limit: Limit = 50, cursor: Curso
     """Experiments, the one that was changed last first; pages show them as they were when the first page was read."""
     log, store = ExperimentLog(store_of(request)), store_of(request)
     # Experiments move to the front when they change: pages go by the change that was the latest, and by places.
-    start, skip = position_of(cursor, tuple[ChangeId | None, int]) or (log.heads().latest, 0)
+    start, skip = position_of(cursor, tuple[ChangeId | None, _Place]) or (log.heads().latest, 0)
     found = list(islice(log.experiments(start), skip, skip + limit + 1)) if start is not None else []
     champion = store.champion()
     return page(found, limit, lambda one: _plain(experiment_view(one, champion)), lambda _: (start, skip + limit))

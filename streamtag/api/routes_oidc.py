@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from streamtag.api.access import Access
 from streamtag.api.changing import settings_of, store_of
-from streamtag.api.problems import UnauthorizedError
+from streamtag.api.problems import ForbiddenError, UnauthorizedError
 from streamtag.api.routes_session import sign_in
 from streamtag.control.connection import guarded
 from streamtag.control.store import ControlStore
@@ -67,8 +67,8 @@ def callback(
     access: Access = request.app.state.access
     try:
         who = provider.signed_in(code, _back(request), nonce=begun.nonce, verifier=begun.verifier)
-    except UnauthorizedError:
-        access.note_refusal("nobody known", "GET /v1/session/oidc/callback")
+    except (UnauthorizedError, ForbiddenError):
+        access.note_refusal("somebody without a role", "GET /v1/session/oidc/callback")
         raise
     response = RedirectResponse("/console/", 303)
     response.delete_cookie(_STATE)
