@@ -23,7 +23,7 @@ class Explaining:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explaining")
         self._room = threading.BoundedSemaphore(_WAITING)
-        self._explainer: tuple[Bundle, Explainer] | None = None
+        self._explainers: tuple[Bundle, dict[str, Explainer]] | None = None
 
     def close(self) -> None:
         """Drops what waits, and ends."""
@@ -50,19 +50,21 @@ class Explaining:
             self._room.release()
 
     def _explain(self, scored: Scored) -> list[list[Explanation]]:
-        explainer = self._of(scored.active.scorer.bundle)
+        explainers = self._of(scored.active.scorer.bundle)
         return [
-            explainer.explain(one.event.text or "", _labels(one), features=one.event.features)
+            explainers[one.stage].explain(one.event.text or "", _labels(one), features=one.event.features)
             if one.refused is None
             else []
             for one in scored.events
         ]
 
-    def _of(self, bundle: Bundle) -> Explainer:
-        """The explainer of the bundle that decides: made when it is first asked for, and kept until the next one."""
-        if self._explainer is None or self._explainer[0] is not bundle:
-            self._explainer = bundle, Explainer(Scorer(bundle, batch=_BATCH))
-        return self._explainer[1]
+    def _of(self, bundle: Bundle) -> dict[str, Explainer]:
+        """Explainers of the bundle that decides, by stage: made when first asked for, and kept until the next one."""
+        if self._explainers is None or self._explainers[0] is not bundle:
+            scorer = Scorer(bundle, batch=_BATCH)
+            stages = {"1": scorer} if scorer.second is None else {"1": scorer, "2": scorer.second}
+            self._explainers = bundle, {stage: Explainer(of) for stage, of in stages.items()}
+        return self._explainers[1]
 
 
 def _labels(one: ScoredEvent) -> Sequence[str]:

@@ -6,13 +6,16 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from streamtag.api.access import Viewer
-from streamtag.api.changing import Limit, store_of
+from streamtag.api.changing import Limit, settings_of, store_of
 from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.control.audit_note import AuditNote
 from streamtag.control.store import ControlStore
+from streamtag.domain.audit_chain import verify
 from streamtag.errors import RefusedError, UnavailableError
 
 __all__ = ["router"]
@@ -39,6 +42,15 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
     if not _ENTRY.fullmatch(after):
         raise RefusedError("Last-Event-ID: not one of this stream", hint="Send the `id` of the last event.")
     return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
+
+
+@router.get("/audit/verify", tags=["audit"])
+def verify_audit(request: Request, _who: Viewer) -> dict[str, Any]:
+    """Reads the whole record, and proves every link of its chain; `fault` names the first that does not stand."""
+    settings, log = settings_of(request), store_of(request).audit_log
+    head = log.head()  # before the entries: whatever comes meanwhile lies behind it
+    found = verify(log.entries(), head, AuditNote(settings.state_dir, settings.redis.namespace).read())
+    return {"ok": found.fault is None, **msgspec.to_builtins(found)}
 
 
 async def _events(request: Request, store: ControlStore, after: str) -> AsyncIterator[str]:

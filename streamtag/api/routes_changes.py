@@ -12,7 +12,6 @@ from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
-from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
 from streamtag.control.change_view import overlapping, request_view
@@ -192,6 +191,7 @@ def freeze(request: Request, _who: Viewer) -> dict[str, Any]:
 @router.post("/freeze", tags=["freeze"], status_code=201)
 def begin_freeze(request: Request, body: Halt, who: Operator) -> dict[str, Any]:
     """From now on nothing that decides changes but by restore and return."""
+    allow(who, None)
     lasts = None if body.lasts_s is None else timedelta(seconds=body.lasts_s)
     return _frozen(Freezes(store_of(request)).begin(Who(who.name, body.reason), lasts=lasts))
 
@@ -199,6 +199,7 @@ def begin_freeze(request: Request, body: Halt, who: Operator) -> dict[str, Any]:
 @router.post("/freeze/lift", tags=["freeze"])
 def lift_freeze(request: Request, body: Thaw, who: Operator) -> dict[str, Any]:
     """Let changes through again."""
+    allow(who, None)
     Freezes(store_of(request)).lift(Who(who.name, body.reason))
     return _frozen(None)
 
@@ -240,10 +241,9 @@ def _say(request: Request, number: int, action: Action, body: Said, who: Token) 
 
 
 def _published(request: Request, found: Published, who: Token, warnings: list[str]) -> dict[str, Any]:
-    outcome = found.outcome
     return {
         "request": _whole(request, found.request, who),
-        "result": None if outcome is None else change_json(request, ChampionChange(outcome, found.ended), warnings),
+        "result": None if found.change is None else change_json(request, found.change, warnings),
         "experiment": None if found.experiment is None else found.experiment.id.number,
         "warnings": warnings,
     }

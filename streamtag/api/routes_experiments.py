@@ -1,4 +1,4 @@
-"""Experiments: their verdicts and evidence, starting and ending them; and the fleet that runs them."""
+"""Experiments: their verdicts and evidence, starting and ending them."""
 
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,25 +14,27 @@ from streamtag.api.changing import (
     Limit,
     Reasoned,
     allow,
+    changes_json,
     commit_change,
     own_word,
     settings_of,
     store_of,
-    with_liveness,
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
-from streamtag.control.documents import ChangeId
-from streamtag.control.experiment_candidate import Choice, candidate_of, with_critical_labels
+from streamtag.control.documents import ChangeId, ReleaseId
+from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_view import experiment_view, label_rows
 from streamtag.control.experiments import ExperimentChanges
-from streamtag.control.fleet import read_fleet
 from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Token
+from streamtag.domain.thresholds import diff
+from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.read_model import ReadModel
 
@@ -110,7 +112,7 @@ def start(request: Request, body: Start, who: Operator) -> dict[str, Any]:
     store, model, warnings = store_of(request), settings_of(request).model, list[str]()
     changes = _changes(request, who, body.break_glass)
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
-    plan = with_critical_labels(request_of(body.plan), model)
+    plan = read_by_taxonomy(request_of(body.plan), store, model, warnings.append)
     candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, warnings.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
     return {**_view(request, changes.start(plan, candidate, Who(who.name, body.reason))), "warnings": warnings + rates}
@@ -129,6 +131,7 @@ def experiment(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
         "final": stored is not None,
         "evidence": _plain(known),
         "labels": _plain(rows),
+        "changes": _differences(store_of(request), found),
     }
 
 
@@ -161,14 +164,14 @@ def promote(request: Request, number: int, body: Reasoned, who: Operator) -> dic
     )
 
 
-@router.get("/fleet", tags=["fleet"])
-def fleet(request: Request, _who: Viewer) -> dict[str, Any]:
-    """Every worker of the tagger's group, and whether the champion is live everywhere."""
-    store, group = store_of(request), settings_of(request).tagger.group
-    current = store.current()
-    beats = read_fleet(store, group).heartbeats
-    live = {} if current is None else with_liveness(request, current)
-    return {"group": group, **live, "workers": [msgspec.to_builtins(beat) for beat in beats]}
+def _differences(store: ControlStore, found: Experiment) -> list[dict[str, Any]] | None:
+    """What the candidate's cut-offs have otherwise than the control's; None where either release is lost."""
+    refs = found.document.control, found.document.candidate
+    try:
+        before, after = (store.load(ReleaseId(ref.number, ref.sha256)).thresholds for ref in refs)
+    except NotFoundError:
+        return None
+    return changes_json(diff(before, after))
 
 
 def _changes(request: Request, who: Token, break_glass: bool) -> ExperimentChanges:

@@ -63,8 +63,10 @@ def sign_in(request: Request, response: Response, who: Token, secret: str | None
     """Opens a session of ``who`` and sets its cookie; see `SessionStore.open`."""
     access: Access = request.app.state.access
     value, session = access.sessions.open(who, secret)
-    behind_tls = request.url.scheme == "https" or request.app.state.settings.api.behind_tls
-    response.set_cookie(COOKIE, value, max_age=LASTS_S, httponly=True, samesite="strict", secure=behind_tls)
+    # A browser on the machine itself comes without the TLS in front, and not each sends a secure cookie there.
+    here = request.url.hostname in ("127.0.0.1", "::1", "localhost")
+    secure = request.url.scheme == "https" or (request.app.state.settings.api.behind_tls and not here)
+    response.set_cookie(COOKIE, value, max_age=LASTS_S, httponly=True, samesite="strict", secure=secure)
     return session
 
 

@@ -10,14 +10,16 @@ from streamtag.api.access import Viewer
 from streamtag.api.scoring import Scoring
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError
+from streamtag.model import card as model_card
 from streamtag.model.bundle import read_bundle
 from streamtag.model.listing import listed
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
+from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
-from streamtag.stats.what_if import histogram
+from streamtag.stats.what_if import histogram, segments
 from streamtag.stats.window_parts import Rates
 from streamtag.stats.windows import SIZES, start_of
 from streamtag.stream.topic_reader import TopicReader
@@ -70,6 +72,22 @@ def label(
     }
 
 
+@router.get("/labels/{label}/segments", tags=["labels"])
+def label_segments(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """Events and alerts of one label in each segment of `stats.segments`; `other`: every other value, or none."""
+    now_ms = time.time_ns() // 1_000_000
+    found = segments(ReadModel(_store(request)), label, now_ms - round(hours * 3_600_000), now_ms)
+    return {
+        "hours": hours,
+        "items": [
+            {"dimension": dimension, "value": value, "events": events, "alerts": alerts}
+            for (dimension, value), (events, alerts) in found.items()
+        ],
+    }
+
+
 @router.get("/windows", tags=["statistics"])
 def windows(
     request: Request,
@@ -108,13 +126,17 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
 
 
 @router.get("/ledger", tags=["statistics"])
-def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, le=17_568)] = 24.0) -> dict[str, Any]:
-    """Whether anything was lost or doubled: per source partition positions covered and in = tagged + clean + dead."""
+def ledger(
+    request: Request,
+    _who: Viewer,
+    hours: Annotated[float, Query(ge=0, le=17_568, description="Up to now; 0: all that the topic still holds.")] = 24.0,
+) -> dict[str, Any]:
+    """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
     settings: Settings = request.app.state.settings
-    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000)
+    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000) if hours else None
     with TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
-    return {"counts": found.counts(), "findings": [msgspec.to_builtins(one) for one in found.findings()]}
+    return ledger_document(found, settings.topics.stats, since_ms)
 
 
 @router.get("/models", tags=["models"])
@@ -131,13 +153,17 @@ def models(request: Request, _who: Viewer) -> dict[str, Any]:
 
 @router.get("/models/{name}/{version}", tags=["models"])
 def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
-    """One bundle: its manifest, with labels, calibration, training and figures."""
+    """One bundle: its manifest, with labels, calibration, training and figures; and its card, as Markdown."""
     settings: Settings = request.app.state.settings
     if "/" in name or "/" in version:
         raise NotFoundError(f"there is no bundle {name}@{version}")
     path = find_bundle(f"{name}@{version}", settings.model.directories)
     bundle = read_bundle(path, trusted=settings.model.trusted_keys)
-    return {**msgspec.to_builtins(bundle.ref), "manifest": msgspec.to_builtins(bundle.manifest)}
+    return {
+        **msgspec.to_builtins(bundle.ref),
+        "manifest": msgspec.to_builtins(bundle.manifest),
+        "card": model_card.card(bundle),
+    }
 
 
 def _store(request: Request) -> ControlStore:

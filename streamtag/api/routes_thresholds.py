@@ -26,6 +26,7 @@ from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, cursor_of, position_of
 from streamtag.api.problems import PreconditionError
 from streamtag.api.strict import Flag, Number, Whole
+from streamtag.control.approval import policy_of
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who
 from streamtag.control.store import Current
@@ -110,7 +111,7 @@ def revision(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
 def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any]:
     """What other cut-offs would have done to recorded events; changes nothing."""
     current, settings = champion_of(request), settings_of(request)
-    before = current.thresholds
+    before, policy = current.thresholds, policy_of(settings)
     if (body.labels is None) == (body.thresholds is None):
         raise RefusedError("give either labels (with when, for a segment) or thresholds")
     given = ThresholdSet(body.labels or {}) if body.thresholds is None else body.thresholds.to_set()
@@ -127,8 +128,11 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
         "changes": changes_json(diff(before, after)),
+        "needs": policy.reasons(current, after, max_step=settings.thresholds.max_step if policy.strict else None),
+        "review_seconds": settings.api.review_seconds,
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
         "warnings": told,
+        "hours": seen.hours,
         **msgspec.to_builtins(seen),
     }
 

@@ -13,6 +13,7 @@ from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
 from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
+from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import TokenStore
@@ -67,6 +68,9 @@ def run_api(settings: Settings) -> None:
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
+        schedule = ScheduleThread(settings, telemetry.metrics)
+        schedule.start()
+        stack.callback(schedule.close)
         tokens = TokenStore(store)
         access = Access(tokens, SessionStore(store, tokens), oidc=oidc_provider(settings.oidc))
         app = build(Parts(settings, store, access, scoring, explaining, telemetry.metrics))

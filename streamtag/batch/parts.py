@@ -78,11 +78,8 @@ class _ParquetPart:
         self._identity = msgspec.structs.asdict(identity)
         self._two_stages = two_stages
         self._schema = schema_of(labels, two_stages=two_stages)
-        repeated = [
-            "tags.list.element",
-            *self._identity,
-            *(("stage", "stage2") if two_stages else ()),
-        ]  # ids and scores are worth no dictionary
+        # Ids and scores are worth no dictionary.
+        repeated = ["tags.list.element", *self._identity, *(("stage", "stage2") if two_stages else ())]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), self._schema, compression="zstd", use_dictionary=repeated
         )

@@ -49,6 +49,11 @@ class Scored:
     refused: Mapping[int, Rejected]
     stages: Stages | None = None
 
+    @property
+    def second(self) -> int:
+        """How many events have the scores of stage 2; stage 1 settled the others."""
+        return 0 if self.stages is None else int(self.stages.second.sum())
+
     def tags(self, row: int, labels: Sequence[str]) -> list[Tag]:
         """The tags of one event, in label order."""
         scores, cutoffs = self.scores[row], self.cutoffs[row]

@@ -1,5 +1,6 @@
 """`streamtag change`: changes that somebody asks for, somebody else approves, and that go back by themselves."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from streamtag.cli.context import (
 from streamtag.cli.outcome import EndExperiments, Wait, read_text, report
 from streamtag.cli.spans import moment_ahead, span
 from streamtag.control.approval import policy_of
-from streamtag.control.champion_guard import ChampionChange
+from streamtag.control.change_content import Composer
 from streamtag.control.change_documents import ChangeRequest, Content
 from streamtag.control.change_requests import ChangeRequests, Published
 from streamtag.control.change_view import content_words, overlapping, request_view
@@ -50,8 +51,12 @@ _LOOKED_AT = 200
 
 def _open() -> tuple[Settings, ChangeRequests]:
     loaded = settings().settings
+    return loaded, _requests(loaded)
+
+
+def _requests(loaded: Settings) -> ChangeRequests:
     store = ControlStore(loaded.redis)
-    return loaded, ChangeRequests(store, policy=policy_of(loaded), max_step=loaded.thresholds.max_step)
+    return ChangeRequests(store, policy=policy_of(loaded), max_step=loaded.thresholds.max_step)
 
 
 @app.command("open")
@@ -79,6 +84,10 @@ def open_(
         str | None, typer.Option("--at", help="Goes live by itself then, once it may: 2h (from now), or RFC 3339.")
     ] = None,
     end_experiments: EndExperiments = False,
+    publish_: Annotated[
+        bool, typer.Option("--publish", help="Make it live at once, where it needs no second person.")
+    ] = False,
+    wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Ask for a change. Nothing is live yet: where it needs a second person, somebody else approves it first.
@@ -95,6 +104,16 @@ def open_(
         lasts=None if lasts is None else span(lasts, "--for"),
         end_experiments=end_experiments,
     )
+    if publish_ and not request.needs:
+        _done(loaded, requests, requests.publish(request.number, request.author, warn=warn), wait, output)
+    else:
+        _tell(loaded, requests, request, output)
+
+
+def open_request(loaded: Settings, compose: Callable[[Composer], Content], reason: str, output: OutputFormat) -> None:
+    """Opens a request for what another command would do at once."""
+    requests = _requests(loaded)
+    request = requests.open(compose(requests.compose()), Who(login_name(), reason))
     _tell(loaded, requests, request, output)
 
 
@@ -225,7 +244,7 @@ def _done(loaded: Settings, requests: ChangeRequests, found: Published, wait_s: 
             say(f"  stays as it is: {line}")
         if request.expires_at is not None and request.state is State.LIVE:
             say(f"  goes back by itself at {request.expires_at:%Y-%m-%d %H:%M:%S} UTC")
-    if found.outcome is not None:
-        report(ChampionChange(found.outcome, found.ended), requests.store, loaded, output, wait_s)
+    if found.change is not None:
+        report(found.change, requests.store, loaded, output, wait_s)
     elif output is OutputFormat.JSON:
         print_json(request_view(request, configured_taxonomy(loaded.model)))

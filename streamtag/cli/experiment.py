@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from streamtag.cli import verdict_views
+from streamtag.cli.change import open_request
 from streamtag.cli.context import (
     Author,
     Output,
@@ -27,7 +28,7 @@ from streamtag.cli.outcome import BreakGlass, EndExperiments, Wait, change_champ
 from streamtag.cli.thresholds import Limit
 from streamtag.control.approval import Ungoverned, policy_of
 from streamtag.control.documents import ExperimentChange
-from streamtag.control.experiment_candidate import Choice, candidate_of, with_critical_labels
+from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_view import experiment_state, experiment_view, label_rows
@@ -110,6 +111,9 @@ def start(
         ),
     ] = None,
     break_glass: BreakGlass = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Open a change request instead: it begins when that is published.")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
@@ -136,10 +140,13 @@ def start(
     request = request_of(merge(raw, given))
     choice = Choice(challenger, bundle, _thresholds(thresholds))
     candidate = candidate_of(choice, changes, log.store, loaded.model, warn)
-    request = with_critical_labels(request, loaded.model)
+    request = read_by_taxonomy(request, log.store, loaded.model, warn)
     request, told = with_measured_rates(request, log.store, datetime.now(UTC))
     for line in told if output is OutputFormat.TABLE else ():
         say(line)
+    if ask:
+        open_request(loaded, lambda composer: composer.experiment(request, candidate), reason, output)
+        return
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
 

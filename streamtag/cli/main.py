@@ -25,6 +25,7 @@ GROUPS = (
     "thresholds",
     "change",
     "freeze",
+    "breaker",
     "release",
     "experiment",
     "model",

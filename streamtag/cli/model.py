@@ -9,10 +9,12 @@ import msgspec
 import typer
 
 from streamtag.cli import (
+    model_band,
     model_calibrate,
     model_card,
     model_diff,
     model_evaluate,
+    model_held_out,
     model_import,
     model_mlflow,
     model_registry,
@@ -28,6 +30,7 @@ from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
+from streamtag.model.manifest import Manifest
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
@@ -50,6 +53,9 @@ app.command()(model_evaluate.compare)
 app.command()(model_calibrate.calibrate)
 app.command()(model_thresholds.thresholds)
 app.command()(model_card.card)
+app.command("held-out")(model_held_out.held_out)
+app.command()(model_band.pair)
+app.command()(model_band.band)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 
@@ -191,11 +197,18 @@ def _show_facts(bundle: Bundle) -> None:
             "path": bundle.path,
             "description": manifest.description,
             "contract": ", ".join((contract.kind, *files_of(contract))),
+            **({} if bundle.stage2 is None else {"stage 2": _stage2(bundle.stage2, manifest)}),
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",
         }
     )
+
+
+def _stage2(second: Bundle, manifest: Manifest) -> str:
+    assert manifest.stage2 is not None, "the bundle has a second stage"
+    bands = ", ".join(f"{band.label} {band.low:g} … {band.high:g}" for band in manifest.stage2.bands)
+    return f"{second.ref}; bands: {bands or 'none'}; sample: {manifest.stage2.sample:g}"
 
 
 def _show_labels(bundle: Bundle, taxonomy: Taxonomy | None = None) -> None:

@@ -1,5 +1,6 @@
 """`streamtag model evaluate --labels` and `compare`: bundles against labelled documents."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,14 @@ from streamtag.cli.model_labelled import (
     interval,
     number,
     read_documents,
-    read_thresholds,
     room,
     scores_of,
     write_whole,
 )
 from streamtag.cli.outcome import read_text
+from streamtag.cli.score import read_thresholds
 from streamtag.errors import RefusedError
+from streamtag.model.two_stages import final_scores
 
 _OVERALL = {
     "micro_f1": "micro F1",
@@ -49,16 +51,18 @@ def evaluate_labelled(
     evaluation = room("evaluation.evaluate")
     scorer = admitted_scorer(which)
     data = read_documents(labels, scorer)
-    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer)
+    cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
     scores = scores_of(scorer, data)
     found = evaluation.evaluate_scores(data, scores, cutoffs, draws=draws, terms=words)
     disguises = []
     if robustness:
         limits = evaluation.cutoffs_of(data, cutoffs)
-        disguises = room("evaluation.robustness").robustness(data, scores, limits, scorer.score, draws=draws)
+        disguises = room("evaluation.robustness").robustness(
+            data, scores, limits, partial(final_scores, scorer), draws=draws
+        )
     if html is not None:
-        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256)
+        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256, disguises)
         write_whole(html, page)
     if output is OutputFormat.JSON:
         print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found), "robustness": disguises})

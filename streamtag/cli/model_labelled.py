@@ -11,16 +11,13 @@ import typer
 from numpy.typing import NDArray
 
 from streamtag.atomic_files import replace_file
-from streamtag.cli.context import settings, warn
-from streamtag.cli.outcome import read_text
-from streamtag.control.threshold_file import parse_threshold_file
-from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.cli.context import settings
 from streamtag.errors import RefusedError, StreamtagError
-from streamtag.model.admission import configured_taxonomy, load_admitted
+from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
+from streamtag.model.two_stages import final_scores
 
 Labels = Annotated[Path, typer.Option("--labels", help="Labelled documents: JSON lines, or CSV.")]
 Draws = Annotated[int, typer.Option("--draws", min=100, help="Draws of the bootstrap.")]
@@ -45,7 +42,7 @@ def scores_of(scorer: Scorer, data: Labelled) -> NDArray[np.float32]:
     Raises:
         RefusedError: names the documents that the bundle cannot score, and why.
     """
-    scores = scorer.score(data.texts, data.features)
+    scores = final_scores(scorer, data.texts, data.features)
     bad = set(np.nonzero(~np.isfinite(scores).all(axis=1))[0].tolist())
     if scorer.reads_text:
         bad |= {i for i in data.without_text if scorer.unfit(None, data.features[i]) is not None}
@@ -63,20 +60,6 @@ def scores_of(scorer: Scorer, data: Labelled) -> NDArray[np.float32]:
 def _why(scorer: Scorer, data: Labelled, i: int) -> str:
     unfit = scorer.unfit(None if i in data.without_text else data.texts[i], data.features[i])
     return "" if unfit is None else f", {unfit.field.removeprefix('/').replace('/', '.')}: {unfit.message}"
-
-
-def read_thresholds(path: Path, scorer: Scorer) -> ThresholdSet:
-    """The cut-offs of a file; ids of before are read by the taxonomy.
-
-    Raises:
-        RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
-    """
-    found = parse_threshold_file(read_text(path), str(path)).thresholds
-    found = by_taxonomy(configured_taxonomy(settings().settings.model), warn)(found, scorer.labels)
-    wrong = problems(found, scorer.labels)
-    if wrong:
-        raise RefusedError(f"{path} does not fit bundle {scorer.bundle.ref}", problems=wrong)
-    return found
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -56,14 +56,9 @@ def change_champion(
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set.
     """
     store = ControlStore(settings.redis)
+    permit = Ungoverned(break_glass)
     change = champion_guard.change_champion(
-        store,
-        settings,
-        who,
-        make,
-        end_experiments=end_experiments,
-        warn=warn,
-        permit=Ungoverned(break_glass),
+        store, settings, who, make, end_experiments=end_experiments, warn=warn, permit=permit
     )
     report(change, store, settings, output, wait_s)
 

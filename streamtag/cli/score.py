@@ -17,13 +17,14 @@ from streamtag.cli.context import OutputFormat, settings, warn
 from streamtag.cli.explanations import ExplainedLabel
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
-from streamtag.model.admission import load_admitted
+from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.explain import Explainer
 from streamtag.model.registry import find_bundle
@@ -259,12 +260,13 @@ def _open(path: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def read_thresholds(path: Path, bundle: Bundle) -> ThresholdSet:
-    """The cut-offs of a file.
+    """The cut-offs of a file; ids of before are read by the taxonomy, where one is configured.
 
     Raises:
         RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
     """
     found = parse_threshold_file(read_text(path), str(path)).thresholds
+    found = by_taxonomy(configured_taxonomy(settings().settings.model), warn)(found, bundle.labels)
     wrong = problems(found, bundle.labels)
     if wrong:
         raise RefusedError(f"{path} does not fit bundle {bundle.ref}", problems=wrong)

@@ -294,8 +294,8 @@ def _print_entry(entry: AuditEntry, changes: list[Change], output: OutputFormat)
         print_json({**entry.fields, "changes": change_rows(changes)})
         return
     fields = entry.fields
-    # Of an experiment, and what it came to; or of a release.
-    about = [f" {name} {fields[name]}" for name in ("release", "experiment") if name in fields]
+    # Of an experiment, and what it came to; or of a release, a change request, a label with a breaker.
+    about = [f" {name} {fields[name]}" for name in ("release", "experiment", "request", "label") if name in fields]
     about += [f" ({fields['state']})"] if "state" in fields else []
     what = f"{fields.get('action', '?')}{''.join(about)} by {fields.get('author', '?')}: {fields.get('reason', '')}"
     say(f"{fields.get('at', '')[:19]} {what}")

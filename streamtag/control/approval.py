@@ -33,6 +33,11 @@ class ApprovalPolicy:
     rule: Rule = "critical"
     taxonomy: Taxonomy | None = None
 
+    @property
+    def strict(self) -> bool:
+        """Whether steps that the guard rail stops need a second person, and no ``force`` passes them."""
+        return self.rule in ("large", "all")
+
     def critical(self, labels: Collection[str], *by_bundle: Collection[str]) -> list[str]:
         """Those of ``labels`` that are critical: by the taxonomy, or, where there is none, by a bundle."""
         if self.taxonomy is not None:

@@ -61,10 +61,10 @@ def change_champion(
         make: the change.
         end_experiments: whoever makes the change knows that experiments end.
         warn: told in words what else they should know.
-        permit: what the change is made on, where it needs a second person.
+        permit: what the change is made on: a person's word, or broken glass.
 
     Raises:
-        ApprovalError: a second person is needed.
+        ApprovalError: it needs a second person, and has none.
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set; or the change
             itself is refused, see `ReleaseChanges`.
     """

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy
 from streamtag.control.champion import champion_to_change
-from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control.champion_guard import ChampionChange, ChampionGuard
 from streamtag.control.change_carrier import ASK, Carrier, advanced
 from streamtag.control.change_content import Aim, Composer, aim_of, candidate_of, refuse_stale
 from streamtag.control.change_documents import (
@@ -33,7 +33,7 @@ from streamtag.domain.change import Action, State, problems
 from streamtag.domain.moves import taken_back
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import ConflictError, RefusedError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["SCHEDULER", "ChangeRequests", "Published"]
 
@@ -46,15 +46,13 @@ class Published:
 
     Attributes:
         request: as it is since.
-        outcome: the release that decides; None where none was made.
+        change: of what decides; None where nothing does otherwise.
         experiment: that was started; None where none was.
-        ended: experiments that it ended.
     """
 
     request: ChangeRequest
-    outcome: Outcome | None = None
+    change: ChampionChange | None = None
     experiment: Experiment | None = None
-    ended: Sequence[Experiment] = ()
 
 
 class ChangeRequests:
@@ -158,7 +156,7 @@ class ChangeRequests:
         try:
             base, _ = champion_to_change(self.store)
             refuse_stale(request.content, base, self.store)
-        except (ConflictError, RefusedError) as error:
+        except (ConflictError, NotFoundError, RefusedError) as error:
             return [*found, f"conflict: {error.message}"]
         if not request.end_experiments and not isinstance(request.content, ExperimentStart):
             running = ExperimentLog(self.store).running()
@@ -275,8 +273,7 @@ class ChangeRequests:
             forward = carrier.forward(None)
             self.log.advance(carrier.raw, forward)
             return Published(forward)
-        ended = guard.settle(outcome, carrier.author, warn)
-        return Published(carrier.made, outcome, ended=ended)
+        return Published(carrier.made, ChampionChange(outcome, guard.settle(outcome, carrier.author, warn)))
 
     def _releases(self, carrier: Carrier, guard: ChampionGuard) -> ReleaseChanges:
         return ReleaseChanges(

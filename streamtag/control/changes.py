@@ -1,7 +1,6 @@
 """Changing what decides: every change is a new release, committed by compare-and-set, with author and reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,8 +9,8 @@ from streamtag.control.champion import by_worker, champion_to_change
 from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, Stored, ThresholdRevision
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
-from streamtag.control.freeze import frozen_error
-from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
+from streamtag.control.proposal import Proposal, Who, conflict
+from streamtag.control.release_writer import BACK, Outcome, ReleaseWriter
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
 from streamtag.control.threshold_reader import ReadThresholds, as_they_are
 from streamtag.domain.release import BundleRef
@@ -21,17 +20,6 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError
 __all__ = ["FIRST_AUTHOR", "Outcome", "ReleaseChanges", "Who"]
 
 FIRST_AUTHOR = "streamtag (first start)"
-_BACK = ("restore", "return")
-"""What goes through a freeze, and needs no second person: the way back must be short, and leads where one was."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The release that decides now, the one before, and whether this call made it (else nothing differed)."""
-
-    current: Current
-    before: Current | None
-    committed: bool
 
 
 class ReleaseChanges:
@@ -68,7 +56,7 @@ class ReleaseChanges:
         self._before = before
         self._policy = policy
         self._permit = permit
-        self._now = now
+        self._writer = ReleaseWriter(store, permit, now)
 
     def seed(
         self, bundle: BundleRef, labels: Sequence[str], thresholds: ThresholdSet, *, critical: Sequence[str] = ()
@@ -83,7 +71,7 @@ class ReleaseChanges:
         who = Who(FIRST_AUTHOR, f"defaults of bundle {bundle}")
         note = "first start"
         proposal = Proposal("seed", _wire(bundle), thresholds, who, note=note, critical=tuple(critical))
-        return self._commit(None, heads, proposal, {})
+        return self._writer.commit(None, heads, proposal, {})
 
     def set_thresholds(
         self, changes: Mapping[str, float], who: Who, *, when: Mapping[str, str] | None = None, force: bool = False
@@ -203,7 +191,7 @@ class ReleaseChanges:
         """
         _refuse(who.problems(), "a change needs an author and a reason")
         heads = self._store.heads(damaged=True)
-        present = self._readable(heads)
+        present = self._writer.readable(heads)
         release, revision = snapshot.release.document, snapshot.revision.document
         beats = read_fleet(self._store).heartbeats
         if not force:
@@ -222,7 +210,7 @@ class ReleaseChanges:
             least_revision=max([revision.revision, *(beat.revision or 0 for beat in beats)]),
             critical=release.critical,
         )
-        return self._commit(present, heads, proposal, {})
+        return self._writer.commit(present, heads, proposal, {})
 
     def revise(
         self,
@@ -294,55 +282,18 @@ class ReleaseChanges:
         thresholds_stay = proposal.thresholds is None or _same(base.thresholds, proposal.thresholds)
         if thresholds_stay and proposal.bundle == base.release.document.bundle:
             return Outcome(base, base, committed=False)
-        allowed = {} if proposal.action in _BACK else self._permit.settle(self._reasons(base, proposal))
+        allowed = {} if proposal.action in BACK else self._permit.settle(self._reasons(base, proposal))
         self._before(base.id)
-        return self._commit(base, heads, proposal, allowed)
+        return self._writer.commit(base, heads, proposal, allowed)
 
     def _reasons(self, base: Current, proposal: Proposal) -> list[str]:
-        strict = self._policy.rule in ("large", "all")
         return self._policy.reasons(
             base,
             base.thresholds if proposal.thresholds is None else proposal.thresholds,
             bundle_changes=proposal.bundle != base.release.document.bundle,
             critical=proposal.critical or (),
-            max_step=self._max_step if strict else None,
+            max_step=self._max_step if self._policy.strict else None,
         )
-
-    def _commit(self, base: Current | None, heads: Heads, proposal: Proposal, allowed: Mapping[str, str]) -> Outcome:
-        new = compose(proposal, base, heads, self._now())
-        step, about = self._permit.step(new)
-        result = self._store.commit(
-            expected=heads.alias,
-            release=new.release,
-            revision=None if proposal.thresholds is None else new.revision,
-            audit={**audit_fields(proposal, new, heads.champion), **about, **allowed},
-            bound=proposal.action not in (*_BACK, "seed", "restore-snapshot"),
-            step=step,
-        )
-        if result.outcome == "frozen":
-            raise frozen_error(result.detail)
-        if result.outcome == "request moved":
-            raise ConflictError("somebody changed the change request in this very moment; nothing was written")
-        if result.outcome == "conflict":
-            based_on = "an empty Redis" if heads.champion is None else f"release {heads.champion.number}"
-            raise conflict(self._readable(self._store.heads(damaged=True)), based_on=based_on, before=base)
-        if result.outcome == "taken":
-            now = self._store.heads(damaged=True)
-            if now.alias == heads.alias and (now.release > heads.release or now.revision > heads.revision):
-                # An experiment has taken these numbers for its candidate: the next ones are free.
-                return self._commit(base, now, proposal, allowed)
-            raise RefusedError(
-                f"{result.detail} exists in Redis already, and documents are never overwritten",
-                hint="The counters in Redis are damaged; `streamtag release restore-snapshot` numbers above them.",
-            )
-        return Outcome(new, base, committed=True)
-
-    def _readable(self, heads: Heads) -> Current | None:
-        """The champion with its documents; None where they are missing or damaged, and history cannot go on."""
-        try:
-            return None if heads.champion is None else self._store.load(heads.champion)
-        except (NotFoundError, RefusedError):
-            return None
 
     def _release_of(self, revision: int) -> Current | None:
         """The latest release with this revision, to say what has changed since; None where history lacks it."""

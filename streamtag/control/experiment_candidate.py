@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from streamtag.control.champion import champion_to_change
+from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore, Current
@@ -16,7 +17,7 @@ from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
 from streamtag.settings.services import ModelSettings
 
-__all__ = ["Choice", "candidate_of", "with_critical_labels"]
+__all__ = ["Choice", "candidate_of", "read_by_taxonomy"]
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,21 @@ def candidate_of(
     return NewCandidate(found.ref, found.labels, wanted, found.critical)
 
 
-def with_critical_labels(request: Request, model: ModelSettings) -> Request:
-    """The request with what the configured taxonomy calls critical."""
+def read_by_taxonomy(
+    request: Request, store: ControlStore, model: ModelSettings, warn: Callable[[str], None]
+) -> Request:
+    """The request in the champion's words, with what the configured taxonomy calls critical; raises as `candidate_of`.
+
+    Args:
+        request: what was asked, by ids of any age.
+        store: holds the champion.
+        model: names the taxonomy; without one the request stays as it is.
+        warn: told of each id that is read as another.
+    """
     taxonomy = configured_taxonomy(model)
     if taxonomy is None:
         return request
+    request = request_by_taxonomy(request, taxonomy, list(champion_to_change(store)[0].thresholds.labels), warn)
     return replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
 
 

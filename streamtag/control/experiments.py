@@ -29,6 +29,7 @@ from streamtag.control.documents import (
 )
 from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
 from streamtag.control.experiment_request import NewCandidate, Request, request_problems, share_problems
+from streamtag.control.experiment_words import champion_warnings, describe_change, step_audit, verdict_problems
 from streamtag.control.freeze import frozen_error
 from streamtag.control.proposal import Proposal, Who, compose, conflict
 from streamtag.control.store import Current, Heads
@@ -191,7 +192,7 @@ class ExperimentChanges:
                 if ended.verdict == wanted:
                     return ended
             experiment = self._running(number, ground)
-            found = [*who.problems(), *_verdict_problems(verdict, experiment)]
+            found = [*who.problems(), *verdict_problems(verdict, experiment)]
             _refuse(found, f"experiment {number} cannot be concluded")
             change = _change(ground, "verdict", experiment.run, who, self._now(), wanted)
             try:
@@ -247,7 +248,7 @@ class ExperimentChanges:
     ) -> None:
         alias = champion[0].alias if champion else b""
         request, about = self._permit.step(experiment.id)
-        audit = {**_audit_fields(step.change.document, experiment), **about, **allowed}
+        audit = {**step_audit(step.change.document, experiment), **about, **allowed}
         outcome, detail = self._log.commit(
             step, expected=ground.heads.alias, champion=alias, audit=audit, bound=bound, request=request
         )
@@ -273,39 +274,6 @@ class ExperimentChanges:
             )
 
 
-def describe_change(change: ExperimentChange) -> str:
-    """``anna started experiment 3 at 2026-11-23 03:00:00 UTC, "why"``."""
-    number = change.run.experiment.number
-    done = {
-        "start": f"started experiment {number}",
-        "phase": f"set the share of experiment {number} to {change.run.phases[-1].share:g}",
-        "stop": f"stopped experiment {number}",
-        "return": f"took the candidate of experiment {number} back",
-        "verdict": f"concluded experiment {number}" + (f" with {change.verdict.state}" if change.verdict else ""),
-    }[change.action]
-    return f'{change.author} {done} at {change.at:%Y-%m-%d %H:%M:%S} UTC, "{change.reason}"'
-
-
-def champion_warnings(running: Sequence[Experiment], champion: ReleaseId) -> list[str]:
-    """What whoever is about to change the champion, or has just done so, must be told of experiments.
-
-    Args:
-        running: `ExperimentLog.running`.
-        champion: that decides before the change.
-    """
-    found = []
-    for experiment in running:
-        document = experiment.document
-        control = ReleaseId(document.control.number, document.control.sha256)
-        if control == champion:
-            found.append(
-                f"experiment {experiment.id.number} ({document.plan.mode}, of {document.author}: "
-                f'"{document.reason}") compares release {document.candidate.number} with release {control.number}, '
-                "which decides now. Under another champion its evidence does not go on: it must be started anew"
-            )
-    return found
-
-
 def _scored(candidate: Current | NewCandidate, base: Current) -> tuple[list[str], list[str]]:
     """Labels that the candidate scores, and why it could not decide at all."""
     if isinstance(candidate, Current):
@@ -325,15 +293,6 @@ def _compose(candidate: NewCandidate, base: Current, heads: Heads, who: Who, exp
         critical=tuple(candidate.critical) if candidate.bundle else None,
     )
     return compose(proposal, base, heads, at)
-
-
-def _verdict_problems(verdict: VerdictDocument, experiment: Experiment) -> list[str]:
-    found = []
-    if ExperimentId(verdict.number, verdict.experiment_sha256) != experiment.id:
-        found.append(f"verdict: it is of experiment {verdict.number} with sha256 {verdict.experiment_sha256[:12]}…")
-    if not verdict.state.final:
-        found.append(f"state: {verdict.state} is no verdict; the experiment goes on")
-    return found
 
 
 def _change(
@@ -359,24 +318,6 @@ def _change(
             verdict=verdict,
         )
     )
-
-
-def _audit_fields(change: ExperimentChange, experiment: Experiment) -> dict[str, str]:
-    document = experiment.document
-    return {
-        "action": f"experiment-{change.action}",
-        "author": change.author,
-        "reason": change.reason,
-        "at": f"{change.at:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "experiment": str(experiment.id.number),
-        "experiment_sha256": experiment.id.sha256,
-        "mode": document.plan.mode,
-        "control": str(document.control.number),
-        "candidate": str(document.candidate.number),
-        "share": f"{experiment.share:g}",
-        "change": str(change.number),
-        **({"state": change.verdict.state.value, "verdict": change.verdict.sha256} if change.verdict else {}),
-    }
 
 
 def _labels(current: Current) -> list[str]:

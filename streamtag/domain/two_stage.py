@@ -74,7 +74,7 @@ class Bands:
         Args:
             micro: scores of stage 1 in millionths, int64 [n, labels].
         """
-        held: NDArray[np.bool_] = ((micro >= self.low) & (micro <= self.high)).any(axis=1)
+        held: NDArray[np.bool_] = np.any((micro >= self.low) & (micro <= self.high), axis=1)
         return held
 
     def sampled(self, ids: Iterable[str], n: int) -> NDArray[np.bool_]:

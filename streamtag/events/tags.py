@@ -4,7 +4,10 @@ import msgspec
 
 
 class Tag(msgspec.Struct, frozen=True, gc=False):
-    """One label on one event, with the evidence for it."""
+    """One label on one event, with the evidence for it.
+
+    ``action`` is ``review`` while the label's breaker is open: it is tagged too often to be acted on unseen.
+    """
 
     label: str
     score: float
@@ -49,6 +52,7 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         arm: control or candidate, in an experiment.
         experiment: id of the experiment, if any.
         traceparent: W3C trace context of the input record, if any; also in the headers.
+        breakers: number of the document that says which breakers are open; only while any is.
         time_flag: ``arrival`` when the record timestamp was not believed and statistics placed it by arrival.
         stage2: of a bundle with two stages, why stage 2 decided (``band``, ``sample``), or why not though it was asked
             for (``shed``, ``failed``); absent: it was not asked for.
@@ -67,6 +71,7 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     arm: str = "control"
     experiment: str | None = None
     traceparent: str | None = None
+    breakers: int | None = None
     time_flag: str | None = None
     stage2: str | None = None
     stage1_scores: msgspec.Raw | dict[str, float] | None = None

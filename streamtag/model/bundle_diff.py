@@ -17,6 +17,7 @@ _PARTS = {
     "calibration": "calibration",
     "recalibrations": "recalibration",
     "ort": "session",
+    "stage2": "stage 2",
     "evaluation": "figures",
     "training": "training",
     "files": "files",

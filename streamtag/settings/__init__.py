@@ -20,6 +20,7 @@ from streamtag.settings.pipeline import (
 )
 from streamtag.settings.services import (
     ApiSettings,
+    BreakerSettings,
     ChangeSettings,
     ExperimentSettings,
     ModelSettings,
@@ -32,6 +33,7 @@ from streamtag.settings.tree import Settings, describe
 
 __all__ = [
     "ApiSettings",
+    "BreakerSettings",
     "ChangeSettings",
     "DeadLetterSettings",
     "EventsSettings",

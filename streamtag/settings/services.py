@@ -21,6 +21,12 @@ class ApiSettings(Section):
     max_events: int = Field(1_000, ge=1, le=100_000, description="Texts or events in one request")
     max_waiting: int = Field(8_000, ge=1, description="Events of all requests that wait; more are refused with 429")
     max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
+    review_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="A person looks at one tagged event for so long: what-ifs tell the time it takes",
+    )
     deadline_ms: int = Field(1_000, ge=10, description="A scoring request that waits for longer is refused with 429")
 
     @model_validator(mode="after")
@@ -129,6 +135,28 @@ class ChangeSettings(Section):
         description="A second person approves: nothing; what touches critical labels; steps above thresholds.max_step, "
         "too, even with --force; everything",
     )
+
+
+class BreakerSettings(Section):
+    """When a label that is tagged too often is turned to review only, and trusted again."""
+
+    rates: dict[str, float] = Field(
+        default_factory=dict,
+        description="Label to the share of events beyond which its breaker opens; `*` = every other label",
+    )
+    window: Literal["1m", "5m", "1h"] = Field("5m", description="The newest window of this width is looked at")
+    min_alerts: int = Field(100, ge=1, description="Fewer alerts in the window open nothing")
+    close_ratio: float = Field(0.5, ge=0, le=1, description="Closes once the rate is at most this part of the bound")
+    close_after_s: int | None = Field(
+        600, ge=0, description="And not sooner after it opened, seconds; none = a person closes it"
+    )
+
+    @model_validator(mode="after")
+    def _rates_are_shares(self) -> Self:
+        wrong = [f"{label} ({rate:g})" for label, rate in self.rates.items() if not 0 < rate < 1]
+        if wrong:
+            raise ValueError(f"rates must be above 0 and below 1: {', '.join(wrong)}")
+        return self
 
 
 class TelemetrySettings(Section):

@@ -20,6 +20,7 @@ from streamtag.settings.pipeline import (
 from streamtag.settings.section import HomePath, Section
 from streamtag.settings.services import (
     ApiSettings,
+    BreakerSettings,
     ChangeSettings,
     ExperimentSettings,
     ModelSettings,
@@ -44,6 +45,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     thresholds: ThresholdSettings = ThresholdSettings()  # type: ignore[call-arg]
     changes: ChangeSettings = ChangeSettings()  # type: ignore[call-arg]
+    breakers: BreakerSettings = BreakerSettings()  # type: ignore[call-arg]
     experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
     api: ApiSettings = ApiSettings()  # type: ignore[call-arg]
     oidc: OidcSettings = OidcSettings()  # type: ignore[call-arg]

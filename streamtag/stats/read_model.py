@@ -20,7 +20,7 @@ from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.experiment_fold import SavedFold
 from streamtag.stats.revisions import Memory
-from streamtag.stats.window_parts import Rates, Scores
+from streamtag.stats.window_parts import Rates, Scores, SegmentRates
 from streamtag.stats.windows import SIZES, WindowDocument, hour_before, start_of
 
 __all__ = ["KEEP_S", "LOOK_BACK", "Checkpoint", "ReadModel"]
@@ -36,7 +36,7 @@ _EVIDENCE_S = 86_400
 MAKING = b"making"
 LOOK_BACK = 30
 """So many windows are looked at for the newest one."""
-Document = TypeVar("Document", WindowDocument, Rates, Scores)
+Document = TypeVar("Document", WindowDocument, Rates, Scores, SegmentRates)
 FIRST = "0"
 """The generation that is followed unless another was made."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -12,12 +13,13 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.what_if import Effect, what_if
 from streamtag.events.summary import LabelCounts
 from streamtag.stats.read_model import ReadModel
-from streamtag.stats.window_parts import ScoreCell, Scores
+from streamtag.stats.window_parts import ScoreCell, Scores, SegmentRates
 from streamtag.stats.windows import SIZES, start_of
 
-__all__ = ["Preview", "histogram", "preview"]
+__all__ = ["Preview", "histogram", "preview", "segments"]
 
 _MS_PER_HOUR = 3_600_000
+Part = TypeVar("Part", Scores, SegmentRates)
 _OTHER = "other"
 _decode_counts = msgspec.json.Decoder(LabelCounts).decode
 # Up to so long a time is read in windows of this size: some tens, but for months.
@@ -77,7 +79,7 @@ def preview(
     Raises:
         StreamtagError: the windows cannot be read.
     """
-    size, first, windows = _recorded(model, since_ms, now_ms)
+    size, first, windows = _recorded(model, Scores, since_ms, now_ms)
     cells = [cell for window in windows for cell in window.cells if _traffic(cell)]
     mine = [cell for cell in cells if cell.bundle_sha256 == bundle_sha256]
     return Preview(
@@ -97,16 +99,29 @@ def histogram(model: ReadModel, bundle_sha256: str, label: str, since_ms: int, n
 
     Takes and raises what `preview` does.
     """
-    _, _, windows = _recorded(model, since_ms, now_ms)
+    _, _, windows = _recorded(model, Scores, since_ms, now_ms)
     cells = (cell for window in windows for cell in window.cells)
     bins = _bins((cell for cell in cells if _traffic(cell) and cell.bundle_sha256 == bundle_sha256), (label,))
     return bins.get(label, np.zeros(BINS, np.int64))
 
 
-def _recorded(model: ReadModel, since_ms: int, now_ms: int) -> tuple[str, int, list[Scores]]:
+def segments(model: ReadModel, label: str, since_ms: int, now_ms: int) -> dict[tuple[str, str], tuple[int, int]]:
+    """Dimension and value to events and alerts of a label, whatever bundle decided; in order of both.
+
+    Takes and raises what `preview` does.
+    """
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for window in _recorded(model, SegmentRates, since_ms, now_ms)[2]:
+        for dimension, value, events, alerts in window.of(label):
+            before = found.get((dimension, value), (0, 0))
+            found[dimension, value] = before[0] + events, before[1] + alerts
+    return dict(sorted(found.items()))
+
+
+def _recorded(model: ReadModel, kind: type[Part], since_ms: int, now_ms: int) -> tuple[str, int, list[Part]]:
     size = next((size for size, longest_ms in _SPANS if now_ms - since_ms <= longest_ms), _SPANS[-1][0])
     first = start_of(size, since_ms)
-    found = model.read_as(Scores, [(size, start) for start in range(first, now_ms, SIZES[size])])
+    found = model.read_as(kind, [(size, start) for start in range(first, now_ms, SIZES[size])])
     return size, first, [one for one in found if one is not None]
 
 

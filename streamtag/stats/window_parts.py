@@ -3,9 +3,13 @@
 A histogram has up to 1,024 numbers, and a week of hourly windows of 50 labels holds 8,400 of them.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
-__all__ = ["Counted", "Rates", "ScoreCell", "Scores", "SegmentEvents"]
+from streamtag.events.summary import SegmentCounts
+
+__all__ = ["Counted", "Rates", "ScoreCell", "Scores", "SegmentEvents", "SegmentRates"]
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -64,3 +68,27 @@ class Scores(msgspec.Struct, frozen=True, gc=False):
     start_ms: int
     exact: bool
     cells: list[ScoreCell]
+
+
+class _SegmentCell(msgspec.Struct, frozen=True, gc=False):
+    labels: dict[str, msgspec.Raw]
+    segments: dict[str, dict[str, SegmentCounts]]
+    shadow: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class SegmentRates(msgspec.Struct, frozen=True, gc=False):
+    """A window with its segments alone."""
+
+    version: int
+    size: str
+    start_ms: int
+    exact: bool
+    cells: list[_SegmentCell]
+
+    def of(self, label: str) -> Iterator[tuple[str, str, int, int]]:
+        """Dimension, value, events, and alerts of a label, of each segment of what scored it and decided."""
+        for cell in self.cells:
+            if cell.shadow is not True and label in cell.labels:
+                for dimension, values in cell.segments.items():
+                    for value, counts in values.items():
+                        yield dimension, value, counts.events, counts.alerts.get(label, 0)

@@ -1,6 +1,6 @@
 """Stage 4: decisions to tag events, refusals to dead letters."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Message
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.domain.scores import from_micro
 from streamtag.events import dead_letters
 from streamtag.events.headers import readable_headers
@@ -67,6 +68,7 @@ class Emitter:
         now_ms: int,
         arm: str = "control",
         experiment: str | None = None,
+        breakers: ActiveBreakers = NO_BREAKERS,
     ) -> Iterator[Output | None]:
         """One record per event, in order, None where none is published; the key is that of the input.
 
@@ -79,16 +81,17 @@ class Emitter:
             now_ms: Unix milliseconds.
             arm: that decided.
             experiment: id of the split that gave them to this arm.
+            breakers: labels whose tags ask for review only.
         """
         topic, scores_of = self._tags_topic, deciding.scores_of
-        processed_at = _rfc3339(now_ms)
+        processed_at, open_breakers = _rfc3339(now_ms), breakers.number if breakers.labels else None
         columns = zip(
             decoded.positions,
             decoded.records,
             decoded.keys,
             decoded.events,
             decisions.scores.tolist(),
-            _tags(decisions, deciding),
+            _tags(decisions, deciding, breakers.labels),
             decisions.rows.tolist(),
             decisions.segments,
             contexts,
@@ -116,6 +119,7 @@ class Emitter:
                     time_flag="arrival" if flagged else None,
                     arm=arm,
                     experiment=experiment,
+                    breakers=open_breakers,
                     stage=stage,
                     stage2=stage2,
                     stage1_scores=stage1_scores,
@@ -147,12 +151,16 @@ class Emitter:
         return Output(self._dead_letters_topic, key, value, headers)
 
 
-def _tags(decisions: Decisions, deciding: Deciding) -> Iterator[list[Tag]]:
+def _tags(decisions: Decisions, deciding: Deciding, review: Collection[str]) -> Iterator[list[Tag]]:
     """The tags of each event; made for the whole batch at once, as most pairs of event and label are none."""
     events, labels = decisions.tagged.nonzero()
     cutoffs = deciding.compiled.matrix[decisions.rows[events], labels]
     found = zip(labels.tolist(), decisions.scores[events, labels].tolist(), cutoffs.tolist(), strict=True)
-    tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]
+    if review:
+        actions = ["review" if label in review else "tag" for label in deciding.labels]
+        tags = [Tag(deciding.labels[label], score, cutoff, actions[label]) for label, score, cutoff in found]
+    else:
+        tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]
     ends: list[int] = decisions.tagged.sum(axis=1).cumsum().tolist()
     return (tags[start:end] for start, end in zip([0, *ends], ends, strict=False))
 

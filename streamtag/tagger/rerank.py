@@ -7,6 +7,7 @@ clock of the budget, and what becomes of an event that stage 2 cannot score: it 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from streamtag.domain.two_stage import Bucket, Route, goes, merge, routes
 from streamtag.events.content import ContentEvent
 from streamtag.model.scorer import Scorer
+from streamtag.settings import TaggerSettings
 from streamtag.tagger.infer import Refusals, infer
 
-__all__ = ["WHY", "Budget", "Inferred", "Stages", "infer_stages"]
+__all__ = ["WHY", "Budget", "Inferred", "Limits", "Stages", "infer_stages"]
 
 WHY = tuple(None if route is Route.FIRST else route.word for route in Route)
 """Of each `Route`, the word in tag events for why stage 2 decided, or why it did not."""
@@ -61,35 +63,49 @@ class Inferred:
     stages: Stages | None = None
 
 
+class Limits(NamedTuple):
+    """Of a budget, as in the settings.
+
+    Attributes:
+        share: of the events that stage 1 scores.
+        per_s: events a second; None: no such limit.
+        per_batch: events of one batch.
+    """
+
+    share: float
+    per_s: float | None
+    per_batch: int
+
+    @staticmethod
+    def of(tagger: TaggerSettings) -> "Limits":
+        """Those of a worker."""
+        return Limits(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch)
+
+
 class Budget:
     """How many events of a batch may go to stage 2: a share of the events, so many a second, so many a batch.
 
     Args:
-        share: of the events that stage 1 scores.
-        per_s: events a second; None: no such limit.
-        per_batch: events of one batch.
+        limits: all three hold.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, share: float, per_s: float | None, per_batch: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._share = share
-        self._per_s = per_s
-        self._per_batch = per_batch
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
         self._clock = clock
         # What was not used is saved for one batch that needs it, or for a second.
-        self._by_share = Bucket(capacity=per_batch)
-        self._by_time = Bucket(capacity=max(1.0, per_s or 1.0))
+        self._by_share = Bucket(capacity=limits.per_batch)
+        self._by_time = Bucket(capacity=max(1.0, limits.per_s or 1.0))
         self._at = clock()
 
     def allow(self, events: int, sampled: int, in_band: int) -> int:
         """How many of those in a band may go, of a batch of so many; they count as gone, as do those sampled."""
         now = self._clock()
-        share = self._by_share.earn(events * self._share).spend(sampled)
-        timed = self._by_time.earn((now - self._at) * (self._per_s or 0.0)).spend(sampled)
-        allowed = max(0, min(in_band, share.whole, self._per_batch - sampled))
-        if self._per_s is not None:
+        limits = self._limits
+        share = self._by_share.earn(events * limits.share).spend(sampled)
+        timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0)).spend(sampled)
+        allowed = max(0, min(in_band, share.whole, limits.per_batch - sampled))
+        if limits.per_s is not None:
             allowed = min(allowed, timed.whole)
         self._by_share, self._by_time, self._at = share.spend(allowed), timed.spend(allowed), now
         return allowed

@@ -9,6 +9,7 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.panes import place
 from streamtag.domain.two_stage import Route
@@ -24,7 +25,7 @@ from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.memory import give_memory_back
-from streamtag.tagger.rerank import Budget, infer_stages
+from streamtag.tagger.rerank import Budget, Limits, infer_stages
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.taking_part import Arm, TakingPart
 from streamtag.tagger.trials import Trials
@@ -58,6 +59,7 @@ class Tagger:
         metrics: where outcomes are counted, when their transaction has committed.
         tracer: one span per batch.
         trials: experiments on this worker; None: it takes part in none.
+        breakers: labels whose tags ask for review only; asked between batches only.
         clock_ms: Unix milliseconds.
     """
 
@@ -71,11 +73,13 @@ class Tagger:
         metrics: Metrics,
         tracer: BatchTracer,
         trials: Trials | None = None,
+        breakers: Callable[[], ActiveBreakers] = lambda: NO_BREAKERS,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._settings = settings
         self._release = release
         self._stop = stop
+        self._breakers = breakers
         self._metrics = metrics
         self._tracer = tracer
         self._clock_ms = clock_ms
@@ -94,8 +98,7 @@ class Tagger:
             writer=worker,
             delivery=settings.tagger.delivery,
         )
-        tagger = settings.tagger
-        self._budget = Budget(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch)
+        self._budget = Budget(Limits.of(settings.tagger))
         self._taking_part = TakingPart(trials, self._counts) if trials is not None else None
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._applied: _Applied | None = None
@@ -221,6 +224,7 @@ class Tagger:
     ) -> Iterator[Output | None]:
         if not decoded.events:
             return iter(())
+        breakers = self._breakers()  # once: a batch is decided by one state of everything
         taking_part = self._taking_part if self._taking_part is not None and self._taking_part.any else None
         if taking_part is not None:
             taking_part.begin(decoded)  # candidates score while the champion does
@@ -258,6 +262,7 @@ class Tagger:
                 now_ms=now_ms,
                 arm=counted.arm,
                 experiment=experiment,
+                breakers=breakers,
             )
             for by, decided, counted, experiment, rows in arms
         ]

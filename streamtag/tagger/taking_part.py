@@ -150,7 +150,9 @@ class TakingPart:
         rows, hashes = part.rows[part.chosen][answer.valid], part.hashes[part.chosen][answer.valid]
         scored = Answer(answer.micro[answer.valid], answer.valid[answer.valid])
         found = trial.decide(decoded, rows, scored.micro)
-        if trial.candidate is None and control.stages is not None:  # scored by the same model, so by the same stages
+        if answer.stages is not None:
+            found = replace(found, stages=answer.stages.take(np.flatnonzero(answer.valid)))
+        elif trial.candidate is None and control.stages is not None:  # the same model, so the same stages
             found = replace(found, stages=control.stages.take(rows))
         counted = _batch(trial, batch.take(rows), scored, found)
         self._counts.add(counted)

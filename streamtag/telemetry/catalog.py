@@ -131,7 +131,7 @@ METRICS = (
         "{event}",
         "Events committed under a bundle of two stages: first (nothing was uncertain), band and sample (stage 2 "
         "decided), shed (uncertain, but the budget was spent: stage 1 decided), failed (stage 2 gave no scores).",
-        "shed rises: widen tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: its log names why.",
+        "shed rises: raise tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: see the log.",
         {"outcome": ("first", "band", "sample", "shed", "failed")},
     ),
     Metric(
@@ -330,6 +330,37 @@ METRICS = (
         "{error}",
         "Steps of guarded rollouts that the control plane refused; tried again at every look.",
         "The log of `streamtag stats` says why; `streamtag doctor` looks at Redis.",
+    ),
+    Metric(
+        "streamtag.breaker.open",
+        "gauge",
+        "{breaker}",
+        "1 while a label is turned to review only, as it was tagged too often; 0 once it is trusted again.",
+        "`streamtag breaker list` says why, `streamtag stats show` what it does; then a threshold, or `breaker close`.",
+        {"label": ()},
+    ),
+    Metric(
+        "streamtag.breaker.flips",
+        "counter",
+        "{flip}",
+        "Breakers that opened or closed by their rule.",
+        "Often for one label: its bound (breakers.rates) is too near to what it does on ordinary days.",
+        {"label": (), "action": ("open", "close")},
+    ),
+    Metric(
+        "streamtag.changes.done",
+        "counter",
+        "{change}",
+        "Change requests that went live at their hour, or back when their time had ended.",
+        "`streamtag change show` says which, and what stayed as it was.",
+        {"action": ("publish", "expire")},
+    ),
+    Metric(
+        "streamtag.changes.held",
+        "gauge",
+        "{change}",
+        "Change requests that are due and cannot be done: frozen, changed by others, refused. Tried again each second.",
+        "The log says why, `streamtag change show` too; withdraw it, or lift the freeze.",
     ),
     Metric(
         "streamtag.experiment.events",

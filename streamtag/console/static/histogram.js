@@ -30,13 +30,13 @@ export function histogram({ bins, live, draft, move }) {
     move(draft + step / 1024);
   };
   const x = draft * WIDTH;
-  return html`<svg class="histogram" viewBox="0 0 ${WIDTH} ${HEIGHT + 18}" preserveAspectRatio="none" aria-label="histogram of scores, logarithmic">
+  return html`<svg class="histogram" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-label="histogram of scores, logarithmic">
     ${sums.map((n, i) => (n ? bar(n, i) : nothing))}
     <line class="live" x1=${live * WIDTH} x2=${live * WIDTH} y1="0" y2=${HEIGHT} />
     <line class="draft" x1=${x} x2=${x} y1="0" y2=${HEIGHT} />
-    ${[0, 0.25, 0.5, 0.75, 1].map((one) => svg`<text x=${one * (WIDTH - 24)} y=${HEIGHT + 14}>${one}</text>`)}
     ${move ? svg`<rect class="grip" x="0" y="0" width=${WIDTH} height=${HEIGHT} @pointerdown=${down} @pointermove=${drag}></rect>
       <rect class="grip" id="grip" x=${x - 8} y="0" width="16" height=${HEIGHT} tabindex="0" role="slider" aria-label="threshold"
         aria-valuemin="0" aria-valuemax="1" aria-valuenow=${draft.toFixed(4)} @pointerdown=${down} @pointermove=${drag} @keydown=${key}></rect>` : nothing}
-  </svg>`;
+  </svg>
+  <div class="ticks" aria-hidden="true">${[0, 0.25, 0.5, 0.75, 1].map((one) => html`<span>${one}</span>`)}</div>`;
 }

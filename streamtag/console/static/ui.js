@@ -9,10 +9,13 @@ const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 
 export const count = (n) => (n === null || n === undefined ? "–" : NUMBER.format(Math.round(n)));
 export const short = (n) => (n === null || n === undefined ? "–" : SHORT.format(n));
-export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);
+export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(4).replace(/0{1,2}$/, ""));
 
 const date = (at) => (at instanceof Date ? at : new Date(at));
+
+/** `1 label`, `3 labels`. */
+export const plural = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
 
 /** A moment, UTC, to the second. */
 export const moment = (at) => (at ? date(at).toISOString().slice(0, 19).replace("T", " ") + " UTC" : "–");
@@ -25,8 +28,11 @@ export function ago(at) {
   return html`<time datetime=${date(at).toISOString()} title=${moment(at)}>${words} ago</time>`;
 }
 
-/** kind: good, warn, bad or quiet; colour is never all that tells them apart. */
-export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕" }[kind] ?? "·"} ${words}</span>`;
+/** kind: good, warn, bad, mark (of a thing, not of its state) or quiet; colour is never all that tells them apart. */
+export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good: "✓", warn: "!", bad: "✕", mark: "◆" }[kind] ?? "·"} ${words}</span>`;
+
+/** Of a label whose misses are worse than its false alarms. */
+export const critical = (label) => (label?.critical ? html` ${badge("mark", "critical")}` : nothing);
 
 export const failure = (error) => html`
   <div class="failure" role="alert">
@@ -46,7 +52,7 @@ export const table = (caption, columns, rows, { none = "Nothing yet." } = {}) =>
   rows.length === 0 ? empty(none) : html`
   <div class="scroll" role="region" aria-label=${caption} tabindex="0"><table>
     <caption class="unseen">${caption}</caption>
-    <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.right ? "right" : ""}>${one.name}</th>`)}</tr></thead>
+    <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.right ? "right" : ""}>${one.name || html`<span class="unseen">more</span>`}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr>${columns.map((one) => html`<td class=${one.right ? "right" : ""}>${one.of(row)}</td>`)}</tr>`)}</tbody>
   </table></div>`;
 
@@ -84,7 +90,7 @@ export function notice(words, kind = "quiet") {
 /**
  * Asks before something is done; resolves to what was entered, or null. `act` is called with it and may throw: the
  * dialog then stays open and shows why.
- * fields: [{name, label, type?, value?, required?, hint?}]
+ * fields: [{name, label, type?, value?, required?, hint?, options?}]; options of a `select`: [[value, words]]
  */
 export function ask({ title, body = nothing, fields = [], action = "Publish", danger = false, act }) {
   return new Promise((resolve) => {
@@ -102,6 +108,7 @@ export function ask({ title, body = nothing, fields = [], action = "Publish", da
     const field = (one) => html`<label class=${one.type === "checkbox" ? "check" : ""}><span>${one.label}</span>
       ${one.type === "textarea"
         ? html`<textarea name=${one.name} rows="3" ?required=${one.required !== false}>${one.value ?? ""}</textarea>`
+        : one.type === "select" ? html`<select name=${one.name}>${one.options.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select>`
         : html`<input name=${one.name} type=${one.type ?? "text"} .value=${one.value ?? ""} ?required=${one.required !== false && one.type !== "checkbox"}>`}
       ${one.hint ? html`<small>${one.hint}</small>` : nothing}</label>`;
     const draw = () => render(html`<form @submit=${submit}>
@@ -112,6 +119,6 @@ export function ask({ title, body = nothing, fields = [], action = "Publish", da
     dialog.addEventListener("cancel", () => close(null));
     draw();
     dialog.showModal();
-    dialog.querySelector("input, textarea, button.main, button.danger")?.focus();
+    dialog.querySelector("input, select, textarea, button.main, button.danger")?.focus();
   });
 }

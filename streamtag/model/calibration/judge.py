@@ -65,10 +65,10 @@ def judge(data: Labelled, scores: NDArray[np.floating], *, draws: int) -> Judged
     crossed = np.asarray(scores, dtype=np.float64).copy()
     tried: list[tuple[fit.Method, str]] = []
     for j in range(len(data.labels)):
-        method, why, column = _cross_fit(scores[:, j], data.targets[:, j], folds)
+        method, why, unseen = _cross_fit(scores[:, j], data.targets[:, j], folds)
         tried.append((method, why))
-        if column is not None:
-            crossed[:, j] = column
+        if unseen is not None:
+            crossed[:, j] = unseen
     even = np.full(len(data.labels), 0.5)
     before, after = (Measured(each, data.targets, even) for each in (scores, crossed))
     first, second = (bootstrap(each, data.group, draws=draws) for each in (before, after))

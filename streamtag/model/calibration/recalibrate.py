@@ -79,8 +79,13 @@ def recalibrate(
         draws: of the bootstrap.
 
     Raises:
-        BundleError: the version exists with other content, or the new graph fails a gate.
+        BundleError: the bundle has two stages, the version exists with other content, or the new graph fails a gate.
     """
+    if scorer.bundle.manifest.stage2 is not None:
+        raise BundleError(
+            f"{scorer.bundle.ref} has two stages",
+            hint="Recalibrate the bundle of each stage, and put them together again with bands of the new scores.",
+        )
     judged = judge(data, scores, draws=draws)
     curves = [one.curve for one in judged.labels]
     if all(curve.kept for curve in curves):

@@ -206,5 +206,6 @@ def _curves(score: NDArray[np.floating], target: NDArray[np.int8], points: int =
     ends = np.append(np.nonzero(np.diff(p[order]))[0], len(p) - 1)
     hits = np.cumsum(t[order])[ends]
     recall, precision = hits / hits[-1], hits / (ends + 1)
-    kept = np.unique(np.linspace(0, len(ends) - 1, points).astype(np.intp))
+    # evenly over recall, and where each recall is first reached: rare labels have all their positives among the first
+    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, points)).clip(0, len(ends) - 1))
     return Curves(bins, list(zip(recall[kept].tolist(), precision[kept].tolist(), strict=True)))

@@ -41,6 +41,7 @@ from streamtag.model.training.moderation import Evaluation
 from streamtag.model.training.obfuscate import obfuscate
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
+from streamtag.model.two_stages import final_scores
 
 _LEAST_POSITIVES = 2
 
@@ -279,7 +280,7 @@ def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
     counts = count_all(NgramContract(bits=config.features.bits), list(gathered.rows.texts))
     split = divide(gathered.rows, counts, config.split)
     places = np.flatnonzero(split.test)
-    scores = scorer.score([gathered.rows.texts[i] for i in places.tolist()])
+    scores = final_scores(scorer, [gathered.rows.texts[i] for i in places.tolist()])
     figures = masked_figures(scorer.labels, scores, gathered.rows.targets[places])
     found = msgspec.to_builtins(figures)
     recorded = {name: manifest.evaluation.get(name) for name in found}

@@ -1,11 +1,15 @@
 """Change requests and the freeze over HTTP: who may what, what they answer, and that they bind every other route."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from api_rig import Api, running
+from api_rig import LABELS, Api, running
 from fastapi.testclient import TestClient
+from tiny_bundle import build_tiny_bundle
 
+from streamtag.control.breakers import BreakerLog
+from streamtag.control.proposal import Who
 from streamtag.control.tokens import Role
 
 pytest_plugins = ("api_fixture",)
@@ -81,6 +85,7 @@ def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api
     assert only.post("/v1/change-requests", json={"labels": {"greeting": 0.6}, "reason": "x"}).status_code == 201
     anna.post("/v1/change-requests", json=ASK)
     assert only.post("/v1/change-requests/2/approve", json={}).status_code == 403
+    assert only.post("/v1/freeze", json={"reason": "x"}).status_code == 403
     assert only.post("/v1/change-requests", json={"promote": {"bundle": "tiny"}, "reason": "x"}).status_code == 403
 
 
@@ -114,7 +119,7 @@ def test_a_freeze_holds_up_every_change_but_the_way_back(api: Api, anna: TestCli
     assert anna.patch("/v1/thresholds", json={**move, "labels": {"spam": 0.7}}).status_code == 200
 
 
-def test_only_an_admin_breaks_the_glass(tmp_path: Any) -> None:
+def test_only_an_admin_breaks_the_glass(tmp_path: Path) -> None:
     with running(tmp_path, **{"changes.approval": "all"}) as api:
         body = {"labels": {"spam": 0.6}, "reason": "nobody answers", "break_glass": True}
         operator, admin = api.as_(Role.OPERATOR), api.as_(Role.ADMIN)
@@ -123,3 +128,29 @@ def test_only_an_admin_breaks_the_glass(tmp_path: Any) -> None:
         assert operator.patch("/v1/thresholds", json=body).status_code == 403
         assert admin.patch("/v1/thresholds", json=body).status_code == 200
         assert "every change" in admin.get("/v1/audit").json()["items"][0]["break_glass"]
+
+
+def test_a_breaker_is_shown_and_closed(api: Api, anna: TestClient) -> None:
+    assert anna.get("/v1/breakers").json() == {"number": 0, "items": []}
+    assert anna.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 404
+    BreakerLog(api.store).open("spam", Who("streamtag (breaker)", "50 of 100"), events=100, alerts=50)
+    (item,) = anna.get("/v1/breakers").json()["items"]
+    assert (item["label"], item["open"], item["alerts"]) == ("spam", True, 50)
+    only = api.client(api.tokens.create("carla", Role.OPERATOR, by="root", labels=["greeting"]))
+    assert only.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 403
+    closed = anna.post("/v1/breakers/spam/close", json={"reason": "a test of ours"}).json()
+    assert (closed["closed"], closed["by"], closed["open"]) == (True, "anna", False)
+
+
+def test_a_bundle_is_asked_for_approved_and_published(tmp_path: Path) -> None:
+    with running(tmp_path, **{"changes.approval": "all"}) as api:
+        build_tiny_bundle(tmp_path / "bundles", LABELS, version="2", weights_seed=2)
+        anna, boris = (api.client(api.tokens.create(name, Role.OPERATOR, by="root")) for name in ("anna", "boris"))
+        assert anna.post("/v1/releases/promote", json={"bundle": "tiny@2", "reason": "x"}).status_code == 403
+        asked = anna.post("/v1/change-requests", json={"promote": {"bundle": "tiny@2"}, "reason": "retrained"}).json()
+        assert (asked["kind"], asked["changes"], asked["labels"]) == ("release", [], ["greeting", "spam"])
+        assert asked["what"] == ["bundle tiny@2 decides, with the present thresholds"]
+        assert boris.post("/v1/change-requests/1/approve", json={}).json()["state"] == "approved"
+        live = boris.post("/v1/change-requests/1/publish").json()
+        assert (live["result"]["bundle"], live["request"]["approved_by"]) == ("tiny@2", "boris")
+        assert anna.post("/v1/change-requests", json={"candidate_of": 7, "reason": "x"}).status_code == 404

@@ -1,9 +1,10 @@
 """Signing in to the console: a cookie, what it allows, and what a page elsewhere cannot do with it."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from api_rig import Api
+from api_rig import Api, running
 from fastapi.testclient import TestClient
 
 from streamtag.api.access import COOKIE
@@ -36,6 +37,19 @@ def test_a_token_opens_a_session_whose_cookie_no_script_can_read(api: Api) -> No
     assert stored
     assert api.anonymous.cookies[COOKIE].encode() not in stored
     assert secret.encode() not in stored
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [("https://tags.example", True), ("http://tags.example", True), ("http://127.0.0.1:8484", False)],
+)
+def test_behind_tls_the_cookie_is_for_tls_alone_but_on_the_machine_itself(
+    tmp_path: Path, url: str, secure: bool
+) -> None:
+    with running(tmp_path, **{"api.behind_tls": "true"}) as api:
+        secret = api.tokens.create("olga", Role.VIEWER, by="anna")
+        opened = TestClient(api.anonymous.app, base_url=url).post("/v1/session", json={"token": secret})
+        assert ("secure" in opened.headers["set-cookie"].lower()) == secure
 
 
 def test_a_session_reads_with_the_cookie_alone_and_changes_only_with_what_it_repeats(api: Api) -> None:

@@ -161,7 +161,7 @@ def test_where_everything_was_moved_since_nothing_goes_back_and_that_is_recorded
     rig.releases.set_thresholds({"spam": 0.45}, BORIS)
     rig.wait(3)
     found = rig.requests.expire(1)
-    assert (found.outcome, found.request.state) == (None, State.EXPIRED)
+    assert (found.change, found.request.state) == (None, State.EXPIRED)
     assert rig.cutoffs()["spam"] == 0.45
     assert rig.actions()[0] == "change-expire"
 

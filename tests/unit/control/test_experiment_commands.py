@@ -93,6 +93,33 @@ def test_a_candidate_s_cut_offs_by_older_ids_are_read_for_the_bundle(
     assert wanted == {"spam": 0.6, "insult": 0.6}
 
 
+def test_words_and_rates_of_older_ids_are_those_of_the_labels_they_became(
+    seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = "{id: %s, name: X, owner: o, since: 1, renamed_from: [%s]}"
+    labels = ", ".join((label % ("spam", "advert"), label % ("insult", "rudeness")))
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    options = ("--label", "advert=±25%", "--label", "insult=±0.01", "--base-rate", "rudeness=0.03", "-m", "x")
+    found = run("experiment", "start", "--thresholds", stricter, *options, "-o", "json")
+    assert found["plan"]["labels"]["spam"]["tolerance"]["size"] == 0.25
+    assert found["base_rates"] == {"insult": 0.03}
+    with pytest.raises(RefusedError) as refused:
+        run(
+            "experiment",
+            "start",
+            "--thresholds",
+            stricter,
+            "--label",
+            "advert=muted",
+            "--label",
+            "spam=±25%",
+            "-m",
+            "x",
+        )
+    assert refused.value.problems[0].startswith("labels.advert: means spam, which has another value here")
+
+
 def test_a_plan_comes_from_a_file_and_options_win(
     seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path
 ) -> None:

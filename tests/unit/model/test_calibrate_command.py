@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from streamtag.cli import context
 from streamtag.cli.model import app
+from streamtag.domain.scores import MICRO, to_micro
 from streamtag.errors import BundleError
 from streamtag.model.explain import Explainer
 from streamtag.model.loading import load_scorer
@@ -32,7 +33,7 @@ def truth(directory: Path) -> Path:
     """Spam is rarer by 2 logits than tiny@1 says; greetings are too few to say anything."""
     scorer = load_scorer(build_tiny_bundle(directory), batch=64)
     texts = [f"made-up document {i} of {i % 17}" for i in range(700)]
-    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(float), 1e-6, 1 - 1e-6)) - 2)
+    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(np.float64), 1e-6, 1 - 1e-6)) - 2)
     drawn = np.random.default_rng(0).random(len(texts)) < spam
     lines = [
         {"text": text, "labels": ["spam"] * bool(yes) + ["greeting"] * (i < 3)}
@@ -73,7 +74,10 @@ def test_a_new_version_is_right_and_decides_the_same_events(directory: Path, tru
     assert (before[:, 1].view(np.uint32) == after[:, 1].view(np.uint32)).all()
     cutoffs = [[label.threshold for label in each.bundle.manifest.labels] for each in (old, new)]
     assert cutoffs[0] != cutoffs[1]
-    assert ((before >= cutoffs[0]) == (after >= np.float32(cutoffs[1]))).all()
+    old_tags, new_tags = (
+        to_micro(p) >= np.rint(np.array(c) * MICRO) for p, c in zip((before, after), cutoffs, strict=True)
+    )
+    assert (old_tags == new_tags).all()
     assert new.bundle.manifest.recalibrations[0].sha256 == old.bundle.ref.sha256
     assert new.bundle.manifest.evaluation["rows"] == 700
 
@@ -96,7 +100,7 @@ def test_a_bundle_of_numbers_can_be_recalibrated_and_recalibrated_again(director
     features = [{"amount": float(i % 100), "age": float(i % 90)} for i in range(400)]
     scores = scorer.score([""] * 400, features)
     for version, shift in (("2", -1.5), ("3", 1.5)):
-        draws = np.random.default_rng(1).random(400) < expit(logit(scores[:, 0].astype(float)) + shift)
+        draws = np.random.default_rng(1).random(400) < expit(logit(scores[:, 0].astype(np.float64)) + shift)
         lines = [{"features": one, "labels": {"meeting": int(yes)}} for one, yes in zip(features, draws, strict=True)]
         path = directory / "truth.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)))

@@ -13,10 +13,11 @@ from onnxruntime import InferenceSession  # type: ignore[attr-defined]
 from scipy.special import expit, logit
 
 from streamtag.model.calibration.curve import apply, logits, probabilities
-from streamtag.model.calibration.fit import LEAST_GAP, MOST_KNOTS, fit, fit_isotonic, kept, method_for
+from streamtag.model.calibration.fit import LEAST_GAP, MOST_KNOTS, fit, isotonic_knots, kept, method_for
 from streamtag.model.calibration.graph import with_curves
 from streamtag.model.calibration.judge import judge
-from streamtag.model.evaluation.labelled import FIELDS, Labelled
+from streamtag.model.evaluation.labelled import Labelled
+from streamtag.model.evaluation.labelled_rows import FIELDS
 from streamtag.model.manifest import Curve
 from streamtag.model.training.calibrate import fit_platt
 
@@ -26,7 +27,7 @@ LABELS = 3
 def test_platt_is_that_of_scikit_learns_own_test() -> None:
     """There A = -0.20261354 and B = 0.65236315 with targets 1 - t; ours are -A and -B, to their three decimals."""
     slope, intercept, _ = fit_platt(np.array([5.0, -4.0, 1.0]), np.array([1, 0, 0], dtype=np.int8))
-    assert (slope, intercept) == (pytest.approx(0.20261354, abs=1e-3), pytest.approx(-0.65236315, abs=1e-3))
+    assert [slope, intercept] == pytest.approx([0.20261354, -0.65236315], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +42,23 @@ def test_isotonic_knots_are_the_blocks_of_pool_adjacent_violators() -> None:
     """Three groups of scores whose shares are .1, .5 and .3: the last two are pooled to .4, at their mean."""
     z = np.repeat([-2.0, 0.0, 1.0], 1_000)
     target = np.concatenate([np.arange(1_000) < n for n in (100, 500, 300)]).astype(np.int8)
-    xs, ys = fit_isotonic(z, target)
+    xs, ys = isotonic_knots(z, target)
     assert xs == pytest.approx([-2.0, 0.5])
     assert expit(ys) == pytest.approx([0.1, 0.4], abs=1e-3)  # smoothed targets
+
+
+def test_an_isotonic_curve_is_calibrated_where_a_line_is_not() -> None:
+    """A model that is right below 0 and much too sure above: two slopes, which Platt's one cannot have."""
+    random = np.random.default_rng(0)
+    z = random.normal(0, 2, size=20_000)
+    truth = expit(np.where(z < 0, z, z / 4))
+    target = (random.random(len(z)) < truth).astype(np.int8)
+    off = {}
+    for method in ("platt", "isotonic"):
+        curve = fit("a", method, z, target)
+        assert curve is not None
+        off[method] = np.abs(expit(apply(curve, z)) - truth).mean()
+    assert off["isotonic"] < off["platt"] / 2
 
 
 def test_temperature_finds_how_much_too_sure_a_model_is() -> None:
@@ -102,7 +117,7 @@ CURVES = [
 @pytest.mark.parametrize("opset", [11, 13, 17, 21])
 def test_the_graph_gives_what_was_fitted_and_keeps_the_bits_of_what_is_kept(opset: int) -> None:
     p = np.random.default_rng(0).random((500, LABELS)).astype(np.float32)
-    p[:4] = [[0] * 3, [1] * 3, [1e-9] * 3, [0.5] * 3]
+    p[:4] = np.array([0, 1, 1e-9, 0.5], dtype=np.float32)[:, None]
     got = run(with_curves(scores_graph(opset), CURVES, 1), p)
     assert np.abs(got - probabilities(CURVES, p)).max() < 2e-6
     assert (got[:, 0].view(np.uint32) == p[:, 0].view(np.uint32)).all()

@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.model.evaluation.evaluate import evaluate_scores
-from streamtag.model.evaluation.labelled import FIELDS, Labelled
+from streamtag.model.evaluation.labelled import Labelled
+from streamtag.model.evaluation.labelled_rows import FIELDS
 from streamtag.model.evaluation.metrics import BY_LABEL, Measured, bootstrap, paired
 from streamtag.model.evaluation.report import render
 from streamtag.model.training.metrics import expected_calibration_error

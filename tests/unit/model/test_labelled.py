@@ -6,10 +6,10 @@ import pytest
 
 from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
-from streamtag.settings import EventsSettings
+from streamtag.settings import Settings
 
 LABELS = ("spam", "greeting")
-EVENTS = EventsSettings(max_text_chars=20)
+EVENTS = Settings().events.model_copy(update={"max_text_chars": 20})
 
 
 def read(path: Path, content: str) -> Labelled:
@@ -109,7 +109,7 @@ def test_a_whole_record_is_read_as_the_stream_reads_it(tmp_path: Path) -> None:
     path.write_text('{"event": {"id": "7", "text": "hi", "lang": "de"}, "labels": ["spam"]}\n')
     assert read_labelled(path, LABELS, EVENTS).fields["lang"] == ("de",)
     path.write_text('{"event": {"EventID": 4688, "CommandLine": "whoami"}, "labels": [], "source": "lab"}\n')
-    found = read_labelled(path, LABELS, EventsSettings(mapping="log"))  # type: ignore[arg-type]
+    found = read_labelled(path, LABELS, EVENTS.model_copy(update={"mapping": "log", "max_text_chars": 200}))
     assert "whoami" in found.texts[0]
     assert found.fields["source"] == ("lab",)
 

@@ -1,39 +1,54 @@
-// One label: its scores with the threshold as a line to drag, what a move would have done, and its history.
+// One label: its scores with the threshold as a line to drag, what a move would have done, and how it came here.
 
 import { chart } from "../chart.js";
 import { histogram } from "../histogram.js";
-import { ago, ask, badge, count, facts, html, moment, nothing, notice, score, table } from "../ui.js";
+import { change, changed, rateOf, signal } from "../rates.js";
+import { reviewOnly, trustAgain } from "../breakers.js";
+import { askForMove, differences, place, publishMove, restoreRevision } from "../threshold-forms.js";
+import { ago, count, critical, failure, html, nothing, percent, plural, score, table, tile } from "../ui.js";
+import { effect, hurdles } from "../what-if.js";
 
 export const title = "Label";
 
 const SPANS = [[1, "1 hour"], [24, "1 day"], [168, "7 days"]];
+const windowSize = (hours) => (hours <= 1 ? "1m" : hours <= 24 ? "5m" : "1h");
 
-export async function mount({ api, draw, every, onChange, may, rest, query, signal, who }) {
-  const id = rest[0];
-  let hours = Number(query.get("hours")) || 24;
-  let label = null, etag = null, preview = null, revisions = [], series = null, draft = null, asked = 0, error = null;
+export async function mount({ api, draw, every, onChange, may, rest, query, signal: left, who }) {
+  const id = rest[0], named = encodeURIComponent(id), options = { signal: left };
+  let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
+  let when = {}; // the segment whose threshold is looked at; none: all events
+  let label = null, base = null, breaker = null, revisions = [], releases = [], series = null, segments = [], now = null;
+  let draft = null, preview = null, asked = 0, error = null, drawn = null, timer;
+
+  const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
 
   const load = async () => {
-    const [found, thresholds, history, windows] = await Promise.all([
-      api.get(`/v1/labels/${encodeURIComponent(id)}?hours=${hours}`, { signal }),
-      api.read("/v1/thresholds", { signal }),
-      api.get("/v1/thresholds/revisions?limit=100", { signal }),
-      api.get(`/v1/windows?size=${hours <= 1 ? "1m" : hours <= 24 ? "5m" : "1h"}&hours=${hours}`, { signal }),
+    const [found, thresholds, history, released, windows, shares, rates, breakers] = await Promise.all([
+      api.get(`/v1/labels/${named}?hours=${hours}`, options),
+      api.read("/v1/thresholds", options),
+      api.get("/v1/thresholds/revisions?limit=100", options),
+      api.get("/v1/releases?limit=100", options),
+      api.get(`/v1/windows?size=${windowSize(hours)}&hours=${hours}`, options),
+      api.get(`/v1/labels/${named}/segments?hours=${hours}`, options),
+      api.get("/v1/rates?size=5m", options).catch((problem) => { if (problem.status !== 404) throw problem; return null; }),
+      api.get("/v1/breakers", options),
     ]);
-    const moved = label !== null && label.threshold !== found.threshold;
-    [label, etag] = [found, thresholds.etag];
-    revisions = history.items.filter((one) => one.changes.some((change) => change.label === id));
+    const before = label && live();
+    [label, base, now, segments] = [found, thresholds, rates, shares.items];
+    breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
+    revisions = history.items.filter((one) => one.changes.some((moved) => moved.label === id));
+    releases = bundles(released.items);
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
-    if (draft === null || moved) draft = found.threshold;
+    if (draft === null || before !== live()) [draft, preview] = [live(), null];
     show();
   };
 
   // The newest question counts; an answer to an earlier one is dropped.
   const look = async () => {
     const mine = ++asked;
-    if (draft === label.threshold) { preview = null; return show(); }
+    if (draft === live()) { [preview, error] = [null, null]; return show(); }
     try {
-      const found = await api.post("/v1/thresholds/preview", { labels: { [id]: draft }, hours }, { signal });
+      const found = await api.post("/v1/thresholds/preview", { labels: { [id]: draft }, when, hours }, options);
       if (mine !== asked) return;
       [preview, error] = [found, null];
     } catch (problem) {
@@ -42,104 +57,125 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     }
     show();
   };
-  let timer;
   const move = (value) => {
-    draft = Math.min(1, Math.max(0, Math.round(value * 1024) / 1024));
+    if (Number.isNaN(value)) return;
+    // The edge of a bin, where the preview is exact, in the millionths that scores are compared in.
+    draft = Math.ceil((Math.min(1024, Math.max(0, Math.round(value * 1024))) * 1_000_000) / 1024) / 1_000_000;
     show();
     clearTimeout(timer);
     timer = setTimeout(look, 60);
   };
+  const undo = () => { draft = live(); look(); };
+  const span = (event) => { hours = Number(event.target.value); load().then(look); };
+  const choose = (event) => {
+    const [dimension, value] = JSON.parse(event.target.value);
+    when = dimension ? { [dimension]: value } : {};
+    undo();
+  };
+  const done = (made) => { if (made !== null) { draft = null; load().then(look); } };
+  const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, base, effect: preview ? effect(preview, id) : nothing });
+  const publish = () => publishMove(about()).then(done);
+  const askFor = () => askForMove(about());
+  const restore = (revision) => restoreRevision(revision).then(done);
 
-  const publish = () => ask({
-    title: `${label.name ?? id}: ${score(label.threshold)} → ${score(draft)}`,
-    body: preview ? effect() : nothing,
-    fields: [
-      { name: "reason", label: "Why", hint: "Kept with the change for ever." },
-      ...(preview?.guard_rail?.length ? [{ name: "force", label: "This is a large step. Pass the guard rail.", type: "checkbox" }] : []),
-    ],
-    act: async ({ reason, force = false }) => {
-      const done = await api.patch("/v1/thresholds", { labels: { [id]: draft }, reason, force }, { headers: { "If-Match": etag } });
-      notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
-      preview = null;
-      await load();
-    },
-  });
-
-  const restore = (revision) => ask({
-    title: `Restore revision ${revision.revision}`,
-    body: html`<p>The whole set goes back to what ${revision.author} made on ${moment(revision.at)}.</p>`,
-    fields: [{ name: "reason", label: "Why" }],
-    action: "Restore",
-    act: async ({ reason }) => {
-      const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason });
-      notice(`Revision ${done.revision} is published.`);
-      draft = null;
-      await load();
-    },
-  });
-
-  const effect = () => {
-    const found = preview.effects.find((one) => one.label === id);
-    if (!found) return html`<p class="quiet">No recorded event was scored for this label.</p>`;
-    const per = (range) => html`${count(range.expected / preview.hours)}${range.low === range.high ? nothing : html` <small>(${count(range.low / preview.hours)} – ${count(range.high / preview.hours)})</small>`}`;
-    return html`${facts([
-      ["tags per hour now", per(found.now)],
-      ["tags per hour then", per(found.then)],
-      ["newly tagged, per hour", per(found.gained)],
-      ["no longer tagged, per hour", per(found.lost)],
-    ])}
-    <p class="quiet">From ${count(found.events)} events of ${preview.hours.toFixed(1)} hours${preview.exact ? "" : "; some positions are missing"}.
-      ${preview.others ? `${count(preview.others)} further events were decided by another bundle: nothing is known of their scores.` : ""}
-      A range is what the width of a score bin leaves open.</p>`;
+  const buttons = () => {
+    if (!may("operator") || (who.labels && !who.labels.includes(id))) return html`<span class="quiet">Your role may look, not change.</span>`;
+    if (preview?.needs.length) return html`<button class="main" @click=${askFor}>Ask for it …</button>`;
+    return html`<button @click=${askFor}>Ask somebody …</button><button class="main" @click=${publish}>Publish …</button>`;
   };
 
-  const span = (event) => { hours = Number(event.target.value); load().then(look); };
-
   const show = () => {
-    const operator = may("operator") && (!who.labels || who.labels.includes(id));
+    const operator = may("operator");
+    const rate = now?.labels[id], signals = now?.signals.filter((one) => one.labels.includes(id)) ?? [];
     draw(html`
       <div class="row"><div class="grow">
-        <h1>${label.name ?? id} ${label.critical ? badge("bad", "critical") : nothing}</h1>
+        <h1>${label.name ?? id}${critical(label)}</h1>
         <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
         <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
       </div>
+      ${rate ? html`<div class="tiles">
+        ${tile("rate, newest 5 minutes", rateOf(rate), `${count(rate.alerts)} of ${count(rate.events)} events`)}
+        ${tile("against the hour before", changed(change(rate)), `was ${percent(rate.rate_last_hour)}`)}
+        ${tile("same hour last week", percent(rate.rate_last_week))}
+        ${tile("threshold", score(label.threshold), label.segments.length ? `another in ${plural(label.segments.length, "segment")}` : "for all events")}
+      </div>` : nothing}
+      ${breaker ? reviewOnly(breaker, may("operator"), () => trustAgain(label.name ?? id, id).then(load)) : nothing}
+      ${signals.length ? html`<section class="sheet"><ul class="signals">${signals.map(signal)}</ul></section>` : nothing}
       <section class="sheet">
         <h2>Scores of ${count(label.events)} events</h2>
-        ${histogram({ bins: label.bins, live: label.threshold, draft, move: operator || may("viewer") ? move : null })}
+        ${histogram({ bins: label.bins, live: live(), draft, move })}
         <div class="row">
-          <label><span>Threshold</span><input type="number" min="0" max="1" step="0.001" .value=${String(draft)} @change=${(event) => move(Number(event.target.value))}></label>
-          <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(label.threshold)}${label.segments.length ? `; other in ${label.segments.map((one) => `${Object.entries(one.when).map(([d, v]) => `${d}=${v}`).join(", ")}: ${score(one.threshold)}`).join("; ")}` : ""}.</span>
-          ${draft === label.threshold ? nothing : html`<button @click=${() => { draft = label.threshold; preview = null; show(); }}>Undo</button>
-            ${operator ? html`<button class="main" @click=${publish}>Publish …</button>` : html`<span class="quiet">Your role may look, not change.</span>`}`}
+          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
+          ${segments.length ? html`<label><span>Where</span><select @change=${choose}>${places(segments, label).map(([dimension, value]) => html`<option value=${JSON.stringify([dimension, value])}>${dimension ? `${dimension}=${value}` : "all events"}</option>`)}</select></label>` : nothing}
+          <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
+          ${draft === live() ? nothing : html`<button class="plain" @click=${undo}>Undo</button>${buttons()}`}
         </div>
-        ${error ? html`<p class="failure">${error.detail} ${error.hint}</p>` : nothing}
-        ${preview ? effect() : nothing}
-        ${preview?.guard_rail?.length ? html`<p>${badge("warn", "a large step")} ${preview.guard_rail.join("; ")}</p>` : nothing}
+        ${error ? failure(error) : nothing}
+        ${preview ? html`${hurdles(preview)}${effect(preview, id)}` : nothing}
       </section>
-      <section class="sheet"><h2>Rate over time</h2>
-        <div class="chart" id="rate"></div>
-      </section>
+      <section class="sheet"><h2>Rate over time</h2><div class="chart" id="rate"></div></section>
+      ${segments.length ? html`<section class="sheet"><h2>Segments</h2>${shares(segments, label, hours)}</section>` : nothing}
       <section class="sheet"><h2>History</h2>${table(`Revisions that moved ${id}`, [
         { name: "revision", of: (r) => r.revision },
         { name: "when", of: (r) => ago(r.at) },
         { name: "who", of: (r) => r.author },
-        { name: "what", of: (r) => r.changes.filter((one) => one.label === id).map((one) => html`<div>${one.words}</div>`) },
+        { name: "what", of: (r) => moved(r, id) },
         { name: "why", of: (r) => r.reason },
         { name: "", of: (r) => (operator ? html`<button @click=${() => restore(r)}>Restore …</button>` : nothing) },
       ], revisions, { none: "Nobody has moved it yet." })}</section>`);
-    const place = document.getElementById("rate");
-    if (place && series !== drawn) {
+    const plot = document.getElementById("rate");
+    if (plot && series !== drawn) {
       drawn = series;
-      chart(place, {
-        label: `rate of ${id}`,
+      chart(plot, {
+        label: `Rate of ${id} over ${hours} hours`,
         x: series.map((one) => one.at),
         lines: [{ name: "rate", values: series.map((one) => (one.events ? (100 * one.alerts) / one.events : null)), unit: "%" }],
-        marks: revisions.map((one) => ({ at: Date.parse(one.at) / 1000, name: `r${one.revision}` })),
+        marks: [...revisions.map((one) => ({ at: Date.parse(one.at) / 1000, name: `revision ${one.revision}` })), ...releases],
       });
     }
   };
-  let drawn = null;
 
   onChange(() => load().catch(() => {}));
   await every(10_000, load);
+}
+
+// Releases whose bundle differs from that of the one before them: what else may have moved a rate.
+function bundles(items) {
+  const decided = items.filter((one) => one.state === "champion" || one.state === "earlier");
+  const name = ({ bundle }) => `${bundle.name}@${bundle.version}`;
+  return decided.filter((one, i) => i + 1 < decided.length && name(one) !== name(decided[i + 1]))
+    .map((one) => ({ at: Date.parse(one.at) / 1000, name: name(one) }));
+}
+
+function places(segments, label) {
+  const known = [["", ""], ...segments.filter((one) => one.value !== "other").map((one) => [one.dimension, one.value])];
+  for (const { when } of label.segments) {
+    const [[dimension, value], ...more] = Object.entries(when);
+    if (!more.length && !known.some(([d, v]) => d === dimension && v === value)) known.push([dimension, value]);
+  }
+  return known;
+}
+
+const moved = (revision, id) => html`${revision.changes.filter((one) => one.label === id).map((one) => html`<div>${score(one.before)} → <strong>${score(one.after)}</strong> ${one.segment}</div>`)}
+  ${revision.changes.some((one) => one.label !== id) ? html`<details><summary>all that it moved</summary>${differences(revision.changes)}</details>` : nothing}`;
+
+function shares(segments, label, hours) {
+  const sum = new Map();
+  for (const { dimension, events, alerts } of segments) {
+    const before = sum.get(dimension) ?? [0, 0];
+    sum.set(dimension, [before[0] + events, before[1] + alerts]);
+  }
+  const times = ({ dimension, events, alerts }) => {
+    const [all, tagged] = sum.get(dimension);
+    return events && tagged ? alerts / events / (tagged / all) : null;
+  };
+  const own = ({ dimension, value }) => label.segments.find((one) => place(one.when) === `${dimension}=${value}`)?.threshold;
+  return table(`Segments of ${label.id} over ${hours} hours`, [
+    { name: "segment", of: (s) => `${s.dimension} = ${s.value}` },
+    { name: "events", right: true, of: (s) => count(s.events) },
+    { name: "tags", right: true, of: (s) => count(s.alerts) },
+    { name: "rate", right: true, of: (s) => percent(s.events ? s.alerts / s.events : null) },
+    { name: "against all", right: true, of: (s) => (times(s) === null ? "–" : `× ${times(s).toFixed(2)}`) },
+    { name: "threshold", right: true, of: (s) => score(own(s) ?? label.threshold) },
+  ], segments);
 }

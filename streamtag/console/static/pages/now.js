@@ -1,18 +1,22 @@
 // What each label does now against its own normal, the loudest change first.
 
-import { badge, count, empty, html, moment, nothing, percent, score, sparkline, table, tile } from "../ui.js";
+import { change, changed, rateOf, signal as told } from "../rates.js";
+import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile } from "../ui.js";
 
 export const title = "Now";
 
 const SIZES = ["1m", "5m", "1h"];
 
 export async function mount({ api, draw, every, query, signal }) {
+  let workers = null, open = new Map();
   let size = SIZES.includes(query.get("size")) ? query.get("size") : "5m";
   let rates = null, problem = null, history = new Map(), labels = [];
   let historyAt = 0;
 
   const load = async () => {
-    labels = (await api.get("/v1/labels", { signal })).items;
+    const [found, fleet, breakers] = await Promise.all(["/v1/labels", "/v1/fleet", "/v1/breakers"].map((path) => api.get(path, { signal })));
+    open = new Map(breakers.items.filter((one) => one.open).map((one) => [one.label, one]));
+    [labels, workers] = [found.items, fleet.workers];
     try {
       rates = await api.get(`/v1/rates?size=${size}`, { signal });
       problem = null;
@@ -42,18 +46,18 @@ export async function mount({ api, draw, every, query, signal }) {
         <div class="tiles">
           ${tile("events", count(events))}
           ${tile("labels tagged", count(rows.filter((one) => one.alerts > 0).length), `of ${rows.length}`)}
-          ${tile("signals", count(rates.signals.length), rates.signals.length ? "beyond chance, see below" : "nothing beyond chance")}
-          ${tile("exact", rates.exact ? "yes" : "no", html`<a href="#/ledger">ledger</a>`)}
+          ${tile("beyond chance", count(rates.signals.length + rows.filter((one) => one.change.kind).length), rates.signals.length ? "signals, see below" : "changes and signals")}
+          ${health(workers)}
         </div>` : nothing}
       ${problem ? html`<section class="sheet">${empty(problem.detail, problem.hint)}</section>` : nothing}
-      ${rates && rates.signals.length ? html`<section class="sheet"><h2>Signals</h2>
-        <ul>${rates.signals.map((one) => html`<li>${badge("warn", one.name)} ${one.words ?? one.label ?? ""}</li>`)}</ul></section>` : nothing}
+      ${rates && rates.signals.length ? html`<section class="sheet"><h2>Beyond chance</h2>
+        <ul class="signals">${rates.signals.map(told)}</ul></section>` : nothing}
       <section class="sheet">${table("Labels, the loudest change first", [
-        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${r.critical ? html` ${badge("bad", "critical")}` : nothing}` },
-        { name: "rate", right: true, of: (r) => html`<span title="surely within ${percent(r.interval[0])} and ${percent(r.interval[1])} (95 %, at every moment)">${percent(r.rate)}</span>` },
+        { name: "label", of: (r) => html`<a href="#/label/${encodeURIComponent(r.id)}">${r.name}</a>${critical(r)}${open.has(r.id) ? html` ${badge("warn", "review only")}` : nothing}` },
+        { name: "rate", right: true, of: (r) => rateOf(r) },
         { name: "last hour", right: true, of: (r) => percent(r.rate_last_hour) },
         { name: "last week", right: true, of: (r) => percent(r.rate_last_week) },
-        { name: "change", of: (r) => r.change.kind ? badge(r.change.kind, r.change.words) : r.change.words },
+        { name: "change", of: (r) => changed(r.change) },
         { name: "6 hours", of: (r) => sparkline(history.get(r.id) ?? [], `rate of ${r.name} over six hours`) },
         { name: "tags", right: true, of: (r) => count(r.alerts) },
         { name: "mean score", right: true, of: (r) => score(r.mean_score) },
@@ -77,14 +81,14 @@ function byLabel({ items }) {
   return found;
 }
 
-// Beyond the interval that holds at every moment: not a matter of looking often enough.
-function change({ rate, interval, rate_last_hour: hour }) {
-  if (rate === null || hour === null) return { words: "–" };
-  const words = hour > 0 ? `× ${(rate / hour).toFixed(2)}` : rate > 0 ? "new" : "–";
-  if (hour < interval[0]) return { kind: "warn", words: `▲ ${words}` };
-  if (hour > interval[1]) return { kind: "warn", words: `▼ ${words}` };
-  return { words };
-}
-
 const loudness = ({ rate, rate_last_hour: hour, change: { kind }, alerts }) =>
   (kind ? 1e6 : 0) + (rate !== null && hour !== null ? Math.abs(Math.log((rate + 1e-6) / (hour + 1e-6))) * 1e3 : 0) + Math.min(alerts, 999) / 1e3;
+
+/** Whether everybody works, and keeps up. */
+function health(workers) {
+  const ready = workers.filter((one) => one.ready).length;
+  const lag = workers.some((one) => one.lag !== null) ? workers.reduce((sum, one) => sum + (one.lag ?? 0), 0) : null;
+  return html`
+    ${tile("workers ready", `${ready} of ${workers.length}`, html`<a href="#/fleet">${ready === workers.length && ready ? "fleet" : "who is not, and why"}</a>`)}
+    ${tile("events behind", count(lag), lag === null ? "nobody says" : "over all workers")}`;
+}
