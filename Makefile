@@ -104,7 +104,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(PIP_INSTALL) uv
 	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt $(SOURCES)
 	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt $(SOURCES)
-	$(COMPILE) --constraints requirements/dev.txt --extra api --extra batch --extra stats --extra signing --extra tokenizers -o requirements/image.txt $(SOURCES)
+	$(COMPILE) --constraints requirements/dev.txt --extra api --extra oidc --extra batch --extra stats --extra signing --extra tokenizers -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 	$(COMPILE) --constraints requirements/dev.txt -o requirements/mlflow.txt $(SOURCES) requirements/mlflow.in
 	$(COMPILE) --constraints requirements/dev.txt --extra import --extra tokenizers -o requirements/torch.txt $(SOURCES) requirements/torch.in
