@@ -240,7 +240,8 @@ def _together(found: Evaluation) -> str:
     head = "".join(f"<th>{escape(label)}</th>" for label in found.labels)
     return (
         '<p class="lead">φ of each pair of labels in the documents, not in the scores: 1 always together, 0 by chance, '
-        f'below 0 seldom.</p><div class="wide" tabindex="0"><table class="heat"><thead><tr><th>label</th>{head}</tr></thead>'
+        'below 0 seldom.</p><div class="wide" tabindex="0"><table class="heat">'
+        f"<thead><tr><th>label</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -260,7 +261,8 @@ def _glossary() -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{"".join(_rows(rows))}</tbody></table></div>'
+    body = "".join(_rows(rows))
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> Iterator[str]:
