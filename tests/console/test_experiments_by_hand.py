@@ -6,7 +6,6 @@ import pytest
 from browsing import Visit
 from console_stack import LABELS, Stack
 from playwright.sync_api import expect
-from test_changes_by_two import answer
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 pytest_plugins = ("console_fixtures",)
@@ -17,7 +16,7 @@ def test_a_challenger_is_started_watched_and_stopped(visit: Visit, stack: Stack)
     person.page.get_by_role("button", name="Start one …").click()
     person.page.locator("select[name=bundle]").select_option("tiny@2")
     person.page.locator("select[name=thresholds]").select_option("keep")
-    answer(person, "Start", Why="is the new one as good?")
+    person.answer("Start", Why="is the new one as good?")
     heading = person.page.get_by_role("heading", level=1, name=re.compile(r"Experiment \d+"))
     expect(heading).to_be_visible()
     number = int(heading.inner_text().split()[1])
@@ -34,7 +33,7 @@ def test_a_challenger_is_started_watched_and_stopped(visit: Visit, stack: Stack)
         ended = client.get(f"/v1/experiments/{number}").json()["state"] != "running"
     if not ended:  # the weights of the two bundles have nothing in common: a verdict may be faster than any hand
         person.page.get_by_role("button", name="Stop …").click()
-        answer(person, "Stop it", Why="seen enough")
+        person.answer("Stop it", Why="seen enough")
         expect(person.page.get_by_text(re.compile("seen enough|wrong by chance")).first).to_be_visible()
     person.open("experiments")
     row = person.page.get_by_role("row").filter(has_text="is the new one as good?")
