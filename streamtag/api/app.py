@@ -127,7 +127,7 @@ def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[
 
 
 class _BodyLimit:
-    """Refuses a body that is longer than allowed, also one that says nothing of its length."""
+    """Refuses a body that is longer than allowed, also one that says nothing of its length; notes when it was here."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
@@ -137,7 +137,7 @@ class _BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seen = 0
+        seen, state = 0, scope.setdefault("state", {})
 
         async def limited() -> Message:
             nonlocal seen
@@ -145,6 +145,8 @@ class _BodyLimit:
             seen += len(message.get("body", b""))
             if seen > self._most:
                 raise HTTPException(413, f"the request is longer than {self._most} bytes (api.max_body_bytes)")
+            # From here on its time is ours: what a slow client takes to send is not.
+            state["arrived"] = time.monotonic()
             return message
 
         await self._app(scope, limited, send)

@@ -186,7 +186,7 @@ async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
     ]
     if problems:
         raise RefusedError("the request is too large", problems=problems[:100])
-    return await _in_time(scoring.submit(events), 2 * settings.api.deadline_ms / 1000)
+    return await _in_time(scoring.submit(events, arrived=request.state.arrived), 2 * settings.api.deadline_ms / 1000)
 
 
 async def _explained(request: Request, scored: Scored) -> Sequence[list[Explanation]]:
