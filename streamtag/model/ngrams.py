@@ -8,7 +8,7 @@ alone and in any batch. The arithmetic is specified in ``docs/models.md``; a cha
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -93,6 +93,20 @@ class Features:
     weights: NDArray[np.float32]
 
 
+class Places(NamedTuple):
+    """Where the known n-grams of one text stand; one entry per n-gram and place.
+
+    Attributes:
+        begins: intp [n], byte of ``b" " + encoded + b" "`` at which it begins.
+        sizes: intp [n], its bytes.
+        ids: int [n], its id.
+    """
+
+    begins: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    ids: NDArray[Any]
+
+
 class Featuriser:
     """Turns texts into weighted ids, by the contract and for the buckets of one model.
 
@@ -121,14 +135,20 @@ class Featuriser:
 
     def encode(self, text: str) -> bytes:
         """UTF-8 of the text after cutting and normalising; lone surrogates become ``?``."""
+        return self._normalised(text).encode("utf-8", "replace")
+
+    def _normalised(self, text: str) -> str:
         contract = self.contract
         text = cut(text, contract.head_chars, contract.tail_chars)
         if text.isascii():
-            return text.encode()
+            return text
         rules = contract.normalisation
         # Cut again before the dearer half: composing can lengthen a text by a factor of 18.
-        text = cut(compose(text, rules), contract.head_chars, contract.tail_chars)
-        return fold(text, rules).encode("utf-8", "replace")
+        return fold(cut(compose(text, rules), contract.head_chars, contract.tail_chars), rules)
+
+    def encode_all(self, texts: Sequence[str]) -> list[bytes]:
+        """`encode` of each."""
+        return list(map(self.encode, texts))
 
     def counts(self, encoded: Sequence[bytes]) -> Counts:
         """Distinct n-grams per text with their weights.
@@ -165,7 +185,7 @@ class Featuriser:
 
     def features(self, texts: Sequence[str]) -> Features:
         """Texts as inputs of the graph; for callers that do not need their encoded lengths."""
-        return self.features_of([self.encode(text) for text in texts])
+        return self.features_of(self.encode_all(texts))
 
     def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
@@ -180,14 +200,14 @@ class Featuriser:
         weights[used] = counts.weights
         return Features(ids, weights[:, None])
 
-    def places(self, encoded: bytes) -> NDArray[Any]:
-        """Where the known n-grams of one text stand, for explanations.
+    def places(self, encoded: bytes) -> Places:
+        """Where the known n-grams of one text stand, for explanations."""
+        return self._places_in(self._ids_at([encoded], np.array([len(encoded)]))[0])
 
-        Returns:
-            [sizes, bytes]: id of the n-gram of each of `SIZES` that begins at each byte of ``b" " + encoded``, -1 where
-            there is none.
-        """
-        return self._ids_at([encoded], np.array([len(encoded)]))[0]
+    @staticmethod
+    def _places_in(ids: NDArray[Any]) -> Places:
+        rows, begins = np.nonzero(ids >= 0)
+        return Places(begins, np.array(SIZES).take(rows), ids[rows, begins])
 
     def _sorted_keys(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
         """One key ``text << id_bits | id`` per known n-gram, int32, ascending."""
@@ -200,15 +220,17 @@ class Featuriser:
         """Id of the n-gram of each size that begins at each byte, [sizes, bytes], -1 for none; where texts begin."""
         # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
         # one: the text at `start` (its leading space) owns the n-grams that begin there or at any of its bytes.
-        joined = (b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)).translate(self._byte_table)
         starts = np.zeros(len(lengths), dtype=np.intp)
         np.cumsum(lengths[:-1] + 1, out=starts[1:])
-        ids = self._id_of.take(self._hash(joined), mode="clip")
+        return self._ids_in(self._joined(encoded), starts, lengths), starts
+
+    def _ids_in(self, data: NDArray[np.uint8], starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[Any]:
+        ids: NDArray[Any] = self._id_of.take(self._hash(data.astype(np.uint32)), mode="clip")
         trailing = starts + lengths + 1
         ids[_TOO_FAR_ROW[:, None], np.maximum(trailing - _TOO_FAR_BACK[:, None], starts)] = -1
         # An empty text has no n-gram at all: not even its two spaces.
         ids[0, starts[lengths == 0]] = -1
-        return ids, starts
+        return ids
 
     def _keyed(self, ids: NDArray[Any], bounds: NDArray[np.intp]) -> NDArray[np.int32]:
         """Sorted keys of the known among ``ids`` [sizes, bytes]; text i has the bytes ``bounds[i]:bounds[i + 1]``."""
@@ -229,9 +251,13 @@ class Featuriser:
         keys |= firsts.repeat([len(group) for group in groups])
         return keys
 
-    def _hash(self, joined: bytes) -> NDArray[np.int32]:
+    def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
+        """All texts between spaces, and what the last n-grams would read beyond them."""
+        joined = b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)
+        return np.frombuffer(joined.translate(self._byte_table), dtype=np.uint8)
+
+    def _hash(self, data: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Bucket of the n-gram of each size that begins at each byte, [sizes, bytes]."""
-        data = np.frombuffer(joined, dtype=np.uint8).astype(np.uint32)
         n = len(data) - max(SIZES)  # none begins at the padding, nor at the last trailing space
         rolled = np.empty((len(SIZES), n), dtype=np.uint32)
         previous = data[:n]
@@ -239,6 +265,10 @@ class Featuriser:
             np.multiply(previous, np.uint32(ROLL), out=row)
             np.add(row, data[size - 1 : size - 1 + n], out=row)
             previous = row
+        return self._mixed(rolled)
+
+    def _mixed(self, rolled: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """Buckets of rolled hashes, which are overwritten."""
         rolled *= np.uint32(MIX_1)
         rolled ^= rolled >> np.uint32(MIX_SHIFT)
         rolled *= np.uint32(MIX_2)

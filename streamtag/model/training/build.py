@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from streamtag.errors import RefusedError
 from streamtag.model.manifest import Calibration, Label
-from streamtag.model.ngrams import IDF_UNIT, NgramContract
+from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
-from streamtag.model.training.backbone import Backbone, Material, count_all, fit_backbone
+from streamtag.model.training.backbone import Backbone, Material, contract_of, count_all, fit_backbone
 from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
 from streamtag.model.training.config import HeadConfig, TrainConfig
 from streamtag.model.training.divide import bare_names, divide
@@ -37,8 +37,9 @@ from streamtag.model.training.heads import (
     fit_two_stage,
 )
 from streamtag.model.training.held_out import HELD_OUT, figures_of, masked_figures
+from streamtag.model.training.identity import counterfactuals
+from streamtag.model.training.made import Made, disguised_copies
 from streamtag.model.training.moderation import Evaluation
-from streamtag.model.training.obfuscate import obfuscate
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
 
@@ -90,17 +91,19 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
         gathered = gather(config, data)
         split, material, folds, copies = _material(config, gathered, watcher)
         _refuse_rare(config, material, copies)
-        iterations = config.loss.iterations + (config.features.select_iterations if config.features.buckets else 0)
+        losses = [config.loss, *config.blend]
+        iterations = sum(loss.iterations for loss in losses)
+        iterations += config.features.select_iterations if config.features.buckets else 0
         places = np.flatnonzero(split.train)
         margins = np.zeros((len(places), len(config.labels)))
         for k in range(config.folds):
             watcher.stage(f"fold {k + 1} of {config.folds}", iterations)
-            fitted = fit_backbone(material, folds != k, config.features, config.loss, watcher.step)
+            fitted = fit_backbone(material, folds != k, config.features, losses, watcher.step)
             mine = folds[: len(places)] == k
             margins[mine] = fitted.margins(material.counts[: len(places)][mine])
         watcher.stage("fit on all training rows", iterations)
         everything = np.ones(len(folds), dtype=np.bool_)
-        backbone = fit_backbone(material, everything, config.features, config.loss, watcher.step)
+        backbone = fit_backbone(material, everything, config.features, losses, watcher.step)
     natural = gathered.rows.natural[places]
     if not natural.any():
         natural = np.ones(len(places), dtype=np.bool_)
@@ -126,7 +129,7 @@ def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> 
     backbone = prepared.backbone
     return Fitted(
         labels=labels,
-        contract=NgramContract(bits=config.features.bits),
+        contract=contract_of(config.features),
         buckets=backbone.buckets,
         idf=backbone.idf,
         coefficients=backbone.model.weights * (backbone.idf / np.float32(IDF_UNIT)).astype(np.float32)[:, None],
@@ -181,7 +184,7 @@ def _material(
     """Training rows, then their disguised copies, with the fold of each."""
     rows = gathered.rows
     watcher.stage(f"hash {len(rows.ids)} texts", 0)
-    contract = NgramContract(bits=config.features.bits)
+    contract = contract_of(config.features)
     counts = count_all(contract, list(rows.texts))
     watcher.stage("group near-duplicates", 0)
     split = divide(rows, counts, config.split)
@@ -190,29 +193,43 @@ def _material(
     folds = (unit_hash([names[i] for i in places.tolist()], config.split.salt + "/folds") * config.folds).astype(
         np.intp
     )
-    copied, texts = _disguised(config, gathered, places)
+    made, factors, hidden = _additional(config, gathered, places)
     counts = counts[places]
-    if copied.size:
-        counts = vstack([counts, count_all(contract, texts)], format="csr")  # type: ignore[no-untyped-call]
-    both = np.concatenate([np.arange(len(places)), copied])
+    if made.texts:
+        counts = vstack([counts, count_all(contract, made.texts)], format="csr")  # type: ignore[no-untyped-call]
+    both = np.concatenate([np.arange(len(places)), made.of])
     set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
     source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
     weight = np.array(gathered.weight, dtype=np.float32)[places][both]
-    weight[len(places) :] *= np.float32(config.augment.weight)
-    material = Material(counts, rows.targets[places][both], weight, source[both])
-    return split, material, folds[both], len(copied)
+    weight[len(places) :] *= factors
+    targets = rows.targets[places][both]
+    targets[len(places) :][hidden] = -1
+    material = Material(counts, targets, weight, source[both])
+    return split, material, folds[both], len(made.texts)
 
 
-def _disguised(config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[str]]:
-    """Which training rows get a copy in disguised spelling, and the copies."""
-    augment, salt = config.augment, config.split.salt
-    ids = [gathered.rows.ids[i] for i in places.tolist()]
-    copied = np.flatnonzero(unit_hash(ids, salt + "/augment") < augment.share)
-    texts = [
-        obfuscate(gathered.rows.texts[places[i]], augment.kinds[turn % len(augment.kinds)], seed=salt)
-        for turn, i in enumerate(copied.tolist())
-    ]
-    return copied, texts
+def _additional(
+    config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]
+) -> tuple[Made, NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows made of training rows: copies in disguised spelling, and counterfactuals about groups of people.
+
+    Returns:
+        The rows; the factor of the weight of each, float32 [n]; which of their targets are unknown, bool [n, labels].
+    """
+    rows, salt = gathered.rows, config.split.salt
+    ids, texts = ([column[i] for i in places.tolist()] for column in (rows.ids, rows.texts))
+    targets = rows.targets[places]
+    disguised = disguised_copies(ids, texts, config.augment, salt)
+    named = counterfactuals(ids, texts, targets, share=config.identity.share, salt=salt)
+    made = Made(np.concatenate([disguised.of, named.of]), disguised.texts + named.texts)
+    factors = np.full(len(made.texts), config.augment.weight, dtype=np.float32)
+    factors[len(disguised.texts) :] = config.identity.weight
+    hidden = np.zeros((len(made.texts), targets.shape[1]), dtype=np.bool_)
+    about = [config.label_ids.index(name) for name in config.identity.unknown]
+    hidden[np.ix_(np.arange(len(disguised.texts), len(made.texts)), about)] = True
+    # a harmless row stays harmless in every respect
+    hidden[(targets[made.of] == 0).all(axis=1)] = False
+    return made, factors, hidden
 
 
 def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
@@ -276,7 +293,7 @@ def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
             ],
             hint="Its held-out rows are known by these very files only.",
         )
-    counts = count_all(NgramContract(bits=config.features.bits), list(gathered.rows.texts))
+    counts = count_all(contract_of(config.features), list(gathered.rows.texts))
     split = divide(gathered.rows, counts, config.split)
     places = np.flatnonzero(split.test)
     scores = scorer.score([gathered.rows.texts[i] for i in places.tolist()])
