@@ -118,11 +118,12 @@ def read_signs(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if len(bangs):
         kinds = kinds.copy()
         kinds[bangs[(kinds[bangs + 1] == 0) | (data[bangs + 1] == ord("!"))]] = 0
-    inside = kinds != 0
-    begins = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
-    letters = np.add.reduceat(kinds == _LETTER, begins, dtype=np.intp)
     signs = np.flatnonzero(kinds == _SIGN)
-    signs = signs[letters[begins.searchsorted(signs, side="right") - 1] > 0]
+    gaps = np.flatnonzero(kinds == 0)
+    behind = gaps.searchsorted(signs)
+    begins, ends = gaps[behind - 1] + 1, gaps[behind]  # of the stretch that each sign is in
+    all_signs = signs.searchsorted(ends) - signs.searchsorted(begins) == ends - begins
+    signs = signs[~all_signs]
     plain = data.copy()
     plain[signs] = _PLAIN_OF[data[signs]]
     # "11" is a double l: no word has a double i

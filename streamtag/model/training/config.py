@@ -71,6 +71,7 @@ class FeatureConfig(Strict):
         min_documents: buckets in fewer training documents are left out.
         buckets: how many to keep, by importance in a plain model; None: all. Few make a fast bundle.
         select_strength, select_iterations: of that model.
+        half: coefficients are kept in float16, at half the size.
     """
 
     contract: Literal["hashed-ngrams/1", "hashed-ngrams/2"] = "hashed-ngrams/1"
@@ -79,6 +80,7 @@ class FeatureConfig(Strict):
     buckets: Annotated[int, Field(ge=8)] | None = None
     select_strength: Positive = 4.0
     select_iterations: Annotated[int, Field(ge=1)] = 30
+    half: bool = False
 
 
 class SplitConfig(Strict):
