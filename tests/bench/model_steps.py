@@ -26,8 +26,8 @@ def main() -> None:
     scorer = load_scorer(find_bundle(sys.argv[1] if len(sys.argv) > 1 else "moderation", []), batch=RUN)
     texts = Corpus().texts[:TEXTS]
     pools = [texts[at : at + POOL] for at in range(0, TEXTS, POOL)]
-    encode, featurise = scorer.featuriser.encode, scorer.featuriser.features_of
-    by_length = [sorted(map(encode, pool), key=len) for pool in pools]
+    encode, featurise = scorer.featuriser.encode_all, scorer.featuriser.features_of
+    by_length = [sorted(encode(pool), key=len) for pool in pools]
     runs = [pool[at : at + RUN] for pool in by_length for at in range(0, POOL, RUN)]
     features = [featurise(run) for run in runs]
     inputs = [{IDS: f.ids, WEIGHTS: f.weights} for f in features]
@@ -35,7 +35,7 @@ def main() -> None:
     used = sum(int(np.count_nonzero(f.weights)) for f in features)
     print(f"{scorer.bundle.ref}: {np.mean([len(t) for t in texts]):.0f} characters, {used / TEXTS:.0f} ids a text")
     print(f"{cells / used:.2f} cells per id (padding), {sum(not t.isascii() for t in texts) / TEXTS:.0%} not ASCII")
-    _print("cut, normalise, encode", lambda: [encode(text) for text in texts])
+    _print("cut, normalise, encode", lambda: _each(encode, pools))
     _print("hash, weigh, pad", lambda: _each(featurise, runs))
     _print("graph", lambda: _each(scorer.session.run, inputs))
     _print("score: all of it, sorted", lambda: _each(scorer.score, pools))

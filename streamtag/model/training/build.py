@@ -37,13 +37,13 @@ from streamtag.model.training.heads import (
     fit_two_stage,
 )
 from streamtag.model.training.held_out import HELD_OUT, figures_of, masked_figures
-from streamtag.model.training.identity import counterfactuals
-from streamtag.model.training.made import Made, disguised_copies
+from streamtag.model.training.made import make_rows
 from streamtag.model.training.moderation import Evaluation
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
 
 _LEAST_POSITIVES = 2
+OTHER_DATA = "all of other data than it was trained from; natural-rate rows, where there are any"
 
 
 class Watcher(Protocol):
@@ -136,6 +136,7 @@ def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> 
         bias=backbone.model.bias.astype(np.float32),
         calibration=calibration,
         head=None if head_config.kind == "independent" else head,
+        half=config.features.half,
     )
 
 
@@ -181,7 +182,7 @@ def fit_head(
 def _material(
     config: TrainConfig, gathered: Gathered, watcher: Watcher
 ) -> tuple[Split, Material, NDArray[np.intp], int]:
-    """Training rows, then their disguised copies, with the fold of each."""
+    """Training rows, then those made of them, with the fold of each, and how many were made."""
     rows = gathered.rows
     watcher.stage(f"hash {len(rows.ids)} texts", 0)
     contract = contract_of(config.features)
@@ -193,43 +194,22 @@ def _material(
     folds = (unit_hash([names[i] for i in places.tolist()], config.split.salt + "/folds") * config.folds).astype(
         np.intp
     )
-    made, factors, hidden = _additional(config, gathered, places)
+    ids, texts = ([column[i] for i in places.tolist()] for column in (rows.ids, rows.texts))
+    set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
+    source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
+    targets = rows.targets[places]
+    made = make_rows(config, ids, texts, targets)
     counts = counts[places]
     if made.texts:
         counts = vstack([counts, count_all(contract, made.texts)], format="csr")  # type: ignore[no-untyped-call]
-    both = np.concatenate([np.arange(len(places)), made.of])
-    set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
-    source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
-    weight = np.array(gathered.weight, dtype=np.float32)[places][both]
-    weight[len(places) :] *= factors
-    targets = rows.targets[places][both]
-    targets[len(places) :][hidden] = -1
-    material = Material(counts, targets, weight, source[both])
-    return split, material, folds[both], len(made.texts)
-
-
-def _additional(
-    config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]
-) -> tuple[Made, NDArray[np.float32], NDArray[np.bool_]]:
-    """Rows made of training rows: copies in disguised spelling, and counterfactuals about groups of people.
-
-    Returns:
-        The rows; the factor of the weight of each, float32 [n]; which of their targets are unknown, bool [n, labels].
-    """
-    rows, salt = gathered.rows, config.split.salt
-    ids, texts = ([column[i] for i in places.tolist()] for column in (rows.ids, rows.texts))
-    targets = rows.targets[places]
-    disguised = disguised_copies(ids, texts, config.augment, salt)
-    named = counterfactuals(ids, texts, targets, share=config.identity.share, salt=salt)
-    made = Made(np.concatenate([disguised.of, named.of]), disguised.texts + named.texts)
-    factors = np.full(len(made.texts), config.augment.weight, dtype=np.float32)
-    factors[len(disguised.texts) :] = config.identity.weight
-    hidden = np.zeros((len(made.texts), targets.shape[1]), dtype=np.bool_)
-    about = [config.label_ids.index(name) for name in config.identity.unknown]
-    hidden[np.ix_(np.arange(len(disguised.texts), len(made.texts)), about)] = True
-    # a harmless row stays harmless in every respect
-    hidden[(targets[made.of] == 0).all(axis=1)] = False
-    return made, factors, hidden
+    weight = np.array(gathered.weight, dtype=np.float32)[places]
+    material = Material(
+        counts,
+        np.concatenate([targets, made.targets]),
+        np.concatenate([weight, weight[made.of] * made.factor]),
+        np.concatenate([source, source[made.of]]),
+    )
+    return split, material, np.concatenate([folds, folds[made.of]]), len(made.texts)
 
 
 def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
@@ -273,31 +253,27 @@ def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dic
 
 
 def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
-    """Figures on the rows that were held out of the training of a bundle, found anew from its records.
+    """Figures on rows that the bundle never saw: those held out of its own data, found anew, or all of other data.
+
+    Of other data the rows of natural rates are taken, where there are any.
 
     Raises:
-        RefusedError: the data are not those that it was trained from.
+        RefusedError: the data do not have the sets or the labels of its configuration.
     """
     manifest = scorer.bundle.manifest
     config = TrainConfig.model_validate(manifest.training["config"])
     gathered = gather(config, data)
-    if gathered.sources != manifest.training["data"]:
-        wanted = {source["name"]: source["files"] for source in manifest.training["data"]}
-        raise RefusedError(
-            f"the data in {data} are not those that {scorer.bundle.ref} was trained from",
-            problems=[
-                f"set {source['name']}: {name} differs"
-                for source in gathered.sources
-                for name, digest in source["files"].items()
-                if wanted.get(source["name"], {}).get(name) != digest
-            ],
-            hint="Its held-out rows are known by these very files only.",
-        )
-    counts = count_all(contract_of(config.features), list(gathered.rows.texts))
-    split = divide(gathered.rows, counts, config.split)
-    places = np.flatnonzero(split.test)
-    scores = scorer.score([gathered.rows.texts[i] for i in places.tolist()])
-    figures = masked_figures(scorer.labels, scores, gathered.rows.targets[places])
+    rows = gathered.rows
+    own = gathered.sources == manifest.training["data"]
+    if own:
+        use = divide(rows, count_all(contract_of(config.features), list(rows.texts)), config.split).test
+    else:
+        use = rows.natural if rows.natural.any() else np.ones(len(rows.ids), dtype=np.bool_)
+    places = np.flatnonzero(use)
+    scores = scorer.score([rows.texts[i] for i in places.tolist()])
+    figures = masked_figures(scorer.labels, scores, rows.targets[places])
+    if not own:
+        return Evaluation(OTHER_DATA, None, figures)
     found = msgspec.to_builtins(figures)
     recorded = {name: manifest.evaluation.get(name) for name in found}
     return Evaluation(HELD_OUT, recorded == found, figures)

@@ -11,7 +11,7 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.model.training.made import Made
+from streamtag.model.training.rows import Copies
 from streamtag.model.training.split import unit_hash
 
 __all__ = ["TERMS", "counterfactuals"]
@@ -31,7 +31,7 @@ _PIECE = (1, 8)
 """Words of a piece of a harmless row."""
 
 
-def counterfactuals(ids: list[str], texts: list[str], targets: NDArray[np.int8], *, share: float, salt: str) -> Made:
+def counterfactuals(ids: list[str], texts: list[str], targets: NDArray[np.int8], *, share: float, salt: str) -> Copies:
     """As many made of harmless rows as of offending ones.
 
     Args:
@@ -48,7 +48,7 @@ def counterfactuals(ids: list[str], texts: list[str], targets: NDArray[np.int8],
     made = [(i, _with_a_name(_piece(texts[i], draw), draw)) for i in harmless.tolist()]
     if short:
         made += [(i, _with_a_name(texts[i].split(), draw)) for i in draw.choices(short, k=len(harmless))]
-    return Made(np.array([i for i, _ in made], dtype=np.intp), [text for _, text in made])
+    return Copies(np.array([i for i, _ in made], dtype=np.intp), [text for _, text in made])
 
 
 def _piece(text: str, draw: random.Random) -> list[str]:
