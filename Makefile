@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration services lint format bench faults soak hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration console services lint format bench faults soak hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,13 +32,16 @@ demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
 # -- for developers ------------------------------------------------------------------------------------------------
 
 test: lint services ## Lint, unit tests, then the tests on a real Kafka and Redis
-	$(PYTEST) --doctest-modules tests/integration tests/contract tests/unit streamtag $(ARGS)
+	$(PYTEST) --doctest-modules tests/console tests/integration tests/contract tests/unit streamtag $(ARGS)
 
 unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
 	$(PYTEST) --doctest-modules streamtag tests/unit $(ARGS)
 
 integration: services ## Integration tests on a real Kafka and Redis
 	$(PYTEST) tests/integration $(ARGS)
+
+console: services ## Test the console in Chromium; pictures of every page go to reports/console/
+	$(PY) -m pytest tests/console $(ARGS)
 
 services: $(DEV) ## Say where the tests take Kafka and Redis from, or what to install
 	@$(PY) tests/find_services.py
@@ -79,8 +82,11 @@ spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark i
 	$(PIP_INSTALL) 'pyspark>=4,<5'
 	$(PY) -m pytest tests/spark $(ARGS)
 
-docs: $(DEV) ## Generate docs/configuration.md and docs/metrics.md from the code
+docs: $(DEV) ## Generate reference pages (configuration, metrics, API) from the code, and model cards from the bundles
 	$(PY) -m streamtag.telemetry.docs
+	$(PY) -m streamtag.api.reference
+	$(BIN)/streamtag model card moderation > docs/models/moderation.md
+	$(BIN)/streamtag model card security > docs/models/security.md
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --custom-compile-command "make constraints"

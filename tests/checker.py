@@ -2,8 +2,9 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -55,6 +56,7 @@ def check(
     summaries: Sequence[CommitSummary],
     revisions: Mapping[str, ThresholdSet],
     tombstones: Sequence[Tombstone] = (),
+    review: Mapping[int, Collection[str]] = MappingProxyType({}),
 ) -> list[str]:
     """Everything that is wrong; empty when each input has exactly one, right outcome and every count adds up.
 
@@ -65,11 +67,12 @@ def check(
         summaries: all commit summaries, in order per source partition.
         revisions: sha256 of every threshold revision that was ever active, and its content.
         tombstones: all tombstones in the tags topic.
+        review: number of every state of the breakers, and the labels that it had open.
     """
     problems = _outcomes(inputs, tags, dead, tombstones)
     problems += _order([*tags, *tombstones])
     for tag in tags:
-        problems += _decision(tag, revisions)
+        problems += _decision(tag, revisions) + _actions(tag, review)
     problems += _ranges(inputs, summaries)
     problems += _recount(tags, summaries)
     return problems
@@ -135,6 +138,16 @@ def _decision(tag: TagRecord, revisions: Mapping[str, ThresholdSet]) -> list[str
     elif active.effective(place) != cutoffs:
         problems.append(f"threshold: {tag.source} was not decided by the cut-offs of revision {revision['revision']}")
     return problems
+
+
+def _actions(tag: TagRecord, review: Mapping[int, Collection[str]]) -> list[str]:
+    number = tag.event.get("breakers")
+    if number is not None and number not in review:
+        return [f"breakers: {tag.source} names state {number}, which never was"]
+    labels = () if number is None else review[number]
+    wanted = {t["label"]: "review" if t["label"] in labels else "tag" for t in tag.event["tags"]}
+    found = {t["label"]: t["action"] for t in tag.event["tags"]}
+    return [] if found == wanted else [f"action: {tag.source} asks {found}, its breakers say {wanted}"]
 
 
 def _ranges(inputs: Mapping[Position, Input], summaries: Sequence[CommitSummary]) -> list[str]:

@@ -12,9 +12,11 @@ import pytest
 import redis
 from hypothesis import settings
 from pipeline import Ledger
-from services import MIB, Kafka, MakeTopics, Redis, Topics, create_topics, delete_topics
+from services import MIB, Kafka, MakeTopics, Redis, Topics, delete_topics, make_pipeline_topics
 from tiny_bundle import build_tiny_bundle
 from workers import Fleet
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
@@ -25,6 +27,19 @@ collect_ignore = ["mlflow_server"]
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+class _ByFile(LoadFileScheduling):
+    """Tests of one file run in one process; those of the console all in one, since they share a pipeline."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/console" if nodeid.startswith("tests/console/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """For ``--dist loadfile``."""
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -74,21 +89,7 @@ def make_topics(request: pytest.FixtureRequest) -> Iterator[MakeTopics]:
     def make(*, partitions: int = 4, max_bytes: int = MIB, bootstrap: str | None = None) -> Topics:
         shared = bootstrap is None
         address = bootstrap or str(request.getfixturevalue("kafka").bootstrap)
-        run = uuid.uuid4().hex[:10]
-        content, tags, stats, dead, panes = (f"{r}-{run}" for r in ("content", "tags", "stats", "dead", "panes"))
-        topics = Topics(address, content, tags, stats, dead, panes, partitions)
-        limits = {
-            topics.input: max_bytes,
-            topics.tags: 2 * MIB,
-            topics.stats: 4 * MIB,
-            # above the input's, and above the default of the setting dead_letters.max_bytes
-            topics.dead_letters: max(5 * MIB, max_bytes + MIB),
-            topics.panes: 8 * MIB,
-        }
-        counts = {**dict.fromkeys(topics.names, partitions), topics.panes: 1}
-        # Kept whatever their records' timestamps: a broker deletes what it takes for old every 5 minutes.
-        config = {name: {"max.message.bytes": str(limits[name]), "retention.ms": "-1"} for name in counts}
-        create_topics(address, [(name, n, config[name]) for name, n in counts.items()])
+        topics = make_pipeline_topics(address, partitions=partitions, max_bytes=max_bytes)
         if shared:
             made.append(topics)
         return topics

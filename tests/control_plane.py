@@ -8,7 +8,7 @@ from typing import Any
 import fakeredis
 import typer
 
-from streamtag.cli import experiment, fleet, release, thresholds, token
+from streamtag.cli import audit, breaker, change, experiment, fleet, freeze, release, thresholds, token
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import Heartbeat
 from streamtag.control.proposal import Who
@@ -58,6 +58,7 @@ class FakeBundle:
     ref = BUNDLE
     labels = LABELS
     default_thresholds = DEFAULTS
+    critical: tuple[str, ...] = ()
 
 
 def new_store(server: fakeredis.FakeServer | None = None, **settings: object) -> ControlStore:
@@ -94,5 +95,9 @@ def command() -> Any:
     app.add_typer(release.app, name="release")
     app.add_typer(experiment.app, name="experiment")
     app.add_typer(token.app, name="token")
+    app.add_typer(change.app, name="change")
+    app.add_typer(freeze.app, name="freeze")
+    app.add_typer(breaker.app, name="breaker")
+    app.add_typer(audit.app, name="audit")
     app.command("fleet")(fleet.fleet)
     return app

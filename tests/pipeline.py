@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from checker import Input, Position, TagRecord, Tombstone, check
 from services import Topics, produce, read_all, wait_until
 
+from streamtag.control.breakers import BreakerLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events import dead_letters, summary
@@ -129,8 +130,21 @@ def revisions(redis_url: str, namespace: str) -> dict[str, ThresholdSet]:
         store.close()
 
 
+def open_breakers(redis_url: str, namespace: str) -> dict[int, set[str]]:
+    """Labels with an open breaker, by the number of each state that there was."""
+    store = ControlStore(RedisSettings(url=redis_url, namespace=namespace))  # type: ignore[call-arg]
+    try:
+        log = BreakerLog(store)
+        states = (log.at(number) for number in range(1, log.present().number + 1))
+        return {found.number: {name for name, one in found.labels.items() if one.open} for found in states}
+    finally:
+        store.close()
+
+
 def check_all(ledger: Ledger, redis_url: str, namespace: str) -> tuple[Outputs, list[str]]:
     """Reads everything back, committed only, and checks it."""
     outputs = read_outputs(ledger.topics)
-    active = revisions(redis_url, namespace)
-    return outputs, check(ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, active, outputs.tombstones)
+    active, review = revisions(redis_url, namespace), open_breakers(redis_url, namespace)
+    return outputs, check(
+        ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, active, outputs.tombstones, review
+    )

@@ -1,6 +1,7 @@
 """What tests do to the real services: write, read, and wait for a condition with a deadline."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -82,6 +83,26 @@ def create_topics(bootstrap: str, topics: Iterable[tuple[str, int, dict[str, str
         )
 
     wait_until(led, deadline_s, f"leaders of {', '.join(wanted)}")
+
+
+def make_pipeline_topics(bootstrap: str, *, partitions: int = 4, max_bytes: int = MIB) -> Topics:
+    """Makes uniquely named topics of one pipeline; ``max_bytes`` limits the input's records."""
+    run = uuid.uuid4().hex[:10]
+    content, tags, stats, dead, panes = (f"{r}-{run}" for r in ("content", "tags", "stats", "dead", "panes"))
+    topics = Topics(bootstrap, content, tags, stats, dead, panes, partitions)
+    limits = {
+        topics.input: max_bytes,
+        topics.tags: 2 * MIB,
+        topics.stats: 4 * MIB,
+        # above the input's, and above the default of the setting dead_letters.max_bytes
+        topics.dead_letters: max(5 * MIB, max_bytes + MIB),
+        topics.panes: 8 * MIB,
+    }
+    counts = {**dict.fromkeys(topics.names, partitions), topics.panes: 1}
+    # Kept whatever their records' timestamps: a broker deletes what it takes for old every 5 minutes.
+    config = {name: {"max.message.bytes": str(limits[name]), "retention.ms": "-1"} for name in counts}
+    create_topics(bootstrap, [(name, n, config[name]) for name, n in counts.items()])
+    return topics
 
 
 def delete_topics(bootstrap: str, names: Sequence[str], deadline_s: float = 20) -> None:

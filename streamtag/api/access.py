@@ -1,20 +1,22 @@
-"""Who asks, and what they may do: bearer tokens and roles, as FastAPI dependencies."""
+"""Who asks, and what they may do: bearer tokens, sessions and roles, as FastAPI dependencies."""
 
+import hmac
 import logging
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from streamtag.api.problems import ForbiddenError, UnauthorizedError
+from streamtag.control.sessions import Session, SessionStore
 from streamtag.control.tokens import Role, Token, TokenStore
 from streamtag.errors import UnavailableError
 
-__all__ = ["Access", "Admin", "Operator", "Reviewer", "Viewer"]
+__all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer", "needed_role"]
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,17 @@ _WITHOUT_REDIS_S = 300.0
 """So much longer it may be used while Redis is away: scoring goes on by the last good release, too."""
 _MOST_KNOWN = 10_000
 
+COOKIE = "streamtag_session"
+CSRF_HEADER = "X-CSRF-Token"
+_NEEDS = "needs_"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
 _bearer = HTTPBearer(auto_error=False, description="A token made with `streamtag token create`.")
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    description=f"The console's session. A request that changes something repeats `csrf` of it as `{CSRF_HEADER}`.",
+)
 
 
 class Access:
@@ -32,11 +44,15 @@ class Access:
 
     Args:
         tokens: as Redis holds them.
+        sessions: of the console, likewise.
         clock: monotonic seconds.
     """
 
-    def __init__(self, tokens: TokenStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tokens: TokenStore, sessions: SessionStore, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.tokens = tokens
+        self.sessions = sessions
         self._clock = clock
         self._known: dict[str, tuple[float, Token]] = {}
         self._lock = threading.Lock()
@@ -50,10 +66,27 @@ class Access:
         found = self._lookup(secret)
         return found if found is not None and found.valid(datetime.now(UTC)) else None
 
+    def identify(self, request: Request) -> Token | None:
+        """Who asks: by the bearer token or else by the session that the request brings.
+
+        Raises:
+            ForbiddenError: a session would change something and does not repeat its value.
+            UnavailableError: Redis is away, and who asks was not seen lately.
+        """
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and secret:
+            return self.token(secret.strip())
+        return _signed_in(self, request, request.cookies.get(COOKIE))
+
+    def session(self, value: str) -> Session | None:
+        """The session of a cookie, where it has not ended, nor the token that it was opened with."""
+        found = self.sessions.find(value)
+        return found if found is not None and found.who.valid(datetime.now(UTC)) else None
+
     def note_refusal(self, who: str, what: str) -> None:
         """Remembers a refusal; that Redis is away is no reason not to refuse."""
         try:
-            self.tokens.note_refusal(who, what)
+            self.tokens.note("refused", who, what)
         except UnavailableError as error:
             log.warning("refused %s to %s; not noted: %s", what, who, error.message)
 
@@ -79,11 +112,14 @@ class Access:
 
 def _who(role: Role) -> Callable[..., Token]:
     def dependency(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+        request: Request,
+        # looked at by `identify`; here for the OpenAPI document
+        _credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        _value: Annotated[str | None, Depends(_cookie)],
     ) -> Token:
         access: Access = request.app.state.access
         what = f"{request.method} {request.url.path}"
-        token = None if credentials is None else access.token(credentials.credentials)
+        token = access.identify(request)
         if token is None:
             access.note_refusal("nobody known", what)
             raise UnauthorizedError(
@@ -95,8 +131,32 @@ def _who(role: Role) -> Callable[..., Token]:
             raise ForbiddenError(f"{what} needs the role {role}; {token.name} is {token.role}")
         return token
 
-    dependency.__name__ = f"needs_{role}"  # the tests read the role of each route from it
+    dependency.__name__ = f"{_NEEDS}{role}"
     return dependency
+
+
+def needed_role(endpoint: Callable[..., Any]) -> Role | None:
+    """The role that a route asks for; None: anybody may use it."""
+    for hint in get_type_hints(endpoint, include_extras=True).values():
+        for one in get_args(hint)[1:]:
+            name = str(getattr(getattr(one, "dependency", None), "__name__", ""))
+            if name.startswith(_NEEDS):
+                return Role(name.removeprefix(_NEEDS))
+    return None
+
+
+def _signed_in(access: Access, request: Request, cookie: str | None) -> Token | None:
+    session = None if cookie is None else access.session(cookie)
+    if session is None:
+        return None
+    repeated = request.headers.get(CSRF_HEADER, "")
+    if request.method not in _SAFE and not hmac.compare_digest(repeated.encode(), session.csrf.encode()):
+        access.note_refusal(session.who.name, f"{request.method} {request.url.path} without {CSRF_HEADER}")
+        raise ForbiddenError(
+            f"a session must send {CSRF_HEADER} with what changes something",
+            hint="`GET /v1/session` tells its value. Reload the page.",
+        )
+    return session.who
 
 
 Viewer = Annotated[Token, Depends(_who(Role.VIEWER))]

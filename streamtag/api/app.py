@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,21 +12,29 @@ from streamtag import __version__
 from streamtag.api import (
     problems,
     routes_audit,
+    routes_breakers,
+    routes_changes,
+    routes_dead_letters,
     routes_experiments,
+    routes_fleet,
     routes_inference,
     routes_releases,
     routes_scoring,
+    routes_session,
     routes_stats,
     routes_thresholds,
     routes_tokens,
 )
 from streamtag.api.access import Access
+from streamtag.api.explaining import Explaining
+from streamtag.api.openapi import describe_problems
 from streamtag.api.scoring import Scoring
+from streamtag.console import site
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
 from streamtag.settings import Settings
 
-__all__ = ["Parts", "build"]
+__all__ = ["Parts", "build", "routers"]
 
 _ABOUT = """
 Tags content and security events with many labels, and changes what decides. Every request but the health checks brings
@@ -38,10 +46,15 @@ _ROUTES = (
     routes_scoring,
     routes_inference,
     routes_thresholds,
+    routes_changes,
+    routes_breakers,
     routes_releases,
     routes_experiments,
+    routes_fleet,
     routes_stats,
+    routes_dead_letters,
     routes_audit,
+    routes_session,
     routes_tokens,
 )
 
@@ -54,6 +67,7 @@ class Parts:
     store: ControlStore
     access: Access
     scoring: Scoring
+    explaining: Explaining
     metrics: MetricSink
 
 
@@ -69,12 +83,20 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
+    app.state.explaining = parts.explaining
     problems.install(app)
-    for module in _ROUTES:
-        app.include_router(module.router)
+    for router in routers():
+        app.include_router(router)
+    describe_problems(app, routers())
+    site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))
     return app
+
+
+def routers() -> list[APIRouter]:
+    """All of them."""
+    return [module.router for module in _ROUTES]
 
 
 def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
@@ -90,7 +112,7 @@ def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[
             parts.metrics.record("streamtag.api.duration", time.perf_counter() - started, **facts)
             parts.metrics.set("streamtag.api.waiting", parts.scoring.waiting)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return measure

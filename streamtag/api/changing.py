@@ -1,23 +1,21 @@
 """What the routes about changes share: who may change what, and what a change answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError
-from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control.approval import Permit, Ungoverned
+from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore, Current
-from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.control.tokens import Token
-from streamtag.domain.thresholds import Change, ThresholdSet, diff
+from streamtag.control.tokens import Role, Token
+from streamtag.domain.thresholds import Change, ThresholdSet
 from streamtag.errors import NotFoundError
-from streamtag.model.admission import configured_taxonomy
 from streamtag.settings import Settings
 
 __all__ = [
@@ -26,9 +24,11 @@ __all__ = [
     "Reasoned",
     "allow",
     "champion_of",
+    "change_json",
     "changer",
     "changes_json",
     "commit_change",
+    "own_word",
     "settings_of",
     "store_of",
     "with_liveness",
@@ -67,6 +67,9 @@ class Reasoned(BaseModel):
     reason: str = Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")
     force: bool = Field(False, description="Pass the guard rail on the size of a step.")
     end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    break_glass: bool = Field(
+        False, description="Without a second person where one is needed; admins only, and the audit says so for ever."
+    )
 
 
 def settings_of(request: Request) -> Settings:
@@ -103,42 +106,52 @@ def allow(who: Token, labels: Mapping[str, object] | set[str] | None) -> None:
         raise ForbiddenError(f"{who.name} may change {', '.join(who.labels)} only, not {', '.join(others)}")
 
 
+def own_word(who: Token, break_glass: bool) -> Ungoverned:
+    """What a change is made on that no change request stands behind.
+
+    Raises:
+        ForbiddenError: somebody who is no admin would break the glass.
+    """
+    if break_glass and not who.role.includes(Role.ADMIN):
+        raise ForbiddenError(f"break_glass needs the role {Role.ADMIN}; {who.name} is {who.role}")
+    return Ungoverned(break_glass)
+
+
 def commit_change(
-    request: Request, who: Who, make: Any, end_experiments: bool, told: Sequence[str] = ()
+    request: Request,
+    who: Who,
+    make: Callable[[ReleaseChanges, Who], Outcome],
+    end_experiments: bool,
+    told: Sequence[str] = (),
+    permit: Permit = Ungoverned(),  # noqa: B008 - immutable
 ) -> dict[str, Any]:
     """Makes one change, settles the experiments that it ends, and says what decides now and whether everywhere."""
-    store, settings, warnings = store_of(request), settings_of(request), list(told)
-    guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    read = by_taxonomy(configured_taxonomy(settings.model), warnings.append)
-    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check)
-    outcome: Outcome = make(changes, who)
-    ended = guard.settle(outcome, who, warnings.append)
-    changed = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
+    warnings = list(told)
+    change = change_champion(
+        store_of(request),
+        settings_of(request),
+        who,
+        lambda changes: make(changes, who),
+        end_experiments=end_experiments,
+        warn=warnings.append,
+        permit=permit,
+    )
+    return change_json(request, change, warnings)
+
+
+def change_json(request: Request, change: ChampionChange, warnings: Sequence[str]) -> dict[str, Any]:
+    """What a change of what decides has come to."""
     return {
-        "committed": outcome.committed,
-        "changes": changes_json(changed),
-        "ended_experiments": [one.id.number for one in ended],
-        "warnings": warnings,
-        **with_liveness(request, outcome.current),
+        **change.facts(),
+        "changes": changes_json(change.changes),
+        "warnings": list(warnings),
+        **_liveness(request, change.outcome.current),
     }
 
 
 def with_liveness(request: Request, current: Current) -> dict[str, Any]:
     """A release, and whether every worker decides by it."""
-    live = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
-    document = current.release.document
-    return {
-        "release": document.number,
-        "sha256": current.release.sha256,
-        "revision": document.thresholds.revision,
-        "bundle": str(current.ref.bundle),
-        "author": document.author,
-        "reason": document.reason,
-        "at": document.at,
-        "live": live.answer,
-        "live_since": live.since,
-        "live_reasons": list(live.reasons),
-    }
+    return {**current.facts(), **_liveness(request, current)}
 
 
 def changes_json(found: list[Change]) -> list[dict[str, Any]]:
@@ -147,3 +160,8 @@ def changes_json(found: list[Change]) -> list[dict[str, Any]]:
         {"segment": c.where, "label": c.label, "before": c.before, "after": c.after, "words": describe(c)}
         for c in found
     ]
+
+
+def _liveness(request: Request, current: Current) -> dict[str, Any]:
+    found = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
+    return {"live": found.answer, "live_since": found.since, "live_reasons": list(found.reasons)}

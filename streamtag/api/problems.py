@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents: what was wrong, where, and how to mend it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streamtag.api.scoring import OverloadedError
+from streamtag.control.approval import ApprovalError
+from streamtag.control.freeze import FrozenError
 from streamtag.errors import (
     ConflictError,
     NotFoundError,
@@ -18,7 +20,7 @@ from streamtag.errors import (
     UnavailableError,
 )
 
-__all__ = ["MEDIA_TYPE", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
+__all__ = ["MEDIA_TYPE", "TITLES", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -41,11 +43,17 @@ _STATUS: Sequence[tuple[type[StreamtagError], int, str]] = (
     (NotFoundError, 404, "not found"),
     (ConflictError, 409, "somebody else was first"),
     (PreconditionError, 412, "the state has changed"),
+    (ApprovalError, 403, "needs a second person"),
+    (FrozenError, 423, "frozen"),
     (RefusedError, 422, "refused"),
     (OverloadedError, 429, "too much at once"),
     (UnavailableError, 503, "a service does not answer"),
     (SettingsError, 400, "not understood"),
 )
+
+
+TITLES: Mapping[int, str] = {413: "too long", **{status: title for _, status, title in reversed(_STATUS)}}
+"""What each status means; of several meanings the first above."""
 
 
 def install(app: FastAPI) -> None:

@@ -5,12 +5,16 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from streamtag.api.access import Viewer
-from streamtag.api.changing import Limit, store_of
+from streamtag.api.changing import Limit, settings_of, store_of
+from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.control.audit_note import AuditNote
 from streamtag.control.store import ControlStore
+from streamtag.domain.audit_chain import verify
 from streamtag.errors import UnavailableError
 
 __all__ = ["router"]
@@ -21,9 +25,10 @@ _SSE_WAIT_S = 10.0
 
 
 @router.get("/audit", tags=["audit"])
-def audit(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+def audit(request: Request, _who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Who changed what, when and why, newest first."""
-    return {"items": [{"id": entry.id, **entry.fields} for entry in store_of(request).audit(limit)]}
+    found = store_of(request).audit(limit + 1, before=position_of(cursor, StreamId))
+    return page(found, limit, lambda one: {"id": one.id, **one.fields}, lambda one: one.id)
 
 
 @router.get("/changes", tags=["audit"], response_class=StreamingResponse)
@@ -33,6 +38,15 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
     newest = await asyncio.to_thread(store.audit, 1)
     after = request.headers.get("last-event-id") or (newest[0].id if newest else "0")
     return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
+
+
+@router.get("/audit/verify", tags=["audit"])
+def verify_audit(request: Request, _who: Viewer) -> dict[str, Any]:
+    """Reads the whole record, and proves every link of its chain; `fault` names the first that does not stand."""
+    settings, log = settings_of(request), store_of(request).audit_log
+    head = log.head()  # before the entries: whatever comes meanwhile lies behind it
+    found = verify(log.entries(), head, AuditNote(settings.state_dir, settings.redis.namespace).read())
+    return {"ok": found.fault is None, **msgspec.to_builtins(found)}
 
 
 async def _events(request: Request, store: ControlStore, after: str) -> AsyncIterator[str]:

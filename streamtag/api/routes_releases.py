@@ -14,19 +14,22 @@ from streamtag.api.changing import (
     allow,
     champion_of,
     commit_change,
+    own_word,
     settings_of,
     store_of,
     with_liveness,
 )
+from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.paging import Cursor, page, position_of
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.proposal import Who
-from streamtag.control.release_list import listed_releases
+from streamtag.control.release_list import ListedRelease, listed_releases
 from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 
 class Return(BaseModel):
@@ -47,21 +50,10 @@ class Promote(Reasoned):
 
 
 @router.get("/releases", tags=["releases"])
-def releases(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+def releases(request: Request, _who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Releases, newest first, candidates of experiments among them."""
-    found = listed_releases(ExperimentLog(store_of(request)), limit)
-    return {
-        "items": [
-            {
-                "sha256": one.stored.sha256,
-                "state": one.state,
-                "experiments": list(one.experiments),
-                "verdict": one.verdict or None,
-                **msgspec.to_builtins(one.stored.document),
-            }
-            for one in found
-        ]
-    }
+    found = listed_releases(ExperimentLog(store_of(request)), limit + 1, below=position_of(cursor, int))
+    return page(found, limit, _listed, lambda one: one.stored.document.number)
 
 
 @router.get("/releases/current", tags=["releases"])
@@ -80,8 +72,11 @@ def promote(request: Request, body: Promote, who: Operator) -> dict[str, Any]:
     return commit_change(
         request,
         Who(who.name, body.reason),
-        lambda changes, by: changes.promote(found.ref, found.labels, by, thresholds=wanted, force=body.force),
+        lambda changes, by: changes.promote(
+            found.ref, found.labels, by, thresholds=wanted, critical=found.critical, force=body.force
+        ),
         body.end_experiments,
+        permit=own_word(who, body.break_glass),
     )
 
 
@@ -95,3 +90,13 @@ def return_(request: Request, body: Return, who: Operator) -> dict[str, Any]:
         lambda changes, by: changes.return_to(body.release, by),
         body.end_experiments,
     )
+
+
+def _listed(one: ListedRelease) -> dict[str, Any]:
+    return {
+        "sha256": one.stored.sha256,
+        "state": one.state,
+        "experiments": list(one.experiments),
+        "verdict": one.verdict or None,
+        **msgspec.to_builtins(one.stored.document),
+    }

@@ -3,21 +3,28 @@
 import asyncio
 import re
 import uuid
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Viewer
+from streamtag.api.explaining import MOST, Explaining
 from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
+from streamtag.model.explain import Explanation
 from streamtag.settings import Settings
 
 __all__ = ["router", "score_events"]
 
 router = APIRouter(tags=["scoring"])
 
+T = TypeVar("T")
+_EXPLAINED_S = 10.0
+"""An explanation takes up to some hundred runs of the model: nobody waits longer for it."""
 _SAFE = re.compile(r"[A-Za-z0-9._:@/+=-]{1,200}")
 
 
@@ -74,6 +81,30 @@ class ScoreRequest(BaseModel):
     )
 
     events: Annotated[list[Event], Field(min_length=1)]
+    explain: bool = Field(
+        False,
+        description=f"Say what each word adds to the logit of the labels that an event gets, or of the one with the "
+        f"highest score where it gets none; at most {MOST} events.",
+    )
+
+
+class Span(BaseModel):
+    """Code points ``start`` to ``end`` of the text as it was given."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class ExplanationAnswer(BaseModel):
+    """Why a label got its score: bias plus weights is the logit, ln(p / (1 - p))."""
+
+    label: str
+    score: float
+    logit: float
+    bias: float = Field(description="What a text that says nothing has.")
+    spans: list[Span] = Field(description="In order: code points of the text, and what they add.")
+    method: Literal["exact", "occlusion"]
 
 
 class TagAnswer(BaseModel):
@@ -92,6 +123,11 @@ class EventAnswer(BaseModel):
     tags: list[TagAnswer]
     scores: dict[str, float] = Field(description="Every label; empty where the event was refused.")
     error: str | None = Field(None, description="Why it was refused; the others are scored all the same.")
+    stage: str = Field("1", description="The stage of the model that scored it: 2 only of a bundle that has two.")
+    stage2: str | None = Field(
+        None, description="Why stage 2 scored it (band, sample), or failed to; null where it was not asked."
+    )
+    explanations: list[ExplanationAnswer] | None = Field(None, description="Where they were asked for.")
 
 
 class ScoreAnswer(BaseModel):
@@ -123,8 +159,12 @@ async def score(request: Request, body: ScoreRequest, _who: Viewer) -> ScoreAnsw
         ContentEvent(id=one.id or str(i), text=one.text, lang=one.lang, channel=one.channel, tenant=one.tenant)
         for i, one in enumerate(body.events)
     ]
+    if body.explain and len(events) > MOST:
+        raise RefusedError(f"{len(events)} events; at most {MOST} can be explained at once")
     scored = await score_events(request, events)
-    return ScoreAnswer(release=_release(scored), results=[_event(one) for one in scored.events])
+    reasons = await _explained(request, scored) if body.explain else [None] * len(events)
+    results = [_event(one, why) for one, why in zip(scored.events, reasons, strict=True)]
+    return ScoreAnswer(release=_release(scored), results=results)
 
 
 async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
@@ -145,9 +185,17 @@ async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
     ]
     if problems:
         raise RefusedError("the request is too large", problems=problems[:100])
-    answer = scoring.submit(events)
+    return await _in_time(scoring.submit(events), 2 * settings.api.deadline_ms / 1000)
+
+
+async def _explained(request: Request, scored: Scored) -> Sequence[list[Explanation]]:
+    explaining: Explaining = request.app.state.explaining
+    return await _in_time(explaining.submit(scored), _EXPLAINED_S)
+
+
+async def _in_time(answer: "Future[T]", limit_s: float) -> T:
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(answer), 2 * settings.api.deadline_ms / 1000)
+        return await asyncio.wait_for(asyncio.wrap_future(answer), limit_s)
     except TimeoutError:
         raise OverloadedError("there was no answer in time", hint="Come again a little later.") from None
 
@@ -170,9 +218,25 @@ def _moderation(one: ScoredEvent) -> Moderation:
     )
 
 
-def _event(one: ScoredEvent) -> EventAnswer:
+def _event(one: ScoredEvent, reasons: list[Explanation] | None) -> EventAnswer:
     tags = [TagAnswer(label=t.label, score=t.score, threshold=t.threshold, action=t.action) for t in one.tags]
-    return EventAnswer(id=one.event.id, tags=tags, scores=one.scores, error=str(one.refused) if one.refused else None)
+    error = str(one.refused) if one.refused else None
+    return EventAnswer(
+        id=one.event.id,
+        tags=tags,
+        scores=one.scores,
+        error=error,
+        stage=one.stage,
+        stage2=one.stage2,
+        explanations=None if reasons is None else [_explanation(why) for why in reasons],
+    )
+
+
+def _explanation(why: Explanation) -> ExplanationAnswer:
+    spans = [Span(start=span.start, end=span.end, weight=span.weight) for span in why.spans]
+    return ExplanationAnswer(
+        label=why.label, score=why.score, logit=why.logit, bias=why.bias, spans=spans, method=why.method
+    )
 
 
 def _release(scored: Scored) -> dict[str, Any]:

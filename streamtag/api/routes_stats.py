@@ -10,14 +10,18 @@ from streamtag.api.access import Viewer
 from streamtag.api.scoring import Scoring
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError
+from streamtag.model import card as model_card
 from streamtag.model.bundle import read_bundle
 from streamtag.model.listing import listed
 from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
+from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stats.read_model import LOOK_BACK, ReadModel
-from streamtag.stats.windows import SIZES, WindowDocument, start_of
+from streamtag.stats.what_if import histogram, segments
+from streamtag.stats.window_parts import Rates
+from streamtag.stats.windows import SIZES, start_of
 from streamtag.stream.topic_reader import TopicReader
 
 __all__ = ["router"]
@@ -40,6 +44,50 @@ def labels(request: Request, _who: Viewer) -> dict[str, Any]:
     return {"bundle": str(active.ref.bundle), "items": found}
 
 
+@router.get("/labels/{label}", tags=["labels"])
+def label(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """One label: what it means, its cut-offs, and the histogram of the scores that the champion's bundle gave it."""
+    scoring: Scoring = request.app.state.scoring
+    active = scoring.active()
+    found = next((one for one in active.scorer.bundle.manifest.labels if one.id == label), None)
+    if found is None:
+        raise NotFoundError(f"{active.ref.bundle} has no label {label}", hint="`GET /v1/labels` lists them.")
+    now_ms = time.time_ns() // 1_000_000
+    since_ms = now_ms - round(hours * 3_600_000)
+    bins = histogram(ReadModel(_store(request)), active.ref.bundle.sha256, label, since_ms, now_ms)
+    return {
+        **msgspec.to_builtins(found),
+        "bundle": str(active.ref.bundle),
+        "threshold": active.thresholds.labels[label],
+        "segments": [
+            {"when": dict(one.when), "threshold": one.labels[label]}
+            for one in active.thresholds.segments
+            if label in one.labels
+        ],
+        "hours": hours,
+        "events": int(bins.sum()),
+        "bins": bins.tolist(),
+    }
+
+
+@router.get("/labels/{label}/segments", tags=["labels"])
+def label_segments(
+    request: Request, label: str, _who: Viewer, hours: Annotated[float, Query(gt=0, le=8_784)] = 24.0
+) -> dict[str, Any]:
+    """Events and alerts of one label in each segment of `stats.segments`; `other`: every other value, or none."""
+    now_ms = time.time_ns() // 1_000_000
+    found = segments(ReadModel(_store(request)), label, now_ms - round(hours * 3_600_000), now_ms)
+    return {
+        "hours": hours,
+        "items": [
+            {"dimension": dimension, "value": value, "events": events, "alerts": alerts}
+            for (dimension, value), (events, alerts) in found.items()
+        ],
+    }
+
+
 @router.get("/windows", tags=["statistics"])
 def windows(
     request: Request,
@@ -51,7 +99,7 @@ def windows(
     now_ms = time.time_ns() // 1_000_000
     first = max(start_of(size, now_ms - round(hours * 3_600_000)), now_ms - _MOST_WINDOWS * SIZES[size])
     starts = range(start_of(size, first), now_ms, SIZES[size])
-    found = ReadModel(_store(request)).read([(size, start) for start in starts])
+    found = ReadModel(_store(request)).read_as(Rates, [(size, start) for start in starts])
     return {"size": size, "items": [_window(one) for one in found if one is not None]}
 
 
@@ -71,30 +119,24 @@ def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
         "start_ms": window.start_ms,
         "exact": window.exact,
         "labels": {
-            one.now.label: {
-                "events": one.now.events,
-                "alerts": one.now.alerts,
-                "rate": one.now.rate,
-                "interval": one.now.interval(),
-                "rate_last_hour": one.hour,
-                "rate_last_week": one.week,
-                "mean_score": one.now.mean_score,
-                "bins": one.now.bins.tolist(),
-            }
-            for one in compare(window, hour, week)
+            one.now.label: {**one.facts(), "bins": one.now.bins.tolist()} for one in compare(window, hour, week)
         },
         "signals": [] if hour is None else [msgspec.to_builtins(one) for one in signals(window, hour)],
     }
 
 
 @router.get("/ledger", tags=["statistics"])
-def ledger(request: Request, _who: Viewer, hours: Annotated[float, Query(gt=0, le=17_568)] = 24.0) -> dict[str, Any]:
-    """Whether anything was lost or doubled: per source partition positions covered and in = tagged + clean + dead."""
+def ledger(
+    request: Request,
+    _who: Viewer,
+    hours: Annotated[float, Query(ge=0, le=17_568, description="Up to now; 0: all that the topic still holds.")] = 24.0,
+) -> dict[str, Any]:
+    """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
     settings: Settings = request.app.state.settings
-    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000)
+    since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000) if hours else None
     with TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
-    return {"counts": found.counts(), "findings": [msgspec.to_builtins(one) for one in found.findings()]}
+    return ledger_document(found, settings.topics.stats, since_ms)
 
 
 @router.get("/models", tags=["models"])
@@ -111,13 +153,17 @@ def models(request: Request, _who: Viewer) -> dict[str, Any]:
 
 @router.get("/models/{name}/{version}", tags=["models"])
 def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
-    """One bundle: its manifest, with labels, calibration, training and figures."""
+    """One bundle: its manifest, with labels, calibration, training and figures; and its card, as Markdown."""
     settings: Settings = request.app.state.settings
     if "/" in name or "/" in version:
         raise NotFoundError(f"there is no bundle {name}@{version}")
     path = find_bundle(f"{name}@{version}", settings.model.directories)
     bundle = read_bundle(path, trusted=settings.model.trusted_keys)
-    return {**msgspec.to_builtins(bundle.ref), "manifest": msgspec.to_builtins(bundle.manifest)}
+    return {
+        **msgspec.to_builtins(bundle.ref),
+        "manifest": msgspec.to_builtins(bundle.manifest),
+        "card": model_card.card(bundle),
+    }
 
 
 def _store(request: Request) -> ControlStore:
@@ -125,10 +171,9 @@ def _store(request: Request) -> ControlStore:
     return found
 
 
-def _window(window: WindowDocument) -> dict[str, Any]:
-    compared = compare(window, None, None)
+def _window(window: Rates) -> dict[str, Any]:
     return {
         "start_ms": window.start_ms,
         "exact": window.exact,
-        "labels": {one.now.label: {"events": one.now.events, "alerts": one.now.alerts} for one in compared},
+        "labels": {label: {"events": events, "alerts": alerts} for label, (events, alerts) in window.labels().items()},
     }

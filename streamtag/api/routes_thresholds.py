@@ -1,7 +1,7 @@
 """Thresholds: reading, looking before, changing, going back."""
 
 import time
-from itertools import islice, pairwise
+from itertools import islice, zip_longest
 from typing import Annotated, Any
 
 import msgspec
@@ -18,11 +18,15 @@ from streamtag.api.changing import (
     changer,
     changes_json,
     commit_change,
+    own_word,
     settings_of,
     store_of,
 )
+from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.paging import Cursor, cursor_of, position_of
 from streamtag.api.problems import PreconditionError
-from streamtag.control.documents import Stored, ThresholdRevision
+from streamtag.control.approval import policy_of
+from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who
 from streamtag.control.store import Current
 from streamtag.control.threshold_reader import by_taxonomy
@@ -34,7 +38,7 @@ from streamtag.stats.what_if import preview
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 IfMatch = Annotated[str | None, Header(description="The ETag of the thresholds that the change rests on.")]
 
@@ -86,18 +90,14 @@ def thresholds(request: Request, response: Response, _who: Viewer) -> dict[str, 
 
 
 @router.get("/thresholds/revisions", tags=["thresholds"])
-def revisions(request: Request, _who: Viewer, limit: Limit = 50) -> dict[str, Any]:
+def revisions(request: Request, _who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Revisions, newest first, each proven by the hash that its successor holds."""
-    found = list(islice(store_of(request).revisions(), limit + 1))
-    items = [
-        {
-            **_document(one),
-            "changes": changes_json(diff(before.document.thresholds.to_set(), one.document.thresholds.to_set())),
-        }
-        for one, before in pairwise(found)
-    ]
-    items += [{**_document(one), "changes": []} for one in found[len(items) : limit]]
-    return {"items": items[:limit]}
+    found = list(islice(store_of(request).revisions(position_of(cursor, RevisionId)), limit + 1))
+    items = [_with_changes(one, before) for one, before in zip_longest(found[:limit], found[1:])]
+    if len(found) <= limit:
+        return {"items": items, "next": None}
+    following = found[limit]
+    return {"items": items, "next": cursor_of(RevisionId(following.document.revision, following.sha256))}
 
 
 @router.get("/thresholds/revisions/{number}", tags=["thresholds"])
@@ -110,7 +110,7 @@ def revision(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
 def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any]:
     """What other cut-offs would have done to recorded events; changes nothing."""
     current, settings = champion_of(request), settings_of(request)
-    before = current.thresholds
+    before, policy = current.thresholds, policy_of(settings)
     if (body.labels is None) == (body.thresholds is None):
         raise RefusedError("give either labels (with when, for a segment) or thresholds")
     given = ThresholdSet(body.labels or {}) if body.thresholds is None else body.thresholds.to_set()
@@ -122,11 +122,16 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
         raise RefusedError("the change is not valid", problems=found)
     now_ms = time.time_ns() // 1_000_000
     bundle = current.release.document.bundle.sha256
-    seen = preview(ReadModel(store_of(request)), bundle, before, after, now_ms - round(body.hours * 3_600_000), now_ms)
+    since_ms = now_ms - round(body.hours * 3_600_000)
+    only = None if body.thresholds is not None else set(after.labels) & {change.label for change in diff(before, after)}
+    seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
         "changes": changes_json(diff(before, after)),
+        "needs": policy.reasons(current, after, max_step=settings.thresholds.max_step if policy.strict else None),
+        "review_seconds": settings.api.review_seconds,
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
         "warnings": told,
+        "hours": seen.hours,
         **msgspec.to_builtins(seen),
     }
 
@@ -144,6 +149,7 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
         lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 
@@ -160,6 +166,7 @@ def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = 
         lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
         body.end_experiments,
         told,
+        own_word(who, body.break_glass),
     )
 
 
@@ -205,3 +212,8 @@ def _read(request: Request, given: ThresholdSet, told: list[str]) -> ThresholdSe
 
 def _document(stored: Stored[ThresholdRevision]) -> dict[str, Any]:
     return {"sha256": stored.sha256, **msgspec.to_builtins(stored.document)}
+
+
+def _with_changes(one: Stored[ThresholdRevision], before: Stored[ThresholdRevision] | None) -> dict[str, Any]:
+    found = [] if before is None else diff(before.document.thresholds.to_set(), one.document.thresholds.to_set())
+    return {**_document(one), "changes": changes_json(found)}

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Access, Admin
+from streamtag.api.paging import Cursor, StreamId, page, position_of
 from streamtag.control.tokens import Role
 
 __all__ = ["router"]
@@ -49,7 +50,10 @@ def revoke(request: Request, name: str, who: Admin) -> dict[str, Any]:
 
 
 @router.get("/access-log")
-def access_log(request: Request, _who: Admin, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
-    """Who was refused what, and changes of tokens, newest first."""
+def access_log(
+    request: Request, _who: Admin, limit: Annotated[int, Query(ge=1, le=1_000)] = 100, cursor: Cursor = None
+) -> dict[str, Any]:
+    """Who was refused what, who read content, and changes of tokens, newest first."""
     access: Access = request.app.state.access
-    return {"items": access.tokens.access_log(limit)}
+    found = access.tokens.access_log(limit + 1, before=position_of(cursor, StreamId))
+    return page(found, limit, dict, lambda one: one["id"])

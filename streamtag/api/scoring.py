@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from streamtag.events.content import ContentEvent
 from streamtag.events.rejection import Rejected
 from streamtag.events.tags import Tag
 from streamtag.tagger.decide import Deciding, decide_batch
-from streamtag.tagger.infer import infer
+from streamtag.tagger.rerank import WHY, infer_stages
 
 __all__ = ["OverloadedError", "Scored", "ScoredEvent", "Scoring"]
 
@@ -37,12 +37,14 @@ class OverloadedError(StreamtagError):
 
 @dataclass(frozen=True)
 class ScoredEvent:
-    """One event of a request; without scores where it was refused."""
+    """One event of a request; without scores where it was refused. Stages as in a tag event."""
 
     event: ContentEvent
     tags: list[Tag]
     scores: dict[str, float]
     refused: Rejected | None = None
+    stage: str = "1"
+    stage2: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,9 @@ class Scoring:
             self._deciding = Deciding(active)
         deciding = self._deciding
         events = [event for request in requests for event in request]
-        micro, refused = infer(events, active.scorer)
-        decisions = decide_batch(events, micro, deciding)
+        inferred = infer_stages(events, active.scorer)
+        refused, stages = inferred.refused, inferred.stages
+        decisions = decide_batch(events, inferred.micro, deciding)
         cutoffs = deciding.compiled.matrix[decisions.rows]
         labels, found = deciding.labels, list[ScoredEvent]()
         for i, event in enumerate(events):
@@ -190,7 +193,10 @@ class Scoring:
             scores = decisions.scores[i].tolist()
             tagged = np.flatnonzero(decisions.tagged[i]).tolist()
             tags = [Tag(labels[j], scores[j], float(cutoffs[i, j])) for j in tagged]
-            found.append(ScoredEvent(event, tags, dict(zip(labels, scores, strict=True))))
+            one = ScoredEvent(event, tags, dict(zip(labels, scores, strict=True)))
+            if stages is not None:
+                one = replace(one, stage="2" if stages.second[i] else "1", stage2=WHY[stages.route[i]])
+            found.append(one)
         ends = np.cumsum([len(request) for request in requests]).tolist()
         return [Scored(active, found[end - len(one) : end]) for one, end in zip(requests, ends, strict=True)]
 

@@ -10,7 +10,10 @@ import uvicorn
 
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
+from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
+from streamtag.control.change_schedule import ScheduleThread
+from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import TokenStore
 from streamtag.control.watcher import ReleaseWatcher
@@ -56,10 +59,17 @@ def run_api(settings: Settings) -> None:
         )
         scoring.start()
         stack.callback(scoring.close)
+        explaining = Explaining()
+        stack.callback(explaining.close)
         readiness = Readiness(telemetry.health, lambda: {"release": _release_check(watcher)})
         readiness.start()
         stack.callback(readiness.close)
-        app = build(Parts(settings, store, Access(TokenStore(store)), scoring, telemetry.metrics))
+        schedule = ScheduleThread(settings, telemetry.metrics)
+        schedule.start()
+        stack.callback(schedule.close)
+        tokens = TokenStore(store)
+        access = Access(tokens, SessionStore(store, tokens))
+        app = build(Parts(settings, store, access, scoring, explaining, telemetry.metrics))
         server = uvicorn.Server(_config(app, api))
         signals.forward(lambda: setattr(server, "should_exit", True))
         try:

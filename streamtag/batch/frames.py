@@ -17,7 +17,7 @@ Ray Data, one scorer an actor::
 
 A frame has the columns ``id`` and ``text``, and may have ``lang``, ``channel``, ``tenant`` and ``features``. What
 comes out has the columns of a Parquet part without the identity of what decided, which is the caller's here, and
-``error``: why a row has no scores, else null.
+``error``: why a row has no scores, else null. A bundle with two stages adds ``stage``: which one scored the row.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +100,13 @@ class FrameScorer:
             tags[place] = [self.labels[j] for j in tagged.nonzero()[0].tolist()]
         ids = [row.get("id", name) for row, name in zip(rows, index, strict=True)]
         named = {f"score_{label}": scores[:, j] for j, label in enumerate(self.labels)}
-        return pd.DataFrame({"id": ids, "tags": tags, **named, "error": errors}, index=frame.index)
+        columns: dict[str, Any] = {"id": ids, "tags": tags, **named, "error": errors}
+        if self._scorer.two_stages:
+            stages: list[str | None] = [None] * len(frame)
+            for i, place in enumerate(places.tolist()):
+                stages[place] = found.staged(i, self.labels).stage
+            columns["stage"] = stages
+        return pd.DataFrame(columns, index=frame.index)
 
     def _rows(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
         """Field to value, row by row; what pandas has for "none" is None."""
@@ -129,9 +135,10 @@ def score_frames(frames: Iterable[pd.DataFrame], bundle: str | Path, **options: 
 
 def spark_schema(bundle: str | Path) -> str:
     """The columns of what comes out, as Spark's DDL."""
-    labels = read_bundle(Path(bundle)).labels
-    scores = ", ".join(f"`score_{label}` double" for label in labels)
-    return f"id string, tags array<string>, {scores}, error string"
+    read = read_bundle(Path(bundle))
+    scores = ", ".join(f"`score_{label}` double" for label in read.labels)
+    stage = "" if read.stage2 is None else ", stage string"
+    return f"id string, tags array<string>, {scores}, error string{stage}"
 
 
 def _text(rejected: Rejected) -> str:

@@ -47,13 +47,16 @@ class PartWriter(Protocol):
         """Finishes the file; the stream stays open."""
 
 
-def open_part(file_format: FileFormat, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> PartWriter:
-    """A writer of the form wanted."""
-    return _WRITERS[file_format](stream, labels, identity)
+def open_part(
+    file_format: FileFormat, stream: BinaryIO, labels: Sequence[str], identity: Identity, *, two_stages: bool = False
+) -> PartWriter:
+    """A writer of the form wanted; ``two_stages``: every row says which one scored it, and why."""
+    return _WRITERS[file_format](stream, labels, identity, two_stages)
 
 
-def schema_of(labels: Sequence[str]) -> pa.Schema:
+def schema_of(labels: Sequence[str], *, two_stages: bool = False) -> pa.Schema:
     """Columns of a Parquet part."""
+    stages = [("stage", pa.string()), ("stage2", pa.string())] if two_stages else []
     return pa.schema(
         [
             ("id", pa.string()),
@@ -64,16 +67,19 @@ def schema_of(labels: Sequence[str]) -> pa.Schema:
             ("thresholds", pa.string()),
             ("thresholds_sha256", pa.string()),
             ("release", pa.int64()),
+            *stages,
         ]
     )
 
 
 class _ParquetPart:
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool) -> None:
         self._labels = list(labels)
         self._identity = msgspec.structs.asdict(identity)
-        self._schema = schema_of(labels)
-        repeated = ["tags.list.element", *self._identity]  # ids and scores are worth no dictionary
+        self._two_stages = two_stages
+        self._schema = schema_of(labels, two_stages=two_stages)
+        # Ids and scores are worth no dictionary.
+        repeated = ["tags.list.element", *self._identity, *(("stage", "stage2") if two_stages else ())]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), self._schema, compression="zstd", use_dictionary=repeated
         )
@@ -88,8 +94,10 @@ class _ParquetPart:
         labels = pa.array(self._labels, pa.string()).take(pa.array(scored.tagged.nonzero()[1]))
         columns.append(pa.ListArray.from_arrays(pa.array(offsets), labels))
         columns += [pa.array(scored.scores[:, j]) for j in range(len(self._labels))]
-        for name in self._schema.names[-len(self._identity) :]:
-            columns.append(pa.repeat(pa.scalar(self._identity[name], self._schema.field(name).type), n))
+        for name, value in self._identity.items():
+            columns.append(pa.repeat(pa.scalar(value, self._schema.field(name).type), n))
+        if self._two_stages:
+            columns += [pa.array(column, pa.string()) for column in _stage_columns(scored)]
         self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._rows += n
         if self._rows >= _GROUP_ROWS:
@@ -114,10 +122,13 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, float]
     segment: SegmentValues | None
     release: msgspec.Raw
+    stage: str = "1"
+    stage2: str | None = None
+    stage1_scores: dict[str, float] | None = None
 
 
 class _JsonPart:
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, _two_stages: bool) -> None:
         self._stream = stream
         self._labels = labels
         self._release = msgspec.Raw(msgspec.json.encode(identity))
@@ -133,6 +144,7 @@ class _JsonPart:
                         dict(zip(self._labels, scored.scores[row].tolist(), strict=True)),
                         _segment(event.lang, event.channel, event.tenant),
                         self._release,
+                        **scored.staged(row, self._labels)._asdict(),
                     )
                     for row, event in enumerate(scored.events)
                 ]
@@ -150,11 +162,12 @@ def _segment(lang: str | None, channel: str | None, tenant: str | None) -> Segme
 class _CsvPart:
     """Tags are separated by spaces; what is not there is empty."""
 
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity) -> None:
+    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool) -> None:
         self._labels = labels
         self._stream = stream
+        self._two_stages = two_stages
         self._constant = list(msgspec.structs.asdict(identity).values())
-        self._write([schema_of(labels).names])
+        self._write([schema_of(labels, two_stages=two_stages).names])
 
     def write(self, scored: Scored) -> None:
         self._write(
@@ -163,6 +176,7 @@ class _CsvPart:
                 " ".join(self._labels[j] for j in scored.tagged[row].nonzero()[0].tolist()),
                 *map(_decimal, scored.scores[row].tolist()),
                 *self._constant,
+                *(scored.staged(row, self._labels)[:2] if self._two_stages else ()),
             ]
             for row, event in enumerate(scored.events)
         )
@@ -176,11 +190,16 @@ class _CsvPart:
         self._stream.write(text.getvalue().encode())
 
 
+def _stage_columns(scored: Scored) -> tuple[list[str | None], ...]:
+    rows = [scored.staged(row, ()) for row in range(len(scored.events))]
+    return [one.stage for one in rows], [one.stage2 for one in rows]
+
+
 def _decimal(score: float) -> str:
     return f"{score:.6f}"
 
 
-_WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Sequence[str], Identity], PartWriter]] = {
+_WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Sequence[str], Identity, bool], PartWriter]] = {
     FileFormat.PARQUET: _ParquetPart,
     FileFormat.JSONL: _JsonPart,
     FileFormat.CSV: _CsvPart,

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,6 +14,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
+from streamtag.atomic_files import replacing
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 
 __all__ = ["FileFormat", "Output", "Source", "find_sources", "open_source"]
@@ -163,7 +163,7 @@ class Output:
         path = f"{self._root}/{name}"
         self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if self._local:
-            with _renamed_when_whole(Path(path)) as stream:
+            with replacing(Path(path), mode=0o644, prefix=_TEMPORARY) as stream:
                 yield stream
             return
         stream = self._fs.open(path, "wb")
@@ -217,27 +217,6 @@ class Output:
             raise ConflictError(f"another run is at work on {self.url}", hint="Wait for it, or stop it.") from None
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _renamed_when_whole(path: Path) -> Iterator[BinaryIO]:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            if not stream.closed:  # a Parquet writer may have closed it, after flushing
-                stream.flush()
-                os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _files(wanted: str) -> list[tuple[str, dict[str, Any]]]:

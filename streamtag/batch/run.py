@@ -25,6 +25,7 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         scored, rejected: documents of the whole job.
+        second: those of them that stage 2 scored, of a bundle with two stages; stage 1 settled the others.
         units: parts.
         run_documents: documents of this run.
         wall_s, cpu_s: seconds on the clock, and of processor time over all processes.
@@ -37,6 +38,7 @@ class Report(msgspec.Struct, frozen=True):
     output: str
     scored: int
     rejected: int
+    second: int
     units: int
     run_documents: int
     wall_s: float
@@ -170,6 +172,7 @@ def _report(
         output=job.output,
         scored=scored,
         rejected=rejected,
+        second=sum(found.second for found in done),
         units=len(done),
         run_documents=documents,
         wall_s=round(wall_s, 3),

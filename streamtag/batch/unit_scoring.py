@@ -56,12 +56,13 @@ class Job:
 
 
 class UnitDone(msgspec.Struct, frozen=True):
-    """What became of a unit; ``cpu_s`` are seconds of processor time."""
+    """What became of a unit; ``cpu_s`` are seconds of processor time, ``second`` documents that stage 2 scored."""
 
     number: int
     scored: int
     rejected: int
     cpu_s: float
+    second: int = 0
 
 
 class UnitScorer:
@@ -87,12 +88,18 @@ class UnitScorer:
             progress: told after every batch how many rows it had.
         """
         started = time.process_time()
-        scored = rejected = 0
+        scored = rejected = second = 0
         encode = msgspec.json.Encoder().encode_lines
         with ExitStack() as files:
             rejects: BinaryIO | None = None
             stream = files.enter_context(self._output.writing(part_name(unit.number, self._job.output_format)))
-            part = open_part(self._job.output_format, stream, self._scorer.labels, self._job.identity)
+            part = open_part(
+                self._job.output_format,
+                stream,
+                self._scorer.labels,
+                self._job.identity,
+                two_stages=self._scorer.two_stages,
+            )
             files.enter_context(closing(part))
             for batch in self._batches(unit):
                 found = self._scorer.score(batch.events)
@@ -104,9 +111,10 @@ class UnitScorer:
                     rejects = rejects or files.enter_context(self._output.writing(rejects_name(unit.number)))
                     rejects.write(encode(sorted(batch.rejects, key=attrgetter("number"))))
                 scored += len(found.events)
+                second += found.second
                 rejected += len(batch.rejects)
                 progress(len(found.events) + len(batch.rejects))
-        done = UnitDone(unit.number, scored, rejected, time.process_time() - started)
+        done = UnitDone(unit.number, scored, rejected, time.process_time() - started, second)
         self._output.write(f"{DONE}/{unit.number:06}.json", msgspec.json.encode(done))
         return done
 

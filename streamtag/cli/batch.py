@@ -231,6 +231,9 @@ def _show(report: "Report", output: OutputFormat) -> None:
         "output": f"{report.output}: {report.units} parts",
         "documents": f"{report.scored:,} scored, {report.rejected:,} refused",
     }
+    if report.second:
+        share = report.second / report.scored
+        facts["stage 2"] = f"{report.second:,} documents ({share:.1%}); stage 1 settled the others"
     if report.run_documents:
         facts |= {
             "this run": f"{report.run_documents:,} documents in {report.wall_s:.1f} s: {report.documents_per_s:,.0f}/s",

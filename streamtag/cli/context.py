@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import pwd
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,24 @@ def author_or_user(author: str | None) -> str:
     except (KeyError, OSError):  # the one up to Python 3.12, the other since
         raise SettingsError(
             f"no author is given, and this system has no name for user {os.getuid()}", hint="Give one with --author."
+        ) from None
+
+
+def login_name() -> str:
+    """The user of this system, as the system knows it; the one behind sudo, where root runs the command.
+
+    For what only a second person may do: neither an option nor ``$USER`` says otherwise.
+
+    Raises:
+        SettingsError: this system has no name for the user, as in a container.
+    """
+    uid, behind = os.getuid(), os.environ.get("SUDO_UID", "")
+    try:
+        return pwd.getpwuid(int(behind) if uid == 0 and behind.isdigit() else uid).pw_name
+    except KeyError:
+        raise SettingsError(
+            f"this system has no name for user {uid}, and a change needs to know who asks for it and who approves it",
+            hint="Use the API with a token of your own (`streamtag token create`).",
         ) from None
 
 

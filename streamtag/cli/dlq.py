@@ -14,7 +14,8 @@ from streamtag.cli import context
 from streamtag.cli import dlq_views as views
 from streamtag.cli.context import Author, Output, OutputFormat, Reason
 from streamtag.control.stops import StopStore
-from streamtag.dead_letters.grouping import DEFAULT, Dimension, group
+from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
+from streamtag.dead_letters.letter import encoded
 from streamtag.dead_letters.plan import ReplaySpec, Tally
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
@@ -63,7 +64,7 @@ def list_(
         min_replays=min_replays,
         now=datetime.now(UTC),
     )
-    counts = views.Counts()
+    counts = Counts()
     with _reader() as reader:
         found = counts.over(reader.letters(selection))
         latest = heapq.nlargest(limit, found, key=lambda letter: (letter.at_ms, letter.partition, letter.offset))
@@ -80,7 +81,7 @@ def list_(
         if counts.letters > len(latest)
         else f"{counts.letters} in all"
     )
-    context.say(f"{shown}{counts.foreign_note()}")
+    context.say(f"{shown}{views.foreign_note(counts)}")
 
 
 @app.command()
@@ -97,11 +98,9 @@ def show(
         what = "no dead letter of streamtag" if found else "no (committed) record"
         raise NotFoundError(f"{reader.topic}/{partition}/{offset} holds {what}")
     letter = found[0]
-    document = letter.facts() | {
-        "headers": [views.encoded("value", value, name=name) for name, value in letter.headers]
-    }
+    document = letter.facts() | {"headers": [encoded("value", value, name=name) for name, value in letter.headers]}
     if content:
-        document |= views.encoded("key", letter.key) | views.encoded("value", letter.value)
+        document |= encoded("key", letter.key) | encoded("value", letter.value)
     if output is OutputFormat.JSON:
         context.print_json(document)
         return
@@ -145,7 +144,7 @@ def group_(
         now=datetime.now(UTC),
     )
     dimensions = tuple(dict.fromkeys(by or DEFAULT))
-    counts = views.Counts()
+    counts = Counts()
     with _reader() as reader:
         groups = group(counts.over(reader.letters(selection)), dimensions)
     if output is OutputFormat.JSON:
@@ -167,7 +166,7 @@ def group_(
         for g in groups
     )
     context.print_table(columns, rows)
-    context.say(f"{counts.letters} in all{counts.foreign_note()}")
+    context.say(f"{counts.letters} in all{views.foreign_note(counts)}")
 
 
 @app.command()

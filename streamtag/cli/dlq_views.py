@@ -1,7 +1,5 @@
 """How dead letters, groups and replays look on a screen and in JSON."""
 
-import base64
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streamtag.cli import context
 from streamtag.cli.context import OutputFormat
 from streamtag.control.stops import StopMark
+from streamtag.dead_letters.grouping import Counts
 from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.plan import Step
 from streamtag.dead_letters.replay import ReplayResult
@@ -25,25 +24,9 @@ _WHY = {
 }
 
 
-class Counts:
-    """Counts letters while they pass."""
-
-    def __init__(self) -> None:
-        self.letters = 0
-        self.foreign = 0
-
-    def over(self, found: Iterable[DeadLetter | None]) -> Iterator[DeadLetter]:
-        """Passes letters on; None stands for a record that is no dead letter."""
-        for letter in found:
-            if letter is None:
-                self.foreign += 1
-            else:
-                self.letters += 1
-                yield letter
-
-    def foreign_note(self) -> str:
-        """What to add about records that are no dead letters; empty where there are none."""
-        return f"; {self.foreign} more that streamtag did not write" if self.foreign else ""
+def foreign_note(counts: Counts) -> str:
+    """What to add about records that are no dead letters; empty where there are none."""
+    return f"; {counts.foreign} more that streamtag did not write" if counts.foreign else ""
 
 
 def row(letter: DeadLetter) -> tuple[Any, ...]:
@@ -69,14 +52,6 @@ def printable(content: bytes | str | None) -> str | None:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def encoded(field: str, content: bytes | None, **more: Any) -> dict[str, Any]:
-    """Bytes for JSON: as text where they are UTF-8, else under ``<field>_base64``."""
-    try:
-        return more | {field: None if content is None else content.decode()}
-    except UnicodeDecodeError:
-        return more | {f"{field}_base64": base64.b64encode(content or b"").decode()}
-
-
 def stop_facts(mark: StopMark) -> dict[str, Any]:
     """A stop mark for JSON."""
     facts: dict[str, Any] = msgspec.to_builtins(mark)
@@ -99,21 +74,8 @@ def progress_bar() -> Progress:
 def print_result(result: ReplayResult, *, dry_run: bool, output: OutputFormat) -> None:
     """The summary of a replay."""
     tally = result.tally
-    left = {step.value: {"count": tally.counts[step], "positions": found} for step, found in tally.left.items()}
     if output is OutputFormat.JSON:
-        context.print_json(
-            {
-                "id": result.id,
-                "spec": msgspec.to_builtins(result.spec),
-                "dry_run": dry_run,
-                "resumed": result.resumed,
-                "limited": result.limited,
-                "replayed": tally.replayed,
-                "not_selected": tally.counts[Step.OTHER],
-                "foreign": tally.foreign,
-                "left": left,
-            }
-        )
+        context.print_json(result.facts(dry_run=dry_run))
         return
     facts: dict[str, Any] = {
         "replay": f"{result.id} ({'resumed' if result.resumed else 'new'})",

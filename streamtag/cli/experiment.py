@@ -1,16 +1,15 @@
 """`streamtag experiment`: a challenger against the champion on live traffic."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from streamtag.cli import verdict_views
-from streamtag.cli.base_rates import with_measured_rates
+from streamtag.cli.change import open_request
 from streamtag.cli.context import (
     Author,
     Output,
@@ -24,25 +23,23 @@ from streamtag.cli.context import (
     settings,
     warn,
 )
-from streamtag.cli.experiment_views import describe, print_experiment, row, state
-from streamtag.cli.outcome import EndExperiments, Wait, change_champion, read_text
+from streamtag.cli.experiment_views import describe, print_experiment
+from streamtag.cli.outcome import BreakGlass, EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
-from streamtag.control.champion import champion_to_change
+from streamtag.control.approval import Ungoverned, policy_of
 from streamtag.control.documents import ExperimentChange
+from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
-from streamtag.control.experiment_request import NewCandidate
+from streamtag.control.experiment_view import experiment_state, experiment_view, label_rows
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
-from streamtag.control.store import ControlStore, Current
+from streamtag.control.store import ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
-from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError
-from streamtag.model.admission import configured_taxonomy, read_admitted
-from streamtag.model.bundle import Bundle
-from streamtag.model.registry import find_bundle
 from streamtag.settings import Settings
+from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
@@ -55,10 +52,11 @@ Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
 Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
 
 
-def _open() -> tuple[Settings, ExperimentLog, ExperimentChanges]:
+def _open(break_glass: bool = False) -> tuple[Settings, ExperimentLog, ExperimentChanges]:
     loaded = settings().settings
     log = ExperimentLog(ControlStore(loaded.redis))
-    return loaded, log, ExperimentChanges(log)
+    permit = Ungoverned(break_glass)
+    return loaded, log, ExperimentChanges(log, policy=policy_of(loaded), permit=permit)
 
 
 @app.command()
@@ -112,13 +110,17 @@ def start(
             "p99_ms, lag, min_events.",
         ),
     ] = None,
+    break_glass: BreakGlass = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Open a change request instead: it begins when that is published.")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Compare a challenger with the champion. Says everything that speaks against it, if anything does.
 
     Exit code 0 once it is recorded and announced, 3 refused, 5 somebody else was first.
     """
-    loaded, log, changes = _open()
+    loaded, log, changes = _open(break_glass)
     options = {
         "mode": mode,
         "share": share,
@@ -136,44 +138,23 @@ def start(
         "rollout": _said({"ramp": ramp, "on_pass": on_pass, "limits": parse_assignments(limit or [], "--limit")}),
     }
     request = request_of(merge(raw, given))
-    candidate = _candidate(challenger, bundle, thresholds, loaded, log, changes)
-    taxonomy = configured_taxonomy(loaded.model)
-    if taxonomy is not None:
-        request = replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
-    request = with_measured_rates(request, log.store, datetime.now(UTC), output)
+    choice = Choice(challenger, bundle, _thresholds(thresholds))
+    candidate = candidate_of(choice, changes, log.store, loaded.model, warn)
+    request = read_by_taxonomy(request, log.store, loaded.model, warn)
+    request, told = with_measured_rates(request, log.store, datetime.now(UTC))
+    for line in told if output is OutputFormat.TABLE else ():
+        say(line)
+    if ask:
+        open_request(loaded, lambda composer: composer.experiment(request, candidate), reason, output)
+        return
     experiment = changes.start(request, candidate, Who(author_or_user(author), reason))
     _report("started", log, experiment, output)
 
 
-def _candidate(
-    challenger: int | None,
-    bundle: str | None,
-    thresholds: str | None,
-    loaded: Settings,
-    log: ExperimentLog,
-    changes: ExperimentChanges,
-) -> Current | NewCandidate:
-    if challenger is not None:
-        if bundle is not None or thresholds is not None:
-            raise SettingsError("--challenger names a whole release: give either it, or --bundle and --thresholds")
-        return changes.release(challenger)
-    if bundle is None and thresholds in (None, "keep"):
-        raise SettingsError("nothing to compare: give --challenger, --bundle or --thresholds")
-    found = None if bundle is None else read_admitted(find_bundle(bundle, loaded.model.directories), loaded.model)
-    wanted = _thresholds(thresholds or "keep", found)
-    if wanted is not None:
-        labels = list(champion_to_change(log.store)[0].thresholds.labels) if found is None else found.labels
-        wanted = by_taxonomy(configured_taxonomy(loaded.model), warn)(wanted, labels)
-    return NewCandidate(thresholds=wanted) if found is None else NewCandidate(found.ref, found.labels, wanted)
-
-
-def _thresholds(choice: str, bundle: Bundle | None) -> ThresholdSet | None:
-    if choice == "keep":
-        return None
-    if choice == "defaults":
-        if bundle is None:
-            raise SettingsError("--thresholds defaults takes those of a bundle: name it with --bundle")
-        return bundle.default_thresholds
+def _thresholds(choice: str | None) -> ThresholdSet | Literal["keep", "defaults"] | None:
+    match choice:
+        case None | "keep" | "defaults":
+            return choice
     return parse_threshold_file(read_text(Path(choice)), choice).thresholds
 
 
@@ -210,8 +191,9 @@ def show(number: Number, output: Output = OutputFormat.TABLE) -> None:
     stored = log.verdict(experiment)
     found = stored.document if stored is not None else ReadModel(log.store).evidence(experiment.id)
     if output is OutputFormat.JSON:
-        labels = None if found is None else list(verdict_views.rows(plan, found))
-        print_json({**row(experiment, champion), "verdict": stored and found, "evidence": found, "labels": labels})
+        labels = None if found is None else list(label_rows(plan, found))
+        known = {"verdict": stored and found, "evidence": found, "labels": labels}
+        print_json({**experiment_view(experiment, champion), **known})
         return
     print_experiment(experiment, champion)
     if found is not None:
@@ -237,7 +219,7 @@ def verify(
     stored = log.verdict(experiment)
     if stored is None:
         raise NotFoundError(
-            f"experiment {number} has no verdict: {state(experiment, log.store.champion())}",
+            f"experiment {number} has no verdict: {experiment_state(experiment, log.store.champion())}",
             hint="`streamtag experiment show` says how far its evidence is.",
         )
     verdict, keep = stored.document, 2 * settings.windows.max_open
@@ -280,10 +262,10 @@ def list_(
             if len(found) == limit:
                 break
     if output is OutputFormat.JSON:
-        print_json([row(experiment, champion) for experiment in found[:limit]])
+        print_json([experiment_view(experiment, champion) for experiment in found[:limit]])
         return
     columns = ("experiment", "state", "mode", "control", "candidate", "share", "began (UTC)", "author", "reason")
-    print_table(columns, [_cells(experiment, row(experiment, champion)["state"]) for experiment in found[:limit]])
+    print_table(columns, [_cells(one, experiment_state(one, champion)) for one in found[:limit]])
 
 
 @app.command()
@@ -314,10 +296,11 @@ def phase(
     share: Annotated[float, typer.Option("--share", help="The new share.")],
     reason: Reason,
     author: Author = None,
+    break_glass: BreakGlass = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Begin a new phase with another share. Evidence goes on; nothing else of an experiment can be changed."""
-    _, log, changes = _open()
+    _, log, changes = _open(break_glass)
     _report("changed", log, changes.set_share(number, share, Who(author_or_user(author), reason)), output)
 
 
@@ -334,6 +317,7 @@ def promote(
     reason: Reason,
     author: Author = None,
     force: Annotated[bool, typer.Option("--force", help="Without PASS, too.")] = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -348,6 +332,7 @@ def promote(
         loaded,
         who,
         lambda changes: changes.promote_candidate(experiment, who, force=force),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,
@@ -356,7 +341,7 @@ def promote(
 
 def _report(done: str, log: ExperimentLog, experiment: Experiment, output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
-        print_json(row(experiment, log.store.champion()))
+        print_json(experiment_view(experiment, log.store.champion()))
     else:
         say(f"{done} {describe(experiment)}")
 

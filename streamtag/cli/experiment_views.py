@@ -1,50 +1,20 @@
 """How an experiment is shown."""
 
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from streamtag.cli.context import print_facts, print_table
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.experiment_view import experiment_state
 from streamtag.control.rollout_file import describe_policy
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.domain.release import ReleaseRef
-
-State = Literal["running", "stale", "stopped", "returned", "PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
-
-
-def state(experiment: Experiment, champion: ReleaseId | None) -> State:
-    """``stale``: another release than the control decides now, so that its evidence cannot go on.
-
-    One that has ended is ``stopped`` by a person, ``returned`` by its rollout, or what its verdict says.
-    """
-    if experiment.verdict is not None:
-        return experiment.verdict.state.value  # type: ignore[return-value]  # a final one
-    if experiment.ended is not None:
-        return "returned" if experiment.ended.action == "return" else "stopped"
-    control = experiment.document.control
-    return "running" if champion == ReleaseId(control.number, control.sha256) else "stale"
-
-
-def row(experiment: Experiment, champion: ReleaseId | None) -> dict[str, Any]:
-    """All there is to say, for machines."""
-    ended = experiment.ended
-    return {
-        "experiment": experiment.id.number,
-        "id": str(experiment.id),
-        "sha256": experiment.id.sha256,
-        "state": state(experiment, champion),
-        **{k: v for k, v in msgspec.to_builtins(experiment.document).items() if k != "number"},
-        "phases": experiment.phases,
-        "stopped": ended and {"author": ended.author, "reason": ended.reason, "at": ended.at},
-    }
 
 
 def print_experiment(experiment: Experiment, champion: ReleaseId | None) -> None:
     """The plan, label by label, and the phases, for people."""
     document, plan, ended = experiment.document, experiment.document.plan, experiment.ended
-    now = state(experiment, champion)
+    now = experiment_state(experiment, champion)
     if now == "stale" and champion is not None:
         now_text = f"stale: release {champion.number} decides now; stop it, and start a new one"
     elif ended is not None:

@@ -12,6 +12,7 @@ from streamtag.cli.context import Output, OutputFormat
 from streamtag.dead_letters.selection import parse_time
 from streamtag.errors import SettingsError
 from streamtag.stats.auditor import Auditor, Limit
+from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
 from streamtag.stream.processor import Partition
 from streamtag.stream.topic_reader import TopicReader
@@ -43,7 +44,7 @@ def ledger(
     with TopicReader(reader_options(settings)) as reader, context.stderr.status(f"reading {topic} …"):
         report = read_ledger(topic, reader, since_ms)
     if output is OutputFormat.JSON:
-        context.print_json(views.ledger_document(report, topic, since_ms))
+        context.print_json(ledger_document(report, topic, since_ms))
     else:
         views.print_ledger(report, topic)
     if any(report.counts().values()):

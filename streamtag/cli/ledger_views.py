@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from streamtag.cli import context
 from streamtag.cli.dlq_views import printable, time_of
 from streamtag.stats.audit import AuditFinding
 from streamtag.stats.auditor import AuditReport, PartitionReport
 from streamtag.stats.coverage import Place
 from streamtag.stats.ledger import Aside, Finding
+from streamtag.stats.ledger_document import aside, partitions, totals
 from streamtag.stats.ledger_reader import LedgerReport
 
 _NAMES = {
@@ -22,24 +21,9 @@ _NAMES = {
 _SUMS = ("in", "tagged", "clean", "dead", "skipped", "summaries")
 
 
-def ledger_document(report: LedgerReport, topic: str, since_ms: int | None) -> dict[str, Any]:
-    """The JSON of ``streamtag ledger``."""
-    counts = report.counts()
-    return {
-        "ok": not any(counts.values()),
-        "stats": topic,
-        "since_ms": since_ms,
-        "counts": counts,
-        "partitions": _partitions(report),
-        "findings": [_finding(found) for found in report.findings()],
-        "unreadable": [_aside(one) for one in report.ledger.asides],
-        "unsettled": report.unsettled,
-    }
-
-
 def print_ledger(report: LedgerReport, topic: str) -> None:
     """The tables of ``streamtag ledger``."""
-    rows = _partitions(report)
+    rows = partitions(report)
     context.print_table(("source", "positions", *_SUMS), map(_head, rows))
     findings = report.findings()
     if findings:
@@ -69,7 +53,7 @@ def audit_document(report: AuditReport) -> dict[str, Any]:
         "read_from_ms": report.read_from_ms,
         "partitions": [_audited(one) for one in report.partitions],
         "findings": [_audit_finding(found) for one in report.partitions for found in one.findings],
-        "unreadable": [_aside(one) for one in report.unreadable],
+        "unreadable": [aside(one) for one in report.unreadable],
         "unreadable_count": report.unreadable_count,
         "foreign": report.foreign,
         "truncated": report.truncated,
@@ -121,24 +105,6 @@ def print_audit(report: AuditReport, stats_topic: str) -> None:
     _print_unsettled(report.unsettled)
 
 
-def _partitions(report: LedgerReport) -> list[dict[str, Any]]:
-    return [
-        {
-            "topic": topic,
-            "partition": partition,
-            "from": found.coverage.spans[0].start,
-            "to": found.coverage.spans[-1].end,
-            "committed": report.committed.get((topic, partition)),
-            **_totals(found.totals),
-            "missing": found.coverage.missing()
-            + sum(gap.end - gap.start for gap in report.tail if (gap.topic, gap.partition) == (topic, partition)),
-            "doubled": found.doubled,
-            "latest_ms": found.latest_ms,
-        }
-        for (topic, partition), found in report.ledger.partitions.items()
-    ]
-
-
 def _audited(one: PartitionReport) -> dict[str, Any]:
     return {
         "topic": one.topic,
@@ -146,26 +112,10 @@ def _audited(one: PartitionReport) -> dict[str, Any]:
         "from": one.start,
         "to": one.end,
         "expired": one.expired,
-        **_totals(one.recounted),
+        **totals(one.recounted),
         "summaries": one.compared,
         "summaries_partly": one.partly,
         "counts": one.counts,
-    }
-
-
-def _totals(sums: msgspec.Struct) -> dict[str, int]:
-    return {name.rstrip("_"): count for name, count in msgspec.structs.asdict(sums).items()}
-
-
-def _finding(found: Finding) -> dict[str, Any]:
-    return {
-        "kind": found.kind,
-        "topic": found.topic,
-        "partition": found.partition,
-        "positions": [found.start, found.end],
-        "before": None if found.before is None else found.before._asdict(),
-        "after": None if found.after is None else found.after._asdict(),
-        "detail": found.detail,
     }
 
 
@@ -179,10 +129,6 @@ def _audit_finding(found: AuditFinding) -> dict[str, Any]:
         "summary": None if found.place is None else found.place._asdict(),
         "detail": found.detail,
     }
-
-
-def _aside(one: Aside) -> dict[str, Any]:
-    return {**one.place._asdict(), "bytes": one.bytes, "reason": one.reason}
 
 
 def _head(row: dict[str, Any]) -> Sequence[Any]:

@@ -23,6 +23,9 @@ app = typer.Typer(
 # Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
 GROUPS = (
     "thresholds",
+    "change",
+    "freeze",
+    "breaker",
     "release",
     "experiment",
     "model",
@@ -30,6 +33,7 @@ GROUPS = (
     "dlq",
     "stats",
     "ledger",
+    "audit",
     "topics",
     "token",
     "config",

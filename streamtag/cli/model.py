@@ -8,8 +8,21 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from streamtag.cli import model_diff, model_evaluate, model_import, model_mlflow, model_registry, model_train
+from streamtag.cli import (
+    model_band,
+    model_calibrate,
+    model_card,
+    model_diff,
+    model_evaluate,
+    model_held_out,
+    model_import,
+    model_mlflow,
+    model_registry,
+    model_thresholds,
+    model_train,
+)
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
+from streamtag.cli.model_labelled import Draws
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import configured_taxonomy, load_admitted
@@ -17,10 +30,12 @@ from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
+from streamtag.model.manifest import Manifest
 from streamtag.model.registry import find_bundle
 
 app = typer.Typer(
-    help="Model bundles: list, show, verify, compare, publish, promote, import, train, evaluate.", no_args_is_help=True
+    help="Model bundles: list, show, verify, compare, publish, promote, import, train, calibrate, evaluate.",
+    no_args_is_help=True,
 )
 
 Which = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
@@ -35,7 +50,12 @@ app.command()(model_registry.aliases)
 app.command()(model_diff.diff)
 app.command("import")(model_import.import_)
 app.command()(model_evaluate.compare)
-app.command()(model_evaluate.thresholds)
+app.command()(model_calibrate.calibrate)
+app.command()(model_thresholds.thresholds)
+app.command()(model_card.card)
+app.command("held-out")(model_held_out.held_out)
+app.command()(model_band.pair)
+app.command()(model_band.band)
 app.add_typer(model_mlflow.app, name="mlflow")
 
 
@@ -113,7 +133,7 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="With --labels: also measure under each kind of disguised spelling.")
     ] = False,
-    draws: model_evaluate.Draws = 300,
+    draws: Draws = 300,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Measure a bundle on rows it never saw: F1, ROC-AUC, average precision and calibration error per label.
@@ -141,7 +161,8 @@ def evaluate(
         print_json({"bundle": msgspec.to_builtins(scorer.bundle.ref), **msgspec.to_builtins(result)})
         return
     recorded = {True: "as recorded in the manifest", False: "DIFFERENT from the manifest", None: "not in the manifest"}
-    print_facts({"bundle": scorer.bundle.ref, "rows": result.split, "figures": recorded[result.as_recorded]})
+    as_recorded = None if scorer.bundle.manifest.recalibrations else result.as_recorded
+    print_facts({"bundle": scorer.bundle.ref, "rows": result.split, "figures": recorded[as_recorded]})
     _show_figures(msgspec.to_builtins(result.figures))
 
 
@@ -176,11 +197,18 @@ def _show_facts(bundle: Bundle) -> None:
             "path": bundle.path,
             "description": manifest.description,
             "contract": ", ".join((contract.kind, *files_of(contract))),
+            **({} if bundle.stage2 is None else {"stage 2": _stage2(bundle.stage2, manifest)}),
             "size": f"{sizes / 1024:.0f} KiB",
             "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",
         }
     )
+
+
+def _stage2(second: Bundle, manifest: Manifest) -> str:
+    assert manifest.stage2 is not None, "the bundle has a second stage"
+    bands = ", ".join(f"{band.label} {band.low:g} … {band.high:g}" for band in manifest.stage2.bands)
+    return f"{second.ref}; bands: {bands or 'none'}; sample: {manifest.stage2.sample:g}"
 
 
 def _show_labels(bundle: Bundle, taxonomy: Taxonomy | None = None) -> None:

@@ -13,6 +13,7 @@ from streamtag.cli.context import Output, OutputFormat, print_facts, print_json,
 from streamtag.errors import StreamtagError
 from streamtag.model.bundle import Bundle
 from streamtag.model.loading import load_scorer
+from streamtag.model.mlflow_registry import MlflowRegistry
 
 if TYPE_CHECKING:
     from streamtag.model.training.comparison import Comparison
@@ -29,6 +30,9 @@ def train(
     compare: Annotated[
         bool, typer.Option("--compare", help="Write no bundle; compare all patterns on the same splits.")
     ] = False,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", help="URI of an MLflow server to log parameters, figures and bundle to.")
+    ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Train a bundle from labelled sets, measure it on held-out rows and write it. Takes minutes."""
@@ -38,6 +42,7 @@ def train(
             "--out and --compare exclude each other" if compare else "where to write the bundle is not said",
             hint="Give --out DIR to train a bundle, or --compare to compare patterns.",
         )
+    tracker = _tracker(mlflow, compare)
     reader = _training("config")
     chosen, raw = reader.load_config(config)
     if version is not None:
@@ -51,11 +56,25 @@ def train(
         _print_comparison(found, output)
         return
     bundle = load_scorer(path, batch=batch).bundle
+    if tracker is not None:
+        run = tracker.log_training(bundle)
+        stderr.print(f"logged to {mlflow} as run {run}", style="dim", highlight=False, markup=False)
     if output is OutputFormat.JSON:
         evaluation = bundle.manifest.evaluation
         print_json({"ref": msgspec.to_builtins(bundle.ref), "path": str(path), "evaluation": evaluation})
         return
     _print_bundle(bundle, path)
+
+
+def _tracker(uri: str | None, compare: bool) -> MlflowRegistry | None:
+    """The server, if one was named; one that is away is said before the minutes of training."""
+    if uri is None:
+        return None
+    if compare:
+        raise StreamtagError("--mlflow logs the training of a bundle; --compare writes none")
+    tracker = MlflowRegistry(uri)
+    tracker.ready()
+    return tracker
 
 
 class _Shown:

@@ -1,23 +1,22 @@
 """What a committed change looks like to whoever made it: what changed, and whether it is live everywhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streamtag.cli.context import OutputFormat, print_json, say, warn
-from streamtag.control.champion_guard import ChampionGuard
+from streamtag.control import champion_guard
+from streamtag.control.approval import Ungoverned
+from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.fleet import Liveness
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore
-from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.domain.thresholds import Change, diff
+from streamtag.domain.thresholds import Change
 from streamtag.errors import RefusedError
-from streamtag.model.admission import configured_taxonomy
 from streamtag.settings import Settings
 
 Wait = Annotated[
@@ -31,6 +30,14 @@ EndExperiments = Annotated[
     ),
 ]
 
+BreakGlass = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass",
+        help="Without a second person, where one is needed and nobody can be reached; the audit says so for ever.",
+    ),
+]
+
 
 def change_champion(
     settings: Settings,
@@ -40,50 +47,36 @@ def change_champion(
     end_experiments: bool,
     output: OutputFormat,
     wait_s: float,
+    break_glass: bool = False,
 ) -> None:
     """Makes a change of what decides, ends the experiments that it ends, and says what has become of it.
 
     Raises:
+        ApprovalError: a second person is needed, and nobody has broken the glass.
         RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set.
     """
     store = ControlStore(settings.redis)
-    guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    read = by_taxonomy(configured_taxonomy(settings.model), warn)
-    outcome = make(ReleaseChanges(store, max_step=settings.thresholds.max_step, read=read, before=guard.check))
-    report(outcome, store, settings, output, wait_s, guard.settle(outcome, who, warn))
+    permit = Ungoverned(break_glass)
+    change = champion_guard.change_champion(
+        store, settings, who, make, end_experiments=end_experiments, warn=warn, permit=permit
+    )
+    report(change, store, settings, output, wait_s)
 
 
 def report(
-    outcome: Outcome,
-    store: ControlStore,
-    settings: Settings,
-    output: OutputFormat,
-    wait_s: float,
-    ended: Sequence[Experiment] = (),
+    change: ChampionChange, store: ControlStore, settings: Settings, output: OutputFormat, wait_s: float
 ) -> None:
     """Says what was committed at once, then whether it is live; JSON comes as one document at the end."""
-    changes = diff(outcome.before.thresholds, outcome.current.thresholds) if outcome.before else []
     if output is OutputFormat.TABLE:
-        _print_outcome(outcome, changes)
-        for experiment in ended:
-            say(f"  stopped experiment {experiment.id.number}: it compared with the release before")
-    found, waited_s = LivenessProbe(store, settings).wait(outcome.current.ref, wait_s)
+        _print_change(change)
+    found, waited_s = LivenessProbe(store, settings).wait(change.outcome.current.ref, wait_s)
     if output is OutputFormat.TABLE:
         say(liveness_text(found, waited_s))
         return
-    document = outcome.current.release.document
     print_json(
         {
-            "committed": outcome.committed,
-            "release": document.number,
-            "sha256": outcome.current.release.sha256,
-            "revision": document.thresholds.revision,
-            "bundle": str(outcome.current.ref.bundle),
-            "author": document.author,
-            "reason": document.reason,
-            "at": document.at,
-            "changes": change_rows(changes),
-            "ended_experiments": [experiment.id.number for experiment in ended],
+            **change.facts(),
+            "changes": change_rows(change.changes),
             "live": found.answer,
             "live_ms": round(waited_s * 1000) if found.answer == "yes" else None,
             "live_since": found.since,
@@ -118,12 +111,15 @@ def read_text(path: Path) -> str:
         raise RefusedError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _print_outcome(outcome: Outcome, changes: list[Change]) -> None:
+def _print_change(change: ChampionChange) -> None:
+    outcome = change.outcome
     ref = outcome.current.ref
     what = f"release {ref.number}: bundle {ref.bundle}, threshold revision {ref.revision}"
     say(f"committed {what}" if outcome.committed else f"nothing to change: {what} says so already")
     before = outcome.before
     if before is not None and before.ref.bundle != ref.bundle:
         say(f"  bundle: {before.ref.bundle} -> {ref.bundle}")
-    for change in changes:
-        say(f"  {describe(change)}")
+    for cutoff in change.changes:
+        say(f"  {describe(cutoff)}")
+    for experiment in change.ended:
+        say(f"  stopped experiment {experiment.id.number}: it compared with the release before")

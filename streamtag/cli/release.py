@@ -18,8 +18,18 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.history import newest
-from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, liveness_text, read_text, report
+from streamtag.cli.outcome import (
+    BreakGlass,
+    EndExperiments,
+    Force,
+    Wait,
+    change_champion,
+    liveness_text,
+    read_text,
+    report,
+)
 from streamtag.cli.thresholds import Limit
+from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseDocument, Stored
 from streamtag.control.experiment_log import ExperimentLog
@@ -77,6 +87,7 @@ def promote(
         str, typer.Option("--thresholds", help="keep (the current ones), defaults (the bundle's own), or a file.")
     ] = "keep",
     force: Force = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -96,7 +107,10 @@ def promote(
     change_champion(
         loaded,
         who,
-        lambda changes: changes.promote(found.ref, found.labels, who, thresholds=wanted, force=force),
+        lambda changes: changes.promote(
+            found.ref, found.labels, who, thresholds=wanted, critical=found.critical, force=force
+        ),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,
@@ -191,7 +205,7 @@ def restore_snapshot(
     store = ControlStore(loaded.redis)
     changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
     outcome = changes.restore_snapshot(found.current, Who(author_or_user(author), reason), force=force)
-    report(outcome, store, loaded, output, wait)
+    report(ChampionChange(outcome, []), store, loaded, output, wait)
 
 
 def _row(stored: Stored[ReleaseDocument]) -> dict[str, Any]:

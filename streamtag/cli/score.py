@@ -1,7 +1,7 @@
 """`streamtag score`: lines of text, or events, to scores and tags by the stream's own code, without Kafka."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,13 +17,14 @@ from streamtag.cli.context import OutputFormat, settings, warn
 from streamtag.cli.explanations import ExplainedLabel
 from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
+from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
-from streamtag.model.admission import load_admitted
+from streamtag.model.admission import configured_taxonomy, load_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.explain import Explainer
 from streamtag.model.registry import find_bundle
@@ -42,7 +43,7 @@ class LineFormat(StrEnum):
 
 
 class ScoredLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of output. ``id`` is the event's, or ``<file>:<line>`` of a text."""
+    """One line of output. ``id`` is the event's, or ``<file>:<line>`` of a text; stages as in a tag event."""
 
     line: int
     id: str
@@ -50,6 +51,9 @@ class ScoredLine(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, float]
     segment: dict[str, str] | None = None
     explanations: list[ExplainedLabel] | None = None
+    stage: str = "1"
+    stage2: str | None = None
+    stage1_scores: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class LineScorer:
                     scored.tags(row, self._scorer.labels),
                     dict(zip(self._scorer.labels, scored.scores[row].tolist(), strict=True)),
                     _segment(event),
+                    **scored.staged(row, self._scorer.labels)._asdict(),
                 ),
                 event,
             )
@@ -166,17 +171,17 @@ def score(
     scorer = load_admitted(find_bundle(bundle or loaded.model.bundle, loaded.model.directories), loaded.model)
     cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     line_scorer = LineScorer(scorer, cutoffs, line_format, loaded.events)
-    explainer = Explainer(scorer) if explain else None
+    explainers = {stage: Explainer(of) for stage, of in _stages(scorer).items()} if explain else {}
     tally = Tally()
     for path in files or [Path("-")]:
         name = "stdin" if str(path) == "-" else str(path)
         with _open(path) as stream:
             for lines in read_lines(stream, loaded.events.max_bytes):
                 good, refused = line_scorer.score(name, lines)
-                if explainer is not None and in_colour:
-                    _show(explainer, good)
+                if explainers and in_colour:
+                    _show(explainers, good)
                 else:
-                    _write([_with_reasons(*one, explainer) for one in good])
+                    _write([_with_reasons(*one, explainers) for one in good])
                 _complain(name, refused)
                 tally.scored += len(good)
                 tally.refused += len(refused)
@@ -220,18 +225,23 @@ def _write(good: list[ScoredLine]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _with_reasons(line: ScoredLine, event: ContentEvent, explainer: Explainer | None) -> ScoredLine:
-    if explainer is None:
+def _stages(scorer: Scorer) -> dict[str, Scorer]:
+    """The model of each stage: a score is explained by the one that it is from."""
+    return {"1": scorer} if scorer.second is None else {"1": scorer, "2": scorer.second}
+
+
+def _with_reasons(line: ScoredLine, event: ContentEvent, explainers: Mapping[str, Explainer]) -> ScoredLine:
+    if not explainers:
         return line
-    found = explainer.explain(event.text or "", features=event.features)
+    found = explainers[line.stage].explain(event.text or "", features=event.features)
     return msgspec.structs.replace(line, explanations=explanations.as_json(found))
 
 
-def _show(explainer: Explainer, good: list[tuple[ScoredLine, ContentEvent]]) -> None:
+def _show(explainers: Mapping[str, Explainer], good: list[tuple[ScoredLine, ContentEvent]]) -> None:
     for line, event in good:
         labels = [tag.label for tag in line.tags] or [max(line.scores, key=line.scores.__getitem__)]
         text = event.text or ""
-        explanations.show(line.id, text, explainer.explain(text, labels, features=event.features))
+        explanations.show(line.id, text, explainers[line.stage].explain(text, labels, features=event.features))
 
 
 def _complain(name: str, refused: list[tuple[int, Rejected]]) -> None:
@@ -250,12 +260,13 @@ def _open(path: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def read_thresholds(path: Path, bundle: Bundle) -> ThresholdSet:
-    """The cut-offs of a file.
+    """The cut-offs of a file; ids of before are read by the taxonomy, where one is configured.
 
     Raises:
         RefusedError: the file cannot be read, is no threshold file, or does not fit the bundle.
     """
     found = parse_threshold_file(read_text(path), str(path)).thresholds
+    found = by_taxonomy(configured_taxonomy(settings().settings.model), warn)(found, bundle.labels)
     wrong = problems(found, bundle.labels)
     if wrong:
         raise RefusedError(f"{path} does not fit bundle {bundle.ref}", problems=wrong)

@@ -222,13 +222,7 @@ def _document(
         "events": events_of(window, cells),
         "labels": {
             one.now.label: {
-                "events": one.now.events,
-                "alerts": one.now.alerts,
-                "rate": one.now.rate,
-                "interval": one.now.interval(),
-                "rate_last_hour": one.hour,
-                "rate_last_week": one.week,
-                "mean_score": one.now.mean_score,
+                **one.facts(),
                 "bins": {str(i): int(one.now.bins[i]) for i in np.flatnonzero(one.now.bins).tolist()},
             }
             for one in rows

@@ -25,7 +25,7 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.history import newest
-from streamtag.cli.outcome import EndExperiments, Force, Wait, change_champion, change_rows, read_text
+from streamtag.cli.outcome import BreakGlass, EndExperiments, Force, Wait, change_champion, change_rows, read_text
 from streamtag.cli.preview import preview
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
@@ -109,6 +109,7 @@ def set_(
         typer.Option("--when", help="Only for events of this segment, e.g. --when lang=de; several narrow it down."),
     ] = None,
     force: Force = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -123,6 +124,7 @@ def set_(
         settings().settings,
         who,
         lambda changes: changes.set_thresholds(cutoffs, who, when=segment, force=force),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,
@@ -135,6 +137,7 @@ def apply(
     reason: Reason,
     author: Author = None,
     force: Force = False,
+    break_glass: BreakGlass = False,
     end_experiments: EndExperiments = False,
     wait: Wait = 5.0,
     output: Output = OutputFormat.TABLE,
@@ -155,6 +158,7 @@ def apply(
             expected_sha256=parsed.base_sha256,
             force=force,
         ),
+        break_glass=break_glass,
         end_experiments=end_experiments,
         output=output,
         wait_s=wait,
@@ -290,8 +294,8 @@ def _print_entry(entry: AuditEntry, changes: list[Change], output: OutputFormat)
         print_json({**entry.fields, "changes": change_rows(changes)})
         return
     fields = entry.fields
-    # Of an experiment, and what it came to; or of a release.
-    about = [f" {name} {fields[name]}" for name in ("release", "experiment") if name in fields]
+    # Of an experiment, and what it came to; or of a release, a change request, a label with a breaker.
+    about = [f" {name} {fields[name]}" for name in ("release", "experiment", "request", "label") if name in fields]
     about += [f" ({fields['state']})"] if "state" in fields else []
     what = f"{fields.get('action', '?')}{''.join(about)} by {fields.get('author', '?')}: {fields.get('reason', '')}"
     say(f"{fields.get('at', '')[:19]} {what}")

@@ -1,15 +1,14 @@
 """A verdict, or the evidence so far, in words: what is worse, by how much, how sure, and what would settle it."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from streamtag.cli import context
 from streamtag.control.documents import VerdictDocument
-from streamtag.domain import verdict as domain
+from streamtag.control.experiment_view import label_rows
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 
-__all__ = ["print_evidence", "rows"]
+__all__ = ["print_evidence"]
 
 _COLUMNS = (
     "label",
@@ -38,7 +37,7 @@ def print_evidence(plan: ExperimentPlan, found: VerdictDocument, *, final: bool)
         context.say("  No unit has been counted: do `streamtag tagger`, `windows` and `stats` run?")
         return
     cells = []
-    for row in rows(plan, found):
+    for row in label_rows(plan, found):
         low, high = row["interval"]
         cells.append(
             (
@@ -53,43 +52,6 @@ def print_evidence(plan: ExperimentPlan, found: VerdictDocument, *, final: bool)
             )
         )
     context.print_table(_COLUMNS, cells)
-
-
-def rows(plan: ExperimentPlan, found: VerdictDocument) -> Iterator[dict[str, Any]]:
-    """Each label, the judged ones first, worst first."""
-    peaks = found.peaks.to_peaks()
-    judged = plan.judged()
-    order = sorted(plan.labels, key=lambda label: (label not in judged, -peaks.worse.get(label, 0.0), label))
-    parts = plan.alphas()
-    for label in order:
-        policy = plan.labels[label]
-        evidence = domain.label_evidence(plan, label, found.phases)
-        rates = domain.rates(plan, label, found.phases)
-        worse = peaks.worse.get(label, domain.worse_evidence(policy, evidence))
-        words = _words(plan, label, worse, evidence.equal, parts.get(label))
-        settled = policy.muted or words != "open"
-        yield {
-            "label": label,
-            "muted": policy.muted,
-            "control_rate": rates[0] if rates else None,
-            "candidate_rate": rates[1] if rates else None,
-            "relative": plan.mode == "split" or policy.tolerance.kind == "relative",
-            "interval": domain.interval(plan, label, found.phases) if found.units else (0.0, math.inf),
-            "log_e_worse": worse,
-            "log_e_equal": evidence.equal,
-            "words": words,
-            # Ville: evidence of E is seen with a chance of 1/E at most, where there is nothing to see.
-            "error": math.exp(-max(0.0, evidence.equal if words == "equal" else worse)),
-            "units_needed": None if settled else domain.units_needed(plan, label, found.phases),
-        }
-
-
-def _words(plan: ExperimentPlan, label: str, worse: float, equal: float, part: float | None) -> str:
-    if part is None:
-        return "muted"
-    if worse >= math.log(1 / part):
-        return "worse"
-    return "equal" if equal >= math.log(1 / plan.alpha) else "open"
 
 
 def _needed(row: dict[str, Any]) -> str | None:

@@ -1,16 +1,85 @@
-"""Telling whoever is about to change the champion which experiments that ends, and ending them with it."""
+"""Changing the champion: whoever does is told first which experiments that ends, and ends them with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from streamtag.control.changes import Outcome
+from streamtag.control.approval import Permit, Ungoverned, policy_of
+from streamtag.control.changes import Outcome, ReleaseChanges
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore
+from streamtag.control.threshold_reader import by_taxonomy
+from streamtag.domain.thresholds import Change, diff
 from streamtag.errors import RefusedError, StreamtagError
+from streamtag.model.admission import configured_taxonomy
+from streamtag.settings import Settings
 
-__all__ = ["ChampionGuard"]
+__all__ = ["ChampionChange", "ChampionGuard", "change_champion"]
+
+
+@dataclass(frozen=True)
+class ChampionChange:
+    """What has become of a change, and the experiments that it ended."""
+
+    outcome: Outcome
+    ended: Sequence[Experiment]
+
+    @property
+    def changes(self) -> list[Change]:
+        """Of cut-offs, against the release before."""
+        before = self.outcome.before
+        return diff(before.thresholds, self.outcome.current.thresholds) if before else []
+
+    def facts(self) -> dict[str, Any]:
+        """For programs: the release that decides now, whether this change made it, and which experiments it ended."""
+        return {
+            "committed": self.outcome.committed,
+            **self.outcome.current.facts(),
+            "ended_experiments": [one.id.number for one in self.ended],
+        }
+
+
+def change_champion(
+    store: ControlStore,
+    settings: Settings,
+    who: Who,
+    make: Callable[[ReleaseChanges], Outcome],
+    *,
+    end_experiments: bool,
+    warn: Callable[[str], None],
+    permit: Permit = Ungoverned(),  # noqa: B008 - immutable
+) -> ChampionChange:
+    """Makes a change of what decides, under the configured guard rail and taxonomy, and stops the experiments it ends.
+
+    Args:
+        store: the control plane.
+        settings: of the pipeline.
+        who: author and reason.
+        make: the change.
+        end_experiments: whoever makes the change knows that experiments end.
+        warn: told in words what else they should know.
+        permit: what the change is made on: a person's word, or broken glass.
+
+    Raises:
+        ApprovalError: it needs a second person, and has none.
+        RefusedError: experiments compare with the present champion, and ``end_experiments`` is not set; or the change
+            itself is refused, see `ReleaseChanges`.
+    """
+    guard = ChampionGuard(ExperimentLog(store), end_experiments)
+    read = by_taxonomy(configured_taxonomy(settings.model), warn)
+    changes = ReleaseChanges(
+        store,
+        max_step=settings.thresholds.max_step,
+        read=read,
+        before=guard.check,
+        policy=policy_of(settings),
+        permit=permit,
+    )
+    outcome = make(changes)
+    return ChampionChange(outcome, guard.settle(outcome, who, warn))
 
 
 @dataclass

@@ -1,15 +1,16 @@
 """Changing what decides: every change is a new release, committed by compare-and-set, with author and reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from streamtag.control.approval import ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import by_worker, champion_to_change
 from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, Stored, ThresholdRevision
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
-from streamtag.control.proposal import Proposal, Who, audit_fields, compose, conflict
+from streamtag.control.proposal import Proposal, Who, conflict
+from streamtag.control.release_writer import BACK, Outcome, ReleaseWriter
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
 from streamtag.control.threshold_reader import ReadThresholds, as_they_are
 from streamtag.domain.release import BundleRef
@@ -19,15 +20,6 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError
 __all__ = ["FIRST_AUTHOR", "Outcome", "ReleaseChanges", "Who"]
 
 FIRST_AUTHOR = "streamtag (first start)"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The release that decides now, the one before, and whether this call made it (else nothing differed)."""
-
-    current: Current
-    before: Current | None
-    committed: bool
 
 
 class ReleaseChanges:
@@ -42,6 +34,8 @@ class ReleaseChanges:
         max_step: guard rail, the largest change of one cut-off without ``force``.
         read: how thresholds that were made for other labels are read, see `streamtag.control.threshold_reader`.
         before: called with the champion when another is about to take its place; may raise, and nothing is written.
+        policy: which changes need a second person. The way back needs none.
+        permit: what a change is made on: a person's word, or a change request.
         now: the clock that dates documents.
     """
 
@@ -52,15 +46,21 @@ class ReleaseChanges:
         max_step: float,
         read: ReadThresholds = as_they_are,
         before: Callable[[ReleaseId], None] = lambda _: None,
+        policy: ApprovalPolicy = ApprovalPolicy(),  # noqa: B008 - immutable
+        permit: Permit = Ungoverned(),  # noqa: B008 - immutable
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._max_step = max_step
         self._read = read
         self._before = before
-        self._now = now
+        self._policy = policy
+        self._permit = permit
+        self._writer = ReleaseWriter(store, permit, now)
 
-    def seed(self, bundle: BundleRef, labels: Sequence[str], thresholds: ThresholdSet) -> Outcome:
+    def seed(
+        self, bundle: BundleRef, labels: Sequence[str], thresholds: ThresholdSet, *, critical: Sequence[str] = ()
+    ) -> Outcome:
         """Release 1 of a Redis that never held one; a conflict anywhere else."""
         heads = self._store.heads()
         if not heads.blank:
@@ -69,7 +69,9 @@ class ReleaseChanges:
         _refuse(by_worker(ahead), "Redis is empty, but workers decide by releases it has lost", hint=RESTORE_HINT)
         _refuse(problems(thresholds, labels), f"the default thresholds of bundle {bundle} are not valid")
         who = Who(FIRST_AUTHOR, f"defaults of bundle {bundle}")
-        return self._commit(None, heads, Proposal("seed", _wire(bundle), thresholds, who, note="first start"))
+        note = "first start"
+        proposal = Proposal("seed", _wire(bundle), thresholds, who, note=note, critical=tuple(critical))
+        return self._writer.commit(None, heads, proposal, {})
 
     def set_thresholds(
         self, changes: Mapping[str, float], who: Who, *, when: Mapping[str, str] | None = None, force: bool = False
@@ -111,13 +113,16 @@ class ReleaseChanges:
         who: Who,
         *,
         thresholds: ThresholdSet | None = None,
+        critical: Sequence[str] = (),
         force: bool = False,
+        expected: ReleaseId | None = None,
     ) -> Outcome:
         """Makes ``bundle`` decide, with ``thresholds`` or, when None, the current ones.
 
         The guard rail counts only where the bundle stays: cut-offs of two bundles are not steps of one another.
+        ``critical`` are labels that the bundle calls so. A conflict where ``expected`` does not decide now.
         """
-        base, heads = champion_to_change(self._store)
+        base, heads = self._expecting(expected)
         wanted = self._read(base.thresholds if thresholds is None else thresholds, labels)
         _refuse(
             [*who.problems(), *problems(wanted, labels)],
@@ -127,7 +132,8 @@ class ReleaseChanges:
         if bundle == base.ref.bundle and not force:
             self._guard(base.thresholds, wanted)
         kept = None if _same(base.thresholds, wanted) else wanted
-        proposal = Proposal("promote", _wire(bundle), kept, who, note=f"promotion of {bundle}")
+        note = f"promotion of {bundle}"
+        proposal = Proposal("promote", _wire(bundle), kept, who, note=note, critical=tuple(critical))
         return self._unless_same(base, heads, proposal)
 
     def promote_candidate(self, experiment: Experiment, who: Who, *, force: bool = False) -> Outcome:
@@ -149,12 +155,20 @@ class ReleaseChanges:
         note = f"promotion of release {candidate.id.number}, candidate of experiment {number}"
         return self._take_over("promote", candidate, note, base, heads, who)
 
-    def return_to(self, number: int | None, who: Who) -> Outcome:
+    def return_to(
+        self,
+        number: int | None,
+        who: Who,
+        *,
+        action: Literal["return", "expire"] = "return",
+        expected: ReleaseId | None = None,
+    ) -> Outcome:
         """A new release with the content of an earlier one of the champion's history; None: the one before it.
 
-        The way back is free of the guard rail. Twice without a number is back where it began.
+        The way back is free of the guard rail. Twice without a number is back where it began. A conflict where
+        ``expected`` does not decide now.
         """
-        base, heads = champion_to_change(self._store)
+        base, heads = self._expecting(expected)
         _refuse(who.problems(), "a return needs an author and a reason")
         parent = base.release.document.parent
         wanted = number if number is not None else parent and parent.number
@@ -163,7 +177,7 @@ class ReleaseChanges:
         for release in self._store.releases():
             if release.document.number == wanted:
                 earlier = Current(release, self._store.revision(release.document.thresholds))
-                return self._take_over("return", earlier, f"return to release {earlier.id.number}", base, heads, who)
+                return self._take_over(action, earlier, f"return to release {earlier.id.number}", base, heads, who)
         raise NotFoundError(
             f"there is no release {wanted} in the champion's history",
             hint="`streamtag release history` lists them; a candidate is promoted with `streamtag experiment promote`.",
@@ -177,7 +191,7 @@ class ReleaseChanges:
         """
         _refuse(who.problems(), "a change needs an author and a reason")
         heads = self._store.heads(damaged=True)
-        present = self._readable(heads)
+        present = self._writer.readable(heads)
         release, revision = snapshot.release.document, snapshot.revision.document
         beats = read_fleet(self._store).heartbeats
         if not force:
@@ -194,8 +208,23 @@ class ReleaseChanges:
             note=f"restore of release {release.number}, revision {revision.revision}, from a worker's snapshot",
             least_release=max([release.number, *(beat.release or 0 for beat in beats)]),
             least_revision=max([revision.revision, *(beat.revision or 0 for beat in beats)]),
+            critical=release.critical,
         )
-        return self._commit(present, heads, proposal)
+        return self._writer.commit(present, heads, proposal, {})
+
+    def revise(
+        self,
+        make: Callable[[Current], ThresholdSet],
+        who: Who,
+        *,
+        action: Literal["thresholds", "restore", "expire"],
+        note: str,
+    ) -> Outcome:
+        """The cut-offs that ``make`` finds for what decides now, free of the guard rail; for change requests."""
+        base, heads = champion_to_change(self._store)
+        wanted = make(base)
+        _refuse([*who.problems(), *problems(wanted, _labels(base))], "the change is not valid")
+        return self._unless_same(base, heads, Proposal(action, _wire(base.ref.bundle), wanted, who, note=note))
 
     def revision(self, number: int) -> Stored[ThresholdRevision]:
         """A revision of the champion's history.
@@ -212,6 +241,12 @@ class ReleaseChanges:
             f"there is no threshold revision {number} in the champion's history",
             hint="`streamtag thresholds history` lists them.",
         )
+
+    def _expecting(self, expected: ReleaseId | None) -> tuple[Current, Heads]:
+        base, heads = champion_to_change(self._store)
+        if expected is not None and expected != base.id:
+            raise conflict(base, based_on=f"release {expected.number}")
+        return base, heads
 
     def _change(self, base: Current, heads: Heads, wanted: ThresholdSet, who: Who, *, force: bool) -> Outcome:
         # The active pair was validated, so the labels of its bundle are exactly those of its thresholds: an operator
@@ -230,7 +265,7 @@ class ReleaseChanges:
 
     def _take_over(
         self,
-        action: Literal["promote", "return"],
+        action: Literal["promote", "return", "expire"],
         wanted: Current,
         note: str,
         base: Current,
@@ -239,44 +274,26 @@ class ReleaseChanges:
     ) -> Outcome:
         """Exactly the content of ``wanted``, a pair that was valid when it was made."""
         kept = None if _same(base.thresholds, wanted.thresholds) else wanted.thresholds
-        bundle = wanted.release.document.bundle
-        return self._unless_same(base, heads, Proposal(action, bundle, kept, who, note=note))
+        document = wanted.release.document
+        proposal = Proposal(action, document.bundle, kept, who, note=note, critical=document.critical)
+        return self._unless_same(base, heads, proposal)
 
     def _unless_same(self, base: Current, heads: Heads, proposal: Proposal) -> Outcome:
         thresholds_stay = proposal.thresholds is None or _same(base.thresholds, proposal.thresholds)
         if thresholds_stay and proposal.bundle == base.release.document.bundle:
             return Outcome(base, base, committed=False)
+        allowed = {} if proposal.action in BACK else self._permit.settle(self._reasons(base, proposal))
         self._before(base.id)
-        return self._commit(base, heads, proposal)
+        return self._writer.commit(base, heads, proposal, allowed)
 
-    def _commit(self, base: Current | None, heads: Heads, proposal: Proposal) -> Outcome:
-        new = compose(proposal, base, heads, self._now())
-        result = self._store.commit(
-            expected=heads.alias,
-            release=new.release,
-            revision=None if proposal.thresholds is None else new.revision,
-            audit=audit_fields(proposal, new, heads.champion),
+    def _reasons(self, base: Current, proposal: Proposal) -> list[str]:
+        return self._policy.reasons(
+            base,
+            base.thresholds if proposal.thresholds is None else proposal.thresholds,
+            bundle_changes=proposal.bundle != base.release.document.bundle,
+            critical=proposal.critical or (),
+            max_step=self._max_step if self._policy.strict else None,
         )
-        if result.outcome == "conflict":
-            based_on = "an empty Redis" if heads.champion is None else f"release {heads.champion.number}"
-            raise conflict(self._readable(self._store.heads(damaged=True)), based_on=based_on, before=base)
-        if result.outcome == "taken":
-            now = self._store.heads(damaged=True)
-            if now.alias == heads.alias and (now.release > heads.release or now.revision > heads.revision):
-                # An experiment has taken these numbers for its candidate: the next ones are free.
-                return self._commit(base, now, proposal)
-            raise RefusedError(
-                f"{result.detail} exists in Redis already, and documents are never overwritten",
-                hint="The counters in Redis are damaged; `streamtag release restore-snapshot` numbers above them.",
-            )
-        return Outcome(new, base, committed=True)
-
-    def _readable(self, heads: Heads) -> Current | None:
-        """The champion with its documents; None where they are missing or damaged, and history cannot go on."""
-        try:
-            return None if heads.champion is None else self._store.load(heads.champion)
-        except (NotFoundError, RefusedError):
-            return None
 
     def _release_of(self, revision: int) -> Current | None:
         """The latest release with this revision, to say what has changed since; None where history lacks it."""

@@ -29,6 +29,10 @@ class Keys:
         self.champion = self.prefix + "champion"
         self.heads = self.prefix + "heads"
         self.audit = self.prefix + "audit"
+        self.audit_head = self.prefix + "audit-head"
+        self.freeze = self.prefix + "freeze"
+        self.requests_due = self.prefix + "change-requests-due"
+        self.scheduler = self.prefix + "scheduler"
         self.channel = self.prefix + "changes"
         self.fleet = self.prefix + "fleet"
         self.experiments = self.prefix + "experiments"
@@ -52,6 +56,10 @@ class Keys:
     def verdict(self, number: int) -> str:
         """The verdict on the experiment of this number."""
         return f"{self.prefix}verdict:{number}"
+
+    def change_request(self, number: int) -> str:
+        """The change request of this number."""
+        return f"{self.prefix}change-request:{number}"
 
     def heartbeat(self, worker: str) -> str:
         """The last heartbeat of one worker."""
@@ -117,7 +125,8 @@ def guarded(where: str, operation: str) -> Iterator[None]:
 
 @cache
 def _source(name: str) -> str:
-    return resources.files("streamtag.control").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    scripts = resources.files("streamtag.control").joinpath("lua")
+    return "".join(scripts.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
 
 
 def run_script(client: redis.Redis, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:

@@ -134,6 +134,8 @@ class ReleaseDocument(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of change it was, e.g. ``restore of revision 5``."""
     change: str = ""
     """Random id of the change: makes the hash unique, so that a commit whose reply was lost is recognised."""
+    critical: tuple[str, ...] = ()
+    """Labels that the bundle calls critical: whoever changes cut-offs needs no copy of it to know."""
 
 
 class ExperimentId(msgspec.Struct, frozen=True):

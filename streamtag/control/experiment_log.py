@@ -27,7 +27,7 @@ from streamtag.control.documents import (
     decode_experiment,
     decode_verdict,
 )
-from streamtag.control.store import ControlStore
+from streamtag.control.store import NO_STEP, ControlStore, RequestStep
 from streamtag.domain.verdict import State
 from streamtag.errors import NotFoundError, RefusedError
 
@@ -131,9 +131,9 @@ class ExperimentLog:
         key = self.store.keys.experiment_change(wanted.number)
         return decode_change(self._get(key, f"experiment change {wanted.number}"), wanted)
 
-    def changes(self) -> Iterator[Stored[ExperimentChange]]:
-        """From the latest back to the first, each proven by the one after it."""
-        change = self.latest()
+    def changes(self, start: ChangeId | None = None) -> Iterator[Stored[ExperimentChange]]:
+        """From ``start`` (None: the latest) back to the first, each proven by the one after it."""
+        change = self.latest() if start is None else self.change(start)
         while change is not None:
             yield change
             change = self.change(change.document.parent)
@@ -147,10 +147,10 @@ class ExperimentLog:
         """With their documents."""
         return [self._experiment(run) for run in runs]
 
-    def experiments(self) -> Iterator[Experiment]:
-        """All there ever were, the one that was changed last first."""
+    def experiments(self, start: ChangeId | None = None) -> Iterator[Experiment]:
+        """All there ever were, the one that was changed last first; as they were after the change ``start``, if any."""
         seen = set()
-        for stored in self.changes():
+        for stored in self.changes(start):
             change = stored.document
             if change.run.experiment not in seen:
                 seen.add(change.run.experiment)
@@ -171,8 +171,15 @@ class ExperimentLog:
         return decode_verdict(raw, experiment.id, experiment.verdict)
 
     def commit(
-        self, step: Step, *, expected: bytes, champion: bytes = b"", audit: Mapping[str, str]
-    ) -> tuple[Literal["committed", "conflict", "taken"], str]:
+        self,
+        step: Step,
+        *,
+        expected: bytes,
+        champion: bytes = b"",
+        audit: Mapping[str, str],
+        bound: bool = False,
+        request: RequestStep = NO_STEP,
+    ) -> tuple[Literal["committed", "conflict", "taken", "frozen", "request moved"], str]:
         """Appends the change if the alias is still ``expected``: one atomic script, safe to repeat.
 
         Args:
@@ -180,9 +187,12 @@ class ExperimentLog:
             expected: `ExperimentHeads.alias` that the change was made from.
             champion: `streamtag.control.store.Heads.alias` that must still stand, too; empty = whichever does.
             audit: fields of the audit entry.
+            bound: whether a freeze holds it up.
+            request: step of a change request that this carries out.
 
         Returns:
-            What became of it; and what is not as expected (``experiments`` or ``champion``), or what was taken.
+            What became of it; and what is not as expected (``experiments`` or ``champion``), what was taken, or the
+            freeze that holds it up.
         """
         keys = self.store.keys
         change = step.change
@@ -198,12 +208,17 @@ class ExperimentLog:
         ):
             places.append(place(number))
             arguments += [number, raw]
+        arguments += ["bound" if bound else "", *request.arguments]
+        audited = [keys.audit, keys.audit_head, keys.freeze, keys.change_request(request.number), keys.requests_due]
         with guarded(self.store.where, "change what experiments run; whether it was committed is unknown"):
-            reply = run_script(
-                self.store.client,
-                "experiment",
-                [keys.experiments, keys.champion, keys.heads, *places, keys.audit],
-                arguments + [part for field in audit.items() for part in field],
+            reply = self.store.audit_log.append(
+                audit,
+                lambda entry: run_script(
+                    self.store.client,
+                    "experiment",
+                    [keys.experiments, keys.champion, keys.heads, *places, *audited],
+                    [*arguments, *entry],
+                ),
             )
         outcome, *detail = (part.decode() for part in reply)
         return outcome, detail[0] if detail else ""

@@ -23,11 +23,13 @@ class NewCandidate:
         bundle: with its ``labels``; None = the champion's.
         labels: that the bundle scores.
         thresholds: None = the champion's.
+        critical: those of its labels that the bundle calls critical.
     """
 
     bundle: BundleRef | None = None
     labels: Sequence[str] = ()
     thresholds: ThresholdSet | None = None
+    critical: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Request:
     base_rates: Mapping[str, float] = field(default_factory=dict)
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     critical: frozenset[str] = frozenset()
+
+    @property
+    def decides(self) -> bool:
+        """Whether its candidate may decide anything without another word of a person."""
+        return self.plan.mode == "split" or self.rollout.promote
 
     def over(self, labels: Iterable[str]) -> ExperimentPlan:
         """The plan with a policy for each of ``labels``, and for no other."""

@@ -5,11 +5,13 @@ champion ends what its evidence can say, and `champion_warnings` is what whoever
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
+from streamtag.control.approval import ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import (
     Bundle,
@@ -27,6 +29,8 @@ from streamtag.control.documents import (
 )
 from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
 from streamtag.control.experiment_request import NewCandidate, Request, request_problems, share_problems
+from streamtag.control.experiment_words import champion_warnings, describe_change, step_audit, verdict_problems
+from streamtag.control.freeze import frozen_error
 from streamtag.control.proposal import Proposal, Who, compose, conflict
 from streamtag.control.store import Current, Heads
 from streamtag.domain.thresholds import problems
@@ -54,22 +58,46 @@ class ExperimentChanges:
 
     Args:
         log: the experiments.
+        policy: which need a second person: none where the candidate only looks on. Their end needs none.
+        permit: what a change is made on: a person's word, or a change request.
         now: the clock that dates documents.
     """
 
-    def __init__(self, log: ExperimentLog, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        log: ExperimentLog,
+        *,
+        policy: ApprovalPolicy = ApprovalPolicy(),  # noqa: B008 - immutable
+        permit: Permit = Ungoverned(),  # noqa: B008 - immutable
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._log = log
         self._store = log.store
+        self._policy = policy
+        self._permit = permit
         self._now = now
 
-    def start(self, request: Request, candidate: Current | NewCandidate, who: Who) -> Experiment:
-        """Compares ``candidate``, a release (see `release`) or one to be made, with the champion from now on."""
+    def start(
+        self,
+        request: Request,
+        candidate: Current | NewCandidate,
+        who: Who,
+        *,
+        expected: ReleaseId | None = None,
+    ) -> Experiment:
+        """Compares ``candidate``, a release (see `release`) or one to be made, with the champion from now on.
+
+        A conflict where ``expected`` is not the champion.
+        """
         base, heads = champion_to_change(self._store)
+        if expected is not None and expected != base.id:
+            raise conflict(base, based_on=f"release {expected.number}", before=self._store.load(expected))
         ground = self._ground()
         labels, found = _scored(candidate, base)
         running = self._log.running_of(ground.running)
         found = [*who.problems(), *found, *request_problems(request, _labels(base), labels, running)]
         _refuse(found, "the experiment cannot be started")
+        allowed = self._permit.settle(self._policy.for_experiment(base, request, candidate))
         at, number = self._now(), ground.heads.experiment + 1
         release = candidate
         if isinstance(release, NewCandidate):
@@ -98,7 +126,7 @@ class ExperimentChanges:
             release.revision if made and release.revision != base.revision else None,
         )
         experiment = Experiment(run.experiment, document.document, run.phases)
-        self._commit(step, ground, experiment, champion=(heads, base))
+        self._commit(step, ground, experiment, champion=(heads, base), bound=True, allowed=allowed)
         return experiment
 
     def set_share(self, number: int, share: float, who: Who, *, expected: Sequence[Phase] | None = None) -> Experiment:
@@ -121,12 +149,20 @@ class ExperimentChanges:
                 f"release {document.control.number}; stop it, and start a new one"
             )
         _refuse(found, f"the share of experiment {number} cannot be changed")
+        allowed = self._permit.settle(self._share_reasons(base, experiment, share))
         at = self._now()
         run = Run(experiment.id, (*experiment.phases, Phase(share, at)))
         changed = Experiment(experiment.id, document, run.phases)
         step = Step(_change(ground, "phase", run, who, at))
-        self._commit(step, ground, changed, champion=(heads, base))
+        self._commit(step, ground, changed, champion=(heads, base), bound=True, allowed=allowed)
         return changed
+
+    def _share_reasons(self, base: Current, experiment: Experiment, share: float) -> list[str]:
+        """Of a larger share of a split. One that was approved with the experiment stands in its ramp."""
+        if experiment.document.plan.mode == "shadow" or share < experiment.share:
+            return []
+        ref = experiment.document.candidate
+        return self._policy.for_release(base, self._store.load(ReleaseId(ref.number, ref.sha256)))
 
     def stop(self, number: int, who: Who, *, action: Literal["stop", "return"] = "stop") -> Experiment:
         """Ends an experiment. It is never taken up again; its counts and its history stay.
@@ -156,7 +192,7 @@ class ExperimentChanges:
                 if ended.verdict == wanted:
                     return ended
             experiment = self._running(number, ground)
-            found = [*who.problems(), *_verdict_problems(verdict, experiment)]
+            found = [*who.problems(), *verdict_problems(verdict, experiment)]
             _refuse(found, f"experiment {number} cannot be concluded")
             change = _change(ground, "verdict", experiment.run, who, self._now(), wanted)
             try:
@@ -201,11 +237,25 @@ class ExperimentChanges:
         return ended
 
     def _commit(
-        self, step: Step, ground: _Ground, experiment: Experiment, champion: tuple[Heads, Current] | None = None
+        self,
+        step: Step,
+        ground: _Ground,
+        experiment: Experiment,
+        champion: tuple[Heads, Current] | None = None,
+        *,
+        bound: bool = False,
+        allowed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         alias = champion[0].alias if champion else b""
-        audit = _audit_fields(step.change.document, experiment)
-        outcome, detail = self._log.commit(step, expected=ground.heads.alias, champion=alias, audit=audit)
+        request, about = self._permit.step(experiment.id)
+        audit = {**step_audit(step.change.document, experiment), **about, **allowed}
+        outcome, detail = self._log.commit(
+            step, expected=ground.heads.alias, champion=alias, audit=audit, bound=bound, request=request
+        )
+        if outcome == "frozen":
+            raise frozen_error(detail)
+        if outcome == "request moved":
+            raise ConflictError("somebody changed the change request in this very moment; nothing was written")
         if outcome == "conflict" and detail == "champion" and champion is not None:
             base = champion[1]
             raise conflict(self._store.current(), based_on=f"release {base.id.number}", before=base)
@@ -224,39 +274,6 @@ class ExperimentChanges:
             )
 
 
-def describe_change(change: ExperimentChange) -> str:
-    """``anna started experiment 3 at 2026-11-23 03:00:00 UTC, "why"``."""
-    number = change.run.experiment.number
-    done = {
-        "start": f"started experiment {number}",
-        "phase": f"set the share of experiment {number} to {change.run.phases[-1].share:g}",
-        "stop": f"stopped experiment {number}",
-        "return": f"took the candidate of experiment {number} back",
-        "verdict": f"concluded experiment {number}" + (f" with {change.verdict.state}" if change.verdict else ""),
-    }[change.action]
-    return f'{change.author} {done} at {change.at:%Y-%m-%d %H:%M:%S} UTC, "{change.reason}"'
-
-
-def champion_warnings(running: Sequence[Experiment], champion: ReleaseId) -> list[str]:
-    """What whoever is about to change the champion, or has just done so, must be told of experiments.
-
-    Args:
-        running: `ExperimentLog.running`.
-        champion: that decides before the change.
-    """
-    found = []
-    for experiment in running:
-        document = experiment.document
-        control = ReleaseId(document.control.number, document.control.sha256)
-        if control == champion:
-            found.append(
-                f"experiment {experiment.id.number} ({document.plan.mode}, of {document.author}: "
-                f'"{document.reason}") compares release {document.candidate.number} with release {control.number}, '
-                "which decides now. Under another champion its evidence does not go on: it must be started anew"
-            )
-    return found
-
-
 def _scored(candidate: Current | NewCandidate, base: Current) -> tuple[list[str], list[str]]:
     """Labels that the candidate scores, and why it could not decide at all."""
     if isinstance(candidate, Current):
@@ -273,17 +290,9 @@ def _compose(candidate: NewCandidate, base: Current, heads: Heads, who: Who, exp
         None if wanted is None or Cutoffs.of(wanted) == Cutoffs.of(base.thresholds) else wanted,
         who,
         note=f"candidate of experiment {experiment}",
+        critical=tuple(candidate.critical) if candidate.bundle else None,
     )
     return compose(proposal, base, heads, at)
-
-
-def _verdict_problems(verdict: VerdictDocument, experiment: Experiment) -> list[str]:
-    found = []
-    if ExperimentId(verdict.number, verdict.experiment_sha256) != experiment.id:
-        found.append(f"verdict: it is of experiment {verdict.number} with sha256 {verdict.experiment_sha256[:12]}…")
-    if not verdict.state.final:
-        found.append(f"state: {verdict.state} is no verdict; the experiment goes on")
-    return found
 
 
 def _change(
@@ -309,24 +318,6 @@ def _change(
             verdict=verdict,
         )
     )
-
-
-def _audit_fields(change: ExperimentChange, experiment: Experiment) -> dict[str, str]:
-    document = experiment.document
-    return {
-        "action": f"experiment-{change.action}",
-        "author": change.author,
-        "reason": change.reason,
-        "at": f"{change.at:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "experiment": str(experiment.id.number),
-        "experiment_sha256": experiment.id.sha256,
-        "mode": document.plan.mode,
-        "control": str(document.control.number),
-        "candidate": str(document.candidate.number),
-        "share": f"{experiment.share:g}",
-        "change": str(change.number),
-        **({"state": change.verdict.state.value, "verdict": change.verdict.sha256} if change.verdict else {}),
-    }
 
 
 def _labels(current: Current) -> list[str]:

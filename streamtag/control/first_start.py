@@ -28,6 +28,10 @@ class FirstBundle(Protocol):
         """What it scores."""
 
     @property
+    def critical(self) -> tuple[str, ...]:
+        """Those of which a miss is worse than a false alarm."""
+
+    @property
     def default_thresholds(self) -> ThresholdSet:
         """Its own cut-offs."""
 
@@ -69,7 +73,9 @@ def seed(store: ControlStore, first_bundle: Callable[[], FirstBundle], max_step:
         )
     bundle = first_bundle()
     try:
-        ReleaseChanges(store, max_step=max_step).seed(bundle.ref, bundle.labels, bundle.default_thresholds)
+        ReleaseChanges(store, max_step=max_step).seed(
+            bundle.ref, bundle.labels, bundle.default_thresholds, critical=bundle.critical
+        )
     except ConflictError:
         log.info("another worker seeded Redis first")
     else:

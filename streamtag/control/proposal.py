@@ -38,7 +38,7 @@ class Who:
 class Proposal:
     """What shall decide, who says so, and above which numbers it lies."""
 
-    action: Literal["seed", "thresholds", "promote", "restore", "return", "restore-snapshot", "experiment"]
+    action: Literal["seed", "thresholds", "promote", "restore", "return", "restore-snapshot", "experiment", "expire"]
     bundle: Bundle
     thresholds: ThresholdSet | None
     """None keeps the base's revision."""
@@ -48,11 +48,16 @@ class Proposal:
     """The new release number lies above this, whatever Redis says."""
     least_revision: int = 0
     """Likewise for a new threshold revision."""
+    critical: tuple[str, ...] | None = None
+    """Labels that the bundle calls critical; None: those of the base, whose bundle stays."""
 
 
 def compose(proposal: Proposal, base: Current | None, heads: Heads, at: datetime) -> Current:
     """The documents of ``proposal``: a new release, and a new revision unless the base's is kept."""
     revision = base.revision if base and proposal.thresholds is None else _new_revision(proposal, base, heads, at)
+    critical = proposal.critical
+    if critical is None:
+        critical = base.release.document.critical if base else ()
     document = ReleaseDocument(
         number=max(heads.release, proposal.least_release) + 1,
         parent=None if base is None else base.id,
@@ -63,6 +68,7 @@ def compose(proposal: Proposal, base: Current | None, heads: Heads, at: datetime
         at=at,
         note=proposal.note,
         change=os.urandom(8).hex(),
+        critical=critical,
     )
     return Current(seal(document), revision)
 

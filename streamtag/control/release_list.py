@@ -39,14 +39,19 @@ class ListedRelease:
         return f"{self.state} (experiment {self.experiments[-1]}{verdict})"
 
 
-def listed_releases(log: ExperimentLog, limit: int) -> list[ListedRelease]:
+def listed_releases(log: ExperimentLog, limit: int, *, below: int | None = None) -> list[ListedRelease]:
     """At most ``limit`` releases, the highest number first; each is proven by a document that names its hash.
+
+    Args:
+        log: the experiments, whose candidates are listed, too.
+        limit: of the list.
+        below: only numbers below this one; None: all.
 
     Raises:
         As `ExperimentLog`.
     """
     champion = log.store.champion()
-    decided = list(islice(log.store.releases(), limit))
+    decided = list(islice((one for one in log.store.releases() if _below(one.document.number, below)), limit))
     tried: dict[ReleaseId, list[Experiment]] = {}
     for experiment in log.experiments():
         ref = experiment.document.candidate
@@ -57,9 +62,13 @@ def listed_releases(log: ExperimentLog, limit: int) -> list[ListedRelease]:
     found += [
         _listed(log.store.release(wanted), experiments, champion, decided=False)
         for wanted, experiments in tried.items()
-        if wanted.number > least
+        if wanted.number > least and _below(wanted.number, below)
     ]
     return sorted(found, key=lambda one: one.stored.document.number, reverse=True)[:limit]
+
+
+def _below(number: int, limit: int | None) -> bool:
+    return limit is None or number < limit
 
 
 def _listed(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+from streamtag.control.approval import Ungoverned
 from streamtag.control.candidate_figures import CandidateFigures
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ExperimentId, ReleaseId
@@ -80,8 +81,10 @@ class Rollout:
         self._group = settings.tagger.group
         self._metrics = metrics
         self._now = now
-        self._experiments = ExperimentChanges(log, now=now)
-        self._releases = ReleaseChanges(log.store, max_step=settings.thresholds.max_step, now=now)
+        # Whoever approved the experiment has approved what its policy does; a freeze holds it up all the same.
+        permit = Ungoverned(exempt="the policy of the experiment")
+        self._experiments = ExperimentChanges(log, permit=permit, now=now)
+        self._releases = ReleaseChanges(log.store, max_step=settings.thresholds.max_step, permit=permit, now=now)
         self._figures = CandidateFigures(stale_after(settings.redis.heartbeat_s))
         self._decided: tuple[bytes, ReleaseId | None, Sequence[Experiment]] | None = None
         # What stays as it is once this process has done or said it: asking again each second would help nobody.

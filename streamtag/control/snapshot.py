@@ -1,17 +1,16 @@
 """The last good release on this host's disk: what a worker decides by when it starts and Redis is away or empty."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from streamtag.atomic_files import replace_file
 from streamtag.control.documents import ReleaseId, decode_release, decode_revision
 from streamtag.control.store import Current
 from streamtag.errors import RefusedError
 
-__all__ = ["SnapshotFile", "SnapshotRead", "write_atomically"]
+__all__ = ["SnapshotFile", "SnapshotRead"]
 
 _FORMAT = 1
 
@@ -74,28 +73,4 @@ class SnapshotFile:
             release=current.release.raw.decode(),
             revision=current.revision.raw.decode(),
         )
-        write_atomically(self.path, msgspec.json.encode(document))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename, fsync of the directory: after a crash the old or the new file, never half of one.
-
-    Raises:
-        OSError: nothing has changed, and the temporary file is gone.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        replace_file(self.path, msgspec.json.encode(document))

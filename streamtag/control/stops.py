@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from streamtag.atomic_files import replace_file
 from streamtag.control.connection import guarded, run_script
 from streamtag.control.documents import Time, sha256_of
-from streamtag.control.snapshot import write_atomically
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
@@ -56,7 +56,7 @@ class StopStore:
         """
         on_disk = True
         try:
-            write_atomically(self._path(mark.group), msgspec.json.encode(mark))
+            replace_file(self._path(mark.group), msgspec.json.encode(mark))
         except OSError as error:
             on_disk = False
             log.error("stop mark of group %s is not on disk: %s", mark.group, error)
@@ -110,11 +110,10 @@ class StopStore:
         with guarded(self._store.where, "lift the stop"):
             at = f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"
             audit = {"action": "lift-stop", "author": author, "reason": reason, "at": at, "group": group}
-            raws = run_script(
-                self._store.client,
-                "lift",
-                [keys.stops(group), keys.lifted_stops(group), keys.audit],
-                [int(now.timestamp() * 1000), *(part for field in audit.items() for part in field)],
+            marks = [keys.stops(group), keys.lifted_stops(group), keys.audit, keys.audit_head]
+            now_ms = int(now.timestamp() * 1000)
+            raws = self._store.audit_log.append(
+                audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, *entry])
             )
         self._forget(group)
         if not raws:

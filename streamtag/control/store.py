@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import redis
 
+from streamtag.control.audit_log import AuditLog
 from streamtag.control.connection import Keys, address, connect, guarded, run_script
 from streamtag.control.documents import (
     ReleaseDocument,
@@ -27,7 +28,16 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, RefusedError
 from streamtag.settings import RedisSettings
 
-__all__ = ["RESTORE_HINT", "AuditEntry", "CommitResult", "ControlStore", "Current", "Heads"]
+__all__ = [
+    "NO_STEP",
+    "RESTORE_HINT",
+    "AuditEntry",
+    "CommitResult",
+    "ControlStore",
+    "Current",
+    "Heads",
+    "RequestStep",
+]
 
 RESTORE_HINT = "`streamtag release restore-snapshot` on a worker's host brings its last good release back."
 
@@ -53,6 +63,19 @@ class Current:
     def thresholds(self) -> ThresholdSet:
         """The set that decides."""
         return self.revision.document.thresholds.to_set()
+
+    def facts(self) -> dict[str, Any]:
+        """For programs: which release this is, what it pairs, who made it, when and why."""
+        document = self.release.document
+        return {
+            "release": document.number,
+            "sha256": self.release.sha256,
+            "revision": document.thresholds.revision,
+            "bundle": str(self.ref.bundle),
+            "author": document.author,
+            "reason": document.reason,
+            "at": document.at,
+        }
 
 
 @dataclass(frozen=True)
@@ -82,10 +105,35 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class CommitResult:
-    """What became of a commit; ``detail`` is the champion's value or what was taken."""
+    """What became of a commit; ``detail`` is the champion's value, what was taken, or the freeze that holds it up."""
 
-    outcome: Literal["committed", "conflict", "taken"]
+    outcome: Literal["committed", "conflict", "taken", "frozen", "request moved"]
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class RequestStep:
+    """A step of a change request that is made together with what it does, or not at all.
+
+    Attributes:
+        number: of the request.
+        before, after: its document, byte for byte.
+        due_ms: when the scheduler shall look at it next, Unix time; None: never.
+    """
+
+    number: int
+    before: bytes
+    after: bytes
+    due_ms: int | None = None
+
+    @property
+    def arguments(self) -> list[str | bytes | int]:
+        """As ``lua/shared.lua`` takes them."""
+        return [self.before, self.after, self.number, "" if self.due_ms is None else self.due_ms]
+
+
+NO_STEP = RequestStep(0, b"", b"")
+"""Where no change request goes on."""
 
 
 class ControlStore:
@@ -99,6 +147,7 @@ class ControlStore:
         self.keys = Keys(settings.namespace)
         self.client = client if client is not None else connect(settings)
         self.where = address(settings.url)
+        self.audit_log = AuditLog(self.client, self.keys, self.where)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -164,10 +213,10 @@ class ControlStore:
             yield release
             wanted = release.document.parent
 
-    def revisions(self) -> Iterator[Stored[ThresholdRevision]]:
-        """From the champion's threshold revision back to the first, likewise."""
-        current = self.current()
-        revision = current.revision if current else None
+    def revisions(self, start: RevisionId | None = None) -> Iterator[Stored[ThresholdRevision]]:
+        """From ``start`` (None: the champion's threshold revision) back to the first, likewise."""
+        current = self.current() if start is None else None
+        revision = self.revision(start) if start is not None else current.revision if current else None
         while revision is not None:
             yield revision
             parent = revision.document.parent
@@ -180,6 +229,8 @@ class ControlStore:
         release: Stored[ReleaseDocument],
         revision: Stored[ThresholdRevision] | None,
         audit: Mapping[str, str],
+        bound: bool = False,
+        step: RequestStep = NO_STEP,
     ) -> CommitResult:
         """Makes ``release`` the champion if ``expected`` still is: one atomic script, safe to repeat.
 
@@ -188,6 +239,8 @@ class ControlStore:
             release: the new release document.
             revision: its threshold revision, or None where an existing one is kept.
             audit: fields of the audit entry.
+            bound: whether a freeze holds it up.
+            step: of a change request that this carries out.
         """
         number = release.document.number
         revision_number = release.document.thresholds.revision
@@ -200,21 +253,29 @@ class ControlStore:
             revision_number,
             b"" if revision is None else revision.raw,
             keys.channel,
+            "bound" if bound else "",
+            *step.arguments,
         ]
+        places = [keys.champion, keys.heads, keys.release(number), keys.revision(revision_number)]
+        places += [keys.audit, keys.audit_head, keys.freeze, keys.change_request(step.number), keys.requests_due]
         with guarded(self.where, f"commit release {number}; whether it was committed is unknown"):
-            reply = run_script(
-                self.client,
-                "commit",
-                [keys.champion, keys.heads, keys.release(number), keys.revision(revision_number), keys.audit],
-                arguments + [part for field in audit.items() for part in field],
+            reply = self.audit_log.append(
+                audit, lambda entry: run_script(self.client, "commit", places, [*arguments, *entry])
             )
         outcome, *detail = (part.decode() for part in reply)
         return CommitResult(outcome, detail[0] if detail else "")
 
-    def audit(self, limit: int = 50) -> list[AuditEntry]:
-        """The latest entries of the audit stream, newest first."""
+    def note(self, fields: Mapping[str, str]) -> None:
+        """Adds an entry to the audit stream for what is done elsewhere than in Redis."""
+        places = [self.keys.audit, self.keys.audit_head]
+        with guarded(self.where, "write to the audit stream"):
+            self.audit_log.append(fields, lambda entry: run_script(self.client, "note", places, entry))
+
+    def audit(self, limit: int = 50, *, before: str | None = None) -> list[AuditEntry]:
+        """Entries of the audit stream, newest first: the latest, or those before the one with this id."""
+        latest = "+" if before is None else f"({before}"
         with guarded(self.where, "read the audit stream"):
-            entries: Any = self.client.xrevrange(self.keys.audit, count=limit)
+            entries: Any = self.client.xrevrange(self.keys.audit, max=latest, count=limit)
         return [_entry(*entry) for entry in entries]
 
     def follow_audit(self, after: str, wait_s: float) -> list[AuditEntry]:

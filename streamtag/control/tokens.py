@@ -16,7 +16,7 @@ from streamtag.control.connection import guarded
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError
 
-__all__ = ["Role", "Token", "TokenStore"]
+__all__ = ["Role", "Token", "TokenStore", "digest"]
 
 _PREFIX = "st_"
 _SHOWN = 10  # characters of a token that lists show
@@ -98,15 +98,19 @@ class TokenStore:
         token = Token(name, role, by, created_at, expires_at, only, secret[:_SHOWN])
         with guarded(self._store.where, "write a token"):
             pipeline = self._store.client.pipeline(transaction=True)
-            pipeline.hset(self._key, _digest(secret), msgspec.json.encode(token))
+            pipeline.hset(self._key, digest(secret), msgspec.json.encode(token))
             self._add(pipeline, "token created", by, f"{name} ({role})")
             pipeline.execute()
         return secret
 
     def find(self, secret: str) -> Token | None:
         """The token with this secret, also where it has expired; None for any other text."""
+        return self.by_digest(digest(secret))
+
+    def by_digest(self, wanted: str) -> Token | None:
+        """The token whose secret has this `digest`."""
         with guarded(self._store.where, "read a token"):
-            raw: Any = self._store.client.hget(self._key, _digest(secret))
+            raw: Any = self._store.client.hget(self._key, wanted)
         return None if raw is None else _decode(raw)
 
     def all(self) -> list[Token]:
@@ -133,15 +137,16 @@ class TokenStore:
                     return token
         raise NotFoundError(f"no token is called {name}", hint="`streamtag token list` shows them.")
 
-    def note_refusal(self, who: str, what: str) -> None:
-        """Remembers that somebody was refused something; the last 10,000 are kept."""
-        with guarded(self._store.where, "note a refusal"):
-            self._add(self._store.client, "refused", who, what)
+    def note(self, action: str, who: str, what: str) -> None:
+        """Remembers that somebody was refused something, or has read content; the last 10,000 entries are kept."""
+        with guarded(self._store.where, f"note that somebody {action}"):
+            self._add(self._store.client, action, who, what)
 
-    def access_log(self, limit: int = 50) -> list[dict[str, str]]:
-        """Refusals and changes of tokens, newest first."""
+    def access_log(self, limit: int = 50, *, before: str | None = None) -> list[dict[str, str]]:
+        """Refusals, reading of content and changes of tokens, newest first: the latest, or those before an id."""
+        latest = "+" if before is None else f"({before}"
         with guarded(self._store.where, "read the access log"):
-            found: Any = self._store.client.xrevrange(self._log, count=limit)
+            found: Any = self._store.client.xrevrange(self._log, max=latest, count=limit)
         return [{"id": key.decode(), **{k.decode(): v.decode() for k, v in entry.items()}} for key, entry in found]
 
     def _add(self, client: Any, action: str, who: str, what: str) -> None:
@@ -150,7 +155,8 @@ class TokenStore:
         client.xadd(self._log, fields, maxlen=_ACCESS_LOG, approximate=True)
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What Redis holds in the place of a secret: SHA-256, as hexadecimal digits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

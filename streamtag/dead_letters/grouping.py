@@ -1,6 +1,6 @@
 """Dead letters counted by what they have in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,6 +32,23 @@ class Dimension(StrEnum):
 
 
 DEFAULT = (Dimension.CLASS, Dimension.STAGE, Dimension.FIELD, Dimension.TOPIC)
+
+
+class Counts:
+    """Counts letters while they pass."""
+
+    def __init__(self) -> None:
+        self.letters = 0
+        self.foreign = 0
+
+    def over(self, found: Iterable[DeadLetter | None]) -> Iterator[DeadLetter]:
+        """Passes letters on; None stands for a record that is no dead letter."""
+        for letter in found:
+            if letter is None:
+                self.foreign += 1
+            else:
+                self.letters += 1
+                yield letter
 
 
 @dataclass

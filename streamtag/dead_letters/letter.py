@@ -1,5 +1,6 @@
 """One dead letter, as read from its topic."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,11 @@ class DeadLetter:
             "replay_id": self.replay_id,
         }
 
+    def content(self) -> dict[str, Any]:
+        """Key, value and headers, as JSON can hold them: maybe personal data."""
+        headers = [encoded("value", value, name=name) for name, value in self.headers]
+        return encoded("key", self.key) | encoded("value", self.value) | {"headers": headers}
+
 
 def parse(
     *,
@@ -128,6 +134,14 @@ def parse(
         value=value,
         headers=tuple(original),
     )
+
+
+def encoded(field: str, content: bytes | None, **more: Any) -> dict[str, Any]:
+    """Bytes for JSON: as text where they are UTF-8, else under ``<field>_base64``."""
+    try:
+        return more | {field: None if content is None else content.decode()}
+    except UnicodeDecodeError:
+        return more | {f"{field}_base64": base64.b64encode(content or b"").decode()}
 
 
 def replay_count(header: bytes | None) -> int:

@@ -11,7 +11,9 @@ by default after the last commit).
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from confluent_kafka import TopicPartition
 from confluent_kafka.error import KafkaException
 
@@ -65,6 +67,21 @@ class ReplayResult:
     resumed: bool
     limited: bool
     tally: Tally
+
+    def facts(self, *, dry_run: bool) -> dict[str, Any]:
+        """For programs."""
+        tally = self.tally
+        return {
+            "id": self.id,
+            "spec": msgspec.to_builtins(self.spec),
+            "dry_run": dry_run,
+            "resumed": self.resumed,
+            "limited": self.limited,
+            "replayed": tally.replayed,
+            "not_selected": tally.counts[Step.OTHER],
+            "foreign": tally.foreign,
+            "left": {step.value: {"count": tally.counts[step], "positions": at} for step, at in tally.left.items()},
+        }
 
 
 Progress = Callable[[int, int, Tally], None]  # records read, records in all, counts so far

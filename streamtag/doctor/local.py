@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import confluent_kafka
 
-from streamtag.control.snapshot import SnapshotFile, write_atomically
+from streamtag.atomic_files import replace_file
+from streamtag.control.snapshot import SnapshotFile
 from streamtag.doctor.findings import Examination, Finding, words
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import load_admitted
@@ -80,7 +81,7 @@ def state_dir(settings: Settings) -> Iterator[Finding]:
     where = settings.state_dir
     probe = where / ".doctor"
     try:
-        write_atomically(probe, b"")
+        replace_file(probe, b"")
         probe.unlink()
         with take_slot("doctor", where):
             pass

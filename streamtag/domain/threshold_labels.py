@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from streamtag.domain.taxonomy import Taxonomy
 from streamtag.domain.thresholds import Override, ThresholdSet
+
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -30,24 +33,34 @@ def align(taxonomy: Taxonomy, given: ThresholdSet, scored: Sequence[str]) -> Ali
     """
     warnings: list[str] = []
     problems: list[str] = []
-    labels = _renamed("labels", given.labels, taxonomy, scored, warnings, problems)
+    labels = in_words_of("labels", given.labels, taxonomy, scored, warnings, problems)
     segments = tuple(
         Override(
-            override.when, _renamed(f"segments[{i}].labels", override.labels, taxonomy, scored, warnings, problems)
+            override.when, in_words_of(f"segments[{i}].labels", override.labels, taxonomy, scored, warnings, problems)
         )
         for i, override in enumerate(given.segments)
     )
     return Aligned(ThresholdSet(labels, segments), tuple(warnings), tuple(problems))
 
 
-def _renamed(
+def in_words_of(
     where: str,
-    values: Mapping[str, float],
+    values: Mapping[str, Said],
     taxonomy: Taxonomy,
     scored: Sequence[str],
     warnings: list[str],
     problems: list[str],
-) -> dict[str, float]:
+) -> dict[str, Said]:
+    """What is said of ids of any age, by the ids that are scored.
+
+    Args:
+        where: the ids stand, for messages.
+        values: id to what is said of it.
+        taxonomy: says what ids mean.
+        scored: labels of a bundle.
+        warnings: each id that was read as another is added here.
+        problems: ids that could be read in more than one way are added here.
+    """
     found = {name: value for name, value in values.items() if name in scored}
     for name, value in values.items():
         if name in scored:
@@ -58,7 +71,8 @@ def _renamed(
         elif not meant:
             found[name] = value
         elif meant[0] in found and found[meant[0]] != value:
-            problems.append(f"{where}.{name}: means {meant[0]}, which has another cut-off here ({found[meant[0]]})")
+            other = f" ({found[meant[0]]})" if isinstance(value, float) else ""
+            problems.append(f"{where}.{name}: means {meant[0]}, which has another value here{other}")
         else:
             warnings.append(f"{where}.{name}: read as {meant[0]}, by taxonomy {taxonomy.name} {taxonomy.version}")
             found[meant[0]] = value

@@ -4,7 +4,10 @@ import msgspec
 
 
 class Tag(msgspec.Struct, frozen=True, gc=False):
-    """One label on one event, with the evidence for it."""
+    """One label on one event, with the evidence for it.
+
+    ``action`` is ``review`` while the label's breaker is open: it is tagged too often to be acted on unseen.
+    """
 
     label: str
     score: float
@@ -44,12 +47,16 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         thresholds: label to the cut-off that decided this event.
         release: {number, sha256, bundle {name, version, sha256}, thresholds {revision, sha256}}.
         segment: the event's lang, channel, tenant where it has them.
-        stage: the stage of the model that decided.
+        stage: the stage of the model that decided, ``1`` or ``2``: ``scores`` are its.
         processed_at: RFC 3339 UTC, milliseconds.
         arm: control or candidate, in an experiment.
         experiment: id of the experiment, if any.
         traceparent: W3C trace context of the input record, if any; also in the headers.
+        breakers: number of the document that says which breakers are open; only while any is.
         time_flag: ``arrival`` when the record timestamp was not believed and statistics placed it by arrival.
+        stage2: of a bundle with two stages, why stage 2 decided (``band``, ``sample``), or why not though it was asked
+            for (``shed``, ``failed``); absent: it was not asked for.
+        stage1_scores: where stage 2 decided, what stage 1 had said; absent where the setting ``tagger.scores`` is off.
     """
 
     id: str
@@ -64,4 +71,7 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     arm: str = "control"
     experiment: str | None = None
     traceparent: str | None = None
+    breakers: int | None = None
     time_flag: str | None = None
+    stage2: str | None = None
+    stage1_scores: msgspec.Raw | dict[str, float] | None = None

@@ -6,6 +6,7 @@
                      model.onnx      the graph: what the preprocessing contract gives in, probabilities out
                      parity.json     documents with the scores they must get
                      …               files of the preprocessing contract: a tokenizer, tables
+                     stage2.…        all files of a second bundle, where there are two stages
 
 A bundle is read once, into memory: what was verified is what runs.
 """
@@ -13,8 +14,6 @@ A bundle is read once, into memory: what was verified is what runs.
 import hashlib
 import io
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,22 +24,32 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag.atomic_files import new_directory
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.two_stage import Bands
 from streamtag.errors import BundleError
-from streamtag.model.bundle_checks import PLAIN_NAME, decode_parity, manifest_problems, pickled
-from streamtag.model.contracts.registry import KINDS, content_problems, files_of, reads_features
+from streamtag.model.bundle_checks import (
+    PLAIN_NAME,
+    decode_parity,
+    manifest_problems,
+    pickled,
+    second_problems,
+)
+from streamtag.model.contracts.registry import content_problems, files_of, reads_features
 from streamtag.model.graph_checks import graph_problems
 from streamtag.model.manifest import (
     MANIFEST,
     MODEL,
     PARITY,
-    SCHEMA_VERSION,
+    STAGE2,
     FileEntry,
     Manifest,
     Parity,
+    Stage2,
     dump,
 )
+from streamtag.model.manifest_file import MEND_HINT, decode_manifest, read_manifest_bytes, refused
 from streamtag.model.signature import SIGNATURE, check_signature
 
 __all__ = [
@@ -55,9 +64,6 @@ __all__ = [
     "write_bundle",
 ]
 
-MEND_HINT = "Fetch the bundle again, or train or import it anew; do not edit it."
-MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-
 
 @dataclass(frozen=True)
 class Bundle:
@@ -70,6 +76,7 @@ class Bundle:
         contents: files of the preprocessing contract, name to bytes.
         parity: the decoded fixtures.
         model: bytes of ``model.onnx``.
+        stage2: the second stage, as the bundle it was; None where there is one stage.
     """
 
     path: Path
@@ -78,6 +85,7 @@ class Bundle:
     contents: Mapping[str, bytes] = field(repr=False)
     parity: Parity = field(repr=False)
     model: bytes = field(repr=False)
+    stage2: "Bundle | None" = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -87,7 +95,21 @@ class Bundle:
     @property
     def reads_features(self) -> bool:
         """Whether the features of an event matter to its scores."""
-        return reads_features(self.manifest.preprocessing)
+        later = self.stage2 is not None and self.stage2.reads_features
+        return later or reads_features(self.manifest.preprocessing)
+
+    @property
+    def bands(self) -> Bands | None:
+        """Who goes to stage 2; None where there is none."""
+        stage2 = self.manifest.stage2
+        if stage2 is None:
+            return None
+        return Bands.of(self.labels, {band.label: (band.low, band.high) for band in stage2.bands}, stage2.sample)
+
+    @property
+    def critical(self) -> tuple[str, ...]:
+        """Labels of which a miss is worse than a false alarm."""
+        return tuple(label.id for label in self.manifest.labels if label.critical)
 
     @property
     def default_thresholds(self) -> ThresholdSet:
@@ -106,9 +128,9 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
         BundleError: names every file that is missing, changed, too much or outside, and every contradiction; or the
             signature that does not hold.
     """
-    raw = _read_manifest_bytes(path)
+    raw = read_manifest_bytes(path)
     check_signature(path, raw, trusted)
-    manifest = _decode_manifest(path, raw)
+    manifest = decode_manifest(path, raw)
     found = manifest_problems(manifest)
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
@@ -122,15 +144,8 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
         if pickled(content)
     ]
     if found:
-        raise _refused(path, found)
-    parity = decode_parity(contents[PARITY], [label.id for label in manifest.labels], found)
-    found += content_problems(manifest.preprocessing, contents)
-    found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
-    if found or parity is None:
-        raise _refused(path, found)
-    ref = BundleRef(manifest.name, manifest.version, hashlib.sha256(raw).hexdigest())
-    own = {name: contents[name] for name in files_of(manifest.preprocessing)}
-    return Bundle(path, ref, manifest, own, parity, contents[MODEL])
+        raise refused(path, found)
+    return _assembled(path, raw, manifest, contents)
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
@@ -153,20 +168,14 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
         )
     document = dump(manifest)
     target = directory / manifest.name / manifest.version
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{manifest.version}.", dir=target.parent))
     try:
-        for name, content in {**files, MANIFEST: document}.items():
-            _write_synced(temporary / name, content)
-        written = read_bundle(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            _refuse_change(target, written.ref)
-        else:
-            temporary.rename(target)
-            _sync_directory(target.parent)
+        with new_directory(target) as fresh:
+            for name, content in {**files, MANIFEST: document}.items():
+                (fresh / name).write_bytes(content)
+            read_bundle(fresh)
+    except FileExistsError:
+        _refuse_change(target, BundleRef(manifest.name, manifest.version, _sha256(document)))
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # there are other versions
             target.parent.rmdir()
     return target
@@ -174,8 +183,8 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
 
 def peek_ref(path: Path) -> BundleRef:
     """Identity of the bundle at ``path`` from its manifest alone; nothing else is verified."""
-    raw = _read_manifest_bytes(path)
-    manifest = _decode_manifest(path, raw)
+    raw = read_manifest_bytes(path)
+    manifest = decode_manifest(path, raw)
     return BundleRef(manifest.name, manifest.version, _sha256(raw))
 
 
@@ -186,38 +195,40 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_manifest_bytes(path: Path) -> bytes:
-    if not path.is_dir():
-        raise BundleError(
-            f"bundle {path} is not a directory", hint="`streamtag model list` shows the bundles that can be found."
-        )
-    file = path / MANIFEST
+def _assembled(path: Path, raw: bytes, manifest: Manifest, contents: Mapping[str, bytes]) -> Bundle:
+    """The bundle of these files, which are what the manifest says."""
+    found: list[str] = []
+    parity = decode_parity(contents[PARITY], [label.id for label in manifest.labels], found)
+    found += content_problems(manifest.preprocessing, contents)
+    found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
+    second = None if manifest.stage2 is None else _second(path, manifest, manifest.stage2, contents, found)
+    if found or parity is None:
+        raise refused(path, found)
+    ref = BundleRef(manifest.name, manifest.version, _sha256(raw))
+    own = {name: contents[name] for name in files_of(manifest.preprocessing)}
+    return Bundle(path, ref, manifest, own, parity, contents[MODEL], second)
+
+
+def _second(
+    path: Path, manifest: Manifest, stage2: Stage2, contents: Mapping[str, bytes], found: list[str]
+) -> Bundle | None:
+    """The bundle that is the second stage; None, and why in ``found``, where it is not what the manifest says."""
+    raw = contents[STAGE2 + MANIFEST]
     try:
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise _refused(path, [f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes"])
-        return file.read_bytes()
-    except OSError as error:
-        raise _refused(path, [f"{MANIFEST}: {error.strerror}"]) from None
-
-
-class _Versions(msgspec.Struct):
-    schema_version: int
-    preprocessing: dict[str, Any]
-
-
-def _decode_manifest(path: Path, raw: bytes) -> Manifest:
-    try:
-        versions = msgspec.json.decode(raw, type=_Versions)
-        if versions.schema_version != SCHEMA_VERSION:
-            text = f"{MANIFEST}: schema_version {versions.schema_version}; this streamtag reads {SCHEMA_VERSION}"
-            raise _refused(path, [text])
-        kind = versions.preprocessing.get("kind")
-        if kind not in KINDS:
-            text = f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {', '.join(KINDS)}"
-            raise _refused(path, [text])
-        return msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise _refused(path, [f"{MANIFEST}: {error}"]) from None
+        second = decode_manifest(path, raw)
+        own = {name: contents[STAGE2 + name] for name in second.files if STAGE2 + name in contents}
+        wrong = second_problems(manifest, stage2, second, _sha256(raw))
+        wrong += [
+            f"{name}: is not what {MANIFEST} says"
+            for name, entry in second.files.items()
+            if name not in own or _sha256(own[name]) != entry.sha256
+        ]
+        if not wrong:
+            return _assembled(path, raw, second, own)
+    except BundleError as error:
+        wrong = list(error.problems)
+    found += [f"{STAGE2}{problem}" for problem in wrong]
+    return None
 
 
 def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEntry) -> str | None:
@@ -258,24 +269,5 @@ def _refuse_change(target: Path, ref: BundleRef) -> None:
         )
 
 
-def _refused(path: Path, found: list[str]) -> BundleError:
-    return BundleError(f"bundle {path} is refused", problems=found, hint=MEND_HINT)
-
-
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,8 +5,9 @@ import re
 import msgspec
 
 from streamtag.domain.thresholds import ThresholdSet, problems
+from streamtag.domain.two_stage import band_problems
 from streamtag.model.contracts.registry import contract_problems, files_of
-from streamtag.model.manifest import MANIFEST, PARITY, REQUIRED, Manifest, Parity
+from streamtag.model.manifest import MANIFEST, PARITY, REQUIRED, STAGE2, Manifest, Parity, Stage2
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MAX_ROWS = 4_096
@@ -27,10 +28,39 @@ def manifest_problems(manifest: Manifest) -> list[str]:
     found += [f"{MANIFEST}: default thresholds: {problem}" for problem in problems(thresholds, ids)]
     if manifest.calibration and [entry.label for entry in manifest.calibration] != ids:
         found.append(f"{MANIFEST}: calibration must have one entry per label, in the order of the labels, or none")
+    for i, step in enumerate(manifest.recalibrations):
+        if [curve.label for curve in step.curves] != ids:
+            found.append(f"{MANIFEST}: recalibrations[{i}] must have one curve per label, in the order of the labels")
     batching = manifest.batching
     if batching is not None and not 1 <= batching.min_rows <= (batching.max_rows or MAX_ROWS) <= MAX_ROWS:
         found.append(f"{MANIFEST}: batching must have 1 ≤ min_rows ≤ max_rows ≤ {MAX_ROWS}")
+    if manifest.stage2 is not None:
+        bands = [(band.label, band.low, band.high) for band in manifest.stage2.bands]
+        found += [f"{MANIFEST}: stage2: {problem}" for problem in band_problems(ids, bands, manifest.stage2.sample)]
+        if STAGE2 + MANIFEST not in manifest.files:
+            found.append(f"{MANIFEST}: {STAGE2 + MANIFEST} missing from files")
     return found + [f"{MANIFEST}: preprocessing: {problem}" for problem in contract_problems(manifest.preprocessing)]
+
+
+def second_problems(manifest: Manifest, stage2: Stage2, second: Manifest, sha256: str) -> list[str]:
+    """What keeps a bundle from being the second stage of another one.
+
+    Args:
+        manifest: of the whole.
+        stage2: what it says of the second stage.
+        second: manifest of the second stage.
+        sha256: of its bytes.
+    """
+    found = manifest_problems(second)
+    named = stage2.bundle
+    if (second.name, second.version, sha256) != (named.name, named.version, named.sha256):
+        text = f"{MANIFEST}: is {second.name}@{second.version} ({sha256[:12]}…), not "
+        found.append(f"{text}{named.name}@{named.version} ({named.sha256[:12]}…)")
+    if [label.id for label in second.labels] != [label.id for label in manifest.labels]:
+        found.append(f"{MANIFEST}: labels must be those of stage 1, in the same order")
+    if second.stage2 is not None:
+        found.append(f"{MANIFEST}: has two stages itself; there are two at most")
+    return found
 
 
 def pickled(content: bytes) -> bool:

@@ -37,11 +37,11 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
         BundleError: names the gate and everything that failed it.
     """
     scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
-    for gate, found in gates(scorer):
-        if found:
-            raise BundleError(
-                f"bundle {scorer.bundle.ref} at {path} fails the gate: {gate}", problems=found, hint=MEND_HINT
-            )
+    for stage, of in ((scorer, ""), (scorer.second, "stage 2 of ")):
+        for gate, found in gates(stage) if stage is not None else ():
+            if found:
+                text = f"{of}bundle {scorer.bundle.ref} at {path} fails the gate: {gate}"
+                raise BundleError(text, problems=found, hint=MEND_HINT)
     return scorer
 
 

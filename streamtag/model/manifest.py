@@ -11,6 +11,8 @@ from streamtag.model.contracts.registry import Contract
 SCHEMA_VERSION = 1
 MANIFEST, MODEL, PARITY = "manifest.json", "model.onnx", "parity.json"
 BUCKETS, IDF = HashedNgrams.files
+STAGE2 = "stage2."
+"""Prefix of the files of a second stage, its manifest among them."""
 REQUIRED = (MODEL, PARITY)
 """Files of every bundle; its preprocessing contract has more."""
 
@@ -59,6 +61,52 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hinge: float = 0.0
 
 
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one label was recalibrated: a piecewise linear, rising function from logit to logit. The graph does it.
+
+    Attributes:
+        label: its id.
+        method: how it was fitted; ``kept``: the scores of the label are as they were.
+        xs, ys: its knots, by rising x.
+        low, high: its slopes before the first knot and after the last.
+        rows, positives: what it was fitted on.
+        why: it was kept.
+    """
+
+    label: str
+    method: Literal["kept", "temperature", "platt", "isotonic"]
+    xs: list[float]
+    ys: list[float]
+    low: float
+    high: float
+    rows: int
+    positives: int
+    why: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "kept"
+
+
+class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One recalibration on recent truth.
+
+    Attributes:
+        name, version, sha256: of the bundle whose scores were recalibrated.
+        labels_sha256: of the file of labelled documents.
+        rows: in that file.
+        curves: one per label, in their order.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    labels_sha256: str
+    rows: int
+    curves: list[Curve]
+
+
 class OrtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options of the onnxruntime session.
 
@@ -88,6 +136,38 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: int | None = None
 
 
+class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one label's score of stage 1 is not trusted; both ends, at most six decimals, belong to it."""
+
+    label: str
+    low: float
+    high: float
+
+
+class StageBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bundle that became stage 2: its name, version, and the hash of its manifest."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Stage2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second, better and slower model of the same labels, for the events that the first is unsure of.
+
+    Its files lie in the same directory under `STAGE2` and their own name.
+
+    Attributes:
+        bundle: where it comes from.
+        bands: an event with a score in any of them goes to stage 2; a label without a band sends none.
+        sample: share of events, by a hash of their id, that always go, so that the bands can be judged.
+    """
+
+    bundle: StageBundle
+    bands: list[Band]
+    sample: float
+
+
 # Defaults are left out of the document: bundles that know nothing of a newer field keep their hash.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of ``manifest.json``. Its own hash is the identity of the bundle.
@@ -104,6 +184,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         training: record of how it was made: data files and their hashes, seeds, configuration, library versions.
         evaluation: figures on the split it never saw.
         batching: what the graph needs; None: any number of documents will do.
+        recalibrations: what was done to the scores since, the oldest first.
+        stage2: a second model; None: there is one stage.
     """
 
     schema_version: int
@@ -118,6 +200,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     training: dict[str, Any]
     evaluation: dict[str, Any]
     batching: Batching | None = None
+    recalibrations: list[Recalibration] = []
+    stage2: Stage2 | None = None
 
 
 class Fixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

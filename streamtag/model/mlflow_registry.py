@@ -7,6 +7,7 @@ same alias there (`streamtag.model.store`), and a release is proposed. Nothing h
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from streamtag.errors import BundleError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.model import mlflow_record
 from streamtag.model.bundle import Bundle
 from streamtag.model.manifest import MANIFEST
 
 __all__ = ["Fetched", "MlflowRegistry"]
 
 _ARTIFACTS = "bundle"
-_EXPERIMENT = "streamtag bundles"
+_EXPERIMENT, _TRAINING = "streamtag bundles", "streamtag training"
+_MOST_PARAMETERS, _MOST_METRICS = 100, 1_000
+"""That MLflow takes at once."""
 _SPEC = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 _SHA256, _BUNDLE = "streamtag.sha256", "streamtag.bundle"
 
@@ -85,6 +89,36 @@ class MlflowRegistry:
                 self._client.set_registered_model_alias(name, alias, version)
         return version, created
 
+    def ready(self) -> None:
+        """Makes sure that a training can be logged, before it takes minutes.
+
+        Raises:
+            UnavailableError: the server does not answer, or refuses.
+        """
+        with self._asked(f"experiment {_TRAINING}"):
+            self._experiment(_TRAINING)
+
+    def log_training(self, bundle: Bundle) -> str:
+        """A run with the parameters, figures and files of the training that made ``bundle``; returns its id.
+
+        Raises:
+            UnavailableError: the server does not answer, or refuses.
+        """
+        client, entities = self._client, self._mlflow.entities
+        now = int(time.time() * 1_000)
+        parameters = [entities.Param(name, value) for name, value in mlflow_record.parameters(bundle).items()]
+        metrics = [entities.Metric(name, value, now, 0) for name, value in mlflow_record.metrics(bundle).items()]
+        with self._asked(f"the training of {bundle.ref}"):
+            number = self._experiment(_TRAINING)
+            run = client.create_run(number, run_name=str(bundle.ref), tags=mlflow_record.tags(bundle))
+            with self._ending(run.info.run_id):
+                for at in range(0, len(parameters), _MOST_PARAMETERS):
+                    client.log_batch(run.info.run_id, params=parameters[at : at + _MOST_PARAMETERS])
+                for at in range(0, len(metrics), _MOST_METRICS):
+                    client.log_batch(run.info.run_id, metrics=metrics[at : at + _MOST_METRICS])
+                client.log_artifacts(run.info.run_id, str(bundle.path), _ARTIFACTS)
+        return str(run.info.run_id)
+
     @contextmanager
     def fetched(self, spec: str) -> Iterator[Fetched]:
         """Downloads the version that ``spec`` means: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
@@ -121,15 +155,9 @@ class MlflowRegistry:
         """Artifacts first, the version last: one that was cut off is a run that failed, and no version."""
         client, ref = self._client, bundle.ref
         tags = {_BUNDLE: str(ref), _SHA256: ref.sha256}
-        experiment = client.get_experiment_by_name(_EXPERIMENT)
-        number = experiment.experiment_id if experiment else client.create_experiment(_EXPERIMENT)
-        run = client.create_run(number, run_name=str(ref), tags=tags)
-        ended = "FAILED"
-        try:
+        run = client.create_run(self._experiment(_EXPERIMENT), run_name=str(ref), tags=tags)
+        with self._ending(run.info.run_id):
             client.log_artifacts(run.info.run_id, str(bundle.path), _ARTIFACTS)
-            ended = "FINISHED"
-        finally:
-            client.set_terminated(run.info.run_id, ended)
         if not client.search_registered_models(f"name = '{name.replace(chr(39), '')}'"):
             client.create_registered_model(name)
         made = client.create_model_version(
@@ -140,6 +168,20 @@ class MlflowRegistry:
             description=bundle.manifest.description,
         )
         return str(made.version)
+
+    def _experiment(self, name: str) -> str:
+        """Its number; it is made where there is none."""
+        found = self._client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self._client.create_experiment(name))
+
+    @contextmanager
+    def _ending(self, run: str) -> Iterator[None]:
+        ended = "FAILED"
+        try:
+            yield
+            ended = "FINISHED"
+        finally:
+            self._client.set_terminated(run, ended)
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[None]:

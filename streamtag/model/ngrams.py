@@ -120,7 +120,7 @@ class Featuriser:
         self.contract = contract
         self.buckets = buckets
         self.idf = idf
-        self._idf_squared = np.square(idf.astype(np.int64))
+        self._terms_once = np.square(idf.astype(np.int64)) * _TF_SQUARED_UNIT
         self.n_buckets = len(buckets)
         self._id_bits = max(1, (self.n_buckets - 1).bit_length())
         # The smaller it is, the more of it stays in the processor's cache.
@@ -160,27 +160,27 @@ class Featuriser:
         if n > self.max_rows:
             raise ValueError(f"{n} texts at once; at most {self.max_rows}")
         lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=n)
-        keys = self._sorted_keys(encoded, lengths)
-        # Runs of equal keys: where each distinct n-gram of a text begins, and how often it occurs.
-        is_first = np.ones(len(keys) + 1, dtype=np.bool_)
+        keys, key_at = self._sorted_keys(encoded, lengths)
+        # Runs of equal keys: where each distinct n-gram of a text begins, and how often it occurs. Keys of one text
+        # differ from those of the next, but may equal those of another.
+        is_first = np.empty(len(keys) + 1, dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
+        is_first[key_at] = True
         first_at = np.flatnonzero(is_first)
         times = np.diff(first_at)
-        distinct = keys.take(first_at[:-1])
-        # Which of them belong to which text.
-        row_at = np.empty(n + 1, dtype=np.intp)
-        row_at[:-1] = distinct.searchsorted(np.arange(n, dtype=np.int32) << self._id_bits)
-        row_at[-1] = len(distinct)
-        ids = np.bitwise_and(distinct, np.int32((1 << self._id_bits) - 1), out=distinct)
-        # Weights: log-TF over the norm, whose squares are summed in integers.
-        terms = _LOG_TF_SQUARED.take(times, mode="clip")
-        terms *= self._idf_squared.take(ids)
+        row_at = first_at.searchsorted(key_at)
+        ids = np.bitwise_and(keys.take(first_at[:-1]), keys.dtype.type((1 << self._id_bits) - 1)).astype(np.int32)
+        # Weights: log-TF over the norm, whose squares are summed in integers. Most n-grams occur once: log-TF 1.
+        repeated = np.flatnonzero(times > 1)
+        times = times.take(repeated)
+        terms = self._terms_once.take(ids)
+        terms[repeated] = terms.take(repeated) // _TF_SQUARED_UNIT * _LOG_TF_SQUARED.take(times, mode="clip")
         sums = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum(terms, out=sums[1:])
         squared_norm = np.maximum(np.diff(sums.take(row_at)), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
-        weights = _LOG_TF_32.take(times, mode="clip")
-        weights *= inverse_norm.repeat(np.diff(row_at))
+        weights = inverse_norm.repeat(np.diff(row_at))
+        weights[repeated] *= _LOG_TF_32.take(times, mode="clip")
         return Counts(row_at, ids, weights)
 
     def features(self, texts: Sequence[str]) -> Features:
@@ -202,62 +202,57 @@ class Featuriser:
 
     def places(self, encoded: bytes) -> Places:
         """Where the known n-grams of one text stand, for explanations."""
-        return self._places_in(self._ids_at([encoded], np.array([len(encoded)]))[0])
+        lengths = np.array([len(encoded)], dtype=np.intp)
+        return self._places_in(self._joined([encoded]), lengths)
 
-    @staticmethod
-    def _places_in(ids: NDArray[Any]) -> Places:
-        rows, begins = np.nonzero(ids >= 0)
-        return Places(begins, np.array(SIZES).take(rows), ids[rows, begins])
+    def _places_in(self, data: NDArray[np.uint8], lengths: NDArray[np.intp]) -> Places:
+        ids = Featuriser._ids_in(self, data, lengths, text_begins(lengths))
+        begins, columns = np.nonzero(ids >= 0)
+        return Places(begins, np.array(SIZES).take(columns), ids[begins, columns])
 
-    def _sorted_keys(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
-        """One key ``text << id_bits | id`` per known n-gram, int32, ascending."""
-        if not encoded:
-            return np.empty(0, dtype=np.int32)
-        ids, starts = self._ids_at(encoded, lengths)
-        return self._keyed(ids, np.append(starts, starts[-1:] + lengths[-1:] + 1))
+    def _sorted_keys(
+        self, encoded: Sequence[bytes], lengths: NDArray[np.intp]
+    ) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """A key for each known n-gram, text by text, ascending within each: its text, modulo a few, above its id.
 
-    def _ids_at(self, encoded: Sequence[bytes], lengths: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Id of the n-gram of each size that begins at each byte, [sizes, bytes], -1 for none; where texts begin."""
-        # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
-        # one: the text at `start` (its leading space) owns the n-grams that begin there or at any of its bytes.
-        starts = np.zeros(len(lengths), dtype=np.intp)
-        np.cumsum(lengths[:-1] + 1, out=starts[1:])
-        return self._ids_in(self._joined(encoded), starts, lengths), starts
-
-    def _ids_in(self, data: NDArray[np.uint8], starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[Any]:
-        ids: NDArray[Any] = self._id_of.take(self._hash(data.astype(np.uint32)), mode="clip")
-        trailing = starts + lengths + 1
-        ids[_TOO_FAR_ROW[:, None], np.maximum(trailing - _TOO_FAR_BACK[:, None], starts)] = -1
-        # An empty text has no n-gram at all: not even its two spaces.
-        ids[0, starts[lengths == 0]] = -1
-        return ids
-
-    def _keyed(self, ids: NDArray[Any], bounds: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Sorted keys of the known among ``ids`` [sizes, bytes]; text i has the bytes ``bounds[i]:bounds[i + 1]``."""
-        texts = np.arange(len(bounds) - 1, dtype=np.int32)
+        Returns:
+            the keys, and intp [n + 1]: text i has those from the i-th to the next.
+        """
         short = self._id_bits <= _SHORT_KEY
         key = np.dtype(np.uint16 if short else np.int32)
-        numbers = ((texts % self._neighbours) << self._id_bits).astype(key).repeat(np.diff(bounds))
-        groups = []
-        for start, end in itertools.pairwise([*bounds[: -1 : self._neighbours].tolist(), int(bounds[-1])]):
-            these = ids[:, start:end]
-            # By position, not by mask: which n-grams are known is a coin toss that branch prediction loses.
-            known = np.flatnonzero(these.reshape(-1) >= 0)
-            group = np.bitwise_or(these.astype(key, copy=False), numbers[start:end]).reshape(-1).take(known)
-            group.sort(kind="stable" if short else None)
-            groups.append(group)
-        keys = np.concatenate(groups).astype(np.int32, copy=False)
-        firsts = texts[:: self._neighbours] << self._id_bits
-        keys |= firsts.repeat([len(group) for group in groups])
-        return keys
+        if not encoded:
+            return np.empty(0, dtype=key), np.zeros(1, dtype=np.intp)
+        begins = text_begins(lengths)
+        by_byte = self._ids_in(self._joined(encoded), lengths, begins)
+        ids = by_byte.reshape(-1)
+        # By position, not by mask: which n-grams are known is a coin toss that branch prediction loses.
+        known = np.flatnonzero(ids >= 0)
+        key_at = known.searchsorted(begins * by_byte.shape[1])
+        keys = ids.take(known).astype(key, copy=False)
+        numbers = (np.arange(len(lengths)) % self._neighbours << self._id_bits).astype(key)
+        keys |= numbers.repeat(np.diff(key_at))
+        for start, end in itertools.pairwise([*key_at[: -1 : self._neighbours].tolist(), len(keys)]):
+            keys[start:end].sort(kind="stable" if short else None)
+        return keys, key_at
 
     def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
-        """All texts between spaces, and what the last n-grams would read beyond them."""
+        """All texts, and behind them what n-grams at the end would read."""
+        # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
+        # one: a text (its leading space begins it) owns the n-grams that begin there or at any of its bytes.
         joined = b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)
         return np.frombuffer(joined.translate(self._byte_table), dtype=np.uint8)
 
-    def _hash(self, data: NDArray[np.uint32]) -> NDArray[np.int32]:
+    def _ids_in(self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[Any]:
+        """Id of the n-gram of each size that begins at each byte, [bytes, sizes], -1 for none."""
+        ids: NDArray[Any] = self._id_of.take(self._hash(joined).T, mode="clip")
+        ids[np.maximum(begins[1:] - _TOO_FAR_BACK[:, None], begins[:-1]), _TOO_FAR_ROW[:, None]] = -1
+        # An empty text has no n-gram at all: not even its two spaces.
+        ids[begins[:-1][lengths == 0], 0] = -1
+        return ids
+
+    def _hash(self, joined: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Bucket of the n-gram of each size that begins at each byte, [sizes, bytes]."""
+        data = joined.astype(np.uint32)
         n = len(data) - max(SIZES)  # none begins at the padding, nor at the last trailing space
         rolled = np.empty((len(SIZES), n), dtype=np.uint32)
         previous = data[:n]
@@ -274,3 +269,10 @@ class Featuriser:
         rolled *= np.uint32(MIX_2)
         rolled >>= np.uint32(32 - self.contract.bits)
         return rolled.view(np.int32)
+
+
+def text_begins(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where each text's leading space stands in the joined texts, and behind the last one its trailing space."""
+    begins = np.zeros(len(lengths) + 1, dtype=np.intp)
+    np.cumsum(lengths + 1, out=begins[1:])
+    return begins

@@ -34,6 +34,9 @@ class Scorer:
         self._least = limits.min_rows
         self.batch = max(most, self._least)
         self.session = GraphSession(bundle, self.preprocessor.signature)
+        self.second = None if bundle.stage2 is None else Scorer(bundle.stage2, batch=batch)
+        """Stage 2 of a bundle that has one; whoever decides asks it, `score` does not."""
+        self.bands = bundle.bands
 
     @property
     def reads_text(self) -> bool:
@@ -85,8 +88,9 @@ class Scorer:
     def take_filled(self) -> Mapping[tuple[str, str], int]:
         """(feature, why) to how many values were filled in or cut back since this was last asked."""
         filled = self.preprocessor.filled
-        if not filled:
+        second = {} if self.second is None else self.second.take_filled()
+        if not filled and not second:
             return filled
-        taken = dict(filled)
+        taken = {key: filled.get(key, 0) + second.get(key, 0) for key in {**filled, **second}}
         filled.clear()
         return taken

@@ -7,12 +7,11 @@ compare-and-set of aliases rest on.
 import contextlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from streamtag.atomic_files import create_file, new_directory
 from streamtag.errors import StreamtagError, UnavailableError
 
 __all__ = ["Files", "FsspecFiles", "LocalFiles", "open_files", "place_name"]
@@ -77,22 +76,8 @@ class LocalFiles:
 
     def create(self, path: str, content: bytes) -> bool:
         """See `Files`."""
-        target = self.directory / path
         with _reached(self.url):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".new.", dir=target.parent)
-            try:
-                os.fchmod(handle, 0o644)
-                with os.fdopen(handle, "wb") as file:
-                    _write(file, content)
-                # a link fails where a rename would replace
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-            finally:
-                os.unlink(temporary)
-            _sync(target.parent)
-        return True
+            return create_file(self.directory / path, content, mode=0o644)
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """See `Files`."""
@@ -100,25 +85,14 @@ class LocalFiles:
         if (target / last).exists():
             return False
         with _reached(self.url):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
             try:
-                for name, content in files.items():
-                    with (temporary / name).open("wb") as file:
-                        _write(file, content)
-                temporary.chmod(0o755)
-                _sync(temporary)
-                temporary.rename(target)
+                with new_directory(target) as fresh:
+                    for name, content in files.items():
+                        (fresh / name).write_bytes(content)
             except FileExistsError:
-                return False
-            except OSError:
-                # onto a directory that is not empty: ENOTEMPTY
                 if (target / last).exists():
                     return False
                 raise
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-            _sync(target.parent)
         return True
 
 
@@ -225,17 +199,3 @@ def _fsspec() -> Any:
 def place_name(place: Path | str) -> str:
     """A place in words: without user and password, where it is a URL."""
     return re.sub(r"://[^/@]*@", "://", str(place)).rstrip("/")
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

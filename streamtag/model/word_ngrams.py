@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.model.ngrams import MIX_2, ROLL, Featuriser, NgramContract, Places
+from streamtag.model.ngrams import MIX_2, ROLL, SIZES, Featuriser, NgramContract, Places
 from streamtag.model.unmask import unmask_all
 
 KIND: Literal["hashed-ngrams/2"] = "hashed-ngrams/2"
@@ -61,22 +61,23 @@ class WordFeaturiser(Featuriser):
 
     def places(self, encoded: bytes) -> Places:
         """As of the base, then words and pairs."""
-        data, lengths = self._joined([encoded]), np.array([len(encoded)])
-        starts = np.zeros(1, dtype=np.intp)
-        grams = self._places_in(super()._ids_in(data, starts, lengths))
-        words = self._words(data, starts)
+        data = self._joined([encoded])
+        grams = self._places_in(data, np.array([len(encoded)], dtype=np.intp))
+        words = self._words(data, np.zeros(1, dtype=np.intp))
         together = Places(*(np.concatenate(part) for part in zip(grams, *words, strict=True)))
         return Places(*(part[together.ids >= 0] for part in together))
 
     def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         return read_signs(super()._joined(encoded))
 
-    def _ids_in(self, data: NDArray[np.uint8], starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[Any]:
-        grams = super()._ids_in(data, starts, lengths)
-        more = np.full((2, grams.shape[1]), -1, dtype=grams.dtype)
-        for row, words in zip(more, self._words(data, starts), strict=True):
-            row[words.begins] = words.ids
-        return np.concatenate([grams, more])
+    def _ids_in(self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[Any]:
+        """As of the base, and in two more columns words and pairs, where they begin."""
+        grams = super()._ids_in(joined, lengths, begins)
+        ids = np.full((len(grams), len(SIZES) + 2), -1, dtype=grams.dtype)
+        ids[:, : len(SIZES)] = grams
+        for column, words in enumerate(self._words(joined, begins[:-1]), start=len(SIZES)):
+            ids[words.begins, column] = words.ids
+        return ids
 
     def _words(self, data: NDArray[np.uint8], starts: NDArray[np.intp]) -> tuple[Places, Places]:
         """Words, and pairs of neighbours in a text, with -1 for those that are not known."""

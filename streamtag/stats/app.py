@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import ExitStack
 
+from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.store import ControlStore
 from streamtag.errors import SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
@@ -57,6 +58,9 @@ def serve(launch: Launch) -> None:
         store = ControlStore(settings.redis)
         stack.callback(store.close)
         _tidy(store)
+        schedule = ScheduleThread(settings, telemetry.metrics)
+        schedule.start()
+        stack.callback(schedule.close)
         panes = stack.enter_context(PaneLog(settings))
         state = StatsState(settings, store, panes, telemetry.metrics)
         worker = faust.Worker(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from msgspec import UNSET
@@ -32,6 +33,18 @@ class Compared:
     now: LabelFigures
     hour: float | None
     week: float | None
+
+    def facts(self) -> dict[str, Any]:
+        """For programs: everything but the bins, which each writes in its own way."""
+        return {
+            "events": self.now.events,
+            "alerts": self.now.alerts,
+            "rate": self.now.rate,
+            "interval": self.now.interval(),
+            "rate_last_hour": self.hour,
+            "rate_last_week": self.week,
+            "mean_score": self.now.mean_score,
+        }
 
 
 def compare(

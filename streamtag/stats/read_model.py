@@ -8,7 +8,7 @@ alias names the one that counts.
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import redis
@@ -20,6 +20,7 @@ from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.experiment_fold import SavedFold
 from streamtag.stats.revisions import Memory
+from streamtag.stats.window_parts import Rates, Scores, SegmentRates
 from streamtag.stats.windows import SIZES, WindowDocument, hour_before, start_of
 
 __all__ = ["KEEP_S", "LOOK_BACK", "Checkpoint", "ReadModel"]
@@ -35,6 +36,7 @@ _EVIDENCE_S = 86_400
 MAKING = b"making"
 LOOK_BACK = 30
 """So many windows are looked at for the newest one."""
+Document = TypeVar("Document", WindowDocument, Rates, Scores, SegmentRates)
 FIRST = "0"
 """The generation that is followed unless another was made."""
 
@@ -98,12 +100,19 @@ class ReadModel:
 
     def read(self, places: Sequence[tuple[str, int]]) -> list[WindowDocument | None]:
         """Windows by size and start, one round trip."""
+        return self.read_as(WindowDocument, places)
+
+    def read_as(self, kind: type[Document], places: Sequence[tuple[str, int]]) -> list[Document | None]:
+        """Of windows what ``kind`` has, `WindowDocument` or one of `streamtag.stats.window_parts`; one round trip."""
         if not places:
             return []
         prefix = self.prefix
         with self._guarded("read windows"):
             found: Any = self.store.client.mget([f"{prefix}{size}:{start}" for size, start in places])
-        return [None if raw is None else self._decode(raw, place) for raw, place in zip(found, places, strict=True)]
+        decode = msgspec.json.Decoder(kind).decode
+        return [
+            None if raw is None else _unpacked(raw, place, decode) for raw, place in zip(found, places, strict=True)
+        ]
 
     def newest(self, size: str, now_ms: int) -> WindowDocument | None:
         """The newest window with any event, of the last `LOOK_BACK` up to now (a minute ahead: clocks differ)."""
@@ -271,20 +280,21 @@ class ReadModel:
     def _evidence(self, wanted: ExperimentId) -> str:
         return f"{self.store.keys.prefix}evidence:{wanted}"
 
-    def _decode(self, raw: bytes, place: tuple[str, int]) -> WindowDocument:
-        try:
-            found = wire.decode(zlib.decompress(raw))
-        except (zlib.error, msgspec.DecodeError) as error:
-            raise RefusedError(f"window {place[0]} {place[1]} in Redis cannot be read: {error}", hint=_AGAIN) from None
-        if found.version != wire.VERSION or (found.size, found.start_ms) != place:
-            raise RefusedError(f"window {place[0]} {place[1]} in Redis is none of this version", hint=_AGAIN)
-        return found
-
     def _guarded(self, operation: str) -> Any:
         return guarded(self.store.where, operation)
 
 
 _AGAIN = "`streamtag stats rebuild` makes the windows again from the summaries."
+
+
+def _unpacked(raw: bytes, place: tuple[str, int], decode: Callable[[bytes], Document]) -> Document:
+    try:
+        found = decode(zlib.decompress(raw))
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise RefusedError(f"window {place[0]} {place[1]} in Redis cannot be read: {error}", hint=_AGAIN) from None
+    if found.version != wire.VERSION or (found.size, found.start_ms) != place:
+        raise RefusedError(f"window {place[0]} {place[1]} in Redis is none of this version", hint=_AGAIN)
+    return found
 
 
 def _packed(one: WindowDocument) -> bytes:

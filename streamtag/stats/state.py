@@ -16,6 +16,7 @@ from streamtag.control.store import ControlStore
 from streamtag.errors import UnavailableError
 from streamtag.events.panes import Pane
 from streamtag.settings import Settings
+from streamtag.stats.breaker_watch import BreakerWatch
 from streamtag.stats.judge import Judge, Judged
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import Checkpoint, ReadModel
@@ -63,6 +64,7 @@ class StatsState:
         experiments = ExperimentLog(store)
         self._judge = Judge(experiments, self.model, panes, metrics, keep=self._keep)
         self._rollout = Rollout(experiments, settings, metrics)
+        self._breakers = BreakerWatch(settings.breakers, store, metrics)
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
         self._dirty = False
@@ -141,11 +143,14 @@ class StatsState:
         self._metrics.set("streamtag.panes.position", self.position)
 
     def look(self) -> list[Judged]:
-        """Which experiments run, which verdicts are reached, and what their rollouts say. Call it about once a second.
+        """Which labels are tagged too often, which experiments run, which verdicts are reached, what rollouts say.
+
+        Call it about once a second.
 
         Raises:
             StreamtagError: Redis or Kafka does not answer; the next look does what this one could not.
         """
+        self._breakers.look(self.latest)
         self._judge.look_up(self.position)
         judged = self._judge.conclude()
         self._rollout.step(self._judge.progress())

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.preprocessor import FeatureRow
+from streamtag.tagger.rerank import Limits
 
 __all__ = ["Candidate", "read_frame", "write_frame"]
 
@@ -60,8 +61,8 @@ def read_frame(stream: IO[bytes]) -> bytes:
     return body
 
 
-_Question = tuple[int, list[str], Sequence[FeatureRow | None] | None]
-"""Its ticket, the texts, and the features where they matter."""
+_Question = tuple[int, list[str], Sequence[FeatureRow | None] | None, Sequence[str] | None]
+"""Its ticket, the texts, and the features and the ids where they matter."""
 
 
 class Candidate:
@@ -71,11 +72,13 @@ class Candidate:
         bundle: directory of its bundle.
         labels: number of them.
         batch: texts per run of the model.
+        limits: of its second stage; None where it has one stage.
     """
 
-    def __init__(self, bundle: Path, labels: int, batch: int) -> None:
+    def __init__(self, bundle: Path, labels: int, batch: int, limits: Limits | None = None) -> None:
         self._command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(bundle), str(batch)]
-        self._labels = labels
+        self._command += [] if limits is None else [json.dumps(limits)]
+        self._columns = labels if limits is None else 2 * labels + 1
         self._questions: queue.Queue[_Question | None] = queue.Queue(_WAITING)
         self._answers: dict[int, tuple[NDArray[np.float32], float] | None] = {}  # None: it failed
         self._changed = threading.Condition()
@@ -93,13 +96,21 @@ class Candidate:
         self._thread.start()
         self._watchdog.start()
 
-    def ask(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None = None) -> int | None:
-        """Gives it documents to score; None when it has not come up, or too many wait already."""
+    def ask(
+        self,
+        texts: Sequence[str],
+        features: Sequence[FeatureRow | None] | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> int | None:
+        """Gives it documents to score; None when it has not come up, or too many wait already.
+
+        A candidate with two stages wants the ids of the events, too.
+        """
         if not self._up:
             return None
         ticket = self._next
         try:
-            self._questions.put_nowait((ticket, list(texts), features))
+            self._questions.put_nowait((ticket, list(texts), features, ids))
         except queue.Full:
             return None
         self._next += 1
@@ -108,6 +119,7 @@ class Candidate:
     def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
         """Scores, float32 [texts, labels], and the seconds they took; None when they are not there in time.
 
+        Of a candidate with two stages float32 [texts, 2 labels + 1]: the final scores, those of stage 1, the route.
         While it still works on what was given up before, there is no use in waiting.
         """
         with self._changed:
@@ -180,7 +192,7 @@ class Candidate:
                 continue
             if asked is None:
                 return
-            ticket, texts, features = asked
+            ticket, texts, features, ids = asked
             if ticket <= self._given_up:
                 continue
             self._working = ticket
@@ -189,10 +201,11 @@ class Candidate:
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
             # As JSON: Python's own has numbers of any size, NaN, and lone surrogates again.
             also = None if features is None else json.dumps(features).encode()
-            write_frame(process.stdin, msgspec.msgpack.encode((encoded, also)))
+            names = None if ids is None else [one.encode("utf-8", "surrogatepass") for one in ids]
+            write_frame(process.stdin, msgspec.msgpack.encode((encoded, also, names)))
             scores = np.frombuffer(read_frame(process.stdout), dtype=np.float32)
             self._busy_since = None
-            self._put(ticket, (scores.reshape(len(texts), self._labels), time.monotonic() - began))
+            self._put(ticket, (scores.reshape(len(texts), self._columns), time.monotonic() - began))
 
     def _put(self, ticket: int, answer: tuple[NDArray[np.float32], float] | None) -> None:
         with self._changed:

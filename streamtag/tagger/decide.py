@@ -13,6 +13,7 @@ from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.scores import from_micro
 from streamtag.domain.thresholds import Compiled, Segment, decide
 from streamtag.events.content import ContentEvent
+from streamtag.tagger.rerank import Stages
 
 
 class Deciding:
@@ -66,12 +67,14 @@ class Decisions:
         tagged: bool [n, labels].
         rows: row of the cut-offs that decided each event, intp [n].
         segments: (lang, channel, tenant) of each event.
+        stages: which stage scored each; None where there is one.
     """
 
     scores: NDArray[np.float64]
     tagged: NDArray[np.bool_]
     rows: NDArray[np.intp]
     segments: Sequence[Segment]
+    stages: Stages | None = None
 
 
 def take(decisions: Decisions, rows: NDArray[np.intp]) -> Decisions:
@@ -81,13 +84,16 @@ def take(decisions: Decisions, rows: NDArray[np.intp]) -> Decisions:
         decisions.tagged[rows],
         decisions.rows[rows],
         [decisions.segments[row] for row in rows.tolist()],
+        None if decisions.stages is None else decisions.stages.take(rows),
     )
 
 
-def decide_batch(events: Sequence[ContentEvent], micro: NDArray[np.int64], deciding: Deciding) -> Decisions:
+def decide_batch(
+    events: Sequence[ContentEvent], micro: NDArray[np.int64], deciding: Deciding, stages: Stages | None = None
+) -> Decisions:
     """Compares every score with the cut-off of its event's segment."""
     segments: list[Segment] = [(event.lang, event.channel, event.tenant) for event in events]
     compiled = deciding.compiled
     rows = np.zeros(len(events), dtype=np.intp) if compiled.uniform else compiled.rows(segments)
     scores = from_micro(micro)
-    return Decisions(scores, decide(scores, compiled.matrix[rows]), rows, segments)
+    return Decisions(scores, decide(scores, compiled.matrix[rows]), rows, segments, stages)

@@ -1,11 +1,15 @@
 """Stage 4: decisions to tag events, refusals to dead letters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
+from typing import Any
 
 import msgspec
 from confluent_kafka import Message
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
+from streamtag.domain.scores import from_micro
 from streamtag.events import dead_letters
 from streamtag.events.headers import readable_headers
 from streamtag.events.rejection import Rejected
@@ -13,12 +17,14 @@ from streamtag.events.tags import SegmentValues, Source, Tag, TagEvent
 from streamtag.stream.processor import Output
 from streamtag.tagger.decide import Deciding, Decisions
 from streamtag.tagger.decode import Decoded
+from streamtag.tagger.rerank import WHY
 from streamtag.telemetry.tracing import TraceContext
 
 SOURCE_HEADER = "streamtag.source"
 """Of a tombstone in the tags topic: ``topic/partition/offset`` of the one it repeats."""
 _NO_SCORES = msgspec.Raw(b"{}")
 _NO_SEGMENT = (None, None, None)
+_ONE_STAGE = ("1", None, None)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -62,6 +68,7 @@ class Emitter:
         now_ms: int,
         arm: str = "control",
         experiment: str | None = None,
+        breakers: ActiveBreakers = NO_BREAKERS,
     ) -> Iterator[Output | None]:
         """One record per event, in order, None where none is published; the key is that of the input.
 
@@ -74,26 +81,30 @@ class Emitter:
             now_ms: Unix milliseconds.
             arm: that decided.
             experiment: id of the split that gave them to this arm.
+            breakers: labels whose tags ask for review only.
         """
         topic, scores_of = self._tags_topic, deciding.scores_of
-        processed_at = _rfc3339(now_ms)
+        processed_at, open_breakers = _rfc3339(now_ms), breakers.number if breakers.labels else None
         columns = zip(
             decoded.positions,
             decoded.records,
             decoded.keys,
             decoded.events,
             decisions.scores.tolist(),
-            _tags(decisions, deciding),
+            _tags(decisions, deciding, breakers.labels),
             decisions.rows.tolist(),
             decisions.segments,
             contexts,
             by_arrival,
+            _stages(decisions, scores_of if self._with_scores else None),
             strict=True,
         )
-        for (source, partition, offset), record, key, event, scores, tags, row, segment, context, flagged in columns:
+        for position, record, key, event, scores, tags, row, segment, context, flagged, staged in columns:
             if self._only_tagged and not tags:
                 yield None
                 continue
+            source, partition, offset = position
+            stage, stage2, stage1_scores = staged
             value = _encode(
                 TagEvent(
                     id=event.id,
@@ -108,6 +119,10 @@ class Emitter:
                     time_flag="arrival" if flagged else None,
                     arm=arm,
                     experiment=experiment,
+                    breakers=open_breakers,
+                    stage=stage,
+                    stage2=stage2,
+                    stage1_scores=stage1_scores,
                 )
             )
             yield Output(topic, key, value, context.headers() if context else None)
@@ -136,14 +151,36 @@ class Emitter:
         return Output(self._dead_letters_topic, key, value, headers)
 
 
-def _tags(decisions: Decisions, deciding: Deciding) -> Iterator[list[Tag]]:
+def _tags(decisions: Decisions, deciding: Deciding, review: Collection[str]) -> Iterator[list[Tag]]:
     """The tags of each event; made for the whole batch at once, as most pairs of event and label are none."""
     events, labels = decisions.tagged.nonzero()
     cutoffs = deciding.compiled.matrix[decisions.rows[events], labels]
     found = zip(labels.tolist(), decisions.scores[events, labels].tolist(), cutoffs.tolist(), strict=True)
-    tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]
+    if review:
+        actions = ["review" if label in review else "tag" for label in deciding.labels]
+        tags = [Tag(deciding.labels[label], score, cutoff, actions[label]) for label, score, cutoff in found]
+    else:
+        tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]
     ends: list[int] = decisions.tagged.sum(axis=1).cumsum().tolist()
     return (tags[start:end] for start, end in zip([0, *ends], ends, strict=False))
+
+
+def _stages(
+    decisions: Decisions, scores_of: Callable[..., Any] | None
+) -> Iterator[tuple[str, str | None, msgspec.Raw | None]]:
+    """Of each event: the stage that decided, why or why not stage 2, and what stage 1 said where that decided."""
+    stages = decisions.stages
+    if stages is None:
+        return repeat(_ONE_STAGE, len(decisions.scores))
+    second, first = stages.second, from_micro(stages.first)
+    return (
+        (
+            "2" if by_second else "1",
+            WHY[route],
+            scores_of(*first[row].tolist()) if by_second and scores_of is not None else None,
+        )
+        for row, (route, by_second) in enumerate(zip(stages.route.tolist(), second.tolist(), strict=True))
+    )
 
 
 def _rfc3339(at_ms: int) -> str:

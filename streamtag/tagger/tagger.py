@@ -9,8 +9,10 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.panes import place
+from streamtag.domain.two_stage import Route
 from streamtag.events import dead_letters, summary
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import Rejected
@@ -21,9 +23,9 @@ from streamtag.tagger.counts import Counts
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
-from streamtag.tagger.infer import infer
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.memory import give_memory_back
+from streamtag.tagger.rerank import Budget, Limits, infer_stages
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.taking_part import Arm, TakingPart
 from streamtag.tagger.trials import Trials
@@ -57,6 +59,7 @@ class Tagger:
         metrics: where outcomes are counted, when their transaction has committed.
         tracer: one span per batch.
         trials: experiments on this worker; None: it takes part in none.
+        breakers: labels whose tags ask for review only; asked between batches only.
         clock_ms: Unix milliseconds.
     """
 
@@ -70,11 +73,13 @@ class Tagger:
         metrics: Metrics,
         tracer: BatchTracer,
         trials: Trials | None = None,
+        breakers: Callable[[], ActiveBreakers] = lambda: NO_BREAKERS,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._settings = settings
         self._release = release
         self._stop = stop
+        self._breakers = breakers
         self._metrics = metrics
         self._tracer = tracer
         self._clock_ms = clock_ms
@@ -93,12 +98,14 @@ class Tagger:
             writer=worker,
             delivery=settings.tagger.delivery,
         )
+        self._budget = Budget(Limits.of(settings.tagger))
         self._taking_part = TakingPart(trials, self._counts) if trials is not None else None
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._applied: _Applied | None = None
         self._decided_open: dict[Partition, int] = {}
         self._refused_open: list[Rejected] = []
         self._truncated_open = 0
+        self._stages_open = np.zeros(len(Route), dtype=np.int64)
         self._oldest_ms: int | None = None
 
     # -- what other threads may ask ----------------------------------------------------------------------------------
@@ -171,6 +178,9 @@ class Tagger:
             add("streamtag.events.dead", error_class=rejected.error_class.value, stage=rejected.stage)
         if self._truncated_open:
             add("streamtag.dead_letters.truncated", self._truncated_open)
+        for route in Route:
+            if n := int(self._stages_open[route]):
+                add("streamtag.stage2.events", n, outcome=route.word)
         if by_arrival := self._counts.by_arrival():
             add("streamtag.timestamps.by_arrival", by_arrival)
         if self._oldest_ms is not None:
@@ -195,6 +205,7 @@ class Tagger:
         self._decided_open.clear()
         self._refused_open.clear()
         self._truncated_open = 0
+        self._stages_open[:] = 0
         self._oldest_ms = None
 
     # -- one batch ---------------------------------------------------------------------------------------------------
@@ -213,22 +224,28 @@ class Tagger:
     ) -> Iterator[Output | None]:
         if not decoded.events:
             return iter(())
+        breakers = self._breakers()  # once: a batch is decided by one state of everything
         taking_part = self._taking_part if self._taking_part is not None and self._taking_part.any else None
         if taking_part is not None:
             taking_part.begin(decoded)  # candidates score while the champion does
         with self._phase("infer"):
-            micro, refusals = infer(decoded.events, deciding.active.scorer, self._on_split)
+            inferred = infer_stages(decoded.events, deciding.active.scorer, self._budget, self._on_split)
             for (feature, why), n in deciding.active.scorer.take_filled().items():
                 self._metrics.add("streamtag.features.filled", n, feature=feature, why=why)
-        if refusals:
-            stay = decoded.refuse(refusals)
+        micro, stages = inferred.micro, inferred.stages
+        if inferred.refused:
+            stay = decoded.refuse(inferred.refused)
             micro, contexts = micro[stay], [contexts[i] for i in stay]
+            stages = None if stages is None else stages.take(stay)
             if taking_part is not None:
                 taking_part.refused(stay)
             if not stay:
                 return iter(())
+        if stages is not None:
+            self._stages_open += np.bincount(stages.route, minlength=len(Route))
+            self._metrics.add("streamtag.stage2.time", stages.took_s)
         with self._phase("decide"):
-            decisions = decide_batch(decoded.events, micro, deciding)
+            decisions = decide_batch(decoded.events, micro, deciding, stages)
             batch = self._batch(decoded, decisions, deciding, micro, now_ms)
             arms: list[Arm] = [(deciding, decisions, batch, None, None)]
             if taking_part is None:
@@ -245,6 +262,7 @@ class Tagger:
                 now_ms=now_ms,
                 arm=counted.arm,
                 experiment=experiment,
+                breakers=breakers,
             )
             for by, decided, counted, experiment, rows in arms
         ]

@@ -139,14 +139,21 @@ class TakingPart:
             if len(rows)
         ]
         if len(theirs):
-            arms.append(self._by_candidate(trial, part, decoded, batch, answer))
+            arms.append(self._by_candidate(trial, part, decoded, (decisions, batch), answer))
         return arms
 
-    def _by_candidate(self, trial: Trial, part: Part, decoded: Decoded, batch: ScoredBatch, answer: Answer) -> Arm:
+    def _by_candidate(
+        self, trial: Trial, part: Part, decoded: Decoded, by_control: tuple[Decisions, ScoredBatch], answer: Answer
+    ) -> Arm:
         """What the candidate of a split has decided."""
+        control, batch = by_control
         rows, hashes = part.rows[part.chosen][answer.valid], part.hashes[part.chosen][answer.valid]
         scored = Answer(answer.micro[answer.valid], answer.valid[answer.valid])
         found = trial.decide(decoded, rows, scored.micro)
+        if answer.stages is not None:
+            found = replace(found, stages=answer.stages.take(np.flatnonzero(answer.valid)))
+        elif trial.candidate is None and control.stages is not None:  # the same model, so the same stages
+            found = replace(found, stages=control.stages.take(rows))
         counted = _batch(trial, batch.take(rows), scored, found)
         self._counts.add(counted)
         tags = trial.candidate_tags(found.tagged)

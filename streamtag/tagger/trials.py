@@ -25,6 +25,7 @@ from streamtag.model.scorer import Scorer
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded
+from streamtag.tagger.rerank import Stages
 
 __all__ = ["Answer", "Part", "Trial", "Trials"]
 
@@ -64,11 +65,13 @@ class Answer:
         micro: scores in millionths, int64 [k, labels of the candidate].
         valid: rows that it scored, and well, bool [k]; the others are shed.
         there: it answered, or would have, had there been anything to ask.
+        stages: which stage scored each row, of a candidate with two; k rows.
     """
 
     micro: Scores
     valid: NDArray[np.bool_]
     there: bool = True
+    stages: Stages | None = None
 
 
 class _Figures:
@@ -96,6 +99,7 @@ class Trial:
         scorer = champion.scorer if active.bundle is None else cast(Scorer, _Labels(active.bundle.labels))
         self.deciding = Deciding(ActiveRelease(active.candidate.ref, active.candidate.thresholds, scorer, "redis"))
         self._reads_features = active.bundle is not None and active.bundle.reads_features
+        self._two_stages = active.bundle is not None and active.bundle.stage2 is not None
         self._share = experiment.share
         self._unit = document.unit
         self._salt = document.salt
@@ -114,7 +118,8 @@ class Trial:
         if self.candidate is not None and chosen.any():
             events = [decoded.events[row] for row in rows[chosen].tolist()]
             features = [event.features for event in events] if self._reads_features else None
-            ticket = self.candidate.ask([event.text or "" for event in events], features)
+            ids = [event.id for event in events] if self._two_stages else None
+            ticket = self.candidate.ask([event.text or "" for event in events], features, ids)
         return Part(rows, hashes, chosen, ticket)
 
     def control_tags(self, tagged: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -222,10 +227,11 @@ class Trials:
         if part.asked is not None:
             scores = scores[part.asked]
         self._figures[trial.id].took.append((self._clock(), took_s * 1000))
+        scores, stages = _stages(scores, labels)
         valid: NDArray[np.bool_] = np.all((scores >= 0) & (scores <= 1), axis=1)
         self.count(trial, "scored", int(valid.sum()))
         self.count(trial, "invalid", int((~valid).sum()))
-        return Answer(to_micro(np.where(valid[:, None], scores, 0)), valid)
+        return Answer(to_micro(np.where(valid[:, None], scores, 0)), valid, stages=stages)
 
     def deadline(self, mode: Literal["shadow", "split"]) -> float:
         """Of a wait that begins now."""
@@ -255,6 +261,15 @@ class _Labels:
     """What `Deciding` needs of a scorer that lives in another process."""
 
     labels: tuple[str, ...]
+
+
+def _stages(columns: NDArray[np.float32], labels: int) -> tuple[NDArray[np.float32], Stages | None]:
+    """The final scores of a candidate's answer, and which stage gave them where it has two."""
+    scores, more = columns[:, :labels], columns[:, labels:]
+    if not more.shape[1]:
+        return scores, None
+    known = np.nan_to_num(more)  # rows that are not valid
+    return scores, Stages(to_micro(known[:, :-1]), known[:, -1].astype(np.uint8))
 
 
 def _places(wanted: Sequence[str], labels: Sequence[str]) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from streamtag.control.breaker_watcher import BreakerWatcher
 from streamtag.control.experiment_watcher import ExperimentWatcher
 from streamtag.control.fleet import Heartbeat, HeartbeatSender
 from streamtag.control.stops import StopStore
@@ -23,6 +24,7 @@ from streamtag.stream.slots import take_slot
 from streamtag.stream.worker import Check, StopSignals, kafka_check, settle_garbage, watch
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.memory import keep_freed_memory
+from streamtag.tagger.rerank import Limits
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
 from streamtag.tagger.trials import Trials
@@ -90,17 +92,20 @@ class _Worker:
             poll_interval_s=settings.redis.poll_interval_s,
         )
         self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
-        model = settings.model
+        model, limits = settings.model, Limits.of(settings.tagger)
         self._experiments = ExperimentWatcher(
             settings, find=lambda ref: read_admitted(release_bundle(ref, model), model), metrics=metrics
         )
         self._trials = Trials(
             self._experiments.current,
-            lambda bundle: Candidate(bundle.path, len(bundle.labels), model.batch),
+            lambda bundle: Candidate(
+                bundle.path, len(bundle.labels), model.batch, None if bundle.stage2 is None else limits
+            ),
             budget_s=settings.experiments.budget_ms / 1000,
             commit_interval_s=settings.tagger.commit_interval_ms / 1000,
             metrics=metrics,
         )
+        self._breakers = BreakerWatcher(settings, metrics=metrics)
         self._tagger = Tagger(
             settings,
             worker=slot,
@@ -109,6 +114,7 @@ class _Worker:
             metrics=metrics,
             tracer=telemetry.tracer,
             trials=self._trials,
+            breakers=self._breakers.current,
         )
         self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
         self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
@@ -124,6 +130,8 @@ class _Worker:
         self._experiments.start()
         stack.callback(self._trials.close)
         stack.callback(self._experiments.close)
+        self._breakers.start()
+        stack.callback(self._breakers.close)
         self._heartbeats.start()
         stack.callback(self._heartbeats.close)
         stuck_after_s = self._settings.tagger.stuck_after_s

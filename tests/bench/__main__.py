@@ -12,10 +12,12 @@ from streamtag.model.registry import find_bundle
 
 from . import (
     comparison,
+    console,
     gaps,
     load,
     matrix,
     memory,
+    models,
     profiler,
     propagation,
     report,
@@ -100,6 +102,23 @@ def measure_propagation(
         f"p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, max {found['max_ms']} ms"
     )
     _save("propagation", found, threshold_live_p99_ms="p99_ms")
+
+
+@app.command("console")
+def measure_console(
+    changes: Annotated[int, typer.Option(min=1, help="Thresholds published in the browser.")] = 120,
+    visits: Annotated[int, typer.Option(min=1, help="First visits of a browser that holds nothing.")] = 20,
+) -> None:
+    """The console in Chromium: first paint, a week of windows, from a click on Publish to live on every worker."""
+    found = console.run(changes=changes, visits=visits)
+    console.show(found)
+    _save(
+        "console",
+        found,
+        console_published_p99_ms="published_p99_ms",
+        console_first_paint_ms="first_paint_max_ms",
+        console_week_ms="week_max_ms",
+    )
 
 
 @app.command("load")
@@ -206,6 +225,16 @@ def measure_swap(
     found = swap.run(_bundle(bundle), swaps=swaps)
     swap.show(found)
     _save("swap", found, swap_load_s="load_max_s", swap_stall_ms="stall_ms")
+
+
+@app.command("models")
+def measure_models(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each step.")] = 15, bundle: Bundle = "moderation"
+) -> None:
+    """Scoring alone: documents a second on one core, step by step, beside scikit-learn."""
+    found = models.run(_bundle(bundle), rounds=rounds)
+    models.show(found)
+    _save("models", found, model_documents_per_s="documents_per_s", sklearn_over_model="sklearn_over_score")
 
 
 @app.command("profile")

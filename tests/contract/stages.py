@@ -5,6 +5,7 @@ A new stage is one more entry of `STAGES`; it inherits every case of `test_stage
 
 import json
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import Override, ThresholdSet
+from streamtag.domain.two_stage import Bands
 from streamtag.events import dead_letters
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import Rejected
@@ -25,6 +27,7 @@ from streamtag.tagger.decide import Deciding, decide_batch
 from streamtag.tagger.decode import Decoded, decode
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.infer import infer
+from streamtag.tagger.rerank import infer_stages
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.tagger import Tagger
 from streamtag.telemetry.metrics import Metrics
@@ -74,6 +77,7 @@ class FragileScorer:
         self.labels = scorer.labels
         self.reads_text, self.reads_features = scorer.reads_text, scorer.reads_features
         self.unfit, self.take_filled = scorer.unfit, scorer.take_filled
+        self.second, self.bands = scorer.second, scorer.bands
 
     def score(self, texts: Sequence[str], features: None) -> NDArray[np.float32]:
         if RAISES in texts:
@@ -158,6 +162,32 @@ def _infer(active: ActiveRelease, records: Sequence[Message]) -> Outcome:
     return Outcome(list(zip(map(_at, decoded.records), micro.tolist(), strict=True)), _refusals(decoded))
 
 
+class _Doubtful:
+    """Another opinion on every score: the second stage of a release made for it."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.labels = scorer.labels
+        self.reads_text, self.reads_features, self.unfit = scorer.reads_text, scorer.reads_features, scorer.unfit
+        self.second = self.bands = None
+
+    def score(self, texts: Sequence[str], features: None) -> NDArray[np.float32]:
+        return 1 - self._scorer.score(texts, features)
+
+
+def _two_stages(active: ActiveRelease, records: Sequence[Message]) -> Outcome:
+    scorer = copy(active.scorer)
+    scorer.second = cast(Scorer, _Doubtful(active.scorer))
+    scorer.bands = Bands.of(scorer.labels, dict.fromkeys(scorer.labels, (0.3, 0.7)), 0.3)
+    decoded = _decoded(records)
+    found = infer_stages(decoded.events, scorer)
+    assert found.stages is not None
+    stay = decoded.refuse(found.refused)
+    stages = found.stages.take(stay)
+    columns = zip(found.micro[stay].tolist(), stages.first.tolist(), stages.route.tolist(), strict=True)
+    return Outcome(list(zip(map(_at, decoded.records), columns, strict=True)), _refusals(decoded))
+
+
 def _decide(active: ActiveRelease, records: Sequence[Message]) -> Outcome:
     decoded, micro = _scored(active, records)
     deciding = Deciding(active)
@@ -227,6 +257,7 @@ def _letter(letter: Output) -> tuple[Position, Refusal]:
 STAGES = (
     Stage("decode", _decode, tuple(DECODE)),
     Stage("infer", _infer, tuple(BAD)),
+    Stage("two stages", _two_stages, tuple(BAD)),
     Stage("decide", _decide, tuple(BAD)),
     Stage("emit", _emit, tuple(BAD)),
     Stage("tagger", _tagger, tuple(BAD)),

@@ -50,6 +50,7 @@ class FirstBundle:
     ref = BUNDLE
     labels = LABELS
     default_thresholds = DEFAULTS
+    critical: tuple[str, ...] = ()
 
 
 @dataclass

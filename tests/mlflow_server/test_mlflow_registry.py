@@ -146,6 +146,47 @@ def test_another_content_under_a_published_version_is_refused(uri: str, shipped:
     assert (tmp_path / "to" / "moderation" / "1" / MANIFEST).read_bytes() == (shipped / MANIFEST).read_bytes()
 
 
+def test_a_training_is_logged_with_its_choices_figures_and_files(uri: str, shipped: Path, tmp_path: Path) -> None:
+    registry = MlflowRegistry(uri)
+    registry.ready()
+    bundle = read_bundle(shipped)
+    run = MlflowClient(tracking_uri=uri).get_run(registry.log_training(bundle))
+    recipe, evaluation = bundle.manifest.training["recipe"], bundle.manifest.evaluation
+    assert run.info.status == "FINISHED"
+    assert run.data.params["buckets"] == str(recipe["buckets"])
+    assert run.data.params["contract.bits"] == str(recipe["contract"]["bits"])
+    assert run.data.metrics["roc_auc/toxic"] == evaluation["labels"]["toxic"]["roc_auc"]
+    assert run.data.metrics["mean_roc_auc"] == evaluation["mean_roc_auc"]
+    assert run.data.tags["streamtag.sha256"] == bundle.ref.sha256
+    client = MlflowClient(tracking_uri=uri)
+    assert {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "bundle")} == {
+        file.name for file in shipped.iterdir()
+    }
+
+
+def test_a_training_with_more_figures_than_one_request_takes_is_logged_whole(uri: str, tmp_path: Path) -> None:
+    bundle = read_bundle(find_bundle("security@1", []))
+    many = {f"choice_{i}": i for i in range(130)}
+    manifest = _described(bundle.manifest, training={"config": {**many, "nested": {"é": [1, 2]}}})
+    files = {name: (bundle.path / name).read_bytes() for name in bundle.manifest.files}
+    again = read_bundle(write_bundle(tmp_path, manifest, files))
+    run = MlflowClient(tracking_uri=uri).get_run(MlflowRegistry(uri).log_training(again))
+    assert len(run.data.params) == 131
+    assert run.data.params["nested._"] == "[1, 2]"
+    assert (
+        run.data.metrics["tactics/bundle/f1/execution"]
+        == bundle.manifest.evaluation["tactics"]["bundle"]["labels"]["execution"]["f1"]
+    )
+
+
+def test_a_training_for_a_server_that_is_away_does_not_begin(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--mlflow", f"http://127.0.0.1:{port}"]
+    found = CliRunner().invoke(app, ["train", "edos", *arguments])
+    assert isinstance(found.exception, UnavailableError)
+
+
 def test_a_server_that_is_away_is_said(shipped: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -161,6 +202,10 @@ def _register(client: MlflowClient, name: str, directory: Path) -> None:
 
 
 def _renamed(manifest: Any) -> Any:
+    return _described(manifest, description="Another description.")
+
+
+def _described(manifest: Any, **changes: Any) -> Any:
     import msgspec
 
-    return msgspec.structs.replace(manifest, description="Another description.")
+    return msgspec.structs.replace(manifest, **changes)

@@ -14,7 +14,7 @@ RELEASE = {"number": 1, "sha256": "r1", "bundle": {}, "thresholds": {"revision":
 
 
 def tag(offset: int, score: float) -> TagRecord:
-    tags = [{"label": "spam", "score": score, "threshold": 0.5}] if score >= 0.5 else []
+    tags = [{"label": "spam", "score": score, "threshold": 0.5, "action": "tag"}] if score >= 0.5 else []
     event = {
         "id": str(offset),
         "source": {"topic": "content", "partition": 0, "offset": offset, "timestamp_ms": 1_000},
@@ -78,7 +78,7 @@ class Log:
         ]
 
     def problems(self) -> list[str]:
-        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET}, self.tombstones)
+        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET}, self.tombstones, {2: {"spam"}})
 
 
 def test_a_sound_log_has_no_problems() -> None:
@@ -117,6 +117,9 @@ PLANTED: list[tuple[Callable[[Log], object], str]] = [
     (lambda log: log.tags[1].event["tags"].clear(), "decision"),
     (other_cutoff, "threshold"),
     (unknown_revision, "release"),
+    (lambda log: log.tags[1].event["tags"][0].update(action="review"), "action"),
+    (lambda log: log.tags[1].event.update(breakers=3), "breakers"),
+    (lambda log: log.tags[1].event.update(breakers=2), "action"),
     (swapped, "order"),
     (overtaking_tombstone, "order"),
     (tombstone_of_another_key, "changed"),

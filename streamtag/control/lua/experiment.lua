@@ -1,15 +1,17 @@
 -- Changes which experiments run, all or nothing: compare-and-set, documents, alias, audit, publish.
 --
 -- KEYS  1 experiments  2 champion  3 heads  4 change document  5 experiment document  6 release document
---       7 revision document  8 verdict document  9 audit stream
+--       7 revision document  8 verdict document  9 audit stream  10 audit head  11 freeze  12 change request
+--       13 change requests by when to look at them
 -- ARGV  1 expected experiments ("" = none ever)  2 new experiments  3 expected champion ("" = whichever)  4 channel
 --       5 change number  6 change document
 --       then, each with "" as the document where none is new:
 --       7 experiment number  8 document  9 release number  10 document  11 revision number  12 document
 --       13 experiment number of the verdict  14 document
---       15… audit entry: field, value, …
+--       15 "bound" where a freeze holds it up  16…19 change request and 20… audit entry, see shared.lua
 --
--- Returns {"committed"}, {"conflict", "experiments" or "champion"}, or {"taken", what}.
+-- Returns {"committed"}, {"conflict", "experiments" or "champion"}, {"taken", what}, {"frozen", document},
+-- {"request moved"}, or {"audit moved"}.
 
 -- The reply of an earlier try was lost on its way: see commit.lua.
 if redis.call('GET', KEYS[4]) == ARGV[6] then
@@ -20,6 +22,13 @@ if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
 end
 if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
   return {'conflict', 'champion'}
+end
+local freeze = ARGV[15] == 'bound' and frozen(KEYS[11])
+if freeze then
+  return {'frozen', freeze}
+end
+if request_moved(KEYS[12], 16) then
+  return {'request moved'}
 end
 
 -- Documents are immutable and numbers are never reused. A verdict has the number of its experiment, and they end in
@@ -37,8 +46,11 @@ for i, kind in ipairs(kinds) do
   end
 end
 
--- The audit entry comes first: were the stream damaged, the script would fail before anything else is written.
-redis.call('XADD', KEYS[9], '*', unpack(ARGV, 15))
+if audit_moved(KEYS[10], 20) then
+  return {'audit moved'}
+end
+
+append_audit(KEYS[9], KEYS[10], 20)
 for _, document in ipairs(new) do
   redis.call('SET', document.key, document.raw)
   if document.kind ~= 'verdict' then
@@ -46,5 +58,6 @@ for _, document in ipairs(new) do
   end
 end
 redis.call('SET', KEYS[1], ARGV[2])
+write_request(KEYS[12], KEYS[13], 16)
 redis.call('PUBLISH', ARGV[4], ARGV[2])
 return {'committed'}

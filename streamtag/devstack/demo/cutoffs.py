@@ -18,37 +18,49 @@ KEPT_SHARES = (0.01, 0.2)
 START_SHARE = 0.08
 """Elsewhere about this share of the events gets the label at the start."""
 EASIER_SHARE = 0.35
-"""And about this one after the change that the demo makes, or suggests."""
+"""And about this one by the bad challenger's."""
 
 
 @dataclass(frozen=True)
 class DemoCutoffs:
-    """Cut-offs to start with, and lower ones that tag visibly more. Both in label order."""
+    """Cut-offs in label order.
+
+    Attributes:
+        start: to start with.
+        easier: lower ones, that tag visibly more.
+        stricter: higher ones: in a spike they tag about what the first ones tag without.
+    """
 
     start: Mapping[str, float]
     easier: Mapping[str, float]
+    stricter: Mapping[str, float]
 
     def other(self, label: str, current: float) -> float:
-        """Whichever of the two differs more from ``current``: what to try next."""
-        return max(self.start[label], self.easier[label], key=lambda cutoff: abs(cutoff - current))
+        """The stricter or the first one, whichever differs more from ``current``: what to try next."""
+        return max(self.start[label], self.stricter[label], key=lambda cutoff: abs(cutoff - current))
 
 
-def choose_cutoffs(defaults: Mapping[str, float], scores: NDArray[np.float32], max_step: float) -> DemoCutoffs:
+def choose_cutoffs(
+    defaults: Mapping[str, float], scores: NDArray[np.float32], spiked: NDArray[np.float32], max_step: float
+) -> DemoCutoffs:
     """Cut-offs with sample texts on both sides.
 
     Args:
         defaults: label to the bundle's own cut-off, in the order of the columns.
         scores: of sample texts, float32 [n, labels].
-        max_step: between the two sets, so that changing one into the other needs no force.
+        spiked: of sample texts of a spike, float32 [m, labels].
+        max_step: from the first set to the others, so that changing one into the other needs no force.
     """
-    micro = to_micro(scores)
-    start, easier = {}, {}
+    micro, in_spike = to_micro(scores), to_micro(spiked)
+    start, easier, stricter = {}, {}, {}
     for i, (label, default) in enumerate(defaults.items()):
         column = micro[:, i]
         least, most = KEPT_SHARES
         start[label] = default if least <= share_tagged(column, default) <= most else _cutoff(column, START_SHARE)
         easier[label] = max(_cutoff(column, EASIER_SHARE), round(start[label] - max_step, 6))
-    return DemoCutoffs(start, easier)
+        usual = _cutoff(in_spike[:, i], share_tagged(column, start[label]))
+        stricter[label] = min(max(usual, start[label]), round(start[label] + max_step, 6), 1.0)
+    return DemoCutoffs(start, easier, stricter)
 
 
 def _cutoff(micro: NDArray[np.int64], share: float) -> float:

@@ -15,7 +15,7 @@ BROKEN_SHARE = 0.005
 
 _SLOT = re.compile(r"\{([a-z]+)(\d?)\}")
 _CALM, _GRUMBLING = tuple(kind for kind in TEMPLATES if kind != "grumbles"), "grumbles"
-_GRUMBLING_SHARE = 0.2
+_GRUMBLING_SHARE, _IN_A_SPIKE = 0.2, 0.7
 _SECOND_SENTENCE = 0.25
 _TEXT_STREAM = 7_919
 _CHANNELS = {"chat": "lounge", "football": "football", "kitchen": "kitchen", "market": "market"}
@@ -36,6 +36,9 @@ class EventSource:
     Args:
         seed: chooses all that is random.
 
+    Attributes:
+        spike: while true, most events grumble: harmless still, but they score higher.
+
     Example:
         >>> source = EventSource(seed=1)
         >>> first = next(source)
@@ -47,6 +50,7 @@ class EventSource:
         # not a secret: the same seed must give the same events
         self._random = random.Random(seed)  # noqa: S311
         self._made = 0
+        self.spike = False
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -57,21 +61,22 @@ class EventSource:
         author = self._random.choice(SLOTS["name"]).lower()
         if self._random.random() < BROKEN_SHARE:
             return Record(author.encode(), _broken(self._random, number), broken=True)
-        text, kind = _text(self._random)
+        text, kind = _text(self._random, _IN_A_SPIKE if self.spike else _GRUMBLING_SHARE)
         channel = _CHANNELS.get(kind) or self._random.choice(tuple(_CHANNELS.values()))
         event = {"id": number, "text": text, "lang": "en", "author": author, "channel": channel}
         return Record(author.encode(), json.dumps(event).encode())
 
 
-def sample_texts(seed: int, count: int) -> list[str]:
+def sample_texts(seed: int, count: int, *, spike: bool = False) -> list[str]:
     """Texts as `EventSource` makes them, from a stream of their own."""
     source = random.Random(seed + _TEXT_STREAM)  # noqa: S311 - as above
-    return [_text(source)[0] for _ in range(count)]
+    share = _IN_A_SPIKE if spike else _GRUMBLING_SHARE
+    return [_text(source, share)[0] for _ in range(count)]
 
 
-def _text(source: random.Random) -> tuple[str, str]:
+def _text(source: random.Random, grumbling: float) -> tuple[str, str]:
     """A text, and the kind of its first sentence."""
-    kind = _GRUMBLING if source.random() < _GRUMBLING_SHARE else source.choice(_CALM)
+    kind = _GRUMBLING if source.random() < grumbling else source.choice(_CALM)
     text = _sentence(source, kind)
     if source.random() < _SECOND_SENTENCE:
         text += " " + _sentence(source, source.choice(_CALM))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from streamtag.control.approval import ApprovalPolicy
 from streamtag.control.changes import ReleaseChanges, Who
 from streamtag.control.first_start import seed
 from streamtag.control.store import ControlStore, Current
@@ -99,14 +100,17 @@ def launch(options: DemoOptions, stack: ExitStack, report: Callable[[str], None]
         processes.start(f"worker {number}", processes.command("tagger"))
     worker_pids = tuple(processes.pids.values())
     # while they start: where do such events score?
-    scores = Scorer(bundle, batch=options.model.batch).score(sample_texts(options.seed, _SAMPLE))
+    scorer = Scorer(bundle, batch=options.model.batch)
+    scores, spiked = (scorer.score(sample_texts(options.seed, _SAMPLE, spike=spike)) for spike in (False, True))
     settings = load_settings(config=processes.config, environ={}).settings
     defaults = {label: bundle.default_thresholds.labels[label] for label in bundle.labels}
-    cutoffs = choose_cutoffs(defaults, scores, settings.thresholds.max_step)
+    cutoffs = choose_cutoffs(defaults, scores, spiked, settings.thresholds.max_step)
     challengers = choose_challengers(cutoffs, scores)
     store = ControlStore(settings.redis)
     stack.callback(store.close)
-    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step)
+    # Nobody but the demo is there to approve anything.
+    policy = ApprovalPolicy("none")
+    changes = ReleaseChanges(store, max_step=settings.thresholds.max_step, policy=policy)
     base = _publish(store, changes, settings, bundle, cutoffs)
     return Launched(
         settings, services, processes, worker_pids, store, changes, bundle.labels, cutoffs, challengers, base

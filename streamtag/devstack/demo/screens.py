@@ -84,6 +84,8 @@ class LineScreen:
         """One line of numbers; notices, changes, verdicts and commands when they are new."""
         if not self._said:
             self._once(shown.services)
+            if shown.console:
+                self._once(f"Console: {shown.console}")
             self._once("Join in from a second terminal:")
             for command in shown.invitation:
                 self._once(f"  {command}")

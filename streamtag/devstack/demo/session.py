@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack
 
 from streamtag.control.experiment_log import ExperimentLog
+from streamtag.devstack.demo.console import start_console
 from streamtag.devstack.demo.cutoffs import plain
 from streamtag.devstack.demo.events import EventSource
 from streamtag.devstack.demo.feed import Feed
@@ -65,8 +66,9 @@ class _Session:
         self._reader = OutputReader(launched.settings)
         stack.callback(self._reader.close)
         settings = launched.settings
-        records = EventSource(options.seed)
-        self._feed = Feed(settings.kafka.bootstrap_servers, settings.topics.input[0], records, options.rate)
+        self._events = EventSource(options.seed)
+        self._feed = Feed(settings.kafka.bootstrap_servers, settings.topics.input[0], self._events, options.rate)
+        self._usual: tuple[int, int, int] | None = None
         self._control: ControlState = self._following.look()
         self._began_s: float | None = None
         self._ended_s = 0.0
@@ -84,19 +86,25 @@ class _Session:
             launched.changes,
             self._trials,
             launched.challengers,
+            self._events,
         )
         self._live: tuple[float, float | None] | None = None
+        self._console = ""
 
     def run(self) -> Summary:
         """Until the time is up, or Ctrl-C."""
         self._wait_ready()
         self._interrupts.defer()
         start_statistics(self._launched)
+        self._console = start_console(self._launched)
         self._feed.start()
         self._began_s = time.monotonic()
         while not (self._interrupts.asked or self._time_is_up()):
             self._turn()
             self._story.step(self._elapsed_s(), self._control)
+            if self._events.spike and self._usual is None:
+                revision = self._control.revision
+                self._usual = revision, *self._counts(revision)
         return self._finish()
 
     # -- start -------------------------------------------------------------------------------------------------------
@@ -159,6 +167,7 @@ class _Session:
             control=self._control,
             windows=self._windows,
             trials=self._trials.states,
+            console=self._console,
             statistics={name: pid for name, pid in pids if pid not in launched.worker_pids},
             invitation=invitation(
                 launched.services, f"{self._label}={plain(wanted)}", force=too_far, experiments=self._trials.awaited
@@ -225,9 +234,20 @@ class _Session:
         move = self._story.move
         if move is None:
             return None
-        rates = (self._rate(revision) for revision in (move.old_revision, move.new_revision))
-        return OwnChange(move.label, move.before, move.after, *rates)
+        # what the revision decided before the spike is not of it
+        revision, *usual = self._usual or (0, 0, 0)
+        before = self._counts(move.old_revision)
+        if revision == move.old_revision:
+            before = before[0] - usual[0], before[1] - usual[1]
+        return OwnChange(
+            move.label, move.before, move.after, _rate(*usual), _rate(*before), _rate(*self._counts(move.new_revision))
+        )
 
-    def _rate(self, revision: int) -> float | None:
+    def _counts(self, revision: int) -> tuple[int, int]:
+        """Events that a revision has decided, and those of them that have the label."""
         found = self._statistics.revisions.get(revision)
-        return found.alerts[self._label] / found.events if found else None
+        return (found.events, found.alerts[self._label]) if found else (0, 0)
+
+
+def _rate(events: int, alerts: int) -> float | None:
+    return alerts / events if events else None

@@ -13,11 +13,19 @@ __all__ = ["OwnChange", "Summary"]
 
 @dataclass(frozen=True)
 class OwnChange:
-    """The change that the demo made by itself, and the label's alert rates under the cut-offs before and after."""
+    """The change that the demo made by itself, and the label's alert rates.
+
+    Attributes:
+        label: id.
+        before, after: its cut-offs.
+        rate_usual: under the first one, before the spike.
+        rate_before, rate_after: in the spike, under either.
+    """
 
     label: str
     before: float
     after: float
+    rate_usual: float | None
     rate_before: float | None
     rate_after: float | None
 
@@ -93,6 +101,7 @@ class Summary:
                 "label": change.label,
                 "before": change.before,
                 "after": change.after,
+                "rate_usual": _rounded(change.rate_usual, 4),
                 "rate_before": _rounded(change.rate_before, 4),
                 "rate_after": _rounded(change.rate_after, 4),
             },
@@ -127,8 +136,8 @@ class Summary:
             )
         if self.change is not None and self.change.rate_before is not None and self.change.rate_after is not None:
             found.append(
-                f"{self.change.label}: alert rate {self.change.rate_before:.1%} at {self.change.before:g}, "
-                f"{self.change.rate_after:.1%} at {self.change.after:g}"
+                f"{self.change.label}: alert rate {_percent(self.change.rate_usual)} at {self.change.before:g}, "
+                f"{self.change.rate_before:.1%} in the spike, {self.change.rate_after:.1%} at {self.change.after:g}"
             )
         for trial in self.trials:
             found.append(f"experiment {trial.number}: {how_far(trial)}, {trial.units:,} events")
@@ -168,3 +177,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 def _ms(value: float | None) -> str:
     return "an unknown time" if value is None else f"{value:.0f} ms"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

@@ -41,6 +41,7 @@ class Shown:
         windows: what the windows hold; None before the first pane.
         trials: the experiments.
         statistics: name to process id of what makes windows and verdicts.
+        console: its address; "": there is none.
         invitation: commands for a second terminal.
         notice: what the demo itself has done or is about to do; may be empty.
     """
@@ -53,6 +54,7 @@ class Shown:
     windows: WindowState | None
     trials: Sequence[TrialState]
     statistics: Mapping[str, int]
+    console: str
     invitation: Sequence[str]
     notice: str = ""
 
@@ -79,7 +81,10 @@ def lines(shown: Shown, width: int, height: int, *, ascii_only: bool = False) ->
     if trials and roomy:
         trials.insert(0, Text(_IN_SHADOW, style="bold"))
     foot = [*(roomy if trials else ()), *trials, *roomy, *workers, *_statistics(shown, whole=bool(roomy)), _news(shown)]
-    invitation = [Text(""), Text("Join in from a second terminal:", style="bold")]
+    invitation = [Text("")]
+    if shown.console:
+        invitation += [Text(part, style="green") for part in _folded(f"Console: {shown.console}", width)]
+    invitation += [Text("Join in from a second terminal:", style="bold")]
     invitation += [Text(part, style="green") for command in shown.invitation for part in _folded(command, width)]
     room = height - len(head) - len(foot) - len(invitation)
     labels = _labels(shown, width, room, ascii_only=ascii_only)

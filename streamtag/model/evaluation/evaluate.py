@@ -93,7 +93,7 @@ def evaluate_scores(
         positives=(targets == 1).sum(axis=0).tolist(),
         cutoffs=[thresholds.labels[label] for label in data.labels],
         figures=bootstrap(Measured(scores, targets, cutoffs), data.group, draws=draws),
-        ece_null_95=[_null(scores[:, j], targets[:, j]) for j in range(len(data.labels))],
+        ece_null_95=[null_band(scores[:, j], targets[:, j]) for j in range(len(data.labels))],
         slices=_slices(data, scores, cutoffs, draws, least),
         terms=_biases(data, scores, terms),
         cooccurrence=_phi(targets).tolist(),
@@ -109,7 +109,8 @@ def cutoffs_of(data: Labelled, thresholds: ThresholdSet) -> NDArray[np.float64]:
     return np.asarray(compiled.matrix[rows], dtype=np.float64)
 
 
-def _null(score: NDArray[np.floating], target: NDArray[np.int8]) -> float:
+def null_band(score: NDArray[np.floating], target: NDArray[np.int8]) -> float:
+    """The ECE that a perfectly calibrated model with these scores stays below 95 times of 100; NaN without any."""
     known = np.asarray(score[target >= 0], dtype=np.float64)
     return ece_null_quantile(known) if len(known) else float("nan")
 
@@ -183,20 +184,28 @@ def _phi(targets: NDArray[np.int8]) -> NDArray[np.float64]:
     return phi
 
 
-def _curves(score: NDArray[np.floating], target: NDArray[np.int8], bins: int = 10, points: int = 100) -> Curves:
+def reliability(
+    score: NDArray[np.floating], target: NDArray[np.int8], bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """(mean score, share of positives, documents) of each bin of equal width that has any, where the label is known."""
     known = target >= 0
     p, t = np.asarray(score[known], dtype=np.float64), (target[known] == 1).astype(np.float64)
-    if not len(p):
-        return Curves([], [])
     where = np.clip(np.ceil(p * bins).astype(np.intp) - 1, 0, bins - 1)
     rows = np.bincount(where, minlength=bins)
     mean, share = np.bincount(where, p, bins), np.bincount(where, t, bins)
-    reliability = [(float(mean[i] / rows[i]), float(share[i] / rows[i]), int(rows[i])) for i in np.nonzero(rows)[0]]
+    return [(float(mean[i] / rows[i]), float(share[i] / rows[i]), int(rows[i])) for i in np.nonzero(rows)[0]]
+
+
+def _curves(score: NDArray[np.floating], target: NDArray[np.int8], points: int = 100) -> Curves:
+    known = target >= 0
+    p, t = np.asarray(score[known], dtype=np.float64), (target[known] == 1).astype(np.float64)
+    bins = reliability(score, target)
     if not t.any():
-        return Curves(reliability, [])
+        return Curves(bins, [])
     order = np.argsort(-p, kind="stable")
     ends = np.append(np.nonzero(np.diff(p[order]))[0], len(p) - 1)
     hits = np.cumsum(t[order])[ends]
     recall, precision = hits / hits[-1], hits / (ends + 1)
-    kept = np.unique(np.linspace(0, len(ends) - 1, points).astype(np.intp))
-    return Curves(reliability, list(zip(recall[kept].tolist(), precision[kept].tolist(), strict=True)))
+    # evenly over recall, and where each recall is first reached: rare labels have all their positives among the first
+    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, points)).clip(0, len(ends) - 1))
+    return Curves(bins, list(zip(recall[kept].tolist(), precision[kept].tolist(), strict=True)))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 __all__ = ["BY_LABEL", "DEBIASED", "OVERALL", "Interval", "Measured", "bootstrap", "paired"]
 
 ECE_BINS = 15
-BY_LABEL = ("roc_auc", "average_precision", "precision", "recall", "f1", "ece", "brier")
+SUREST = 5e-7
+"""Half of the unit of scores: a score of 0 or 1 costs in log loss what one nearest to it would."""
+BY_LABEL = ("roc_auc", "average_precision", "precision", "recall", "f1", "ece", "brier", "log_loss")
 OVERALL = ("micro_f1", "macro_f1", "hamming_loss", "mean_roc_auc", "mean_average_precision", "mean_ece")
 DEBIASED = {"ece": "ece_debiased", "mean_ece": "mean_ece_debiased"}
 """What `bootstrap` adds: the ECE without the part that a small sample adds to it."""
@@ -74,6 +76,8 @@ class _Column:
         self._target = (target[self._rows] == 1).astype(np.float64)
         self._tagged = tagged[self._rows]
         self._probability = score / 1e6
+        sure = np.clip(self._probability, SUREST, 1 - SUREST)
+        self._surprise = -np.where(self._target == 1, np.log(sure), np.log1p(-sure))
         bins = np.ceil(self._probability * ECE_BINS).astype(np.intp) - 1  # closed on the right, as in torchmetrics
         self._bins = np.clip(bins, 0, ECE_BINS - 1)
 
@@ -97,6 +101,7 @@ class _Column:
             _share(2 * hits, alerts + positives) if positives else np.nan,
             float(np.abs(off).sum()) / rows,
             float((weight * (self._probability - self._target) ** 2).sum()) / rows,
+            float((weight * self._surprise).sum()) / rows,
             hits,
             alerts,
             positives,

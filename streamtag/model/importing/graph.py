@@ -100,7 +100,7 @@ def with_scores(source: Source, output: Port, activation: Activation, n_labels: 
     model.CopyFrom(source.model)
     graph, raw = model.graph, output.name
     if any(SCORES in (*node.input, *node.output) for node in _nodes(graph)):
-        _rename(graph, SCORES, f"{_PREFIX}own_{SCORES}")
+        rename(graph, SCORES, f"{_PREFIX}own_{SCORES}")
         raw = f"{_PREFIX}own_{SCORES}" if raw == SCORES else raw
     nodes = [helper.make_node("Cast", [raw], [f"{_PREFIX}raw"], to=TensorProto.FLOAT)]
     if activation == "sigmoid":
@@ -196,7 +196,8 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _nodes(inner)
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Gives a tensor another name wherever it stands, but among the outputs."""
     for node in _nodes(graph):
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]

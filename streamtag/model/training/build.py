@@ -41,6 +41,7 @@ from streamtag.model.training.made import make_rows
 from streamtag.model.training.moderation import Evaluation
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
+from streamtag.model.two_stages import final_scores
 
 _LEAST_POSITIVES = 2
 OTHER_DATA = "all of other data than it was trained from; natural-rate rows, where there are any"
@@ -270,7 +271,7 @@ def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
     else:
         use = rows.natural if rows.natural.any() else np.ones(len(rows.ids), dtype=np.bool_)
     places = np.flatnonzero(use)
-    scores = scorer.score([rows.texts[i] for i in places.tolist()])
+    scores = final_scores(scorer, [rows.texts[i] for i in places.tolist()])
     figures = masked_figures(scorer.labels, scores, rows.targets[places])
     if not own:
         return Evaluation(OTHER_DATA, None, figures)

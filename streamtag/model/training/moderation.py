@@ -15,6 +15,7 @@ from streamtag.model.training.data import LABELS, Dataset
 from streamtag.model.training.metrics import Figures, evaluate
 from streamtag.model.training.split import Split
 from streamtag.model.training.train import Recipe, Report, environment, split_dataset, train
+from streamtag.model.two_stages import final_scores
 
 NAME = "moderation"
 DESCRIPTION = "English comments: toxicity and its kinds, as annotated in the Jigsaw Toxic Comment Classification data."
@@ -80,7 +81,7 @@ def evaluate_bundle(scorer: Scorer, data: Dataset, report: Report) -> Evaluation
 def measure(scorer: Scorer, data: Dataset, use: NDArray[np.bool_]) -> Figures:
     """Figures on the rows marked in ``use``, bool [rows]."""
     rows = np.flatnonzero(use).tolist()
-    return evaluate(scorer.labels, scorer.score([data.texts[i] for i in rows]), data.targets[rows])
+    return evaluate(scorer.labels, final_scores(scorer, [data.texts[i] for i in rows]), data.targets[rows])
 
 
 def _training_record(data: Dataset, split: Split, recipe: Recipe) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from tiny_bundle import build_tiny_bundle
 
 from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
+from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.group import GroupReader
+from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
 from streamtag.control.watcher import ActiveRelease
@@ -66,10 +68,11 @@ def running(tmp_path: Path, **overrides: str) -> Iterator[Api]:
         lambda: _active(store, scorer), batch=64, max_events=api.max_waiting, deadline_s=api.deadline_ms / 1000
     )
     scoring.start()
+    explaining = Explaining()
     metrics, tokens = RecordedMetrics(), TokenStore(store)
     rig: list[Api] = []
-    access = Access(tokens, clock=lambda: rig[0].now)
-    app = build(Parts(settings, store, access, scoring, metrics))
+    access = Access(tokens, SessionStore(store, tokens), clock=lambda: rig[0].now)
+    app = build(Parts(settings, store, access, scoring, explaining, metrics))
     client = TestClient(app, raise_server_exceptions=False)
     rig.append(Api(settings, store, server, tokens, access, scorer, scoring, metrics, client))
     with patch.object(GroupReader, "members", return_value=frozenset()):
@@ -77,6 +80,7 @@ def running(tmp_path: Path, **overrides: str) -> Iterator[Api]:
             yield rig[0]
         finally:
             scoring.close()
+            explaining.close()
 
 
 def _active(store: ControlStore, scorer: Scorer) -> ActiveRelease:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from control_plane import current
 
 from streamtag.api.routes_audit import _events
 from streamtag.api.server import check_exposure
+from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.tokens import Role
 from streamtag.errors import SettingsError
 from streamtag.events.panes import Cell
-from streamtag.events.summary import LabelCounts
+from streamtag.events.summary import LabelCounts, SegmentCounts
 from streamtag.settings import load_settings
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
@@ -42,6 +44,8 @@ def test_a_change_is_made_in_the_name_of_the_token_and_seen_in_history_and_audit
     assert client.get("/v1/thresholds/revisions/1").json()["sha256"] == first["sha256"]
     assert [one["action"] for one in client.get("/v1/audit").json()["items"]] == ["thresholds", "seed"]
     assert client.get("/v1/releases").json()["items"][0]["state"] == "champion"
+    proven = client.get("/v1/audit/verify").json()
+    assert (proven["ok"], proven["entries"], proven["fault"]) == (True, 2, None)
 
 
 def test_of_two_who_change_the_same_state_the_second_is_told_of_the_first(api: Api) -> None:
@@ -106,13 +110,20 @@ def test_preview_says_what_a_change_would_have_done(api: Api) -> None:
     start = start_of("1h", time.time_ns() // 1_000_000) - SIZES["1h"]
     found = current(api.store)
     labels = {label: LabelCounts(40, 0, [0, 512, 768], [60, 30, 10]) for label in LABELS}
-    cell = Cell(1, "0" * 64, "tiny@1", found.ref.bundle.sha256, 1, "0" * 64, "control", 100, 0, labels, {})
+    segments = {"lang": {"de": SegmentCounts(60, {"spam": 24}), "other": SegmentCounts(40, {})}}
+    cell = Cell(1, "0" * 64, "tiny@1", found.ref.bundle.sha256, 1, "0" * 64, "control", 100, 0, labels, segments)
     ReadModel(api.store).put([WindowDocument(VERSION, "1h", start, 7, True, {}, [cell])])
     client = api.as_(Role.VIEWER)
     seen = client.post("/v1/thresholds/preview", json={"labels": {"spam": 0.75}}).json()
     [spam] = [one for one in seen["effects"] if one["label"] == "spam"]
     assert (spam["now"]["low"], spam["then"]["high"], spam["lost"]["low"]) == (40, 10, 30)
-    assert seen["events"] == 100
+    assert (seen["needs"], seen["review_seconds"]) == ([], 30)
+    assert client.get("/v1/labels/spam/segments").json()["items"] == [
+        {"dimension": "lang", "value": "de", "events": 60, "alerts": 24},
+        {"dimension": "lang", "value": "other", "events": 40, "alerts": 0},
+    ]
+    assert client.get("/v1/labels/nobody/segments").json()["items"] == []
+    assert (seen["events"], seen["hours"]) == (100, pytest.approx(24, abs=1))
     assert client.post("/v1/thresholds/preview", json={}).status_code == 422
     assert client.post("/v1/thresholds/preview", json={"labels": {"spam": 7}}).status_code == 422
     windows = client.get("/v1/windows?size=1h&hours=3").json()["items"]
@@ -143,7 +154,7 @@ def test_ids_of_any_age_are_read_before_anybody_asks_who_may_change_them(tmp_pat
 def test_what_there_is_can_be_read(api: Api) -> None:
     client = api.as_(Role.VIEWER)
     assert [one["id"] for one in client.get("/v1/labels").json()["items"]] == list(LABELS)
-    assert client.get("/v1/experiments").json() == {"items": []}
+    assert client.get("/v1/experiments").json() == {"items": [], "next": None}
     assert client.get("/v1/experiments/1").status_code == 404
     assert client.get("/v1/fleet").json()["workers"] == []
     assert client.get("/v1/releases/current").json()["bundle"] == "tiny@1"
@@ -190,3 +201,15 @@ def test_tokens_never_travel_in_clear_text(overrides: dict[str, str], fine: bool
     else:
         with pytest.raises(SettingsError, match="clear text"):
             check_exposure(api)
+
+
+def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api) -> None:
+    group, client = api.settings.tagger.group, api.as_(Role.OPERATOR)
+    mark = StopMark(group=group, reason="9 of 10 dead", at=datetime.now(UTC), worker="w1", counts={"dead": 9})
+    StopStore(api.settings, store=api.store).set(mark)
+    assert client.get("/v1/fleet").json()["stop"]["counts"] == {"dead": 9}
+    lifted = client.post("/v1/fleet/resume", json={"reason": "producer fixed"})
+    assert [one["worker"] for one in lifted.json()["lifted"]] == ["w1"]
+    assert client.get("/v1/fleet").json()["stop"] is None
+    assert client.get("/v1/audit").json()["items"][0]["action"] == "lift-stop"
+    assert client.post("/v1/fleet/resume", json={"reason": "again"}).status_code == 404

@@ -26,9 +26,13 @@ from streamtag.domain.scores import from_micro
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, StreamtagError
 from streamtag.events.content import ContentEvent
+from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
+from streamtag.model.scorer import Scorer
+from streamtag.model.two_stages import pair
 from streamtag.settings import EventsSettings
 from streamtag.tagger.infer import infer
+from streamtag.tagger.rerank import infer_stages
 
 LABELS = ("spam", "greeting")
 CUTOFFS = ThresholdSet({"spam": 0.5, "greeting": 0.4}, (Override({"lang": "de"}, {"spam": 0.7}),))
@@ -106,6 +110,46 @@ def test_every_row_gets_the_bits_it_gets_in_the_stream(fixture: Fixture, tmp_pat
     ref = fixture.scorer.bundle.ref
     assert (row["bundle"], row["bundle_sha256"]) == ("tiny@1", ref.sha256)
     assert (row["thresholds"], row["thresholds_sha256"], row["release"]) == ("cuts.yaml", "0" * 64, None)
+
+
+def test_stage_2_sees_only_what_stage_1_does_not_settle_and_decides_as_in_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build_tiny_bundle(tmp_path / "bundles", name="first")
+    second = build_tiny_bundle(tmp_path / "bundles", name="second", weights_seed=1)
+    fixture = Fixture(tmp_path)
+    fixture.bundle = pair(
+        read_bundle(first),
+        read_bundle(second),
+        tmp_path,
+        name="both",
+        version="1",
+        bands={"spam": (0.3, 0.7)},
+        sample=0,
+    )
+    fixture.scorer = load_scorer(fixture.bundle, batch=8)
+    rows = documents(300)
+    expected = infer_stages([ContentEvent(str(row["id"]), row["text"]) for row in rows], fixture.scorer)
+    assert expected.stages is not None
+    seen = list[str]()
+
+    def score(self: Scorer, texts: list[str], features: Any = None, *, plain: Any = Scorer.score) -> Any:
+        if self.bundle.ref.name == "second":
+            seen.extend(texts)
+        return plain(self, texts, features)
+
+    monkeypatch.setattr(Scorer, "score", score)
+    report = fixture.run(write_jsonl(tmp_path / "in.jsonl", rows))
+    found = read_parts(tmp_path / "out")
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    assert [[row["score_spam"], row["score_greeting"]] for row in found] == from_micro(expected.micro).tolist()
+    went = expected.stages.second.tolist()
+    assert [row["stage"] == "2" for row in found] == went
+    assert report.second == sum(went)
+    assert 30 < report.second < 270
+    unsettled = {row["text"] for row, goes in zip(rows, went, strict=True) if goes}
+    assert unsettled <= set(seen)
+    assert not set(seen) & ({row["text"] for row in rows} - unsettled)
 
 
 def test_parts_come_in_three_forms_with_the_same_decisions(fixture: Fixture, tmp_path: Path) -> None:

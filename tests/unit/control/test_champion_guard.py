@@ -48,6 +48,7 @@ def changes_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     class Shipped:
         ref = type(BUNDLE)("demo", "2", "b" * 64)
         labels = LABELS
+        critical = ()
 
     monkeypatch.setattr(release, "find_bundle", lambda spec, _directories: Path(spec))
     monkeypatch.setattr(release, "read_admitted", lambda _path, _model: Shipped)

@@ -249,7 +249,7 @@ def test_watch_prints_every_change_though_redis_goes_away_meanwhile(
     away = iter([False, False, True])
 
     class Store(ControlStore):
-        def audit(self, _limit: int = 50) -> Any:
+        def audit(self, _limit: int = 50, *, before: str | None = None) -> Any:
             return first
 
         def revision(self, wanted: Any) -> Any:
@@ -271,6 +271,7 @@ def test_promotion_takes_a_bundle_with_thresholds_that_fit(
         ref = type(BUNDLE)("demo", "2", "b" * 64)
         labels = (*LABELS, "threat")
         default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4, "threat": 0.9})
+        critical: tuple[str, ...] = ()
 
     monkeypatch.setattr(release, "find_bundle", lambda spec, _directories: Path(spec))
     monkeypatch.setattr(release, "read_admitted", lambda _path, _model: Shipped)

@@ -8,7 +8,7 @@ import pytest
 from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
 from tiny_bundle import build_tiny_bundle
 
-from streamtag.cli import experiment
+from streamtag.control import experiment_candidate
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
@@ -30,12 +30,13 @@ class Shipped:
     ref = type(BUNDLE)("demo", "2", "b" * 64)
     labels = LABELS
     default_thresholds = type(DEFAULTS)({"spam": 0.4, "insult": 0.4})
+    critical: tuple[str, ...] = ()
 
 
 @pytest.fixture(autouse=True)
 def _bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "find_bundle", lambda spec, _directories: Path(spec))
-    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: Shipped)
+    monkeypatch.setattr(experiment_candidate, "find_bundle", lambda spec, _directories: Path(spec))
+    monkeypatch.setattr(experiment_candidate, "read_admitted", lambda _path, _model: Shipped)
 
 
 @pytest.fixture
@@ -90,6 +91,33 @@ def test_a_candidate_s_cut_offs_by_older_ids_are_read_for_the_bundle(
     candidate = running.document.candidate
     wanted = seeded.load(ReleaseId(candidate.number, candidate.sha256)).thresholds.labels
     assert wanted == {"spam": 0.6, "insult": 0.6}
+
+
+def test_words_and_rates_of_older_ids_are_those_of_the_labels_they_became(
+    seeded: ControlStore, run: Run, tmp_path: Path, stricter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = "{id: %s, name: X, owner: o, since: 1, renamed_from: [%s]}"
+    labels = ", ".join((label % ("spam", "advert"), label % ("insult", "rudeness")))
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    options = ("--label", "advert=±25%", "--label", "insult=±0.01", "--base-rate", "rudeness=0.03", "-m", "x")
+    found = run("experiment", "start", "--thresholds", stricter, *options, "-o", "json")
+    assert found["plan"]["labels"]["spam"]["tolerance"]["size"] == 0.25
+    assert found["base_rates"] == {"insult": 0.03}
+    with pytest.raises(RefusedError) as refused:
+        run(
+            "experiment",
+            "start",
+            "--thresholds",
+            stricter,
+            "--label",
+            "advert=muted",
+            "--label",
+            "spam=±25%",
+            "-m",
+            "x",
+        )
+    assert refused.value.problems[0].startswith("labels.advert: means spam, which has another value here")
 
 
 def test_a_plan_comes_from_a_file_and_options_win(
@@ -222,7 +250,7 @@ def test_without_enough_measured_an_absolute_tolerance_is_refused_with_the_reaso
         ([], "nothing to compare"),
         (["--thresholds", "keep"], "nothing to compare"),
         (["--challenger", "1", "--bundle", "demo@2"], "names a whole release"),
-        (["--thresholds", "defaults"], "name it with --bundle"),
+        (["--thresholds", "defaults"], "name it with bundle"),
         (["--challenger", "1", "--label", "spam"], "must have the form name=value"),
         (["--challenger", "1", "--base-rate", "spam=often"], "--base-rate: could not convert"),
     ],
@@ -238,12 +266,13 @@ class OtherLabels(Shipped):
     ref = type(BUNDLE)("demo", "3", "c" * 64)
     labels = ("spam", "threat")
     default_thresholds = type(DEFAULTS)({"spam": 0.4, "threat": 0.4})
+    critical: tuple[str, ...] = ()
 
 
 def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_reason(
     seeded: ControlStore, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "read_admitted", lambda _path, _model: OtherLabels)
+    monkeypatch.setattr(experiment_candidate, "read_admitted", lambda _path, _model: OtherLabels)
     asked = "experiment", "start", "--bundle", "demo@3", "-m", "x"
     with pytest.raises(RefusedError) as refused:
         run(*asked, "--thresholds", "defaults", "--mode", "split", "--share", 1.5, "--label", "spam=±0%")
@@ -264,7 +293,7 @@ def test_a_challenger_whose_labels_are_not_the_champions_is_refused_with_every_r
 def test_a_challenger_whose_labels_the_taxonomy_lacks_is_refused_with_each_of_them(
     seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "read_admitted", read_admitted)
+    monkeypatch.setattr(experiment_candidate, "read_admitted", read_admitted)
     shipped = build_tiny_bundle(tmp_path, labels=("spam", "threat", "insult", "fraud"))
     labels = ", ".join(f"{{id: {name}, name: X, owner: o, since: 1}}" for name in LABELS)
     (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")

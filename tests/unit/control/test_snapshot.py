@@ -1,8 +1,6 @@
 """The snapshot on disk, and the documents in it: proven by their hashes, or as good as none."""
 
-import errno
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamtag.control.documents import Cutoffs, RevisionId, ThresholdRevision, decode_revision, seal, sha256_of
-from streamtag.control.snapshot import SnapshotFile, write_atomically
+from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import Current
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.errors import RefusedError
@@ -71,20 +69,6 @@ def test_a_directory_in_its_place_is_named(tmp_path: Path) -> None:
     file = SnapshotFile(tmp_path, "default")
     file.path.mkdir(parents=True)
     assert "cannot be read" in file.read().reason
-
-
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 values = st.integers(0, 1_000_000).map(lambda n: n / 1_000_000)

@@ -68,7 +68,7 @@ def test_thresholds_go_along_with_a_bundle_that_has_newer_ids_and_back(changes: 
 def test_what_can_be_read_in_two_ways_changes_nothing(changes: ReleaseChanges) -> None:
     with pytest.raises(RefusedError) as caught:
         changes.apply(ThresholdSet({"advert": 0.6, "spam": 0.5, "rudeness": 0.6}), ANNA)
-    assert caught.value.problems == ("labels.advert: means spam, which has another cut-off here (0.5)",)
+    assert caught.value.problems == ("labels.advert: means spam, which has another value here (0.5)",)
     assert "taxonomy map" in caught.value.hint
 
 

@@ -26,7 +26,7 @@ def scorer() -> Scorer:
 
 def chosen(scorer: Scorer, seed: int) -> tuple[DemoCutoffs, tuple[Challenger, ...]]:
     sample = scorer.score(sample_texts(seed, 1_000))
-    cutoffs = choose_cutoffs(scorer.bundle.default_thresholds.labels, sample, 0.25)
+    cutoffs = choose_cutoffs(scorer.bundle.default_thresholds.labels, sample, sample, 0.25)
     return cutoffs, choose_challengers(cutoffs, sample)
 
 
@@ -66,5 +66,5 @@ def test_both_differ_from_the_champion_on_labels_of_their_own_and_can_decide(sco
 def test_a_bundle_with_few_labels_has_fewer_challengers(labels: int) -> None:
     names = [f"label_{i}" for i in range(labels)]
     scores = np.random.default_rng(1).random((1_000, labels)).astype(np.float32)
-    cutoffs = choose_cutoffs(dict.fromkeys(names, 0.9), scores, 0.25)
+    cutoffs = choose_cutoffs(dict.fromkeys(names, 0.9), scores, scores, 0.25)
     assert [one.kind for one in choose_challengers(cutoffs, scores)] == ["bad", "good"][:labels]

@@ -29,13 +29,18 @@ def scorer() -> Scorer:
 
 @pytest.fixture(scope="module")
 def cutoffs(scorer: Scorer) -> DemoCutoffs:
-    return choose_cutoffs(scorer.bundle.default_thresholds.labels, scorer.score(sample_texts(1, 1_000)), MAX_STEP)
+    scores, spiked = (scorer.score(sample_texts(1, 1_000, spike=spike)) for spike in (False, True))
+    return choose_cutoffs(scorer.bundle.default_thresholds.labels, scores, spiked, MAX_STEP)
 
 
 @pytest.fixture(scope="module")
 def scores(scorer: Scorer) -> NDArray[np.float32]:
+    return of_events(scorer, EventSource(seed=1))
+
+
+def of_events(scorer: Scorer, source: EventSource) -> NDArray[np.float32]:
     """Of the events that the demo writes, not of the sample that its cut-offs were chosen by."""
-    whole = (record for record in EventSource(seed=1) if not record.broken)
+    whole = (record for record in source if not record.broken)
     return scorer.score([json.loads(record.value)["text"] for record in itertools.islice(whole, EVENTS)])
 
 
@@ -48,7 +53,20 @@ def test_events_fall_on_both_sides_of_every_cutoff_under_the_shipped_bundle(
         assert LEAST < share < MOST, f"{label}: {share:.2%} of the events at {cutoffs.start[label]}"
 
 
-def test_the_change_that_the_demo_suggests_moves_the_alert_rate_visibly(
+def test_a_spike_shows_in_the_first_label_and_the_change_that_the_demo_suggests_answers_it(
+    scorer: Scorer, cutoffs: DemoCutoffs, scores: NDArray[np.float32]
+) -> None:
+    label, source = scorer.labels[0], EventSource(seed=1)
+    source.spike = True
+    spiked = of_events(scorer, source)[:, 0]
+    usual = float(np.mean(scores[:, 0] >= cutoffs.start[label]))
+    flooded = float(np.mean(spiked >= cutoffs.start[label]))
+    answered = float(np.mean(spiked >= cutoffs.stricter[label]))
+    assert flooded > 2 * usual
+    assert answered < 0.7 * flooded
+
+
+def test_the_bad_challengers_cutoffs_move_the_alert_rate_visibly(
     scorer: Scorer, cutoffs: DemoCutoffs, scores: NDArray[np.float32]
 ) -> None:
     for i, label in enumerate(scorer.labels):
@@ -67,14 +85,15 @@ def test_the_cutoffs_can_be_published_and_changed_without_force(scorer: Scorer, 
     start = ThresholdSet(cutoffs.start)
     assert problems(start, scorer.labels) == []
     for label in scorer.labels:
-        assert too_large(start, ThresholdSet({**cutoffs.start, label: cutoffs.easier[label]}), MAX_STEP) == []
+        for other in (cutoffs.easier[label], cutoffs.stricter[label]):
+            assert too_large(start, ThresholdSet({**cutoffs.start, label: other}), MAX_STEP) == []
 
 
 def test_what_to_try_next_is_the_cutoff_farther_away() -> None:
-    cutoffs = DemoCutoffs(start={"loud": 0.4}, easier={"loud": 0.1})
-    assert cutoffs.other("loud", 0.4) == 0.1
-    assert cutoffs.other("loud", 0.1) == 0.4
-    assert cutoffs.other("loud", 0.9) == 0.1
+    cutoffs = DemoCutoffs(start={"loud": 0.4}, easier={"loud": 0.1}, stricter={"loud": 0.6})
+    assert cutoffs.other("loud", 0.4) == 0.6
+    assert cutoffs.other("loud", 0.6) == 0.4
+    assert cutoffs.other("loud", 0.9) == 0.4
 
 
 @given(st.integers(0, 1_000_000))

@@ -147,7 +147,7 @@ def test_the_command_is_relative_to_where_it_was_called(monkeypatch: pytest.Monk
 
 
 def summary(events: int = 100, counted: int = 99) -> Summary:
-    change = OwnChange("toxic", 0.4, 0.1, 0.101, 0.302)
+    change = OwnChange("toxic", 0.4, 0.1, 0.05, 0.101, 0.302)
     return Summary(
         events, 20, 79, 1, again=0, first_tag_s=3.456, live_ms=21.23, seen_ms=30.0, change=change,
         trials=(FAILED, PASSED), windows=WindowState(0, 10, {}, counted, True), seconds=10.0, p50_ms=30.0, p99_ms=99.0,

@@ -13,6 +13,7 @@ from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore
 from streamtag.devstack.demo.challengers import Challenger
 from streamtag.devstack.demo.cutoffs import DemoCutoffs
+from streamtag.devstack.demo.events import EventSource
 from streamtag.devstack.demo.following import Following
 from streamtag.devstack.demo.story import AUTHOR, Story
 from streamtag.devstack.demo.trials import Trials
@@ -20,7 +21,7 @@ from streamtag.domain.verdict import Peaks, PhaseCounts, State
 from streamtag.stats.read_model import ReadModel
 
 START = dict(DEFAULTS.labels)
-CUTOFFS = DemoCutoffs(START, {**START, "spam": 0.3})
+CUTOFFS = DemoCutoffs(START, {**START, "spam": 0.3}, {**START, "spam": 0.7})
 BAD = Challenger("bad", "insult from 0.6 to 0.4", {**START, "insult": 0.4}, ("insult",))
 GOOD = Challenger("good", "spam: hardly changed", {**START, "spam": 0.501}, ("spam",))
 
@@ -36,7 +37,9 @@ class Rig:
         self.model = ReadModel(self.store)
         self.trials = Trials(self.log, self.model)
         self.following = Following(self.store, [], current(self.store))
-        self.story = Story(seconds, "spam", CUTOFFS, self.following, self.changes, self.trials, (BAD, GOOD))
+        self.events = EventSource(1)
+        parts = (self.following, self.changes, self.trials, (BAD, GOOD), self.events)
+        self.story = Story(seconds, "spam", CUTOFFS, *parts)
 
     def step(self, elapsed_s: float) -> None:
         self.trials.look()
@@ -92,22 +95,26 @@ def test_evidence_shows_before_there_is_a_verdict_and_a_verdict_only_once_it_is_
     assert rig.trials.running == (2,)
 
 
-def test_the_change_halfway_waits_for_the_verdicts() -> None:
+def test_the_change_in_the_spike_waits_for_the_verdicts() -> None:
     rig = Rig(20.0)
     rig.step(2.5)
     before = current(rig.store)
+    rig.step(8.0)
+    assert "After 9 s a flood" in rig.story.notice
+    assert not rig.events.spike
     rig.step(9.0)
-    assert "After 10 s the demo moves spam from 0.5 to 0.3" in rig.story.notice
-    rig.step(11.0)
+    assert rig.events.spike
+    assert "After 12 s the demo moves spam from 0.5 to 0.7" in rig.story.notice
+    rig.step(13.0)
     assert "once the experiments have ended" in rig.story.notice
     assert current(rig.store) == before
     rig.conclude(1, State.FAIL)
     rig.conclude(2, State.PASS)
-    rig.step(12.0)
+    rig.step(14.0)
     move = rig.story.move
     assert move is not None
-    assert (move.label, move.before, move.after) == ("spam", 0.5, 0.3)
-    assert current(rig.store).thresholds.labels["spam"] == 0.3
+    assert (move.label, move.before, move.after) == ("spam", 0.5, 0.7)
+    assert current(rig.store).thresholds.labels["spam"] == 0.7
     assert move.new_revision == current(rig.store).ref.revision != move.old_revision == before.ref.revision
 
 
@@ -127,7 +134,8 @@ def test_a_run_without_an_end_changes_nothing_by_itself() -> None:
     for elapsed_s in (4.0, 60.0, 600.0):
         rig.step(elapsed_s)
     assert current(rig.store).ref.number == 1
-    assert rig.story.notice == ""
+    assert rig.events.spike
+    assert "raise its cut-off" in rig.story.notice
 
 
 def test_an_experiment_that_somebody_stops_is_shown_with_the_reason() -> None:

@@ -29,6 +29,7 @@ COMMANDS = (
     ".venv/bin/streamtag stats watch",
 )
 TRIALS = (FAILED, PASSED)
+CONSOLE = "http://127.0.0.1:65535/#st_" + "x" * 43
 
 
 def beat(pid: int, release: ReleaseId = RELEASE) -> Heartbeat:
@@ -57,6 +58,7 @@ def shown(labels: int, change: ChangeState | None = None) -> Shown:
         windows=windows,
         trials=TRIALS,
         statistics={"windower": 8, "stats without Faust": 9},
+        console=CONSOLE,
         invitation=COMMANDS,
         notice="a notice",
     )
@@ -69,6 +71,7 @@ def test_the_screen_fits_and_keeps_the_commands_whole(labels: int, width: int, h
     assert len(found) == height
     assert max(len(line) for line in found) <= width
     assert tuple(found[-4:]) == COMMANDS
+    assert f"Console: {CONSOLE}" in found
     assert any(line.startswith("latest tagged") for line in found) or labels == 30 or height < 32
     assert any(line.startswith("experiment 1 ") and "FAIL" in line for line in found)
     assert any(line.startswith("experiment 2 ") and "PASS" in line for line in found)

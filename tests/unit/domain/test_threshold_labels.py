@@ -44,7 +44,7 @@ def test_what_the_bundle_scores_is_taken_as_it_stands() -> None:
 
 def test_two_ids_of_one_meaning_must_agree() -> None:
     differ = align(TAXONOMY, ThresholdSet({"bush": 0.4, "shrub": 0.5}), ("shrub",))
-    assert differ.problems == ("labels.bush: means shrub, which has another cut-off here (0.5)",)
+    assert differ.problems == ("labels.bush: means shrub, which has another value here (0.5)",)
     agree = align(TAXONOMY, ThresholdSet({"bush": 0.5, "hedge": 0.5}), ("shrub",))
     assert agree.thresholds.labels == {"shrub": 0.5}
     assert not agree.problems

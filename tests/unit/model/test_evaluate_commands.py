@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign_models import build_numbers_bundle
 from tiny_bundle import build_tiny_bundle
 from typer.testing import CliRunner
 
@@ -15,7 +16,6 @@ from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import problems
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.loading import load_scorer
-from streamtag.model.scorer import Scorer
 from streamtag.model.training.obfuscate import KINDS
 
 
@@ -118,10 +118,25 @@ def test_a_goal_that_cannot_be_worked_out_writes_nothing(truth: Path) -> None:
     assert not out.exists()
 
 
-def test_a_bundle_that_reads_features_is_refused(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scorer, "reads_features", True)
-    with pytest.raises(RefusedError, match="reads numeric features"):
-        run("evaluate", "--labels", truth)
+def test_a_bundle_of_numbers_is_measured_on_features(directory: Path) -> None:
+    build_numbers_bundle(directory, directory / "scratch")
+    path = directory / "numbers.jsonl"
+    lines = [{"features": {"amount": i % 100, "age": i % 7}, "labels": ["offer"] * (i % 3 == 0)} for i in range(60)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    arguments = ("evaluate", "--bundle", "numbers", "--labels", path, "--draws", 100, "--robustness")
+    assert run_json(*arguments)["rows"] == 60
+    path.write_text('{"features": {"age": 3}, "labels": []}\n{"text": "hello", "labels": []}')
+    with pytest.raises(RefusedError, match="cannot score 2 of the documents") as refused:
+        run(*arguments)
+    assert refused.value.problems[0].startswith("line 1, features.amount: feature amount is missing")
+
+
+def test_documents_without_text_are_refused_by_a_bundle_of_text(truth: Path) -> None:
+    path = truth.with_name("features.jsonl")
+    path.write_text('{"features": {"age": 3}, "labels": []}\n{"text": "", "labels": []}')
+    with pytest.raises(RefusedError) as refused:
+        run("evaluate", "--labels", path)
+    assert refused.value.problems == ("line 1, text: no text, and the bundle reads nothing else",)
 
 
 def test_robustness_names_each_disguise_and_what_it_costs(truth: Path) -> None:

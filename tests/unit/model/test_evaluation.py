@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.model.evaluation.evaluate import evaluate_scores
-from streamtag.model.evaluation.labelled import FIELDS, Labelled
+from streamtag.model.evaluation.labelled import Labelled
+from streamtag.model.evaluation.labelled_rows import FIELDS
 from streamtag.model.evaluation.metrics import BY_LABEL, Measured, bootstrap, paired
 from streamtag.model.evaluation.report import render
 from streamtag.model.training.metrics import expected_calibration_error
@@ -115,7 +116,7 @@ def test_a_bundle_does_not_differ_from_itself_and_noise_is_worse() -> None:
 def labelled(texts: list[str], targets: list[int], lang: list[str]) -> Labelled:
     fields = {name: tuple(lang) if name == "lang" else ("",) * len(texts) for name in FIELDS}
     columns = np.array(targets, dtype=np.int8).reshape(-1, 1)
-    return Labelled(("<spam>",), tuple(texts), columns, fields, np.arange(len(texts)))
+    return Labelled(("<spam>",), tuple(texts), columns, fields, np.arange(len(texts)), (None,) * len(texts))
 
 
 def test_a_term_that_raises_scores_shows_in_bpsn_alone() -> None:

@@ -6,13 +6,15 @@ import pytest
 
 from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
+from streamtag.settings import Settings
 
 LABELS = ("spam", "greeting")
+EVENTS = Settings().events.model_copy(update={"max_text_chars": 20})
 
 
 def read(path: Path, content: str) -> Labelled:
     path.write_text(content, encoding="utf-8")
-    return read_labelled(path, LABELS, max_chars=20)
+    return read_labelled(path, LABELS, EVENTS)
 
 
 def problems(path: Path, content: str) -> tuple[str, ...]:
@@ -72,13 +74,55 @@ def test_csv_names_columns_cells_and_marks(tmp_path: Path) -> None:
 def test_a_file_that_is_empty_missing_or_not_utf8_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path / "a.jsonl", "\n") == ("the file holds no document",)
     with pytest.raises(NotFoundError):
-        read_labelled(tmp_path / "none", LABELS, max_chars=20)
+        read_labelled(tmp_path / "none", LABELS, EVENTS)
     (tmp_path / "b").write_bytes(b"{}\n\xff")
     with pytest.raises(RefusedError) as refused:
-        read_labelled(tmp_path / "b", LABELS, max_chars=20)
+        read_labelled(tmp_path / "b", LABELS, EVENTS)
     assert refused.value.problems == ("line 2: byte 3",)
 
 
 def test_many_problems_are_counted(tmp_path: Path) -> None:
     found = problems(tmp_path / "a.jsonl", "x\n" * 60)
     assert found[-1] == "… and 10 more"
+
+
+def test_a_line_may_carry_features_and_whatever_else_an_event_has(tmp_path: Path) -> None:
+    lines = (
+        '{"features": {"amount": 3, "age": null}, "labels": ["spam"], "tenant": "a", "id": "7", "author": "x"}\n'
+        '{"text": "hi", "features": {"amount": 3}, "labels": []}\n'
+        '{"features": {"age": null, "amount": 3}, "labels": []}\n'
+    )
+    found = read(tmp_path / "a.jsonl", lines)
+    assert found.features[:2] == ({"amount": 3, "age": None}, {"amount": 3})
+    assert (found.texts, found.without_text) == (("", "hi", ""), (0, 2))
+    assert found.fields["tenant"] == ("a", "", "")
+    assert found.group.tolist() == [0, 1, 0]  # the same features, however they are written
+
+
+def test_features_in_csv_have_columns_of_their_own(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.csv", "features.amount,features.kind,text,spam\n1.5,web,,1\n,,hi,0\n")
+    assert found.features == ({"amount": 1.5, "kind": "web"}, {"amount": None, "kind": None})
+
+
+def test_a_whole_record_is_read_as_the_stream_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"event": {"id": "7", "text": "hi", "lang": "de"}, "labels": ["spam"]}\n')
+    assert read_labelled(path, LABELS, EVENTS).fields["lang"] == ("de",)
+    path.write_text('{"event": {"EventID": 4688, "CommandLine": "whoami"}, "labels": [], "source": "lab"}\n')
+    found = read_labelled(path, LABELS, EVENTS.model_copy(update={"mapping": "log", "max_text_chars": 200}))
+    assert "whoami" in found.texts[0]
+    assert found.fields["source"] == ("lab",)
+
+
+def test_a_record_that_the_stream_would_refuse_is_refused_without_its_content(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path / "a.jsonl",
+        '{"event": {"text": "hi"}, "labels": []}\n'
+        '{"event": {"id": "7", "text": "secret secret secret"}, "labels": [], "lang": "de"}\n'
+        '{"features": {"a": {"secret": 1}}, "labels": []}\n'
+        '{"id": "7", "labels": []}\n',
+    )
+    assert [problem.split(":")[0] for problem in found] == [
+        "line 1, event, id", "line 2, lang", "line 3, features[...]", "line 4, text",
+    ]  # fmt: skip
+    assert "secret" not in "".join(found)

@@ -151,6 +151,19 @@ def test_what_cannot_be_read_or_does_not_fit_is_said_before_anything_is_scored(t
     assert "labels.threat: missing" in found
 
 
+def test_cut_offs_by_ids_of_before_are_read_by_the_taxonomy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = "{{id: {}, name: X, owner: o, since: 1, renamed_from: [{}]}}"
+    labels = ", ".join(label.format(name, f"older-{name}") for name in SCORER.labels)
+    (tmp_path / "taxonomy.yaml").write_text(f"taxonomy: t\nversion: 1\nlabels: [{labels}]")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", str(tmp_path / "taxonomy.yaml"))
+    monkeypatch.setattr(context, "GLOBALS", context.Globals())
+    path = tmp_path / "older.yaml"
+    path.write_text("labels:\n" + "".join(f"  older-{name}: 0.0\n" for name in SCORER.labels))
+    run = Run("--thresholds", str(path), stdin=as_lines(FRIENDLY))
+    assert len(run.lines[0]["tags"]) == len(SCORER.labels)
+    assert any("older-toxic: read as toxic" in line for line in run.complaints)
+
+
 @given(
     st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=12),
     st.integers(1, 8),

@@ -14,6 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("api",),
+    ("console",),
     ("devstack", "doctor", "dead_letters"),
     ("batch",),
     ("tagger", "stats"),
@@ -24,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("domain",),
 )
 # May be imported from anywhere but `domain`; from bottom to top.
-FOUNDATION = ("__init__", "errors", "strict_yaml", "kafka_options", "settings_sources", "settings", "telemetry")
+FOUNDATION = ("__init__", "errors", "atomic_files", "strict_yaml", "kafka_options", "settings", "telemetry")
 
 
 def _room(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
+from streamtag.control.breakers import NO_BREAKERS
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
@@ -32,6 +33,7 @@ class TextScorer:
     """Scores of a text are the numbers in it, one per label; `RAISES` raises."""
 
     reads_text, reads_features = True, False
+    second = bands = None
 
     def __init__(self, labels: Sequence[str] = LABELS) -> None:
         self.labels = tuple(labels)
@@ -141,6 +143,7 @@ class Rig:
         self.stops = FakeStops()
         self.stop = stop_of(self.stops, self.metrics)
         self.active: ActiveRelease | None = active or release()
+        self.breakers = NO_BREAKERS
         self.now_ms = NOW
         self.tagger = Tagger(
             self.settings,
@@ -149,6 +152,7 @@ class Rig:
             stop=self.stop,
             metrics=self.metrics,
             tracer=BatchTracer(),
+            breakers=lambda: self.breakers,
             clock_ms=lambda: self.now_ms,
         )
         self.covered: dict[Partition, Range] = {}

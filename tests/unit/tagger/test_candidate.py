@@ -18,10 +18,14 @@ from services import wait_until
 from stalling_bundle import HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
 
-from streamtag.events.content import FeatureValue
+from streamtag.domain.scores import to_micro
+from streamtag.events.content import ContentEvent, FeatureValue
+from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
+from streamtag.model.two_stages import pair
 from streamtag.tagger import candidate as module
 from streamtag.tagger.candidate import Candidate, read_frame, write_frame
+from streamtag.tagger.rerank import Limits, infer_stages
 
 TEXTS = ["see you at noon", "", "schöne Grüße \ud800", "a" * 5_000]
 
@@ -66,6 +70,28 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
     assert answer[1] > 0
     assert candidate.why_not(ticket) == "shed"
+
+
+def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path) -> None:
+    parts = build_tiny_bundle(tmp_path), build_tiny_bundle(tmp_path, name="slow", weights_seed=3)
+    bands = {"spam": (0.3, 0.7)}
+    first, second = map(read_bundle, parts)
+    path = pair(first, second, tmp_path, name="tiny", version="2", bands=bands, sample=0.2)
+    texts, ids = [f"item {i} of {i * i}" for i in range(50)], [f"e{i}" for i in range(50)]
+    found = Candidate(path, 2, 64, Limits(1.0, None, 1_000))
+    try:
+        wait_until(lambda: found.ask(texts, None, ids) is not None, 60, "the candidate takes a question")
+        answer = found.answer(0, 30)
+    finally:
+        found.close()
+    assert answer is not None
+    events = [ContentEvent(name, text) for name, text in zip(ids, texts, strict=True)]
+    wanted = infer_stages(events, load_scorer(path, batch=64))
+    assert wanted.stages is not None
+    assert (to_micro(answer[0][:, :2]) == wanted.micro).all()
+    assert (to_micro(answer[0][:, 2:4]) == wanted.stages.first).all()
+    assert answer[0][:, 4].tolist() == wanted.stages.route.tolist()
+    assert {0, 1, 2} == set(wanted.stages.route.tolist())
 
 
 def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> None:
@@ -191,7 +217,7 @@ def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: P
         assert process.stdout is not None
         try:
             assert read_frame(process.stdout) == b"ready"
-            write_frame(process.stdin, msgspec.msgpack.encode(([HANGS.encode()], None)))
+            write_frame(process.stdin, msgspec.msgpack.encode(([HANGS.encode()], None, None)))
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)
             process.stdin.close()

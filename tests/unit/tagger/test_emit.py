@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tagging import LABELS, NOW, RAISES, Rig, raw_record, record, release
 
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.stream.processor import Output
 from streamtag.tagger.decide import scores_type
@@ -150,3 +151,18 @@ def test_a_dead_letter_names_release_and_worker_and_keeps_the_record() -> None:
     assert headers["streamtag.dlq.release"] == b"7"
     assert headers["streamtag.dlq.worker"] == b"g-0"
     assert headers["streamtag.dlq.at_ms"] == str(NOW).encode()
+
+
+def test_tags_of_a_label_with_an_open_breaker_ask_for_review_and_nothing_else_differs() -> None:
+    rig = Rig()
+    before = rig.tags(rig.process(record(0, 0.9, 0.9)))
+    rig.breakers = ActiveBreakers(3, frozenset({"insult"}))
+    [during] = rig.tags(rig.process(record(0, 0.9, 0.9)))
+    assert [(tag["label"], tag["action"]) for tag in during["tags"]] == [("spam", "tag"), ("insult", "review")]
+    assert during.pop("breakers") == 3
+    for tag in during["tags"]:
+        tag["action"] = "tag"
+    assert [during] == before
+    assert rig.close()[0]["panes"][0]["labels"]["insult"]["alerts"] == 2, "statistics count it as ever"
+    rig.breakers = ActiveBreakers(4)
+    assert rig.tags(rig.process(record(1, 0.9, 0.9)))[0].keys() == before[0].keys()

@@ -37,6 +37,7 @@ AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 class FakeBundle:
     labels = ("insult", "spam")  # in another order than the champion's
     reads_features = False
+    stage2: object = None
 
 
 class FakeCandidate:
@@ -52,8 +53,9 @@ class FakeCandidate:
     def ready(self) -> bool:
         return self.why is None
 
-    def ask(self, texts: Sequence[str], features: object) -> int | None:
+    def ask(self, texts: Sequence[str], features: object, ids: Sequence[str] | None) -> int | None:
         assert features is None
+        self.ids = ids
         self.asked[len(self.asked)] = list(texts)
         return len(self.asked) - 1
 
@@ -266,6 +268,24 @@ def test_a_batch_without_a_unit_of_the_candidate_takes_part_where_it_could_have_
     for i in control:
         rig.process(record(i, 0.6, 0.1))
     assert len(rows_of(rig.close())) == (len(control) if why is None else 0)
+
+
+def test_a_candidate_of_two_stages_says_in_its_tag_events_which_one_decided() -> None:
+    rig = Trying()
+    active = experiment("split", bundle=True)
+    assert active.bundle is not None
+    active.bundle.stage2 = active.bundle  # type: ignore[misc]
+    rig.running = (active,)
+    # final scores, those of stage 1, and the route: nothing uncertain, in a band, not valid, shed
+    rig.candidate.scores = np.array(
+        [[0.9, 0.1, 0.9, 0.1, 0], [0.2, 0.3, 0.4, 0.5, 1], [np.nan] * 5, [0.6, 0.6, 0.6, 0.6, 3]], dtype=np.float32
+    )
+    tags = rig.tags(rig.process(*(record(i, 0.6, 0.1) for i in range(4))))
+    assert rig.candidate.ids == ["e0", "e1", "e2", "e3"]
+    found = [(tag.get("arm"), tag.get("stage"), tag.get("stage2")) for tag in tags]
+    assert found == [("candidate", None, None), ("candidate", "2", "band"), (None,) * 3, ("candidate", None, "shed")]
+    assert tags[1]["scores"] == {"insult": 0.2, "spam": 0.3}
+    assert tags[1]["stage1_scores"] == {"insult": 0.4, "spam": 0.5}
 
 
 def test_scores_that_are_no_probabilities_are_shed() -> None:

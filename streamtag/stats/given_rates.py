@@ -2,11 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from streamtag.cli import context
-from streamtag.cli.context import OutputFormat
-from streamtag.cli.stats_views import moment, percent
 from streamtag.control.champion import champion_to_change
 from streamtag.control.experiment_request import Request
 from streamtag.control.store import ControlStore
@@ -18,8 +15,8 @@ from streamtag.stats.read_model import ReadModel
 __all__ = ["with_measured_rates"]
 
 
-def with_measured_rates(request: Request, store: ControlStore, now: datetime, output: OutputFormat) -> Request:
-    """The request with a measured rate for each label that needs one and has none; says which was taken, and whence.
+def with_measured_rates(request: Request, store: ControlStore, now: datetime) -> tuple[Request, list[str]]:
+    """The request with a measured rate for each label that needs one and has none; and, in words, what was taken.
 
     Raises:
         RefusedError: of such a label nothing was measured, or too little to be sure that its rate lies above the
@@ -34,7 +31,7 @@ def with_measured_rates(request: Request, store: ControlStore, now: datetime, ou
         if policy.tolerance.kind == "absolute" and label not in request.base_rates
     }
     if plan.mode != "shadow" or not needed:
-        return request
+        return request, []
     number = champion.id.number
     found = measured(ReadModel(store), number, round(now.timestamp() * 1000))
     problems = [one for label, policy in needed.items() for one in _problems(label, policy, found, number)]
@@ -42,15 +39,15 @@ def with_measured_rates(request: Request, store: ControlStore, now: datetime, ou
         raise RefusedError(
             "the experiment cannot be started",
             problems=problems,
-            hint="Wait for more events, give the rate as you know it (--base-rate LABEL=RATE), or use a relative "
-            "tolerance.",
+            hint="Wait for more events, give the rate as you know it (base_rates; --base-rate LABEL=RATE), or use a "
+            "relative tolerance.",
         )
     taken = found.rates(needed)
-    if output is OutputFormat.TABLE:
-        for label, rate in taken.items():
-            events = found.figures[label].events
-            context.say(f"base rate of {label}: {percent(rate)} of {events:,} events, {_source(found, number)}")
-    return replace(request, base_rates={**request.base_rates, **taken})
+    told = [
+        f"base rate of {label}: {_percent(rate)} of {found.figures[label].events:,} events, {_source(found, number)}"
+        for label, rate in taken.items()
+    ]
+    return replace(request, base_rates={**request.base_rates, **taken}), told
 
 
 def _problems(label: str, policy: LabelPolicy, found: BaseRates | None, number: int) -> Iterator[str]:
@@ -65,11 +62,16 @@ def _problems(label: str, policy: LabelPolicy, found: BaseRates | None, number: 
     low, high = figures.interval()
     if low <= policy.tolerance.size:
         yield (
-            f"{size} is not surely below the label's rate, which lies within {percent(low)} – {percent(high)}: "
+            f"{size} is not surely below the label's rate, which lies within {_percent(low)} – {_percent(high)}: "
             f"{figures.alerts:,} of {figures.events:,} events, {_source(found, number)}. A candidate that never tags "
             "could pass"
         )
 
 
 def _source(found: BaseRates, number: int) -> str:
-    return f"release {number}, {found.window.size} from {moment(found.window.start_ms)}"
+    begun = datetime.fromtimestamp(found.window.start_ms / 1000, UTC)
+    return f"release {number}, {found.window.size} from {begun:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _percent(rate: float) -> str:
+    return f"{rate * 100:.3g} %"

@@ -1,0 +1,116 @@
+"""`streamtag model thresholds`: cut-offs that reach a goal on labelled documents."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+import yaml
+from numpy.typing import NDArray
+
+from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, warn
+from streamtag.cli.model_labelled import (
+    Bundle,
+    Labels,
+    admitted_scorer,
+    bounds,
+    read_documents,
+    room,
+    scores_of,
+    write_whole,
+)
+from streamtag.domain.thresholds import DIMENSIONS, Override, ThresholdSet
+from streamtag.errors import StreamtagError
+
+if TYPE_CHECKING:
+    from streamtag.model.goals import Choice
+
+
+def thresholds(
+    bundle: Bundle = None,
+    *,
+    goal: Annotated[str, typer.Option("--goal", help='E.g. "recall | precision >= 0.9", "fbeta(2)".')],
+    labels: Labels,
+    out: Annotated[Path, typer.Option("--out", help="Threshold file to write, for `thresholds apply`.")],
+    by: Annotated[str | None, typer.Option("--by", help="Also per lang, channel or tenant.")] = None,
+    events_per_hour: Annotated[
+        float | None, typer.Option("--events-per-hour", min=0, help="Traffic the documents stand for.")
+    ] = None,
+    min_positives: Annotated[
+        int, typer.Option("--min-positives", min=1, help="With fewer positives or negatives a label is undecided.")
+    ] = 20,
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the bounds.")] = 0.95,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Find the cut-off of each label that reaches a goal on labelled documents, and write them as a threshold file.
+
+    An undecided label keeps the bundle's default. Documents must be drawn as the stream draws them: precision and
+    alerts per hour depend on how rare a label is.
+    """
+    goals = room("goals")
+    wanted = goals.parse_goal(goal)
+    if by is not None and by not in DIMENSIONS:
+        raise StreamtagError(f"--by {by} is no dimension of segments", hint=f"Known are {', '.join(DIMENSIONS)}.")
+    if wanted.kind == "alerts" and not events_per_hour:
+        raise StreamtagError("alerts per hour need to know the traffic", hint="Give --events-per-hour, above 0.")
+    scorer = admitted_scorer(bundle)
+    data = read_documents(labels, scorer)
+    scores = scores_of(scorer, data)
+
+    def chosen(mask: NDArray[np.bool_]) -> dict[str, "Choice"]:
+        # a segment has its share of the traffic and the same share of a budget of alerts, so both stay as they are
+        return {
+            label: goals.choose(
+                wanted,
+                scores[mask, j],
+                data.targets[mask, j],
+                min_positives=min_positives,
+                confidence=confidence,
+                events_per_hour=events_per_hour,
+            )
+            for j, label in enumerate(data.labels)
+        }
+
+    everywhere = chosen(np.ones(len(data.texts), dtype=bool))
+    values = np.array(data.fields[by]) if by else np.array([])
+    segments = {value: chosen(values == value) for value in sorted(set(values.tolist()) - {""})}
+    default = scorer.bundle.default_thresholds.labels
+    base = {label: default[label] if c.cutoff is None else c.cutoff for label, c in everywhere.items()}
+    overrides = [
+        Override({by or "": value}, decided)
+        for value, found in segments.items()
+        if (decided := {label: c.cutoff for label, c in found.items() if c.cutoff is not None})
+    ]
+    about = {"bundle": str(scorer.bundle.ref), "goal": goal, "documents": len(data.texts)}
+    undecided = {label: c.undecided for label, c in everywhere.items() if c.undecided}
+    document = {"about": {**about, "undecided": undecided}, **ThresholdSet(base, overrides).to_dict()}
+    write_whole(out, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    if output is OutputFormat.JSON:
+        parts = {"labels": everywhere, "segments": segments}
+        print_json({**about, "path": str(out), **msgspec.to_builtins(parts)})
+        return
+    _print_choices(everywhere, default, "all documents")
+    for value, found in segments.items():
+        _print_choices(found, base, f"{by} = {value}")
+    say(f"wrote {out}; look at it, then: streamtag thresholds apply {out}")
+    if undecided:
+        warn(f"undecided, kept at the bundle's default: {', '.join(undecided)}", style="yellow")
+
+
+def _print_choices(choices: dict[str, "Choice"], kept: Any, title: str) -> None:
+    rows = [
+        (
+            label,
+            c.positives,
+            f"{kept[label]:g} (kept)" if c.cutoff is None else f"{c.cutoff:g}",
+            bounds(c.precision),
+            bounds(c.recall),
+            c.alerts or "",
+            c.undecided,
+        )
+        for label, c in choices.items()
+    ]
+    print_table(
+        ("label", "positives", "cut-off", "precision", "recall", "alerts", "undecided because"), rows, title=title
+    )

@@ -1,0 +1,181 @@
+// One label: its scores with the threshold as a line to drag, what a move would have done, and how it came here.
+
+import { chart } from "../chart.js";
+import { histogram } from "../histogram.js";
+import { change, changed, rateOf, signal } from "../rates.js";
+import { reviewOnly, trustAgain } from "../breakers.js";
+import { askForMove, differences, place, publishMove, restoreRevision } from "../threshold-forms.js";
+import { ago, count, critical, failure, html, nothing, percent, plural, score, table, tile } from "../ui.js";
+import { effect, hurdles } from "../what-if.js";
+
+export const title = "Label";
+
+const SPANS = [[1, "1 hour"], [24, "1 day"], [168, "7 days"]];
+const windowSize = (hours) => (hours <= 1 ? "1m" : hours <= 24 ? "5m" : "1h");
+
+export async function mount({ api, draw, every, onChange, may, rest, query, signal: left, who }) {
+  const id = rest[0], named = encodeURIComponent(id), options = { signal: left };
+  let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
+  let when = {}; // the segment whose threshold is looked at; none: all events
+  let label = null, base = null, breaker = null, revisions = [], releases = [], series = null, segments = [], now = null;
+  let draft = null, preview = null, asked = 0, error = null, drawn = null, timer;
+
+  const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
+
+  const load = async () => {
+    const [found, thresholds, history, released, windows, shares, rates, breakers] = await Promise.all([
+      api.get(`/v1/labels/${named}?hours=${hours}`, options),
+      api.read("/v1/thresholds", options),
+      api.get("/v1/thresholds/revisions?limit=100", options),
+      api.get("/v1/releases?limit=100", options),
+      api.get(`/v1/windows?size=${windowSize(hours)}&hours=${hours}`, options),
+      api.get(`/v1/labels/${named}/segments?hours=${hours}`, options),
+      api.get("/v1/rates?size=5m", options).catch((problem) => { if (problem.status !== 404) throw problem; return null; }),
+      api.get("/v1/breakers", options),
+    ]);
+    const before = label && live();
+    [label, base, now, segments] = [found, thresholds, rates, shares.items];
+    breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
+    revisions = history.items.filter((one) => one.changes.some((moved) => moved.label === id));
+    releases = bundles(released.items);
+    series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
+    if (draft === null || before !== live()) [draft, preview] = [live(), null];
+    show();
+  };
+
+  // The newest question counts; an answer to an earlier one is dropped.
+  const look = async () => {
+    const mine = ++asked;
+    if (draft === live()) { [preview, error] = [null, null]; return show(); }
+    try {
+      const found = await api.post("/v1/thresholds/preview", { labels: { [id]: draft }, when, hours }, options);
+      if (mine !== asked) return;
+      [preview, error] = [found, null];
+    } catch (problem) {
+      if (mine !== asked || problem.name === "AbortError") return;
+      [preview, error] = [null, problem];
+    }
+    show();
+  };
+  const move = (value) => {
+    if (Number.isNaN(value)) return;
+    // The edge of a bin, where the preview is exact, in the millionths that scores are compared in.
+    draft = Math.ceil((Math.min(1024, Math.max(0, Math.round(value * 1024))) * 1_000_000) / 1024) / 1_000_000;
+    show();
+    clearTimeout(timer);
+    timer = setTimeout(look, 60);
+  };
+  const undo = () => { draft = live(); look(); };
+  const span = (event) => { hours = Number(event.target.value); load().then(look); };
+  const choose = (event) => {
+    const [dimension, value] = JSON.parse(event.target.value);
+    when = dimension ? { [dimension]: value } : {};
+    undo();
+  };
+  const done = (made) => { if (made !== null) { draft = null; load().then(look); } };
+  const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, base, effect: preview ? effect(preview, id) : nothing });
+  const publish = () => publishMove(about()).then(done);
+  const askFor = () => askForMove(about());
+  const restore = (revision) => restoreRevision(revision).then(done);
+
+  const buttons = () => {
+    if (!may("operator") || (who.labels && !who.labels.includes(id))) return html`<span class="quiet">Your role may look, not change.</span>`;
+    if (preview?.needs.length) return html`<button class="main" @click=${askFor}>Ask for it …</button>`;
+    return html`<button @click=${askFor}>Ask somebody …</button><button class="main" @click=${publish}>Publish …</button>`;
+  };
+
+  const show = () => {
+    const operator = may("operator");
+    const rate = now?.labels[id], signals = now?.signals.filter((one) => one.labels.includes(id)) ?? [];
+    draw(html`
+      <div class="row"><div class="grow">
+        <h1>${label.name ?? id}${critical(label)}</h1>
+        <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
+        <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
+      </div>
+      ${rate ? html`<div class="tiles">
+        ${tile("rate, newest 5 minutes", rateOf(rate), `${count(rate.alerts)} of ${count(rate.events)} events`)}
+        ${tile("against the hour before", changed(change(rate)), `was ${percent(rate.rate_last_hour)}`)}
+        ${tile("same hour last week", percent(rate.rate_last_week))}
+        ${tile("threshold", score(label.threshold), label.segments.length ? `another in ${plural(label.segments.length, "segment")}` : "for all events")}
+      </div>` : nothing}
+      ${breaker ? reviewOnly(breaker, may("operator"), () => trustAgain(label.name ?? id, id).then(load)) : nothing}
+      ${signals.length ? html`<section class="sheet"><ul class="signals">${signals.map(signal)}</ul></section>` : nothing}
+      <section class="sheet">
+        <h2>Scores of ${count(label.events)} events</h2>
+        ${histogram({ bins: label.bins, live: live(), draft, move })}
+        <div class="row">
+          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
+          ${segments.length ? html`<label><span>Where</span><select @change=${choose}>${places(segments, label).map(([dimension, value]) => html`<option value=${JSON.stringify([dimension, value])}>${dimension ? `${dimension}=${value}` : "all events"}</option>`)}</select></label>` : nothing}
+          <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
+          ${draft === live() ? nothing : html`<div class="buttons start"><button class="plain" @click=${undo}>Undo</button>${buttons()}</div>`}
+        </div>
+        ${error ? failure(error) : nothing}
+        ${preview ? html`${hurdles(preview)}${effect(preview, id)}` : nothing}
+      </section>
+      <section class="sheet"><h2>Rate over time</h2><div class="chart" id="rate"></div></section>
+      ${segments.length ? html`<section class="sheet"><h2>Segments</h2>${shares(segments, label, hours)}</section>` : nothing}
+      <section class="sheet"><h2>History</h2>${table(`Revisions that moved ${id}`, [
+        { name: "revision", of: (r) => r.revision },
+        { name: "when", of: (r) => ago(r.at) },
+        { name: "who", of: (r) => r.author },
+        { name: "what", of: (r) => moved(r, id) },
+        { name: "why", of: (r) => r.reason },
+        { name: "", of: (r) => (operator ? html`<button @click=${() => restore(r)}>Restore …</button>` : nothing) },
+      ], revisions, { none: "Nobody has moved it yet." })}</section>`);
+    const plot = document.getElementById("rate");
+    if (plot && series !== drawn) {
+      drawn = series;
+      chart(plot, {
+        label: `Rate of ${id} over ${hours} hours`,
+        x: series.map((one) => one.at),
+        lines: [{ name: "rate", values: series.map((one) => (one.events ? (100 * one.alerts) / one.events : null)), unit: "%" }],
+        marks: [...revisions.map((one) => ({ at: Date.parse(one.at) / 1000, name: `revision ${one.revision}` })), ...releases],
+      });
+    }
+  };
+
+  onChange(() => load().catch(() => {}));
+  await every(10_000, load);
+}
+
+// Releases whose bundle differs from that of the one before them: what else may have moved a rate.
+function bundles(items) {
+  const decided = items.filter((one) => one.state === "champion" || one.state === "earlier");
+  const name = ({ bundle }) => `${bundle.name}@${bundle.version}`;
+  return decided.filter((one, i) => i + 1 < decided.length && name(one) !== name(decided[i + 1]))
+    .map((one) => ({ at: Date.parse(one.at) / 1000, name: name(one) }));
+}
+
+function places(segments, label) {
+  const known = [["", ""], ...segments.filter((one) => one.value !== "other").map((one) => [one.dimension, one.value])];
+  for (const { when } of label.segments) {
+    const [[dimension, value], ...more] = Object.entries(when);
+    if (!more.length && !known.some(([d, v]) => d === dimension && v === value)) known.push([dimension, value]);
+  }
+  return known;
+}
+
+const moved = (revision, id) => html`${revision.changes.filter((one) => one.label === id).map((one) => html`<div>${score(one.before)} → <strong>${score(one.after)}</strong> ${one.segment}</div>`)}
+  ${revision.changes.some((one) => one.label !== id) ? html`<details><summary>all that it moved</summary>${differences(revision.changes)}</details>` : nothing}`;
+
+function shares(segments, label, hours) {
+  const sum = new Map();
+  for (const { dimension, events, alerts } of segments) {
+    const before = sum.get(dimension) ?? [0, 0];
+    sum.set(dimension, [before[0] + events, before[1] + alerts]);
+  }
+  const times = ({ dimension, events, alerts }) => {
+    const [all, tagged] = sum.get(dimension);
+    return events && tagged ? alerts / events / (tagged / all) : null;
+  };
+  const own = ({ dimension, value }) => label.segments.find((one) => place(one.when) === `${dimension}=${value}`)?.threshold;
+  return table(`Segments of ${label.id} over ${hours} hours`, [
+    { name: "segment", of: (s) => `${s.dimension} = ${s.value}` },
+    { name: "events", right: true, of: (s) => count(s.events) },
+    { name: "tags", right: true, of: (s) => count(s.alerts) },
+    { name: "rate", right: true, of: (s) => percent(s.events ? s.alerts / s.events : null) },
+    { name: "against all", right: true, of: (s) => (times(s) === null ? "–" : `× ${times(s).toFixed(2)}`) },
+    { name: "threshold", right: true, of: (s) => score(own(s) ?? label.threshold) },
+  ], segments);
+}

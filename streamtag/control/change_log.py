@@ -1,0 +1,124 @@
+"""Reading and writing change requests in Redis; every write is one script together with its audit entry."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from streamtag.control.change_documents import ChangeRequest, Step, decode_request, encode_request
+from streamtag.control.connection import guarded, run_script
+from streamtag.control.store import ControlStore, RequestStep
+from streamtag.domain.change import State
+from streamtag.errors import ConflictError, NotFoundError
+
+__all__ = ["ChangeLog", "audit_of"]
+
+_PAGE = 200
+_TRIES = 50
+
+
+class ChangeLog:
+    """The change requests of one namespace. All raise `UnavailableError` when Redis does not answer in time."""
+
+    def __init__(self, store: ControlStore) -> None:
+        self.store = store
+
+    def find(self, number: int) -> tuple[ChangeRequest, bytes]:
+        """A request, and its bytes: what the next step compares with.
+
+        Raises:
+            NotFoundError: there is none of this number.
+        """
+        with guarded(self.store.where, f"read change request {number}"):
+            raw: Any = self.store.client.get(self.store.keys.change_request(number))
+        if raw is None:
+            raise NotFoundError(f"there is no change request {number}", hint="`streamtag change list` names them.")
+        return decode_request(raw, number), bytes(raw)
+
+    def newest(self) -> int:
+        """The highest number there is; 0: none."""
+        with guarded(self.store.where, "read the change requests"):
+            found: Any = self.store.client.hget(self.store.keys.heads, "change-request")
+        return int(found or 0)
+
+    def page(
+        self, limit: int, *, before: int | None = None, states: Collection[State] = ()
+    ) -> tuple[list[ChangeRequest], int | None]:
+        """Requests, newest first, of these states only (none: of all), and the number to ask on with as ``before``."""
+        number = self.newest() if before is None else min(before - 1, self.newest())
+        found: list[ChangeRequest] = []
+        while number > 0:
+            numbers = range(number, max(0, number - _PAGE), -1)
+            with guarded(self.store.where, "read the change requests"):
+                raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
+            for one, raw in zip(numbers, raws, strict=True):
+                request = None if raw is None else decode_request(raw, one)
+                if request is not None and (not states or request.state in states):
+                    found.append(request)
+                    if len(found) == limit:
+                        return found, one if one > 1 else None
+            number = numbers[-1] - 1
+        return found, None
+
+    def due(self, now: datetime) -> list[int]:
+        """Numbers of requests to which something may happen by itself by now, the longest due first."""
+        with guarded(self.store.where, "read what is due"):
+            found: Any = self.store.client.zrangebyscore(
+                self.store.keys.requests_due, "-inf", f"{now.timestamp() * 1000:.0f}"
+            )
+        return [int(number) for number in found]
+
+    def open(self, make: ChangeRequest) -> ChangeRequest:
+        """Writes a new request, under the next number that is free."""
+        for _ in range(_TRIES):
+            request = replace(make, number=self.newest() + 1)
+            if self._run(b"", request, "change-open", request.author, request.reason, request.at) == b"done":
+                return request
+        raise ConflictError("others opened change requests all the while; nothing was written", hint="Try again.")
+
+    def advance(self, before: bytes, request: ChangeRequest) -> None:
+        """Writes the last step of ``request``, where its document is still ``before``.
+
+        Raises:
+            ConflictError: somebody else was first.
+        """
+        step = request.steps[-1]
+        done = self._run(before, request, f"change-{step.action}", step.by, step.comment or request.reason, step.at)
+        if done != b"done":
+            present, _ = self.find(request.number)
+            raise ConflictError(
+                f"{_latest(present)} first; nothing was written",
+                hint=f"Look at `streamtag change show {request.number}`.",
+            )
+
+    def _run(self, before: bytes, request: ChangeRequest, action: str, by: str, reason: str, at: datetime) -> bytes:
+        step, about = audit_of(before, request)
+        audit = {"action": action, "author": by, "reason": reason, "at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}", **about}
+        keys = self.store.keys
+        places = [keys.change_request(request.number), keys.requests_due, keys.heads, keys.audit, keys.audit_head]
+        with guarded(self.store.where, f"write change request {request.number}; whether it was written is unknown"):
+            reply: Any = self.store.audit_log.append(
+                audit, lambda entry: run_script(self.store.client, "request", places, [*step.arguments, *entry])
+            )
+        return bytes(reply[0])
+
+
+def audit_of(before: bytes, request: ChangeRequest) -> tuple[RequestStep, Mapping[str, str]]:
+    """A step of a request for the scripts, and what the audit entry says of it."""
+    raw, sha256 = encode_request(request)
+    about = {
+        "request": str(request.number),
+        "request_sha256": sha256,
+        "request_state": request.state.value,
+        "request_author": request.author,
+        **({"approved_by": request.approved_by} if request.approved_by else {}),
+        **({"ticket": request.ticket} if request.ticket else {}),
+        **({"kept": "; ".join(request.kept)} if request.kept else {}),
+    }
+    return RequestStep(request.number, before, raw, request.due_ms), about
+
+
+def _latest(request: ChangeRequest) -> str:
+    step = request.steps[-1] if request.steps else Step(action="open", by=request.author, at=request.at)
+    return f"{step.by}: {step.action} of change {request.number} at {step.at:%Y-%m-%d %H:%M:%S} UTC came"

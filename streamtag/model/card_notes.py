@@ -1,0 +1,137 @@
+"""What a model card says that a manifest does not: notes by people, known data sets, figures measured since.
+
+All of it lies in ``streamtag/model/cards/``: ``<name>.yaml`` are notes, ``datasets.yaml`` the public sets, and
+``<name>-<version>.json`` figures, which are of exactly one bundle and shown for no other.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamtag import strict_yaml
+from streamtag.errors import RefusedError
+from streamtag.model.bundle import Bundle
+from streamtag.model.manifest import Manifest
+
+__all__ = ["Dataset", "Measured", "Notes", "datasets", "measured", "notes", "read_figures", "saved", "sets_of"]
+
+_CARDS = Path(__file__).parent / "cards"
+_NOT_SHOWN = ("bundle", "curves", "cooccurrence")
+
+
+class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """By people.
+
+    Attributes:
+        summary: what it is.
+        use: what it is for.
+        not_for: what it must not be used for.
+        limits: what it gets wrong.
+        cost: CPU, and where it was measured.
+    """
+
+    summary: str
+    use: str
+    not_for: list[str]
+    limits: list[str]
+    cost: str = ""
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A public set: its name with a link, what it has, under which licence."""
+
+    title: str
+    gives: str
+    licence: str
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """Figures of one `streamtag model evaluate --output json`.
+
+    Attributes:
+        title: on what.
+        figures: the document.
+    """
+
+    title: str
+    figures: dict[str, Any]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: str
+    measured: list[Measured]
+
+
+def sets_of(manifest: Manifest) -> dict[str, int]:
+    """Folder of each set that it was trained from → rows read."""
+    sets = manifest.training.get("config", {}).get("sets", ())
+    # a configuration's records name the reader; its folder may have another name
+    folders = {each["reader"]: each.get("path") or each["reader"] for each in sets if isinstance(each, dict)}
+    found: dict[str, int] = {}
+    for each in manifest.training.get("data", ()):
+        name = str(each["name"]).partition("/")[0]
+        found[folders.get(name, name)] = int(each["rows"])
+    return found
+
+
+def datasets() -> dict[str, Dataset]:
+    """The public sets by their folder."""
+    document = strict_yaml.load((_CARDS / "datasets.yaml").read_text(encoding="utf-8"))
+    return msgspec.convert(document, dict[str, Dataset])
+
+
+def notes(bundle: Bundle) -> Notes | None:
+    """Those of a bundle of this name, where it was trained from public sets alone: else they are of another model."""
+    file = _CARDS / f"{bundle.ref.name}.yaml"
+    sets = sets_of(bundle.manifest)
+    if not sets or not sets.keys() <= datasets().keys() or not file.is_file():
+        return None
+    return msgspec.convert(strict_yaml.load(file.read_text(encoding="utf-8")), Notes)
+
+
+def measured(bundle: Bundle) -> list[Measured]:
+    """Figures that ship for this very bundle."""
+    file = _CARDS / f"{bundle.ref.name}-{bundle.ref.version}.json"
+    if not file.is_file():
+        return []
+    found = msgspec.json.decode(file.read_bytes(), type=_File)
+    return found.measured if found.sha256 == bundle.ref.sha256 else []
+
+
+def saved(bundle: Bundle, found: Sequence[Measured]) -> bytes:
+    """Figures as a file of ``cards/``: without curves, which no card shows."""
+    kept = [
+        Measured(one.title, {name: value for name, value in one.figures.items() if name not in _NOT_SHOWN})
+        for one in found
+    ]
+    return msgspec.json.format(msgspec.json.encode(_File(bundle.ref.sha256, kept)), indent=1) + b"\n"
+
+
+def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> Measured:
+    """The output of ``streamtag model evaluate --labels … --output json`` as figures of this bundle.
+
+    Args:
+        content: of the file.
+        name: of the file.
+        bundle: whose they must be.
+        title: on what they were measured; empty: the file says.
+
+    Raises:
+        RefusedError: it is something else, or of another bundle.
+    """
+    try:
+        figures = msgspec.json.decode(content, type=dict[str, Any])
+        sha256 = figures["bundle"]["sha256"]
+        _ = figures["figures"], figures["labels"], figures["positives"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        raise RefusedError(
+            f"{name} holds no figures", hint="Write them with: streamtag model evaluate --labels FILE --output json"
+        ) from None
+    if sha256 != bundle.ref.sha256:
+        raise RefusedError(
+            f"{name} holds figures of another bundle than {bundle.ref}",
+            problems=[f"its sha256 is {str(sha256)[:12]}…, that of the bundle {bundle.ref.sha256[:12]}…"],
+        )
+    return Measured(title or f"Measured on {Path(name).stem}", figures)

@@ -1,0 +1,148 @@
+"""Two stages: a bundle's first model on every event, its second one on those that are worth it.
+
+What decides which events go, and whose scores they have, is `streamtag.domain.two_stage`. Here: the two models, the
+clock of the budget, and what becomes of an event that stage 2 cannot score: it keeps the scores of stage 1.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtag.domain.two_stage import Bucket, Route, goes, merge, routes
+from streamtag.events.content import ContentEvent
+from streamtag.model.scorer import Scorer
+from streamtag.settings import TaggerSettings
+from streamtag.tagger.infer import Refusals, infer
+
+__all__ = ["WHY", "Budget", "Inferred", "Limits", "Stages", "infer_stages"]
+
+WHY = tuple(None if route is Route.FIRST else route.word for route in Route)
+"""Of each `Route`, the word in tag events for why stage 2 decided, or why it did not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """Which stage gave the events of a batch their scores; columns of n.
+
+    Attributes:
+        first: what stage 1 said, in millionths, int64 [n, labels].
+        route: `Route` of each event, uint8 [n].
+        took_s: seconds that stage 2 took, over the whole batch.
+    """
+
+    first: NDArray[np.int64]
+    route: NDArray[np.uint8]
+    took_s: float = 0.0
+
+    def take(self, rows: NDArray[np.intp] | list[int]) -> "Stages":
+        """Of some of the events."""
+        return replace(self, first=self.first[rows], route=self.route[rows])
+
+    @property
+    def second(self) -> NDArray[np.bool_]:
+        """Whether stage 2 decided, bool [n]."""
+        return goes(self.route)
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """What a batch scores.
+
+    Attributes:
+        micro: final scores in millionths, int64 [n, labels]; rows of refused events hold zeros and must not be used.
+        refused: index into the batch to why an event has no scores.
+        stages: of a bundle with two stages; else None.
+    """
+
+    micro: NDArray[np.int64]
+    refused: Refusals
+    stages: Stages | None = None
+
+
+class Limits(NamedTuple):
+    """Of a budget, as in the settings.
+
+    Attributes:
+        share: of the events that stage 1 scores.
+        per_s: events a second; None: no such limit.
+        per_batch: events of one batch.
+    """
+
+    share: float
+    per_s: float | None
+    per_batch: int
+
+    @staticmethod
+    def of(tagger: TaggerSettings) -> "Limits":
+        """Those of a worker."""
+        return Limits(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch)
+
+
+class Budget:
+    """How many events of a batch may go to stage 2: a share of the events, so many a second, so many a batch.
+
+    Args:
+        limits: all three hold.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        # What was not used is saved for one batch that needs it, or for a second.
+        self._by_share = Bucket(capacity=limits.per_batch)
+        self._by_time = Bucket(capacity=max(1.0, limits.per_s or 1.0))
+        self._at = clock()
+
+    def allow(self, events: int, sampled: int, in_band: int) -> int:
+        """How many of those in a band may go, of a batch of so many; they count as gone, as do those sampled."""
+        now = self._clock()
+        limits = self._limits
+        share = self._by_share.earn(events * limits.share).spend(sampled)
+        timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0)).spend(sampled)
+        allowed = max(0, min(in_band, share.whole, limits.per_batch - sampled))
+        if limits.per_s is not None:
+            allowed = min(allowed, timed.whole)
+        self._by_share, self._by_time, self._at = share.spend(allowed), timed.spend(allowed), now
+        return allowed
+
+
+def infer_stages(
+    events: Sequence[ContentEvent],
+    scorer: Scorer,
+    budget: Budget | None = None,
+    on_split: Callable[[], None] = lambda: None,
+) -> Inferred:
+    """Scores a batch by one stage, or by both.
+
+    Args:
+        events: the batch.
+        scorer: of the release that decides.
+        budget: of stage 2; None: whatever is in a band goes.
+        on_split: as of `infer`, of either stage.
+    """
+    first, refused = infer(events, scorer, on_split)
+    if scorer.second is None or scorer.bands is None:
+        return Inferred(first, refused)
+    fit = np.ones(len(events), dtype=np.bool_)
+    fit[list(refused)] = False
+    sampled = scorer.bands.sampled((event.id for event in events), len(events)) & fit
+    in_band = scorer.bands.hold(first) & fit
+    allowed = None
+    if budget is not None:
+        allowed = budget.allow(int(fit.sum()), int(sampled.sum()), int((in_band & ~sampled).sum()))
+    route = routes(in_band, sampled, allowed)
+    rows = np.flatnonzero(goes(route))
+    if not rows.size:
+        return Inferred(first, refused, Stages(first, route))
+    began = time.perf_counter()
+    second, failed = infer([events[row] for row in rows.tolist()], scorer.second, on_split)
+    took_s = time.perf_counter() - began
+    valid = np.ones(len(rows), dtype=np.bool_)
+    valid[list(failed)] = False
+    route[rows[~valid]] = Route.FAILED
+    return Inferred(merge(first, second, rows, valid), refused, Stages(first, route, took_s))

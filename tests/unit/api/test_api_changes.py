@@ -1,0 +1,171 @@
+"""Change requests and the freeze over HTTP: who may what, what they answer, and that they bind every other route."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_rig import LABELS, Api, running
+from fastapi.testclient import TestClient
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.control.breakers import BreakerLog
+from streamtag.control.proposal import Who
+from streamtag.control.tokens import Role
+
+pytest_plugins = ("api_fixture",)
+
+
+@pytest.fixture
+def anna(api: Api) -> TestClient:
+    return api.client(api.tokens.create("anna", Role.OPERATOR, by="root"))
+
+
+@pytest.fixture
+def boris(api: Api) -> TestClient:
+    return api.client(api.tokens.create("boris", Role.OPERATOR, by="root"))
+
+
+ASK: dict[str, Any] = {"labels": {"spam": 0.9}, "reason": "a raid", "ticket": "INC-1", "lasts_s": 7200}
+
+
+def test_one_asks_another_approves_and_it_goes_live_and_back(api: Api, anna: TestClient, boris: TestClient) -> None:
+    opened = anna.post("/v1/change-requests", json=ASK)
+    assert opened.status_code == 201
+    found = opened.json()
+    assert (found["number"], found["state"], found["kind"], found["author"]) == (1, "draft", "thresholds", "anna")
+    assert found["changes"] == [
+        {"segment": "", "label": "spam", "before": 0.5, "after": 0.9, "words": "spam: 0.5 -> 0.9"}
+    ]
+    assert "guard rail" in found["needs"][0]
+    assert found["obstacles"][0].startswith("approval: needs a second person")
+    assert (found["owners"], found["ticket"], found["allowed"]) == ({"spam": None}, "INC-1", ["withdraw", "comment"])
+    early = anna.post("/v1/change-requests/1/publish")
+    assert (early.status_code, early.json()["title"]) == (403, "needs a second person")
+    assert anna.post("/v1/change-requests/1/approve", json={}).status_code == 422
+    seen = boris.get("/v1/change-requests/1").json()
+    assert "approve" in seen["allowed"]
+    approved = boris.post("/v1/change-requests/1/approve", json={"comment": "seen it"}).json()
+    assert (approved["state"], approved["approved_by"], approved["obstacles"]) == ("approved", "boris", [])
+    live = anna.post("/v1/change-requests/1/publish").json()
+    assert (live["request"]["state"], live["result"]["committed"], live["result"]["release"]) == ("live", True, 2)
+    assert live["request"]["expires_at"] is not None
+    assert anna.get("/v1/thresholds").json()["thresholds"]["labels"]["spam"] == 0.9
+    back = boris.post("/v1/change-requests/1/restore", json={"reason": "over"}).json()
+    assert (back["request"]["state"], back["request"]["kept"]) == ("restored", [])
+    assert anna.get("/v1/thresholds").json()["thresholds"]["labels"]["spam"] == 0.5
+    steps = [(step["action"], step["by"], step["made"]) for step in back["request"]["steps"]]
+    assert steps == [("approve", "boris", ""), ("publish", "anna", "release 2"), ("restore", "boris", "release 3")]
+    entries = anna.get("/v1/audit").json()["items"]
+    assert [one["action"] for one in entries] == ["restore", "thresholds", "change-approve", "change-open", "seed"]
+
+
+def test_lists_come_in_pages(anna: TestClient) -> None:
+    for cutoff in (0.51, 0.52, 0.53):
+        anna.post("/v1/change-requests", json={"labels": {"spam": cutoff}, "reason": "x"})
+    page = anna.get("/v1/change-requests?limit=2").json()
+    assert ([one["number"] for one in page["items"]], page["next"]) == ([3, 2], 2)
+    page = anna.get("/v1/change-requests?limit=2&before=2").json()
+    assert ([one["number"] for one in page["items"]], page["next"]) == ([1], None)
+    anna.post("/v1/change-requests/2/withdraw", json={})
+    assert [one["number"] for one in anna.get("/v1/change-requests?state=withdrawn").json()["items"]] == [2]
+    assert [one["number"] for one in anna.get("/v1/change-requests/3").json()["overlaps"]] == [1]
+
+
+def test_of_two_who_collide_the_second_is_told(anna: TestClient, boris: TestClient) -> None:
+    for client, cutoff in ((anna, 0.55), (boris, 0.45)):
+        client.post("/v1/change-requests", json={"labels": {"spam": cutoff}, "reason": "mine"})
+    anna.post("/v1/change-requests/1/publish")
+    late = boris.post("/v1/change-requests/2/publish")
+    assert (late.status_code, "anna was first: spam is 0.55" in late.json()["detail"]) == (409, True)
+
+
+def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api: Api, anna: TestClient) -> None:
+    only = api.client(api.tokens.create("carla", Role.OPERATOR, by="root", labels=["greeting"]))
+    assert only.post("/v1/change-requests", json=ASK).status_code == 403
+    assert only.post("/v1/change-requests", json={"labels": {"greeting": 0.6}, "reason": "x"}).status_code == 201
+    anna.post("/v1/change-requests", json=ASK)
+    assert only.post("/v1/change-requests/2/approve", json={}).status_code == 403
+    assert only.post("/v1/freeze", json={"reason": "x"}).status_code == 403
+    assert only.post("/v1/change-requests", json={"promote": {"bundle": "tiny"}, "reason": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"reason": "nothing asked"},
+        {"labels": {"spam": 0.6}, "candidate_of": 1, "reason": "two things"},
+        {"labels": {"spam": 0.5}, "reason": "no change"},
+        {"labels": {"spam": 0.6}, "reason": "x", "not_before": "2026-11-28T22:00:00"},
+        {"labels": {"spam": 0.6}, "reason": "x", "not_before": "2020-01-01T00:00:00Z"},
+    ],
+)
+def test_what_cannot_be_asked_is_refused(anna: TestClient, body: dict[str, Any]) -> None:
+    assert anna.post("/v1/change-requests", json=body).status_code == 422
+
+
+def test_a_freeze_holds_up_every_change_but_the_way_back(api: Api, anna: TestClient, boris: TestClient) -> None:
+    move = {"labels": {"spam": 0.6}, "reason": "x"}
+    anna.patch("/v1/thresholds", json=move)
+    assert anna.get("/v1/freeze").json() == {"frozen": False, "freeze": None}
+    begun = boris.post("/v1/freeze", json={"reason": "election day", "lasts_s": 3600})
+    assert (begun.status_code, begun.json()["freeze"]["author"]) == (201, "boris")
+    assert boris.post("/v1/freeze", json={"reason": "again"}).status_code == 409
+    held = anna.patch("/v1/thresholds", json={**move, "labels": {"spam": 0.7}})
+    assert (held.status_code, held.json()["title"]) == (423, "frozen")
+    assert "election day" in held.json()["detail"]
+    assert anna.post("/v1/thresholds/restore", json={"revision": 1, "reason": "back"}).status_code == 200
+    assert anna.post("/v1/freeze/lift", json={"reason": "over"}).json() == {"frozen": False, "freeze": None}
+    assert anna.post("/v1/freeze/lift", json={"reason": "over"}).status_code == 404
+    assert anna.patch("/v1/thresholds", json={**move, "labels": {"spam": 0.7}}).status_code == 200
+
+
+def test_only_an_admin_breaks_the_glass(tmp_path: Path) -> None:
+    with running(tmp_path, **{"changes.approval": "all"}) as api:
+        body = {"labels": {"spam": 0.6}, "reason": "nobody answers", "break_glass": True}
+        operator, admin = api.as_(Role.OPERATOR), api.as_(Role.ADMIN)
+        alone = operator.patch("/v1/thresholds", json={**body, "break_glass": False})
+        assert (alone.status_code, alone.json()["problems"]) == (403, ["every change does (changes.approval is all)"])
+        assert operator.patch("/v1/thresholds", json=body).status_code == 403
+        assert admin.patch("/v1/thresholds", json=body).status_code == 200
+        assert "every change" in admin.get("/v1/audit").json()["items"][0]["break_glass"]
+
+
+def test_a_breaker_is_shown_and_closed(api: Api, anna: TestClient) -> None:
+    assert anna.get("/v1/breakers").json() == {"number": 0, "items": []}
+    assert anna.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 404
+    BreakerLog(api.store).open("spam", Who("streamtag (breaker)", "50 of 100"), events=100, alerts=50)
+    (item,) = anna.get("/v1/breakers").json()["items"]
+    assert (item["label"], item["open"], item["alerts"]) == ("spam", True, 50)
+    only = api.client(api.tokens.create("carla", Role.OPERATOR, by="root", labels=["greeting"]))
+    assert only.post("/v1/breakers/spam/close", json={"reason": "x"}).status_code == 403
+    closed = anna.post("/v1/breakers/spam/close", json={"reason": "a test of ours"}).json()
+    assert (closed["closed"], closed["by"], closed["open"]) == (True, "anna", False)
+
+
+def test_a_bundle_is_asked_for_approved_and_published(tmp_path: Path) -> None:
+    with running(tmp_path, **{"changes.approval": "all"}) as api:
+        build_tiny_bundle(tmp_path / "bundles", LABELS, version="2", weights_seed=2)
+        anna, boris = (api.client(api.tokens.create(name, Role.OPERATOR, by="root")) for name in ("anna", "boris"))
+        assert anna.post("/v1/releases/promote", json={"bundle": "tiny@2", "reason": "x"}).status_code == 403
+        asked = anna.post("/v1/change-requests", json={"promote": {"bundle": "tiny@2"}, "reason": "retrained"}).json()
+        assert (asked["kind"], asked["changes"], asked["labels"]) == ("release", [], ["greeting", "spam"])
+        assert asked["what"] == ["bundle tiny@2 decides, with the present thresholds"]
+        assert boris.post("/v1/change-requests/1/approve", json={}).json()["state"] == "approved"
+        live = boris.post("/v1/change-requests/1/publish").json()
+        assert (live["result"]["bundle"], live["request"]["approved_by"]) == ("tiny@2", "boris")
+        assert anna.post("/v1/change-requests", json={"candidate_of": 7, "reason": "x"}).status_code == 404
+
+
+def test_an_experiment_that_decides_is_asked_for_where_it_needs_a_second_person(tmp_path: Path) -> None:
+    with running(tmp_path, **{"changes.approval": "all"}) as api:
+        anna, boris = (api.client(api.tokens.create(name, Role.OPERATOR, by="root")) for name in ("anna", "boris"))
+        plan = {"mode": "split", "share": 0.1, "others": "muted", "labels": {"spam": "±20%"}}
+        challenge = {"thresholds": {"labels": {"spam": 0.6, "greeting": 0.5}}, "plan": plan}
+        alone = anna.post("/v1/experiments", json={**challenge, "reason": "try"})
+        assert (alone.status_code, alone.json()["title"]) == (403, "needs a second person")
+        asked = anna.post("/v1/change-requests", json={"experiment": challenge, "reason": "try"})
+        assert (asked.status_code, asked.json()["kind"], asked.json()["labels"]) == (201, "experiment", ["spam"])
+        boris.post("/v1/change-requests/1/approve", json={})
+        live = anna.post("/v1/change-requests/1/publish").json()
+        assert (live["experiment"], live["result"], live["request"]["state"]) == (1, None, "live")
+        assert anna.get("/v1/experiments/1").json()["phases"][-1]["share"] == 0.1

@@ -1,0 +1,70 @@
+"""Experiments over HTTP: started, seen, changed and ended as by the commands."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_rig import LABELS, Api
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.control.tokens import Role
+
+pytest_plugins = ("api_fixture",)
+
+PLAN = {"mode": "shadow", "share": 0.5, "labels": {"spam": "±20%"}}
+START = {"thresholds": {"labels": dict.fromkeys(LABELS, 0.6)}, "plan": PLAN, "reason": "is 0.6 too much?"}
+
+
+def test_an_experiment_is_started_shown_changed_and_stopped_in_the_name_of_the_token(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    started = client.post("/v1/experiments", json=START)
+    assert started.status_code == 201
+    assert (started.json()["experiment"], started.json()["state"]) == (1, "running")
+    assert (started.json()["author"], started.json()["reason"]) == ("operator-0", "is 0.6 too much?")
+    assert (
+        client.post("/v1/experiments/1/share", json={"share": 0.7, "reason": "more"}).json()["phases"][-1]["share"]
+        == 0.7
+    )
+    found = client.get("/v1/experiments/1").json()
+    assert (found["final"], found["evidence"], found["labels"]) == (False, None, [])
+    assert [one["words"] for one in found["changes"]] == [f"{label}: 0.5 -> 0.6" for label in LABELS]
+    stopped = client.post("/v1/experiments/1/stop", json={"reason": "seen enough"}).json()
+    assert (stopped["state"], stopped["stopped"]["reason"]) == ("stopped", "seen enough")
+    assert client.post("/v1/experiments/1/stop", json={"reason": "again"}).status_code in (404, 409, 422)
+    actions = [one["action"] for one in client.get("/v1/audit").json()["items"]]
+    assert actions == ["experiment-stop", "experiment-phase", "experiment-start", "seed"]
+
+
+def test_a_bundle_is_compared_by_its_name_and_promoted_where_somebody_insists(api: Api, tmp_path: Path) -> None:
+    build_tiny_bundle(tmp_path / "bundles", LABELS, version="2", weights_seed=2)
+    client = api.as_(Role.OPERATOR)
+    body = {"bundle": "tiny@2", "thresholds": "defaults", "plan": PLAN, "reason": "week 48"}
+    assert client.post("/v1/experiments", json=body).json()["candidate"]["bundle"]["version"] == "2"
+    refused = client.post("/v1/experiments/1/promote", json={"reason": "it is better", "end_experiments": True})
+    assert refused.status_code == 422
+    insisting = {"reason": "it is better", "force": True, "end_experiments": True}
+    promoted = client.post("/v1/experiments/1/promote", json=insisting).json()
+    assert (promoted["bundle"], promoted["ended_experiments"]) == ("tiny@2", [1])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"reason": "x"}, 400, "nothing to compare"),
+        ({"challenger": 1, "bundle": "tiny", "reason": "x"}, 400, "give either it"),
+        ({"challenger": 9, "reason": "x"}, 404, "release 9"),
+        ({"bundle": "other", "reason": "x"}, 404, "no bundle other"),
+        ({"bundle": "../tiny", "reason": "x"}, 422, "bundle"),
+        ({**START, "plan": {"mode": "magic", "speed": 7}}, 422, "speed: unknown"),
+        ({**START, "plan": {"labels": {"ham": "±20%"}}}, 422, "labels.ham: neither release scores this label"),
+        ({**START, "plan": {"labels": {"spam": "±0.005"}}}, 422, "needs the label's rate"),
+    ],
+)
+def test_what_speaks_against_an_experiment_is_named(api: Api, body: dict[str, Any], status: int, said: str) -> None:
+    found = api.as_(Role.OPERATOR).post("/v1/experiments", json=body)
+    assert found.status_code == status
+    assert said in found.text
+
+
+def test_a_token_for_some_labels_starts_no_experiment(api: Api) -> None:
+    assert api.as_(Role.OPERATOR, labels=["spam"]).post("/v1/experiments", json=START).status_code == 403

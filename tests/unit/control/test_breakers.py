@@ -1,0 +1,71 @@
+"""Breakers in Redis: one change, one audit entry, announced and followed; by the commands and the API alike."""
+
+from datetime import UTC, datetime
+
+import pytest
+from change_rig import Rig
+from control_plane import ANNA, BORIS, RecordedMetrics, Run, new_store
+
+from streamtag.control.breaker_watcher import BreakerWatcher
+from streamtag.control.breakers import ActiveBreakers, BreakerLog
+from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore
+from streamtag.errors import NotFoundError, RefusedError, UnavailableError
+from streamtag.settings import Settings
+
+pytest_plugins = ("command_line",)
+
+
+def test_it_opens_and_closes_once_with_a_record_each() -> None:
+    rig = Rig().seed()
+    log = BreakerLog(rig.store, now=rig.now)
+    assert log.active() == ActiveBreakers()
+    assert log.open("spam", ANNA, events=100, alerts=50)
+    assert not log.open("spam", BORIS, events=200, alerts=99), "it is open"
+    assert log.active() == ActiveBreakers(1, frozenset({"spam"}))
+    assert log.close("spam", BORIS)
+    assert not log.close("spam", BORIS)
+    assert log.active() == ActiveBreakers(2)
+    state = log.present().labels["spam"]
+    assert (state.open, state.by, state.at) == (False, "boris", rig.time)
+    assert rig.actions() == ["breaker-close", "breaker-open", "seed"]
+    assert log.at(1).labels["spam"].alerts == 50, "what it was stays on record"
+    with pytest.raises(NotFoundError):
+        log.at(3)
+
+
+def test_what_cannot_be_closed_is_refused() -> None:
+    log = BreakerLog(new_store())
+    with pytest.raises(NotFoundError, match="no breaker"):
+        log.close("spam", ANNA)
+    with pytest.raises(RefusedError, match="cannot be closed"):
+        log.close("spam", Who("anna", ""))
+
+
+def test_a_change_is_announced_and_followed_and_what_was_known_holds_while_redis_is_away() -> None:
+    store = new_store()
+    pubsub = store.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    pubsub.subscribe(store.keys.channel)
+    pubsub.get_message(timeout=1)
+    watcher = BreakerWatcher(Settings(), metrics=RecordedMetrics(), store=store)
+    watcher.look()
+    nothing = watcher.current()
+    BreakerLog(store, now=lambda: datetime(2026, 11, 23, tzinfo=UTC)).open("spam", ANNA, events=1, alerts=1)
+    assert pubsub.get_message(timeout=1) is not None
+    watcher.look()
+    assert not nothing.labels
+    assert watcher.current().labels == {"spam"}
+    known = watcher.current()
+    store.client.connection_pool.connection_kwargs["server"].connected = False
+    with pytest.raises(UnavailableError):
+        watcher.look()
+    assert watcher.current() is known
+
+
+def test_the_commands(store: ControlStore, run: Run) -> None:
+    assert run("breaker", "list").strip() == "no breaker is open"
+    BreakerLog(store).open("spam", Who("streamtag (breaker)", "50 of 100 events"), events=100, alerts=50)
+    assert "50 of 100 events" in run("breaker", "list")
+    assert "closed the breaker of spam" in run("breaker", "close", "spam", "-m", "a test of ours", "--author", "anna")
+    assert run("breaker", "list", "-o", "json") == {"number": 2, "labels": {}}
+    assert run("breaker", "list", "--all", "-o", "json")["labels"]["spam"]["by"] == "anna"

@@ -1,0 +1,424 @@
+"""Change requests: opened, approved by another, published, expired, taken back; freezes; one audit entry a step."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from change_rig import ANNA, BORIS, DEFAULTS, Rig
+from control_plane import LABELS as TWO
+
+from streamtag.control.approval import ApprovalError, ApprovalPolicy, Ungoverned
+from streamtag.control.change_carrier import advanced
+from streamtag.control.change_requests import SCHEDULER
+from streamtag.control.changes import ReleaseChanges
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.experiment_request import NewCandidate, Request
+from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.freeze import FrozenError
+from streamtag.control.proposal import Who
+from streamtag.domain.change import State
+from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
+from streamtag.domain.release import BundleRef
+from streamtag.domain.rollout import RolloutPolicy
+from streamtag.domain.taxonomy import Taxonomy, TaxonomyLabel
+from streamtag.domain.thresholds import Override, ThresholdSet
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
+
+NEXT = BundleRef("demo", "2", "b" * 64)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig().seed()
+
+
+def test_a_label_that_is_not_critical_is_changed_by_one_person_as_ever(rig: Rig) -> None:
+    assert rig.releases.set_thresholds({"spam": 0.6}, ANNA).committed
+    assert rig.actions() == ["thresholds", "seed"]
+
+
+def test_a_critical_label_is_not_and_the_answer_says_how(rig: Rig) -> None:
+    with pytest.raises(ApprovalError) as refused:
+        rig.releases.set_thresholds({"threat": 0.6, "spam": 0.6}, ANNA)
+    assert refused.value.problems == ("threat is critical",)
+    assert "change open" in refused.value.hint
+    with pytest.raises(ApprovalError, match="second person"):
+        rig.releases.set_thresholds({"threat": 0.6}, ANNA, when={"lang": "de"})
+    with pytest.raises(ApprovalError, match="second person"):
+        rig.releases.apply(ThresholdSet({**DEFAULTS.labels, "threat": 0.6}), ANNA, force=True)
+    assert rig.actions() == ["seed"]
+
+
+def test_glass_is_broken_for_all_to_see(rig: Rig) -> None:
+    broken = ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True))
+    broken.set_thresholds({"threat": 0.6}, ANNA)
+    assert rig.store.audit(1)[0].fields["break_glass"] == "threat is critical"
+    broken.set_thresholds({"spam": 0.6}, ANNA)
+    assert "break_glass" not in rig.store.audit(1)[0].fields, "nothing was broken"
+
+
+def test_the_way_back_needs_nobody(rig: Rig) -> None:
+    ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True)).set_thresholds({"threat": 0.6}, ANNA)
+    rig.releases.restore(1, BORIS)
+    assert rig.cutoffs()["threat"] == 0.7
+    rig.releases.return_to(None, BORIS)
+    assert rig.cutoffs()["threat"] == 0.6
+
+
+def test_a_bundle_with_critical_labels_needs_a_second_person_and_one_without_none(rig: Rig) -> None:
+    with pytest.raises(ApprovalError, match="second person"):
+        rig.releases.promote(NEXT, list(DEFAULTS.labels), ANNA, thresholds=DEFAULTS)
+    other = Rig()
+    other.releases.seed(BundleRef("demo", "1", "a" * 64), TWO, ThresholdSet({"spam": 0.5, "insult": 0.6}))
+    assert other.releases.promote(NEXT, TWO, ANNA).committed
+    with pytest.raises(ApprovalError, match="second person"):
+        other.releases.promote(BundleRef("demo", "3", "c" * 64), TWO, ANNA, critical=["spam"])
+
+
+def test_a_taxonomy_says_what_is_critical_where_there_is_one() -> None:
+    labels = tuple(
+        TaxonomyLabel(name, name, "trust", since=1, critical=name == "spam") for name in ("spam", "insult", "threat")
+    )
+    rig = Rig(policy=ApprovalPolicy(taxonomy=Taxonomy("t", 1, labels))).seed()
+    assert rig.releases.set_thresholds({"threat": 0.6}, ANNA).committed
+    with pytest.raises(ApprovalError):
+        rig.releases.set_thresholds({"spam": 0.6}, ANNA)
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [("none", []), ("critical", ["threat"]), ("large", ["threat", "insult"]), ("all", ["threat", "insult", "spam"])],
+)
+def test_the_rule_says_what_one_person_may_do(rule: str, refused: list[str]) -> None:
+    rig = Rig(policy=ApprovalPolicy(rule)).seed()  # type: ignore[arg-type]
+    found = []
+    for label, cutoff in (("threat", 0.6), ("insult", 0.1), ("spam", 0.55)):
+        try:
+            rig.releases.set_thresholds({label: cutoff}, ANNA, force=True)
+        except ApprovalError:
+            found.append(label)
+    assert found == refused
+
+
+def test_a_request_goes_live_after_another_has_approved_it_and_says_all_that_was_done(rig: Rig) -> None:
+    opened = rig.open(threat=0.6, spam=0.55)
+    assert (opened.number, opened.state, opened.labels) == (1, State.DRAFT, ("spam", "threat"))
+    assert opened.needs == ("threat is critical",)
+    with pytest.raises(ApprovalError, match="cannot be published"):
+        rig.requests.publish(1, "anna")
+    with pytest.raises(RefusedError, match="approved") as refused:
+        rig.requests.say(1, "approve", Who("Anna", ""))
+    assert "second person" in refused.value.problems[0]
+    rig.requests.say(1, "approve", BORIS)
+    assert rig.cutoffs() == DEFAULTS.labels, "approval is no publication"
+    found = rig.requests.publish(1, "anna")
+    assert rig.cutoffs() == {"spam": 0.55, "insult": 0.6, "threat": 0.6}
+    assert (found.request.state, found.request.approved_by) == (State.LIVE, "boris")
+    assert [step.action for step in found.request.steps] == ["approve", "publish"]
+    assert rig.actions() == ["thresholds", "change-approve", "change-open", "seed"]
+    entry = rig.store.audit(1)[0].fields
+    assert (entry["author"], entry["request"], entry["approved_by"], entry["published_by"]) == (
+        "anna",
+        "1",
+        "boris",
+        "anna",
+    )
+
+
+def test_what_needs_nobody_is_published_at_once_and_a_large_step_needs_somebody(rig: Rig) -> None:
+    rig.open(spam=0.55)
+    assert rig.requests.publish(1, "anna").request.state is State.LIVE
+    assert rig.open(spam=0.9).needs[0].endswith("above the guard rail of 0.25")
+
+
+def test_a_change_for_two_hours_goes_back_by_itself(rig: Rig) -> None:
+    rig.open(spam=0.55, hours=2)
+    live = rig.requests.publish(1, "anna").request
+    assert live.expires_at == rig.time + timedelta(hours=2)
+    with pytest.raises(RefusedError, match="cannot be ended"):
+        rig.requests.expire(1)
+    rig.wait(2)
+    found = rig.requests.expire(1)
+    assert (found.request.state, found.request.kept) == (State.EXPIRED, ())
+    assert rig.cutoffs() == DEFAULTS.labels
+    assert rig.actions()[0] == "expire"
+    assert rig.store.audit(1)[0].fields["author"] == SCHEDULER
+
+
+def test_going_back_leaves_what_somebody_has_moved_since(rig: Rig) -> None:
+    rig.open(spam=0.55, insult=0.65, hours=2)
+    rig.requests.publish(1, "anna")
+    rig.releases.set_thresholds({"insult": 0.5}, BORIS)
+    rig.wait(3)
+    found = rig.requests.expire(1)
+    assert rig.cutoffs() == {"spam": 0.5, "insult": 0.5, "threat": 0.7}
+    assert found.request.kept == ("insult: 0.6 -> 0.65: somebody has moved it since",)
+    assert rig.store.audit(1)[0].fields["kept"] == found.request.kept[0]
+
+
+def test_where_everything_was_moved_since_nothing_goes_back_and_that_is_recorded(rig: Rig) -> None:
+    rig.open(spam=0.55, hours=2)
+    rig.requests.publish(1, "anna")
+    rig.releases.set_thresholds({"spam": 0.45}, BORIS)
+    rig.wait(3)
+    found = rig.requests.expire(1)
+    assert (found.change, found.request.state) == (None, State.EXPIRED)
+    assert rig.cutoffs()["spam"] == 0.45
+    assert rig.actions()[0] == "change-expire"
+
+
+def test_the_order_of_overrides_comes_back_too(rig: Rig) -> None:
+    one, other = Override({"lang": "de"}, {"spam": 0.6}), Override({"channel": "chat"}, {"spam": 0.55})
+    before = ThresholdSet(DEFAULTS.labels, (one, other))
+    rig.releases.apply(before, ANNA)
+    content = rig.requests.compose().replacement(ThresholdSet(DEFAULTS.labels, (other,)))
+    rig.requests.open(content, ANNA)
+    rig.requests.publish(1, "anna")
+    rig.requests.restore(1, BORIS)
+    found = rig.store.current()
+    assert found is not None
+    assert found.thresholds == before
+    with pytest.raises(RefusedError, match="another order"):
+        rig.requests.compose().replacement(ThresholdSet(DEFAULTS.labels, (other, one)))
+
+
+def test_of_two_who_change_one_label_the_second_learns_who_when_why_and_what(rig: Rig) -> None:
+    rig.open(ANNA, spam=0.55)
+    rig.open(BORIS, spam=0.45)
+    rig.requests.publish(1, "anna")
+    with pytest.raises(ConflictError) as refused:
+        rig.requests.publish(2, "boris")
+    assert refused.value.message.startswith("anna was first: spam is 0.55 (revision 2, 2026-11-23 03:00:00 UTC, ")
+    assert "not 0.5" in refused.value.message
+    assert rig.requests.log.find(2)[0].state is State.DRAFT
+    assert any("anna was first" in line for line in rig.requests.obstacles(rig.requests.log.find(2)[0]))
+
+
+def test_what_others_change_beside_it_is_no_conflict(rig: Rig) -> None:
+    rig.open(spam=0.55)
+    rig.releases.set_thresholds({"insult": 0.5}, BORIS)
+    rig.requests.publish(1, "anna")
+    assert rig.cutoffs() == {"spam": 0.55, "insult": 0.5, "threat": 0.7}
+
+
+def test_it_is_withdrawn_by_its_author_and_rejected_by_others(rig: Rig) -> None:
+    rig.open(spam=0.55)
+    rig.open(insult=0.5)
+    with pytest.raises(RefusedError):
+        rig.requests.say(1, "withdraw", BORIS)
+    assert rig.requests.say(1, "withdraw", ANNA).state is State.WITHDRAWN
+    with pytest.raises(RefusedError, match="rejected") as refused:
+        rig.requests.say(2, "reject", Who("boris", " "))
+    assert refused.value.problems == ("comment: empty",)
+    assert rig.requests.say(2, "reject", BORIS).state is State.REJECTED
+    with pytest.raises(RefusedError, match="cannot be published"):
+        rig.requests.publish(2, "anna")
+
+
+def test_a_step_on_what_somebody_else_brought_forward_in_between_is_a_conflict(rig: Rig) -> None:
+    rig.open(threat=0.6)
+    request, raw = rig.requests.log.find(1)
+    rig.requests.say(1, "withdraw", ANNA)
+    with pytest.raises(ConflictError, match="anna: withdraw of change 1"):
+        rig.requests.log.advance(raw, advanced(request, "approve", "boris", rig.time))
+
+
+def test_a_withdrawal_in_the_very_moment_of_the_publication_lets_only_one_through(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.open(spam=0.55)
+    commit = rig.store.commit
+
+    def withdrawn_first(**arguments: object) -> object:
+        monkeypatch.setattr(rig.store, "commit", commit)
+        rig.requests.say(1, "withdraw", ANNA)
+        return commit(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.store, "commit", withdrawn_first)
+    with pytest.raises(ConflictError, match="in this very moment"):
+        rig.requests.publish(1, "boris")
+    assert rig.cutoffs() == DEFAULTS.labels
+    assert rig.requests.log.find(1)[0].state is State.WITHDRAWN
+
+
+def test_a_publication_whose_reply_was_lost_is_made_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.open(spam=0.55, hours=1)
+    commit = rig.store.commit
+
+    def twice(**arguments: object) -> object:
+        commit(**arguments)  # type: ignore[arg-type]
+        return commit(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.store, "commit", twice)
+    assert rig.requests.publish(1, "anna").request.state is State.LIVE
+    assert rig.actions() == ["thresholds", "change-open", "seed"]
+
+
+def test_a_bundle_is_promoted_in_the_place_it_was_approved_for_and_goes_back(rig: Rig) -> None:
+    content = rig.requests.compose().promotion(NEXT, list(DEFAULTS.labels), ["threat"], DEFAULTS)
+    opened = rig.requests.open(content, ANNA, lasts=timedelta(hours=1))
+    assert opened.needs == ("threat is critical",)
+    rig.requests.say(1, "approve", BORIS)
+    rig.requests.publish(1, "boris")
+    found = rig.store.current()
+    assert found is not None
+    assert (found.ref.bundle, found.release.document.critical) == (NEXT, ("threat",))
+    rig.wait(1)
+    assert rig.requests.expire(1).request.state is State.EXPIRED
+    found = rig.store.current()
+    assert found is not None
+    assert found.ref.bundle.version == "1"
+
+
+def test_a_bundle_that_was_approved_for_another_state_is_not_promoted(rig: Rig) -> None:
+    rig.requests.open(rig.requests.compose().promotion(NEXT, list(DEFAULTS.labels), [], DEFAULTS), ANNA)
+    rig.requests.say(1, "approve", BORIS)
+    rig.releases.set_thresholds({"spam": 0.55}, BORIS)
+    with pytest.raises(ConflictError, match="boris was first"):
+        rig.requests.publish(1, "anna")
+
+
+def test_a_release_that_others_have_left_since_stays_left(rig: Rig) -> None:
+    content = rig.requests.compose().promotion(NEXT, list(DEFAULTS.labels), [], DEFAULTS)
+    rig.requests.open(content, ANNA, lasts=timedelta(hours=1))
+    rig.requests.say(1, "approve", BORIS)
+    rig.requests.publish(1, "anna")
+    rig.releases.set_thresholds({"spam": 0.55}, BORIS)
+    rig.wait(1)
+    assert rig.requests.expire(1).request.kept == ("release 3 of boris decides since",)
+    found = rig.store.current()
+    assert found is not None
+    assert found.ref.bundle == NEXT
+
+
+def split(share: float = 0.1, promote: bool = False, mode: str = "split") -> Request:
+    plan = ExperimentPlan(mode, {"threat": LabelPolicy()})  # type: ignore[arg-type]
+    rollout = RolloutPolicy(promote=promote)
+    return Request(plan, share, others=LabelPolicy(muted=True), rollout=rollout)
+
+
+CANDIDATE = NewCandidate(thresholds=ThresholdSet({**DEFAULTS.labels, "threat": 0.6}))
+
+
+def test_an_experiment_that_decides_about_a_critical_label_needs_a_second_person(rig: Rig) -> None:
+    experiments = ExperimentChanges(ExperimentLog(rig.store), now=rig.now)
+    for request in (split(), split(promote=True, mode="shadow")):
+        with pytest.raises(ApprovalError, match="second person"):
+            experiments.start(request, CANDIDATE, ANNA)
+    content = rig.requests.compose().experiment(split(), CANDIDATE)
+    assert rig.requests.open(content, ANNA).needs == ("threat is critical",)
+    rig.requests.say(1, "approve", BORIS)
+    found = rig.requests.publish(1, "anna")
+    assert found.experiment is not None
+    assert found.experiment.document.author == "anna"
+    assert rig.store.audit(1)[0].fields["approved_by"] == "boris"
+    with pytest.raises(ApprovalError, match="second person"):
+        experiments.set_share(1, 0.5, ANNA)
+    assert experiments.set_share(1, 0.05, ANNA).share == 0.05
+    experiments.stop(1, BORIS)
+    rig.actions()
+
+
+def test_an_experiment_that_only_looks_on_needs_nobody(rig: Rig) -> None:
+    experiments = ExperimentChanges(ExperimentLog(rig.store), now=rig.now)
+    assert experiments.start(split(1.0, mode="shadow"), CANDIDATE, ANNA).id.number == 1
+
+
+def test_while_it_is_frozen_only_the_way_back_is_open(rig: Rig) -> None:
+    rig.releases.set_thresholds({"spam": 0.55}, ANNA)
+    rig.requests.open(rig.moves(insult=0.5), ANNA, end_experiments=True)
+    experiments = ExperimentChanges(ExperimentLog(rig.store), now=rig.now)
+    experiments.start(split(1.0, mode="shadow"), CANDIDATE, ANNA)
+    rig.freezes.begin(Who("carla", "election day"))
+    refused = (
+        lambda: rig.releases.set_thresholds({"spam": 0.6}, ANNA),
+        lambda: ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True)).set_thresholds(
+            {"spam": 0.6}, ANNA
+        ),
+        lambda: rig.requests.publish(1, "anna"),
+        lambda: experiments.set_share(1, 0.5, ANNA),
+    )
+    for change in refused:
+        with pytest.raises(FrozenError, match=r"carla at .*election day"):
+            change()
+    experiments.stop(1, ANNA)
+    rig.releases.restore(1, ANNA)
+    rig.releases.return_to(2, ANNA)
+    assert any(line.startswith("freeze: carla") for line in rig.requests.obstacles(rig.requests.log.find(1)[0]))
+    rig.freezes.lift(BORIS)
+    assert rig.requests.publish(1, "anna").request.state is State.LIVE
+
+
+def test_an_end_that_comes_in_a_freeze_waits_for_it(rig: Rig) -> None:
+    rig.open(spam=0.55, hours=1)
+    rig.requests.publish(1, "anna")
+    rig.freezes.begin(BORIS)
+    rig.wait(2)
+    with pytest.raises(FrozenError):
+        rig.requests.expire(1)
+    assert rig.requests.restore(1, ANNA).request.state is State.RESTORED, "a person may"
+
+
+def test_a_freeze_is_one_at_a_time_has_words_and_ends(rig: Rig) -> None:
+    with pytest.raises(RefusedError, match="cannot begin"):
+        rig.freezes.begin(Who("anna", " "))
+    rig.freezes.begin(ANNA)
+    with pytest.raises(ConflictError, match="anna at"):
+        rig.freezes.begin(BORIS)
+    assert rig.freezes.lift(BORIS).author == "anna"
+    with pytest.raises(NotFoundError):
+        rig.freezes.lift(BORIS)
+    rig.time = datetime.now(UTC)  # its end is by the clock of Redis
+    assert rig.freezes.begin(ANNA, lasts=timedelta(hours=1)) == rig.freezes.current()
+    rig.freezes.lift(BORIS)
+    rig.wait(-2)
+    rig.freezes.begin(ANNA, lasts=timedelta(hours=1))
+    assert rig.freezes.current() is None, "it has ended"
+    assert rig.releases.set_thresholds({"spam": 0.55}, ANNA).committed
+    assert rig.actions() == ["thresholds", "freeze", "unfreeze", "freeze", "unfreeze", "freeze", "seed"]
+
+
+def test_pages_show_the_newest_first_and_only_what_was_asked(rig: Rig) -> None:
+    for n in range(5):
+        rig.open(spam=(51 + n) / 100)
+    rig.requests.say(4, "withdraw", ANNA)
+    page, following = rig.requests.log.page(2)
+    assert ([one.number for one in page], following) == ([5, 4], 4)
+    page, following = rig.requests.log.page(2, before=following)
+    assert ([one.number for one in page], following) == ([3, 2], 2)
+    page, following = rig.requests.log.page(10, states=[State.WITHDRAWN])
+    assert ([one.number for one in page], following) == ([4], None)
+    with pytest.raises(NotFoundError):
+        rig.requests.log.find(6)
+
+
+def test_what_cannot_be_asked_for_is_refused_with_everything_that_is_wrong(rig: Rig) -> None:
+    with pytest.raises(RefusedError, match="not valid"):
+        rig.moves(spam=0.5)
+    with pytest.raises(RefusedError, match="not valid"):
+        rig.moves(spam=1.5)
+    with pytest.raises(RefusedError) as refused:
+        rig.requests.open(rig.moves(spam=0.6), Who("", ""), not_before=rig.time, lasts=timedelta(0))
+    assert len(refused.value.problems) == 4
+    assert rig.actions() == ["seed"]
+
+
+def test_what_is_due_is_found(rig: Rig) -> None:
+    at = rig.time + timedelta(hours=1)
+    rig.requests.open(rig.moves(spam=0.55), ANNA, not_before=at)
+    rig.requests.open(rig.moves(threat=0.6), ANNA, not_before=at)
+    assert rig.requests.log.due(at) == [1], "the other needs a second person first"
+    rig.requests.say(2, "approve", BORIS)
+    assert rig.requests.log.due(at) == [1, 2]
+    assert rig.requests.log.due(at - timedelta(seconds=1)) == []
+    rig.requests.say(2, "withdraw", ANNA)
+    assert rig.requests.log.due(at) == [1]
+
+
+def test_a_frozen_policy_of_an_experiment_is_not_passed_by_its_rollout(rig: Rig) -> None:
+    permit = Ungoverned(exempt="the policy of the experiment")
+    rollout = ExperimentChanges(ExperimentLog(rig.store), permit=permit, now=rig.now)
+    rollout.start(split(), CANDIDATE, ANNA)
+    assert rollout.set_share(1, 0.2, ANNA).share == 0.2
+    rig.freezes.begin(BORIS)
+    with pytest.raises(FrozenError):
+        rollout.set_share(1, 0.3, ANNA)

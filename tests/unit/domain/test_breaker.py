@@ -1,0 +1,49 @@
+"""When a breaker opens and closes: beyond its bound, on enough, and never back and forth within a window."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamtag.domain.breaker import Bound, Breaker, Counted, next_step
+
+BOUND = Bound(0.1, min_alerts=20, window_s=300, close_ratio=0.5, close_after_s=600)
+counted = st.integers(0, 5_000).flatmap(lambda n: st.builds(Counted, st.just(n), st.integers(0, n)))
+breakers = st.one_of(st.none(), st.builds(Breaker, st.booleans(), st.sampled_from([0.0, 100.0, 500.0, 900.0])))
+
+
+@given(breakers, counted)
+def test_it_opens_beyond_the_bound_on_enough_and_closes_well_below_it(breaker: Breaker | None, seen: Counted) -> None:
+    step = next_step(BOUND, breaker, seen, 1_000.0)
+    if step is None:
+        return
+    if step.kind == "open":
+        assert breaker is None or (not breaker.open and breaker.since_s <= 700)
+        assert seen.alerts >= 20
+        assert seen.alerts > 0.1 * seen.events
+    else:
+        assert breaker is not None
+        assert breaker.open
+        assert breaker.since_s <= 400
+        assert seen.events >= 200
+        assert seen.alerts <= 0.05 * seen.events
+
+
+@given(counted)
+def test_what_has_just_changed_does_not_change_back(seen: Counted) -> None:
+    for opened in (True, False):
+        assert next_step(BOUND, Breaker(opened, 1_000.0), seen, 1_001.0) is None
+
+
+def test_few_alerts_say_nothing_however_large_their_part() -> None:
+    assert next_step(BOUND, None, Counted(19, 19), 0.0) is None
+    assert next_step(BOUND, None, Counted(20, 20), 0.0) is not None
+    assert next_step(BOUND, None, Counted(0, 0), 0.0) is None
+
+
+def test_a_person_closes_what_has_no_rule_for_it() -> None:
+    bound = Bound(0.1, min_alerts=20, window_s=300)
+    assert next_step(bound, Breaker(True, 0.0), Counted(1_000, 0), 1e9) is None
+
+
+def test_quiet_traffic_closes_nothing() -> None:
+    assert next_step(BOUND, Breaker(True, 0.0), Counted(199, 0), 1_000.0) is None
+    assert next_step(BOUND, Breaker(True, 0.0), Counted(200, 0), 1_000.0) is not None

@@ -1,0 +1,129 @@
+"""`streamtag model calibrate`, from file to file: a bundle whose world has changed becomes right again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign_models import build_numbers_bundle
+from scipy.special import expit, logit
+from tiny_bundle import build_tiny_bundle
+from typer.testing import CliRunner
+
+from streamtag.cli import context
+from streamtag.cli.model import app
+from streamtag.domain.scores import MICRO, to_micro
+from streamtag.errors import BundleError
+from streamtag.model.explain import Explainer
+from streamtag.model.loading import load_scorer
+from streamtag.model.scorer import Scorer
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    overrides = {"model.directories": f"[{tmp_path}]", "model.bundle": "tiny"}
+    monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+    monkeypatch.setattr(context.stdout, "_width", 240)
+    return tmp_path
+
+
+@pytest.fixture
+def truth(directory: Path) -> Path:
+    """Spam is rarer by 2 logits than tiny@1 says; greetings are too few to say anything."""
+    scorer = load_scorer(build_tiny_bundle(directory), batch=64)
+    texts = [f"made-up document {i} of {i % 17}" for i in range(700)]
+    spam = expit(logit(np.clip(scorer.score(texts)[:, 0].astype(np.float64), 1e-6, 1 - 1e-6)) - 2)
+    drawn = np.random.default_rng(0).random(len(texts)) < spam
+    lines = [
+        {"text": text, "labels": ["spam"] * bool(yes) + ["greeting"] * (i < 3)}
+        for i, (text, yes) in enumerate(zip(texts, drawn, strict=True))
+    ]
+    path = directory / "truth.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def run(*arguments: object) -> str:
+    found = CliRunner().invoke(app, list(map(str, arguments)))
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def run_json(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--output", "json"))
+
+
+def scored(directory: Path, version: str) -> tuple[Scorer, list[str]]:
+    lines = (directory / "truth.jsonl").read_text().splitlines()
+    return load_scorer(directory / "tiny" / version, batch=64), [json.loads(line)["text"] for line in lines]
+
+
+def test_a_new_version_is_right_and_decides_the_same_events(directory: Path, truth: Path) -> None:
+    found = run_json("calibrate", "tiny@1", "--labels", truth, "--out", directory, "--version", "2", "--draws", 100)
+    spam, greeting = found["labels"]
+    assert (spam["method"], greeting["method"]) == ("platt", "kept")
+    assert spam["after"]["ece_debiased"]["value"] < spam["before"]["ece_debiased"]["value"] / 2
+    assert spam["reliability_before"] != spam["reliability_after"]
+    assert greeting["why"] == "3 positives, fewer than 20"
+    assert [cutoff["changed"] for cutoff in found["cutoffs"]] == [0, 0]
+    (old, texts), (new, _) = scored(directory, "1"), scored(directory, "2")
+    before, after = old.score(texts), new.score(texts)
+    assert (before[:, 1].view(np.uint32) == after[:, 1].view(np.uint32)).all()
+    cutoffs = [[label.threshold for label in each.bundle.manifest.labels] for each in (old, new)]
+    assert cutoffs[0] != cutoffs[1]
+    old_tags, new_tags = (
+        to_micro(p) >= np.rint(np.array(c) * MICRO) for p, c in zip((before, after), cutoffs, strict=True)
+    )
+    assert (old_tags == new_tags).all()
+    assert new.bundle.manifest.recalibrations[0].sha256 == old.bundle.ref.sha256
+    assert new.bundle.manifest.evaluation["rows"] == 700
+
+
+def test_the_same_labels_give_the_same_bundle(directory: Path, truth: Path) -> None:
+    arguments = ("calibrate", "tiny@1", "--labels", truth, "--draws", 100, "--out")
+    one, two = (run_json(*arguments, directory / place)["bundle"] for place in ("a", "b"))
+    assert one == two
+    assert one["version"].startswith("1-cal-")
+
+
+def test_a_recalibrated_bundle_is_explained_exactly_as_before(directory: Path, truth: Path) -> None:
+    run("calibrate", "tiny@1", "--labels", truth, "--out", directory, "--version", "2", "--draws", 100)
+    scorer, texts = scored(directory, "2")
+    assert {one.method for one in Explainer(scorer).explain(texts[0])} == {"exact"}
+
+
+def test_a_bundle_of_numbers_can_be_recalibrated_and_recalibrated_again(directory: Path) -> None:
+    scorer = load_scorer(build_numbers_bundle(directory, directory / "scratch"), batch=64)
+    features = [{"amount": float(i % 100), "age": float(i % 90)} for i in range(400)]
+    scores = scorer.score([""] * 400, features)
+    for version, shift in (("2", -1.5), ("3", 1.5)):
+        draws = np.random.default_rng(1).random(400) < expit(logit(scores[:, 0].astype(np.float64)) + shift)
+        lines = [{"features": one, "labels": {"meeting": int(yes)}} for one, yes in zip(features, draws, strict=True)]
+        path = directory / "truth.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)))
+        before = f"numbers@{int(version) - 1}"
+        run("calibrate", before, "--labels", path, "--out", directory, "--version", version, "--draws", 100)
+    manifest = load_scorer(directory / "numbers" / "3", batch=64).bundle.manifest
+    assert [step.version for step in manifest.recalibrations] == ["1", "2"]
+
+
+def test_nothing_is_written_where_no_label_gets_better_or_the_version_exists(directory: Path, truth: Path) -> None:
+    build_tiny_bundle(directory, version="2", weights_seed=7)
+    arguments = ("calibrate", "tiny@1", "--labels", truth, "--draws", 100, "--out", directory, "--version")
+    with pytest.raises(BundleError, match="exists at"):
+        run(*arguments, "2")
+    truth.write_text("\n".join(truth.read_text().splitlines()[:30]))
+    assert run_json(*arguments, "3")["path"] is None
+    assert "nothing was written" in run(*arguments, "3")
+    assert sorted(path.name for path in (directory / "tiny").iterdir()) == ["1", "2"]
+
+
+def test_cutoffs_keep_their_numbers_where_one_says_so(directory: Path, truth: Path) -> None:
+    arguments = ("calibrate", "tiny@1", "--labels", truth, "--draws", 100, "--out", directory, "--keep-cutoffs")
+    spam, _ = run_json(*arguments)["cutoffs"]
+    assert (spam["before"], spam["after"]) == (0.5, 0.5)
+    assert spam["changed"] > 0
+    assert "documents decided otherwise" in run(*arguments)
