@@ -14,6 +14,7 @@ from streamtag.api.changing import (
     Limit,
     Reasoned,
     allow,
+    changes_json,
     commit_change,
     own_word,
     settings_of,
@@ -22,14 +23,17 @@ from streamtag.api.changing import (
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.control.approval import policy_of
-from streamtag.control.documents import ChangeId
+from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_view import experiment_view, label_rows
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Token
+from streamtag.domain.thresholds import diff
+from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.read_model import ReadModel
 
@@ -125,6 +129,7 @@ def experiment(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
         "final": stored is not None,
         "evidence": _plain(known),
         "labels": _plain(rows),
+        "changes": _differences(store_of(request), found),
     }
 
 
@@ -155,6 +160,16 @@ def promote(request: Request, number: int, body: Reasoned, who: Operator) -> dic
         body.end_experiments,
         permit=own_word(who, body.break_glass),
     )
+
+
+def _differences(store: ControlStore, found: Experiment) -> list[dict[str, Any]] | None:
+    """What the candidate's cut-offs have otherwise than the control's; None where either release is lost."""
+    refs = found.document.control, found.document.candidate
+    try:
+        before, after = (store.load(ReleaseId(ref.number, ref.sha256)).thresholds for ref in refs)
+    except NotFoundError:
+        return None
+    return changes_json(diff(before, after))
 
 
 def _changes(request: Request, who: Token, break_glass: bool) -> ExperimentChanges:
