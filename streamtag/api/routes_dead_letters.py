@@ -18,6 +18,7 @@ from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.scoring import OverloadedError
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import DeadLetter
+from streamtag.dead_letters.masked import masked as mask_content
 from streamtag.dead_letters.plan import ReplaySpec
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
@@ -158,12 +159,21 @@ def dead_letter(request: Request, partition: Partition, offset: Offset, _who: Vi
 
 
 @router.get("/{partition}/{offset}/content")
-def content(request: Request, partition: Partition, offset: Offset, who: Reviewer) -> dict[str, Any]:
+def content(
+    request: Request,
+    partition: Partition,
+    offset: Offset,
+    who: Reviewer,
+    masked: Annotated[
+        bool, Query(description="Mask e-mail and IP addresses, telephone and card numbers; leave out what is no text.")
+    ] = False,
+) -> dict[str, Any]:
     """Key, value and headers of the original: personal data, maybe. That it was read is noted in the access log."""
     found = _letter(request, partition, offset)
     access: Access = request.app.state.access
     access.tokens.note("read content", who.name, f"dead letter {found.topic}/{found.position}")
-    return {"position": found.position, "truncated": found.truncated, **found.content()}
+    held = mask_content(found.content()) if masked else found.content()
+    return {"position": found.position, "truncated": found.truncated, **held}
 
 
 @router.post("/replays")

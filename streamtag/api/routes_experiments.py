@@ -14,6 +14,7 @@ from streamtag.api.changing import (
     Limit,
     Reasoned,
     allow,
+    changes_json,
     commit_change,
     own_word,
     settings_of,
@@ -22,18 +23,23 @@ from streamtag.api.changing import (
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.control.approval import policy_of
-from streamtag.control.documents import ChangeId
+from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_request import NewCandidate
+from streamtag.control.experiment_request import Request as Plan
 from streamtag.control.experiment_view import experiment_view, label_rows
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
+from streamtag.control.store import ControlStore, Current
 from streamtag.control.tokens import Token
+from streamtag.domain.thresholds import diff
+from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.read_model import ReadModel
 
-__all__ = ["router"]
+__all__ = ["Challenge", "composed", "router"]
 
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
@@ -49,10 +55,10 @@ _EXAMPLE: Any = {
 }
 
 
-class Start(BaseModel):
+class Challenge(BaseModel):
     """A challenger: a release as it is, or a bundle and cut-offs; and how it is compared with the champion."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid")
 
     challenger: Annotated[int, Field(ge=1)] | None = Field(
         None, description="An earlier release, or the candidate of an earlier experiment."
@@ -66,6 +72,13 @@ class Start(BaseModel):
         None, description="keep (the champion's), defaults (the bundle's own), or a set."
     )
     plan: dict[str, Any] = Field(default={}, description="As a file for `streamtag experiment start --plan`.")
+
+
+class Start(Challenge):
+    """A challenge that begins at once."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
     reason: Reason
     break_glass: BreakGlass = False
 
@@ -103,13 +116,22 @@ def experiments(request: Request, _who: Viewer, limit: Limit = 50, cursor: Curso
 def start(request: Request, body: Start, who: Operator) -> dict[str, Any]:
     """Compare a challenger with the champion from now on. Names everything that speaks against it."""
     allow(who, None)
-    store, model, warnings = store_of(request), settings_of(request).model, list[str]()
-    changes = _changes(request, who, body.break_glass)
+    warnings = list[str]()
+    plan, candidate = composed(request, body, warnings)
+    started = _changes(request, who, body.break_glass).start(plan, candidate, Who(who.name, body.reason))
+    return {**_view(request, started), "warnings": warnings}
+
+
+def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, Current | NewCandidate]:
+    """What a challenge asks for; whoever asks is ``told`` how ids and rates were read."""
+    store, model = store_of(request), settings_of(request).model
+    changes = ExperimentChanges(ExperimentLog(store))
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
-    plan = read_by_taxonomy(request_of(body.plan), store, model, warnings.append)
-    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, warnings.append)
+    plan = read_by_taxonomy(request_of(body.plan), store, model, told.append)
+    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, told.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
-    return {**_view(request, changes.start(plan, candidate, Who(who.name, body.reason))), "warnings": warnings + rates}
+    told += rates
+    return plan, candidate
 
 
 @router.get("/experiments/{number}", tags=["experiments"])
@@ -125,6 +147,7 @@ def experiment(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
         "final": stored is not None,
         "evidence": _plain(known),
         "labels": _plain(rows),
+        "changes": _differences(store_of(request), found),
     }
 
 
@@ -155,6 +178,16 @@ def promote(request: Request, number: int, body: Reasoned, who: Operator) -> dic
         body.end_experiments,
         permit=own_word(who, body.break_glass),
     )
+
+
+def _differences(store: ControlStore, found: Experiment) -> list[dict[str, Any]] | None:
+    """What the candidate's cut-offs have otherwise than the control's; None where either release is lost."""
+    refs = found.document.control, found.document.candidate
+    try:
+        before, after = (store.load(ReleaseId(ref.number, ref.sha256)).thresholds for ref in refs)
+    except NotFoundError:
+        return None
+    return changes_json(diff(before, after))
 
 
 def _changes(request: Request, who: Token, break_glass: bool) -> ExperimentChanges:

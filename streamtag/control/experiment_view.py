@@ -44,7 +44,7 @@ def experiment_view(experiment: Experiment, champion: ReleaseId | None) -> dict[
 
 
 def label_rows(plan: ExperimentPlan, found: VerdictDocument) -> Iterator[dict[str, Any]]:
-    """Each label, the judged ones first, worst first."""
+    """Each label, the judged ones first, worst first; evidence and the bounds it must reach are natural logarithms."""
     peaks = found.peaks.to_peaks()
     judged = plan.judged()
     order = sorted(plan.labels, key=lambda label: (label not in judged, -peaks.worse.get(label, 0.0), label))
@@ -65,6 +65,8 @@ def label_rows(plan: ExperimentPlan, found: VerdictDocument) -> Iterator[dict[st
             "interval": domain.interval(plan, label, found.phases) if found.units else (0.0, math.inf),
             "log_e_worse": worse,
             "log_e_equal": evidence.equal,
+            "worse_from": math.log(1 / parts[label]) if label in parts else None,
+            "equal_from": math.log(1 / plan.alpha) if label in parts else None,
             "words": words,
             # Ville: evidence of E is seen with a chance of 1/E at most, where there is nothing to see.
             "error": math.exp(-max(0.0, evidence.equal if words == "equal" else worse)),

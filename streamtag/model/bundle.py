@@ -36,13 +36,12 @@ from streamtag.model.bundle_checks import (
     pickled,
     second_problems,
 )
-from streamtag.model.contracts.registry import KINDS, content_problems, files_of, reads_features
+from streamtag.model.contracts.registry import content_problems, files_of, reads_features
 from streamtag.model.graph_checks import graph_problems
 from streamtag.model.manifest import (
     MANIFEST,
     MODEL,
     PARITY,
-    SCHEMA_VERSION,
     STAGE2,
     FileEntry,
     Manifest,
@@ -50,6 +49,7 @@ from streamtag.model.manifest import (
     Stage2,
     dump,
 )
+from streamtag.model.manifest_file import MEND_HINT, decode_manifest, read_manifest_bytes, refused
 from streamtag.model.signature import SIGNATURE, check_signature
 
 __all__ = [
@@ -63,9 +63,6 @@ __all__ = [
     "read_bundle",
     "write_bundle",
 ]
-
-MEND_HINT = "Fetch the bundle again, or train or import it anew; do not edit it."
-MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,9 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
         BundleError: names every file that is missing, changed, too much or outside, and every contradiction; or the
             signature that does not hold.
     """
-    raw = _read_manifest_bytes(path)
+    raw = read_manifest_bytes(path)
     check_signature(path, raw, trusted)
-    manifest = _decode_manifest(path, raw)
+    manifest = decode_manifest(path, raw)
     found = manifest_problems(manifest)
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
@@ -147,7 +144,7 @@ def read_bundle(path: Path, *, trusted: Sequence[str] = ()) -> Bundle:
         if pickled(content)
     ]
     if found:
-        raise _refused(path, found)
+        raise refused(path, found)
     return _assembled(path, raw, manifest, contents)
 
 
@@ -186,8 +183,8 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
 
 def peek_ref(path: Path) -> BundleRef:
     """Identity of the bundle at ``path`` from its manifest alone; nothing else is verified."""
-    raw = _read_manifest_bytes(path)
-    manifest = _decode_manifest(path, raw)
+    raw = read_manifest_bytes(path)
+    manifest = decode_manifest(path, raw)
     return BundleRef(manifest.name, manifest.version, _sha256(raw))
 
 
@@ -206,7 +203,7 @@ def _assembled(path: Path, raw: bytes, manifest: Manifest, contents: Mapping[str
     found += [f"{MODEL}: {problem}" for problem in graph_problems(contents[MODEL])]
     second = None if manifest.stage2 is None else _second(path, manifest, manifest.stage2, contents, found)
     if found or parity is None:
-        raise _refused(path, found)
+        raise refused(path, found)
     ref = BundleRef(manifest.name, manifest.version, _sha256(raw))
     own = {name: contents[name] for name in files_of(manifest.preprocessing)}
     return Bundle(path, ref, manifest, own, parity, contents[MODEL], second)
@@ -218,7 +215,7 @@ def _second(
     """The bundle that is the second stage; None, and why in ``found``, where it is not what the manifest says."""
     raw = contents[STAGE2 + MANIFEST]
     try:
-        second = _decode_manifest(path, raw)
+        second = decode_manifest(path, raw)
         own = {name: contents[STAGE2 + name] for name in second.files if STAGE2 + name in contents}
         wrong = second_problems(manifest, stage2, second, _sha256(raw))
         wrong += [
@@ -232,40 +229,6 @@ def _second(
         wrong = list(error.problems)
     found += [f"{STAGE2}{problem}" for problem in wrong]
     return None
-
-
-def _read_manifest_bytes(path: Path) -> bytes:
-    if not path.is_dir():
-        raise BundleError(
-            f"bundle {path} is not a directory", hint="`streamtag model list` shows the bundles that can be found."
-        )
-    file = path / MANIFEST
-    try:
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise _refused(path, [f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes"])
-        return file.read_bytes()
-    except OSError as error:
-        raise _refused(path, [f"{MANIFEST}: {error.strerror}"]) from None
-
-
-class _Versions(msgspec.Struct):
-    schema_version: int
-    preprocessing: dict[str, Any]
-
-
-def _decode_manifest(path: Path, raw: bytes) -> Manifest:
-    try:
-        versions = msgspec.json.decode(raw, type=_Versions)
-        if versions.schema_version != SCHEMA_VERSION:
-            text = f"{MANIFEST}: schema_version {versions.schema_version}; this streamtag reads {SCHEMA_VERSION}"
-            raise _refused(path, [text])
-        kind = versions.preprocessing.get("kind")
-        if kind not in KINDS:
-            text = f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {', '.join(KINDS)}"
-            raise _refused(path, [text])
-        return msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise _refused(path, [f"{MANIFEST}: {error}"]) from None
 
 
 def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEntry) -> str | None:
@@ -304,10 +267,6 @@ def _refuse_change(target: Path, ref: BundleRef) -> None:
             f"{ref.sha256[:12]}…)",
             hint="A version is never changed: give the new one another --version.",
         )
-
-
-def _refused(path: Path, found: list[str]) -> BundleError:
-    return BundleError(f"bundle {path} is refused", problems=found, hint=MEND_HINT)
 
 
 def _sha256(content: bytes) -> str:

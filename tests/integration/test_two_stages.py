@@ -62,9 +62,9 @@ def test_each_event_has_the_scores_of_its_stage_though_a_worker_is_killed(
     worker = fleet.start()
     topics = fleet.topics
     wait_until(lambda: len(read_all(topics.bootstrap, topics.stats)) > 2, 60, "it has committed", every_s=0.05)
-    worker.kill()
-    successor = fleet.start()
     ledger.write(made[EVENTS // 2 :])
+    worker.kill()  # in the middle of them
+    successor = fleet.start()
     wait_covered(ledger, 60)
     counted = successor.metrics()
     assert successor.stop() == 0

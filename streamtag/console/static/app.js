@@ -1,7 +1,8 @@
 // The frame around every page: who is signed in, where one is, what decides now, and what happens meanwhile.
 
 import { api, may, session, signIn, signOut } from "./api.js";
-import { ago, badge, failure, html, notice, render } from "./ui.js";
+import { words as done } from "./audit-words.js";
+import { ago, badge, failure, html, nothing, notice, render } from "./ui.js";
 
 // The module of each page gives `title` and `mount(context)`; a page lives until its signal is aborted.
 const PAGES = [
@@ -21,6 +22,7 @@ const main = document.getElementById("main");
 const listeners = new Set();
 let who = null;
 let champion = null;
+let freeze = null;
 let leave = new AbortController();
 
 function where() {
@@ -89,7 +91,7 @@ function frame(page) {
   render(html`
     <a class="brand" href="#/now">streamtag</a>
     <nav aria-label="Pages"><ul>${PAGES.filter((one) => may(who, one.role ?? "viewer")).map(link)}</ul></nav>
-    <div class="state">${champion && live()}</div>
+    <div class="state">${freeze ? html`<a href="#/changes" title="${freeze.author}: ${freeze.reason}">${badge("bad", "frozen")}</a>` : nothing} ${champion && live()}</div>
     <div class="who">
       <span title="role: ${who.role}">${who.name}</span>
       <button class="plain" @click=${theme} aria-label="Light or dark">◐</button>
@@ -127,7 +129,7 @@ async function follow() {
   source = new EventSource("/v1/changes");
   source.addEventListener("change", async (event) => {
     const change = JSON.parse(event.data);
-    notice(`${change.author ?? change.by ?? "somebody"}: ${change.note || change.action || "a change"}`);
+    notice(`${change.author ?? change.by ?? "somebody"}: ${done(change.action)}${change.note ? ` (${change.note})` : ""}`);
     await refresh();
     for (const heard of listeners) heard(change);
   });
@@ -140,14 +142,20 @@ async function refresh() {
   clearTimeout(again);
   if (who === null) return source?.close();
   try {
-    champion = await api.get("/v1/releases/current");
+    [champion, { freeze }] = await Promise.all([api.get("/v1/releases/current"), api.get("/v1/freeze")]);
   } catch {
-    champion = null;
+    [champion, freeze] = [null, null];
   }
   frame(where().page);
   // Soon where a change is on its way to the workers, else now and then.
   again = setTimeout(refresh, champion?.live === "yes" ? 10_000 : 300);
 }
+
+// Whatever a page left behind unanswered: nothing where somebody has left it, else it is said.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  if (event.reason?.name !== "AbortError") notice(`${event.reason?.title ?? "failed"}: ${event.reason?.message ?? event.reason}`);
+});
 
 async function start() {
   const chosen = localStorage.getItem("theme");

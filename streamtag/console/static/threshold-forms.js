@@ -5,6 +5,13 @@ import { ask, html, moment, nothing, notice, score, table } from "./ui.js";
 
 export const FOR_HOW_LONG = [["", "until somebody changes it"], ["3600", "1 hour, then back"], ["7200", "2 hours, then back"], ["28800", "8 hours, then back"], ["86400", "1 day, then back"], ["604800", "1 week, then back"]];
 const REASON = { name: "reason", label: "Why", hint: "Kept with the change for ever." };
+/** Whether experiments that compare with the present release may end with a change; none where none runs. */
+export async function ending() {
+  const { items } = await api.get("/v1/experiments?limit=20");
+  const running = items.filter((one) => one.state === "running").map((one) => one.experiment);
+  return running.length ? [{ name: "end_experiments", type: "checkbox", label: `End experiment ${running.join(", ")}: what it compares with is gone then.` }] : [];
+}
+
 const LASTS = { name: "lasts", label: "For how long", type: "select", options: FOR_HOW_LONG };
 
 /** `lang=de, tenant=a`; empty where it holds for all events. */
@@ -42,42 +49,46 @@ async function whatDiffers(problem, before) {
 }
 
 /** Moves one threshold, live; for a time by a change request of one's own that needs nobody else. Resolves when done. */
-export const publishMove = ({ name, id, when, before, after, preview, base, effect }) => ask({
+export const publishMove = async ({ name, id, when, before, after, preview, base, effect }) => ask({
   title: `${name}${place(when) && ` (${place(when)})`}: ${score(before)} → ${score(after)}`,
   body: effect,
   fields: [
-    REASON, LASTS,
+    REASON, LASTS, ...await ending(),
     ...(preview?.guard_rail?.length ? [{ name: "force", label: "This is a large step. Pass the guard rail.", type: "checkbox" }] : []),
   ],
-  act: async ({ reason, lasts, force = false }) => {
+  act: async ({ reason, lasts, force = false, end_experiments = false }) => {
     if (!lasts) {
-      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force }, { headers: { "If-Match": base.etag } })
+      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force, end_experiments }, { headers: { "If-Match": base.etag } })
         .catch(async (problem) => { throw problem.status === 412 ? await whatDiffers(problem, base.body) : problem; });
       return notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     }
-    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts) });
+    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts), end_experiments });
     if (opened.needs.length) {
       notice(`Change ${opened.number} is open. It waits for a second person: ${opened.needs.join("; ")}.`);
       location.hash = `#/changes/${opened.number}`;
       return;
     }
-    const { request } = await api.post(`/v1/change-requests/${opened.number}/publish`);
+    // What cannot go live now must not lie about: the dialog stays, and may be sent again.
+    const { request } = await api.post(`/v1/change-requests/${opened.number}/publish`).catch(async (problem) => {
+      await api.post(`/v1/change-requests/${opened.number}/withdraw`, { comment: `could not go live: ${problem.message}` });
+      throw problem;
+    });
     notice(`Change ${request.number} is live, and goes back at ${moment(request.expires_at)}.`);
   },
 });
 
 /** Asks somebody else: nothing is live until it is approved and published. */
-export const askForMove = ({ name, id, when, before, after, preview, effect }) => ask({
+export const askForMove = async ({ name, id, when, before, after, preview, effect }) => ask({
   title: `Ask for ${name}${place(when) && ` (${place(when)})`}: ${score(before)} → ${score(after)}`,
   body: html`<p>${preview?.needs?.length ? `It needs a second person: ${preview.needs.join("; ")}.` : "Somebody else looks at it before it goes live."}</p>${effect ?? nothing}`,
   fields: [
     REASON,
     { name: "ticket", label: "Ticket or link", required: false },
-    LASTS,
+    LASTS, ...await ending(),
   ],
   action: "Ask",
-  act: async ({ reason, ticket, lasts }) => {
-    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, ticket, lasts_s: lasts ? Number(lasts) : null });
+  act: async ({ reason, ticket, lasts, end_experiments = false }) => {
+    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, ticket, lasts_s: lasts ? Number(lasts) : null, end_experiments });
     notice(`Change ${opened.number} is open.`);
     location.hash = `#/changes/${opened.number}`;
   },
@@ -89,9 +100,9 @@ export async function restoreRevision(revision) {
   return ask({
     title: `Restore revision ${revision.revision}`,
     body: html`<p>By ${revision.author} on ${moment(revision.at)}: ${revision.reason}. The whole set goes back:</p>${differences(compared(thresholds, revision.thresholds))}`,
-    fields: [REASON, { name: "end_experiments", label: "End experiments that compare with the present release", type: "checkbox" }],
+    fields: [REASON, ...await ending()],
     action: "Restore",
-    act: async ({ reason, end_experiments }) => {
+    act: async ({ reason, end_experiments = false }) => {
       const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason, end_experiments });
       notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     },

@@ -9,7 +9,7 @@ const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 
 export const count = (n) => (n === null || n === undefined ? "–" : NUMBER.format(Math.round(n)));
 export const short = (n) => (n === null || n === undefined ? "–" : SHORT.format(n));
-export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);
+export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(4).replace(/0{1,2}$/, ""));
 
 const date = (at) => (at instanceof Date ? at : new Date(at));

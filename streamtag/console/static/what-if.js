@@ -6,8 +6,8 @@ import { count, html, nothing, short, tile } from "./ui.js";
 export function effect(preview, id) {
   const found = preview.effects.find((one) => one.label === id);
   if (!found) return html`<p class="quiet">No recorded event was scored for this label: nobody can say what it would do.</p>`;
-  const hourly = (n) => n / preview.hours;
-  const minutes = (range) => (hourly(range.expected) * preview.review_seconds) / 60;
+  const hourly = (n) => (n / preview.hours < 100 ? n / preview.hours : Math.round(n / preview.hours));
+  const minutes = (range) => Math.round((hourly(range.expected) * preview.review_seconds) / 60);
   const from = (was, is) => html`<span class="quiet">${was}</span> → ${is}`;
   return html`
     <div class="tiles">

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logit, rel_entr
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit, rel_entr
 from sklearn.isotonic import isotonic_regression
 
 from streamtag.model.manifest import Curve
@@ -29,6 +29,8 @@ Method = Literal["kept", "temperature", "platt", "isotonic"]
 LEAST_TEMPERATURE, LEAST_PLATT, LEAST_ISOTONIC = 20, 50, 1_000
 MOST_KNOTS = 16
 """Of an isotonic curve: each costs the graph four operations."""
+LEAST_SLOPE, MOST_SLOPE = 0.01, 20.0
+"""Of an isotonic curve: ranks stay, and rounding is not blown up."""
 SAME = 1e-9
 """Levels as near as this differ by rounding."""
 LEAST_GAP = 0.1
@@ -68,8 +70,8 @@ def fit(label: str, method: Method, z: NDArray[np.float64], target: NDArray[np.i
     if method == "platt":
         slope, intercept, _ = fit_platt(z, target)
         return Curve(label, method, [0.0], [intercept], slope, slope, rows, positives) if slope > 0 else None
-    xs, ys = fit_isotonic(z, target)
-    return Curve(label, "isotonic", xs, ys, 1.0, 1.0, rows, positives)
+    low, ys, high, xs = _smooth(*isotonic_knots(z, target), z, target)
+    return Curve(label, "isotonic", xs, ys, low, high, rows, positives)
 
 
 def _fit_temperature(z: NDArray[np.float64], target: NDArray[np.int8]) -> float:
@@ -84,14 +86,9 @@ def _fit_temperature(z: NDArray[np.float64], target: NDArray[np.int8]) -> float:
     return float(np.exp(found.x))
 
 
-def fit_isotonic(z: NDArray[np.float64], target: NDArray[np.int8]) -> tuple[list[float], list[float]]:
-    """Knots of a rising curve from logit to logit: the blocks of isotonic regression, each at its mean.
-
-    Steps would tie what was apart: between the means of its blocks the curve rises evenly. Targets are Platt's
-    smoothed ones, which keep the lowest and the highest block away from 0 and 1.
-    """
-    positives = int((target > 0).sum())
-    wanted = np.where(target > 0, (positives + 1) / (positives + 2), 1 / (len(target) - positives + 2))
+def isotonic_knots(z: NDArray[np.float64], target: NDArray[np.int8]) -> tuple[list[float], list[float]]:
+    """From logit to logit: the blocks of isotonic regression, each at its mean, by rising logit; the nearest merged."""
+    wanted = _platt_targets(target)
     x, inverse = np.unique(z, return_inverse=True)
     weight = np.bincount(inverse).astype(np.float64)
     mean = np.bincount(inverse, wanted) / weight
@@ -108,6 +105,42 @@ def fit_isotonic(z: NDArray[np.float64], target: NDArray[np.int8]) -> tuple[list
             near = int(_cost_of_merging(blocks).argmin())
         blocks = _merged(blocks, near)
     return blocks[0].tolist(), logit(blocks[1]).tolist()
+
+
+def _smooth(
+    xs: list[float], ys: list[float], z: NDArray[np.float64], target: NDArray[np.int8]
+) -> tuple[float, list[float], float, list[float]]:
+    """The likeliest curve that rises through knots at ``xs``: slope before them, their ys, slope after them, ``xs``.
+
+    Steps would tie what was apart, and lines between the means of blocks miss what lies within them. So the slopes
+    between the knots are fitted: a convex problem, like logistic regression, with every slope above 0, and near 1 (the
+    scores as they are) where documents say little.
+    """
+    x, inverse = np.unique(z, return_inverse=True)
+    weight, share = np.bincount(inverse), np.bincount(inverse, _platt_targets(target))
+    knots = np.array(xs)
+    parts = [np.clip(x - at, 0, width) for at, width in zip(knots[:-1], np.diff(knots), strict=True)]
+    ends = np.minimum(x - knots[0], 0), np.maximum(x - knots[-1], 0)
+    design = np.stack([np.ones_like(x), ends[0], *parts, ends[1]], axis=1)
+
+    def loss_and_gradient(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value = design @ point
+        bent = np.append(0.0, point[1:] - 1)
+        loss = float((weight * np.logaddexp(0.0, value) - share * value).sum()) + float(bent @ bent) / 2
+        return loss / len(z), ((weight * expit(value) - share) @ design + bent) / len(z)
+
+    start = np.array([ys[0], 1.0, *np.diff(ys) / np.diff(xs), 1.0])
+    bounds = [(None, None), *[(LEAST_SLOPE, MOST_SLOPE)] * (len(start) - 1)]
+    start[1:] = start[1:].clip(LEAST_SLOPE, MOST_SLOPE)
+    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds).x  # type: ignore[no-untyped-call]
+    rises = np.append(0.0, np.cumsum(found[2:-1] * np.diff(knots)))
+    return float(found[1]), (found[0] + rises).tolist(), float(found[-1]), xs
+
+
+def _platt_targets(target: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Platt 1999, section 2.2: nobody is sure of the next document on the strength of these."""
+    positives = int((target > 0).sum())
+    return np.where(target > 0, (positives + 1) / (positives + 2), 1 / (len(target) - positives + 2))
 
 
 def _cost_of_merging(blocks: NDArray[np.float64]) -> NDArray[np.float64]:

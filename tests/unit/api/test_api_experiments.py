@@ -27,6 +27,7 @@ def test_an_experiment_is_started_shown_changed_and_stopped_in_the_name_of_the_t
     )
     found = client.get("/v1/experiments/1").json()
     assert (found["final"], found["evidence"], found["labels"]) == (False, None, [])
+    assert [one["words"] for one in found["changes"]] == [f"{label}: 0.5 -> 0.6" for label in LABELS]
     stopped = client.post("/v1/experiments/1/stop", json={"reason": "seen enough"}).json()
     assert (stopped["state"], stopped["stopped"]["reason"]) == ("stopped", "seen enough")
     assert client.post("/v1/experiments/1/stop", json={"reason": "again"}).status_code in (404, 409, 422)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from streamtag.cli import context
 from streamtag.cli.model import app
+from streamtag.domain.scores import MICRO, to_micro
 from streamtag.errors import BundleError
 from streamtag.model.explain import Explainer
 from streamtag.model.loading import load_scorer
@@ -73,7 +74,10 @@ def test_a_new_version_is_right_and_decides_the_same_events(directory: Path, tru
     assert (before[:, 1].view(np.uint32) == after[:, 1].view(np.uint32)).all()
     cutoffs = [[label.threshold for label in each.bundle.manifest.labels] for each in (old, new)]
     assert cutoffs[0] != cutoffs[1]
-    assert ((before >= cutoffs[0]) == (after >= np.array(cutoffs[1], np.float32))).all()
+    old_tags, new_tags = (
+        to_micro(p) >= np.rint(np.array(c) * MICRO) for p, c in zip((before, after), cutoffs, strict=True)
+    )
+    assert (old_tags == new_tags).all()
     assert new.bundle.manifest.recalibrations[0].sha256 == old.bundle.ref.sha256
     assert new.bundle.manifest.evaluation["rows"] == 700
 

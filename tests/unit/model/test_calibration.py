@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession  # type: ignore[attr-defined]
 from scipy.special import expit, logit
 
 from streamtag.model.calibration.curve import apply, logits, probabilities
-from streamtag.model.calibration.fit import LEAST_GAP, MOST_KNOTS, fit, fit_isotonic, kept, method_for
+from streamtag.model.calibration.fit import LEAST_GAP, MOST_KNOTS, fit, isotonic_knots, kept, method_for
 from streamtag.model.calibration.graph import with_curves
 from streamtag.model.calibration.judge import judge
 from streamtag.model.evaluation.labelled import Labelled
@@ -42,9 +42,23 @@ def test_isotonic_knots_are_the_blocks_of_pool_adjacent_violators() -> None:
     """Three groups of scores whose shares are .1, .5 and .3: the last two are pooled to .4, at their mean."""
     z = np.repeat([-2.0, 0.0, 1.0], 1_000)
     target = np.concatenate([np.arange(1_000) < n for n in (100, 500, 300)]).astype(np.int8)
-    xs, ys = fit_isotonic(z, target)
+    xs, ys = isotonic_knots(z, target)
     assert xs == pytest.approx([-2.0, 0.5])
     assert expit(ys) == pytest.approx([0.1, 0.4], abs=1e-3)  # smoothed targets
+
+
+def test_an_isotonic_curve_is_calibrated_where_a_line_is_not() -> None:
+    """A model that is right below 0 and much too sure above: two slopes, which Platt's one cannot have."""
+    random = np.random.default_rng(0)
+    z = random.normal(0, 2, size=20_000)
+    truth = expit(np.where(z < 0, z, z / 4))
+    target = (random.random(len(z)) < truth).astype(np.int8)
+    off = {}
+    for method in ("platt", "isotonic"):
+        curve = fit("a", method, z, target)
+        assert curve is not None
+        off[method] = np.abs(expit(apply(curve, z)) - truth).mean()
+    assert off["isotonic"] < off["platt"] / 2
 
 
 def test_temperature_finds_how_much_too_sure_a_model_is() -> None:

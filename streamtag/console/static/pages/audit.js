@@ -1,19 +1,12 @@
 // The record of everything that anybody changed, and whether it still stands as it was written.
 
+import { words } from "../audit-words.js";
 import { ago, badge, count, facts, failure, html, moment, nothing, plural, table } from "../ui.js";
 
 export const title = "Audit";
 
 const ABOUT = new Set(["id", "number", "at", "action", "author", "reason", "note", "previous", "sha256"]);
 const AT_ONCE = 100;
-const ACTIONS = {
-  seed: "first release", thresholds: "thresholds moved", apply: "thresholds replaced", restore: "thresholds restored",
-  promote: "bundle promoted", return: "release returned", "change-open": "change asked for", "change-approve": "change approved",
-  "change-reject": "change rejected", "change-withdraw": "change withdrawn", "change-comment": "change commented on",
-  "experiment-start": "experiment started", "experiment-stop": "experiment stopped", "experiment-phase": "share changed",
-  "experiment-verdict": "verdict stored", "experiment-return": "candidate taken back", freeze: "frozen", "freeze-lift": "freeze lifted",
-  refused: "refused",
-};
 
 export async function mount({ api, draw, every, onChange, query, signal }) {
   let items = [], next = null, wanted = AT_ONCE, author = query.get("author") ?? "", action = "", checked = null, checking = false, error = null;
@@ -59,7 +52,6 @@ export async function mount({ api, draw, every, onChange, query, signal }) {
   await every(15_000, load);
 }
 
-const words = (action) => ACTIONS[action] ?? String(action ?? "–").replaceAll("-", " ");
 const sorted = (values, name = (value) => value) => [...new Set(values.filter(Boolean))].map((one) => [one, name(one)]).sort((a, b) => a[1].localeCompare(b[1]));
 const rest = (entry) => [["time", moment(entry.at)], ...Object.entries(entry).filter(([name, value]) => !ABOUT.has(name) && value !== "").map(([name, value]) => [name.replaceAll("_", " "), value]), ["hash", html`<code>${entry.sha256 ?? "from before the chain"}</code>`]];
 
