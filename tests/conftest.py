@@ -15,6 +15,8 @@ from pipeline import Ledger
 from services import MIB, Kafka, MakeTopics, Redis, Topics, delete_topics, make_pipeline_topics
 from tiny_bundle import build_tiny_bundle
 from workers import Fleet
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
@@ -25,6 +27,19 @@ collect_ignore = ["mlflow_server"]
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+class _ByFile(LoadFileScheduling):
+    """Tests of one file run in one process; those of the console all in one, since they share a pipeline."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/console" if nodeid.startswith("tests/console/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """For ``--dist loadfile``."""
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from streamtag.api.access import Operator, Reviewer, Viewer
 from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.routes_experiments import Challenge, composed
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
@@ -29,6 +31,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
+_ASKED = ("labels", "thresholds", "promote", "candidate_of", "experiment")
 _LOOKED_AT = 200  # newest requests that may overlap
 Comment = Annotated[str, Field(max_length=2_000, description="Kept with the change for ever.")]
 
@@ -43,7 +46,7 @@ class Promotion(BaseModel):
 
 
 class Ask(BaseModel):
-    """What shall change: exactly one of labels (with when, for a segment), thresholds, promote, candidate_of."""
+    """What shall change: one of labels (with when, for a segment), thresholds, promote, candidate_of, experiment."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -54,18 +57,19 @@ class Ask(BaseModel):
         },
     )
 
-    labels: dict[str, float] | None = None
+    labels: dict[str, Number] | None = None
     when: dict[str, str] = {}
     thresholds: Cutoffs | None = None
     promote: Promotion | None = None
-    candidate_of: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
+    candidate_of: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
+    experiment: Challenge | None = None
     reason: str = Field(min_length=1, max_length=2_000)
     ticket: str = Field("", max_length=500, description="Where more about it stands, e.g. a link.")
     not_before: AwareDatetime | None = Field(None, description="Goes live by itself then, once it may.")
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(
         None, description="Goes back by itself after so many seconds live."
     )
-    end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    end_experiments: Flag = Field(False, description="Even where experiments compare with the present release.")
 
 
 class Said(BaseModel):
@@ -82,7 +86,7 @@ class Back(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    end_experiments: bool = False
+    end_experiments: Flag = False
 
 
 class Halt(BaseModel):
@@ -91,7 +95,7 @@ class Halt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
 
 
 class Thaw(BaseModel):
@@ -209,12 +213,14 @@ def _requests(request: Request) -> ChangeRequests:
 
 
 def _content(request: Request, requests: ChangeRequests, body: Ask, told: list[str]) -> Content:
-    given = [name for name in ("labels", "thresholds", "promote", "candidate_of") if getattr(body, name) is not None]
+    given = [name for name in _ASKED if getattr(body, name) is not None]
     if len(given) != 1 or (body.when and body.labels is None):
-        raise RefusedError("give exactly one of labels (with when, for a segment), thresholds, promote, candidate_of")
+        raise RefusedError(f"give exactly one of {', '.join(_ASKED)}; when goes with labels")
     composer, model = requests.compose(), settings_of(request).model
     if body.candidate_of is not None:
         return composer.candidate(ExperimentLog(store_of(request)).find(body.candidate_of))
+    if body.experiment is not None:
+        return composer.experiment(*composed(request, body.experiment, told))
     read = by_taxonomy(configured_taxonomy(model), told.append)
     if body.promote is not None:
         bundle, wanted = read_admitted(find_bundle(body.promote.bundle, model.directories), model), None

@@ -22,30 +22,34 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_request import NewCandidate
+from streamtag.control.experiment_request import Request as Plan
 from streamtag.control.experiment_view import experiment_view, label_rows
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
-from streamtag.control.store import ControlStore
+from streamtag.control.store import ControlStore, Current
 from streamtag.control.tokens import Token
 from streamtag.domain.thresholds import diff
 from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.read_model import ReadModel
 
-__all__ = ["router"]
+__all__ = ["Challenge", "composed", "router"]
 
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")]
 BreakGlass = Annotated[
-    bool,
+    Flag,
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
+_Place = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 _EXAMPLE: Any = {
     "bundle": "moderation@2",
     "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
@@ -53,12 +57,12 @@ _EXAMPLE: Any = {
 }
 
 
-class Start(BaseModel):
+class Challenge(BaseModel):
     """A challenger: a release as it is, or a bundle and cut-offs; and how it is compared with the champion."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid")
 
-    challenger: Annotated[int, Field(ge=1)] | None = Field(
+    challenger: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="An earlier release, or the candidate of an earlier experiment."
     )
     bundle: str | None = Field(
@@ -70,6 +74,13 @@ class Start(BaseModel):
         None, description="keep (the champion's), defaults (the bundle's own), or a set."
     )
     plan: dict[str, Any] = Field(default={}, description="As a file for `streamtag experiment start --plan`.")
+
+
+class Start(Challenge):
+    """A challenge that begins at once."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
     reason: Reason
     break_glass: BreakGlass = False
 
@@ -79,7 +90,7 @@ class Share(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    share: float = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
+    share: Number = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
     reason: Reason
     break_glass: BreakGlass = False
 
@@ -97,7 +108,7 @@ def experiments(request: Request, _who: Viewer, limit: Limit = 50, cursor: Curso
     """Experiments, the one that was changed last first; pages show them as they were when the first page was read."""
     log, store = ExperimentLog(store_of(request)), store_of(request)
     # Experiments move to the front when they change: pages go by the change that was the latest, and by places.
-    start, skip = position_of(cursor, tuple[ChangeId | None, int]) or (log.heads().latest, 0)
+    start, skip = position_of(cursor, tuple[ChangeId | None, _Place]) or (log.heads().latest, 0)
     found = list(islice(log.experiments(start), skip, skip + limit + 1)) if start is not None else []
     champion = store.champion()
     return page(found, limit, lambda one: _plain(experiment_view(one, champion)), lambda _: (start, skip + limit))
@@ -107,13 +118,22 @@ def experiments(request: Request, _who: Viewer, limit: Limit = 50, cursor: Curso
 def start(request: Request, body: Start, who: Operator) -> dict[str, Any]:
     """Compare a challenger with the champion from now on. Names everything that speaks against it."""
     allow(who, None)
-    store, model, warnings = store_of(request), settings_of(request).model, list[str]()
-    changes = _changes(request, who, body.break_glass)
+    warnings = list[str]()
+    plan, candidate = composed(request, body, warnings)
+    started = _changes(request, who, body.break_glass).start(plan, candidate, Who(who.name, body.reason))
+    return {**_view(request, started), "warnings": warnings}
+
+
+def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, Current | NewCandidate]:
+    """What a challenge asks for; whoever asks is ``told`` how ids and rates were read."""
+    store, model = store_of(request), settings_of(request).model
+    changes = ExperimentChanges(ExperimentLog(store))
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
-    plan = read_by_taxonomy(request_of(body.plan), store, model, warnings.append)
-    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, warnings.append)
+    plan = read_by_taxonomy(request_of(body.plan), store, model, told.append)
+    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, told.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
-    return {**_view(request, changes.start(plan, candidate, Who(who.name, body.reason))), "warnings": warnings + rates}
+    told += rates
+    return plan, candidate
 
 
 @router.get("/experiments/{number}", tags=["experiments"])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamtag.api.access import Viewer
 from streamtag.api.explaining import MOST, Explaining
 from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
+from streamtag.api.strict import Flag
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.model.explain import Explanation
@@ -81,7 +82,7 @@ class ScoreRequest(BaseModel):
     )
 
     events: Annotated[list[Event], Field(min_length=1)]
-    explain: bool = Field(
+    explain: Flag = Field(
         False,
         description=f"Say what each word adds to the logit of the labels that an event gets, or of the one with the "
         f"highest score where it gets none; at most {MOST} events.",

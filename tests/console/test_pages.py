@@ -2,10 +2,12 @@
 
 import re
 
+import httpx
 import pytest
 from browsing import Visit
-from console_stack import CRITICAL, Stack
+from console_stack import CRITICAL, PERSONAL, Stack
 from playwright.sync_api import expect
+from services import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 pytest_plugins = ("console_fixtures",)
@@ -37,6 +39,7 @@ def test_a_text_is_scored_as_the_stream_would(visit: Visit, stack: Stack) -> Non
     rows = person.page.locator(".scores li")
     expect(rows).to_have_count(len(told["scores"]))
     expect(rows.filter(has_text="≥")).to_have_count(len(told["tags"]))
+    expect(person.page.locator(".explained mark").first).to_be_visible()
     person.shoot("try-scored")
     person.check_for_everybody()
 
@@ -48,6 +51,56 @@ def test_a_bundle_says_what_it_is(visit: Visit) -> None:
     row = person.page.get_by_role("row").filter(has_text=f"made-up label {CRITICAL}")
     expect(row).to_contain_text("yes")
     expect(person.page.get_by_text(re.compile("^[0-9a-f]{64}$")).first).to_be_visible()
-    person.shoot("models-tiny-2")
+    person.open("models/moderation/1")
+    expect(person.page.get_by_role("heading", name="What it is for")).to_be_visible()
+    person.shoot("models-card")
     person.check_for_everybody()
-    person.check_width()
+    on_the_way = visit("models/moderation/1", phone=True)
+    on_the_way.shoot("models-card-phone")
+    on_the_way.check_width()
+
+
+def test_what_a_dead_letter_holds_is_masked_and_blurred_until_somebody_asks(visit: Visit) -> None:
+    person = visit("dead-letters", role="reviewer")
+    page = person.page
+    expect(page.get_by_role("button", name="Put back", exact=False)).to_have_count(0)
+    person.shoot("dead-letters-kinds")
+    page.get_by_role("row").filter(has_text="/text").get_by_role("button", name="Look").click()
+    letter = page.get_by_role("article").first
+    expect(letter).to_be_visible()
+    assert PERSONAL.split()[-1] not in page.content()
+    held = page.locator(".blurred .content").filter(has_text="[e-mail]")
+    for one in page.get_by_role("article").all():
+        one.get_by_role("button", name="Show content").click()
+        expect(one.locator(".blurred .content")).to_be_visible()
+        if held.count():
+            break
+    expect(held).to_contain_text("write to [e-mail] or call [phone]")
+    person.shoot("dead-letters-blurred")
+    letter = page.get_by_role("article").filter(has_text="[e-mail]")
+    letter.get_by_role("button", name="Unblur").click()
+    expect(letter.locator(".blurred")).to_have_count(0)
+    letter.get_by_role("button", name="Without masks").click()
+    expect(page.get_by_text(PERSONAL)).to_be_visible()
+    person.check_for_everybody()
+
+
+def test_dead_letters_are_put_back_with_a_reason_and_the_audit_knows(visit: Visit, stack: Stack) -> None:
+    person = visit("dead-letters", role="operator")
+    row = person.page.get_by_role("row").filter(has_text="json")
+    row.get_by_role("button", name="Put back").click()
+    dialog = person.page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text("Put 1 back")
+    dialog.get_by_label("Why").fill("producer fixed")
+    person.shoot("dead-letters-replay")
+    dialog.get_by_role("button", name="Put back").click()
+    expect(person.page.get_by_text("1 put back.")).to_be_visible()
+    with stack.client("viewer") as client:
+        [entry] = [one for one in client.get("/v1/audit").json()["items"] if one["action"] == "replay-dead-letters"]
+        assert entry["reason"] == "producer fixed"
+        # It is still no JSON, and dies again.
+        wait_until(lambda: died_twice(client), 30, "the letter has died again")
+
+
+def died_twice(client: httpx.Client) -> bool:
+    return any(one["replay_count"] == 1 for one in client.get("/v1/dead-letters").json()["items"])

@@ -151,6 +151,12 @@ async function refresh() {
   again = setTimeout(refresh, champion?.live === "yes" ? 10_000 : 300);
 }
 
+// Whatever a page left behind unanswered: nothing where somebody has left it, else it is said.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  if (event.reason?.name !== "AbortError") notice(`${event.reason?.title ?? "failed"}: ${event.reason?.message ?? event.reason}`);
+});
+
 async function start() {
   const chosen = localStorage.getItem("theme");
   if (chosen) document.documentElement.dataset.theme = chosen;

@@ -96,7 +96,15 @@ def _labels(found: Evaluation) -> str:
                 _number(figures["brier"].value, 4),
             ]
         )
-    columns = ["label", "positives", "cut-off", *_BARS.values(), "average precision", "calibration (ECE)", "Brier"]
+    columns = [
+        "label",
+        "positives",
+        "cut&#8209;off",
+        *_BARS.values(),
+        "average precision",
+        "calibration (ECE)",
+        "Brier",
+    ]
     return (
         '<p class="lead">The stroke is the figure, the band its interval, on a rail from 0 to 1 (ROC-AUC: from 0.5). '
         f"A wide band means few documents. With fewer than {_FEW} positives, read nothing into a figure.</p>"
@@ -232,7 +240,8 @@ def _together(found: Evaluation) -> str:
     head = "".join(f"<th>{escape(label)}</th>" for label in found.labels)
     return (
         '<p class="lead">φ of each pair of labels in the documents, not in the scores: 1 always together, 0 by chance, '
-        f'below 0 seldom.</p><div class="wide"><table class="heat"><thead><tr><th>label</th>{head}</tr></thead>'
+        'below 0 seldom.</p><div class="wide" tabindex="0"><table class="heat">'
+        f"<thead><tr><th>label</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -252,9 +261,8 @@ def _glossary() -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{"".join(_rows(rows))}</tbody></table></div>'
-    )
+    body = "".join(_rows(rows))
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> Iterator[str]:

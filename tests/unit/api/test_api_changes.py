@@ -154,3 +154,18 @@ def test_a_bundle_is_asked_for_approved_and_published(tmp_path: Path) -> None:
         live = boris.post("/v1/change-requests/1/publish").json()
         assert (live["result"]["bundle"], live["request"]["approved_by"]) == ("tiny@2", "boris")
         assert anna.post("/v1/change-requests", json={"candidate_of": 7, "reason": "x"}).status_code == 404
+
+
+def test_an_experiment_that_decides_is_asked_for_where_it_needs_a_second_person(tmp_path: Path) -> None:
+    with running(tmp_path, **{"changes.approval": "all"}) as api:
+        anna, boris = (api.client(api.tokens.create(name, Role.OPERATOR, by="root")) for name in ("anna", "boris"))
+        plan = {"mode": "split", "share": 0.1, "others": "muted", "labels": {"spam": "±20%"}}
+        challenge = {"thresholds": {"labels": {"spam": 0.6, "greeting": 0.5}}, "plan": plan}
+        alone = anna.post("/v1/experiments", json={**challenge, "reason": "try"})
+        assert (alone.status_code, alone.json()["title"]) == (403, "needs a second person")
+        asked = anna.post("/v1/change-requests", json={"experiment": challenge, "reason": "try"})
+        assert (asked.status_code, asked.json()["kind"], asked.json()["labels"]) == (201, "experiment", ["spam"])
+        boris.post("/v1/change-requests/1/approve", json={})
+        live = anna.post("/v1/change-requests/1/publish").json()
+        assert (live["experiment"], live["result"], live["request"]["state"]) == (1, None, "live")
+        assert anna.get("/v1/experiments/1").json()["phases"][-1]["share"] == 0.1

@@ -13,6 +13,7 @@ from control_plane import RecordedMetrics, new_changes, new_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamtag.control.breakers import BreakerLog
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -26,7 +27,7 @@ from streamtag.events import panes as wire
 from streamtag.events.panes import Cell, Pane, PlacedRows
 from streamtag.events.summary import LabelCounts
 from streamtag.events.unit_rows import UnitColumns, pack
-from streamtag.settings import load_settings
+from streamtag.settings import Settings, load_settings
 from streamtag.stats import state as room
 from streamtag.stats import windows as windows_wire
 from streamtag.stats.lease import Lease
@@ -121,9 +122,9 @@ class Rig:
         request = Request(ExperimentPlan("shadow", {"insult": LabelPolicy(muted=True)}, **plan), 1.0)
         return self.changes.start(request, candidate, WHO)
 
-    def fresh(self) -> StatsState:
+    def fresh(self, of: Settings = SETTINGS) -> StatsState:
         return StatsState(
-            SETTINGS, self.store, cast(PaneLog, self.log), self.metrics, now_ms=lambda: self.now_ms, wait=lambda _: None
+            of, self.store, cast(PaneLog, self.log), self.metrics, now_ms=lambda: self.now_ms, wait=lambda _: None
         )
 
     def save(self) -> None:
@@ -515,3 +516,18 @@ def test_other_windows_take_the_place_of_the_live_ones_only_while_these_stand_st
 
 def replace_position(checkpoint: Checkpoint, position: int) -> Checkpoint:
     return msgspec.structs.replace(checkpoint, position=position)
+
+
+def test_a_label_that_the_newest_window_shows_beyond_its_bound_is_turned_to_review() -> None:
+    rig = Rig()
+    bounds = {"breakers.rates": "{spam: 0.5}", "breakers.min_alerts": "3"}
+    rig.state = rig.fresh(load_settings(environ={}, overrides=bounds).settings)
+    rig.write(pane(1, 0, [cell([True] * 2 + [False])]))
+    follow(rig)
+    rig.state.look()
+    assert BreakerLog(rig.store).active().labels == frozenset(), "too few"
+    rig.write(pane(2, 0, [cell([True] * 3 + [False])]))
+    rig.state.feed(1, rig.log.values[1])
+    rig.state.flush()
+    rig.state.look()
+    assert BreakerLog(rig.store).active().labels == {"spam"}

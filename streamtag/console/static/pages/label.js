@@ -108,7 +108,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
           <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
           ${segments.length ? html`<label><span>Where</span><select @change=${choose}>${places(segments, label).map(([dimension, value]) => html`<option value=${JSON.stringify([dimension, value])}>${dimension ? `${dimension}=${value}` : "all events"}</option>`)}</select></label>` : nothing}
           <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
-          ${draft === live() ? nothing : html`<button class="plain" @click=${undo}>Undo</button>${buttons()}`}
+          ${draft === live() ? nothing : html`<div class="buttons start"><button class="plain" @click=${undo}>Undo</button>${buttons()}</div>`}
         </div>
         ${error ? failure(error) : nothing}
         ${preview ? html`${hurdles(preview)}${effect(preview, id)}` : nothing}

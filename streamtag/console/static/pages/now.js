@@ -14,9 +14,11 @@ export async function mount({ api, draw, every, query, signal }) {
   let historyAt = 0;
 
   const load = async () => {
-    const [found, fleet, breakers] = await Promise.all(["/v1/labels", "/v1/fleet", "/v1/breakers"].map((path) => api.get(path, { signal })));
+    // What asks Kafka may take its time, or fail: the rates do not wait for it.
+    api.get("/v1/fleet", { signal }).then((fleet) => { workers = fleet.workers; if (rates) show(); }).catch(() => { workers = null; });
+    const [found, breakers] = await Promise.all(["/v1/labels", "/v1/breakers"].map((path) => api.get(path, { signal })));
     open = new Map(breakers.items.filter((one) => one.open).map((one) => [one.label, one]));
-    [labels, workers] = [found.items, fleet.workers];
+    labels = found.items;
     try {
       rates = await api.get(`/v1/rates?size=${size}`, { signal });
       problem = null;
@@ -86,6 +88,7 @@ const loudness = ({ rate, rate_last_hour: hour, change: { kind }, alerts }) =>
 
 /** Whether everybody works, and keeps up. */
 function health(workers) {
+  if (workers === null) return tile("workers ready", "–", html`nobody says; <a href="#/fleet">fleet</a>`);
   const ready = workers.filter((one) => one.ready).length;
   const lag = workers.some((one) => one.lag !== null) ? workers.reduce((sum, one) => sum + (one.lag ?? 0), 0) : null;
   return html`

@@ -14,7 +14,7 @@ export async function mount({ api, draw, signal }) {
     show();
     try {
       const one = lang ? { text, lang } : { text };
-      found = await api.post("/v1/score", { events: [one] }, { signal });
+      found = await api.post("/v1/score", { events: [one], explain: true }, { signal });
       chosen = null;
     } catch (problem) {
       if (problem.name === "AbortError") return;

@@ -1,0 +1,133 @@
+"""Changes that two people make, that end by themselves, that a freeze holds up; and the record of all of it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from browsing import Visit
+from console_stack import CRITICAL, Stack
+from playwright.sync_api import expect
+from services import wait_until
+from test_thresholds_by_hand import draft, drag_to, threshold
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytest_plugins = ("console_fixtures",)
+
+
+@pytest.fixture
+def thawed(stack: Stack) -> Iterator[None]:
+    """Whatever the test does: what is frozen in it is lifted after it."""
+    yield
+    with stack.client() as client:
+        if client.get("/v1/freeze").json()["frozen"]:
+            assert client.post("/v1/freeze/lift", json={"reason": "the test is over"}).is_success
+
+
+def test_a_critical_label_moves_when_one_asks_and_another_approves(visit: Visit, stack: Stack) -> None:
+    before = threshold(stack, CRITICAL)
+    anna = visit(f"label/{CRITICAL}", name="anna")
+    wanted = drag_to(anna, before - 0.1)
+    assert wanted == pytest.approx(before - 0.1, abs=0.01)
+    expect(anna.page.get_by_text(f"Needs a second person: {CRITICAL} is critical")).to_be_visible()
+    expect(anna.page.get_by_role("button", name="Publish …")).to_have_count(0)
+    anna.page.get_by_role("button", name="Ask for it …").click()
+    anna.answer("Ask", Why="raid on the forum", Ticket_or_link="https://tickets.example/4711")
+    heading = anna.page.get_by_role("heading", level=1, name="Change")
+    expect(heading).to_be_visible()
+    number = heading.inner_text().split()[1]
+    expect(anna.page.get_by_text("waits for a second person")).to_be_visible()
+    expect(anna.page.get_by_text("Had it been live for the last day")).to_be_visible()
+    expect(anna.page.get_by_role("button", name="Approve …")).to_have_count(0)
+    anna.shoot("change-waits")
+    anna.check_for_everybody()
+
+    boris = visit("changes", name="boris")
+    row = boris.page.get_by_role("listitem").filter(has_text=f"Change {number}").filter(has_text="raid on the forum")
+    row.get_by_role("button", name="Approve …").click()
+    boris.answer("Approve", Comment="seen the preview")
+    row.get_by_role("button", name="Publish …").click()
+    boris.answer("Publish")
+    wait_until(lambda: threshold(stack, CRITICAL) == pytest.approx(wanted), 20, "the approved threshold decides")
+    # The page of whoever asked has heard of it.
+    expect(anna.page.get_by_text(re.compile(r"boris-\w+ approved"))).to_be_visible()
+    expect(anna.page.get_by_text(re.compile(r"boris-\w+ published"))).to_be_visible()
+    expect(anna.page.get_by_role("button", name="Take back …")).to_be_visible()
+    anna.check_width()
+
+    anna.page.get_by_role("button", name="Take back …").click()
+    anna.answer("Take back", Why="the raid is over")
+    wait_until(lambda: threshold(stack, CRITICAL) == before, 20, "the threshold is what it was")
+    stack.wait_live()
+
+
+def test_a_threshold_for_a_time_says_when_it_goes_back_and_does(visit: Visit, stack: Stack) -> None:
+    before = threshold(stack, "self_promotion")
+    person = visit("label/self_promotion")
+    wanted = drag_to(person, 0.8)
+    person.page.get_by_role("button", name="Publish …").click()
+    person.page.get_by_label("For how long").select_option(label="1 hour, then back")
+    person.answer("Publish", Why="a busy night")
+    expect(person.page.get_by_text(re.compile(r"Change \d+ is live, and goes back at"))).to_be_visible()
+    wait_until(lambda: draft(person) == pytest.approx(wanted), 20, "the page shows what is live")
+    person.open("changes")
+    entry = person.page.get_by_role("listitem").filter(has_text="a busy night")
+    expect(entry).to_contain_text("goes back in 60 min")
+    entry.get_by_role("button", name="Take back …").click()
+    person.answer("Take back", Why="quiet again")
+    wait_until(lambda: threshold(stack, "self_promotion") == before, 20, "it is taken back")
+
+    with stack.client() as client:
+        asked = {"labels": {"self_promotion": 0.85}, "reason": "for a moment", "lasts_s": 2}
+        number = client.post("/v1/change-requests", json=asked).json()["number"]
+        assert client.post(f"/v1/change-requests/{number}/publish").is_success
+    person.open(f"changes/{number}")
+    expect(person.page.locator("section").first.get_by_text("went back by itself")).to_be_visible()
+    assert threshold(stack, "self_promotion") == before
+
+
+def test_a_freeze_stops_everybody_and_leaves_the_way_back(visit: Visit, stack: Stack, thawed: None) -> None:
+    with stack.client(name="boris") as client:
+        for value in (0.91, 0.9):
+            moved = client.patch(
+                "/v1/thresholds", json={"labels": {"greeting": value}, "reason": f"to {value}, before"}
+            )
+            assert moved.is_success, moved.text
+    person = visit("changes")
+    person.expect(423)
+    person.page.get_by_role("button", name="Freeze …").click()
+    person.answer("Freeze", Why="election day")
+    expect(person.page.locator("#top").get_by_text("frozen")).to_be_visible()
+    person.shoot("changes-frozen")
+    person.check_for_everybody()
+
+    person.open("label/greeting")
+    drag_to(person, 0.8)
+    person.page.get_by_role("button", name="Publish …").click()
+    refused = person.answer("Publish", Why="all the same")
+    expect(refused.get_by_role("alert")).to_contain_text("election day")
+    refused.get_by_role("button", name="Cancel").click()
+    assert threshold(stack, "greeting") == 0.9
+    person.page.get_by_role("row").filter(has_text="to 0.91, before").get_by_role("button", name="Restore …").click()
+    person.answer("Restore", Why="that one was right")
+    wait_until(lambda: threshold(stack, "greeting") == 0.91, 20, "restored in spite of the freeze")
+
+    person.open("changes")
+    person.page.get_by_role("button", name="Lift …").click()
+    person.answer("Lift it", Why="all quiet")
+    expect(person.page.locator("#top").get_by_text("frozen")).to_have_count(0)
+
+
+def test_the_audit_tells_who_did_what_and_proves_that_it_stands(visit: Visit, stack: Stack) -> None:
+    with stack.client(name="mila") as client:
+        moved = client.patch("/v1/thresholds", json={"labels": {"advert": 0.89}, "reason": "for the record"})
+        assert moved.is_success, moved.text
+        author = client.get("/v1/session").json()["name"]
+    person = visit("audit", role="viewer")
+    person.page.get_by_label("Who").select_option(author)
+    rows = person.page.get_by_role("region", name="Entries, newest first").get_by_role("row")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("for the record")
+    person.page.get_by_role("button", name="Prove it").click()
+    expect(person.page.get_by_text("everything stands as it was written")).to_be_visible()
+    person.shoot("audit-proven")
+    person.check_for_everybody()
