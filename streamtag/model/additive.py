@@ -113,11 +113,12 @@ class AdditiveGraph:
         given = np.zeros((len(start), parts.shape[1]))
         nowhere = np.zeros(parts.shape[1])
         places = self._featuriser.places(encoded)
-        times = np.bincount(np.searchsorted(ids, places[places >= 0]), minlength=len(ids))
-        for size, row in zip(SIZES, places, strict=True):
-            begins = np.flatnonzero(row >= 0)
-            which = np.searchsorted(ids, row[begins])
-            cells = begins[:, None] + np.arange(size)
+        entries = np.searchsorted(ids, places.ids)
+        times = np.bincount(entries, minlength=len(ids))
+        for size in np.unique(places.sizes).tolist():
+            own = places.sizes == size
+            which = entries[own]
+            cells = places.begins[own, None] + np.arange(size)
             takers = owned[cells] & ~blank[cells]
             takers |= owned[cells] & ~takers.any(axis=1, keepdims=True)
             shares = takers.sum(axis=1)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.normalise import compose, fold
+from streamtag.model.unmask import unmask
+from streamtag.model.word_ngrams import WordNgramContract
 
 __all__ = ["Character", "aligned"]
 
@@ -29,11 +31,11 @@ def aligned(text: str, contract: NgramContract) -> list[Character]:
         Characters whose UTF-8 (lone surrogates as ``?``) is what the text is hashed as.
     """
     characters = _cut([Character(value, i, i + 1) for i, value in enumerate(text)], contract)
-    if "".join(c.value for c in characters).isascii():
-        return characters
-    rules = contract.normalisation
-    composed = _cut(_through(characters, lambda part: compose(part, rules)), contract)
-    return _through(composed, lambda part: fold(part, rules))
+    if not "".join(c.value for c in characters).isascii():
+        rules = contract.normalisation
+        composed = _cut(_through(characters, lambda part: compose(part, rules)), contract)
+        characters = _through(composed, lambda part: fold(part, rules))
+    return _through(characters, unmask) if isinstance(contract, WordNgramContract) else characters
 
 
 def _cut(characters: list[Character], contract: NgramContract) -> list[Character]:

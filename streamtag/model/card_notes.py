@@ -66,9 +66,13 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def sets_of(manifest: Manifest) -> dict[str, int]:
     """Folder of each set that it was trained from → rows read."""
+    sets = manifest.training.get("config", {}).get("sets", ())
+    # a configuration's records name the reader; its folder may have another name
+    folders = {each["reader"]: each.get("path") or each["reader"] for each in sets if isinstance(each, dict)}
     found: dict[str, int] = {}
     for each in manifest.training.get("data", ()):
-        found[str(each["name"]).partition("/")[0]] = int(each["rows"])
+        name = str(each["name"]).partition("/")[0]
+        found[folders.get(name, name)] = int(each["rows"])
     return found
 
 

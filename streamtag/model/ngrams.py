@@ -8,7 +8,7 @@ alone and in any batch. The arithmetic is specified in ``docs/models.md``; a cha
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -93,6 +93,20 @@ class Features:
     weights: NDArray[np.float32]
 
 
+class Places(NamedTuple):
+    """Where the known n-grams of one text stand; one entry per n-gram and place.
+
+    Attributes:
+        begins: intp [n], byte of ``b" " + encoded + b" "`` at which it begins.
+        sizes: intp [n], its bytes.
+        ids: int [n], its id.
+    """
+
+    begins: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    ids: NDArray[Any]
+
+
 class Featuriser:
     """Turns texts into weighted ids, by the contract and for the buckets of one model.
 
@@ -121,14 +135,20 @@ class Featuriser:
 
     def encode(self, text: str) -> bytes:
         """UTF-8 of the text after cutting and normalising; lone surrogates become ``?``."""
+        return self._normalised(text).encode("utf-8", "replace")
+
+    def _normalised(self, text: str) -> str:
         contract = self.contract
         text = cut(text, contract.head_chars, contract.tail_chars)
         if text.isascii():
-            return text.encode()
+            return text
         rules = contract.normalisation
         # Cut again before the dearer half: composing can lengthen a text by a factor of 18.
-        text = cut(compose(text, rules), contract.head_chars, contract.tail_chars)
-        return fold(text, rules).encode("utf-8", "replace")
+        return fold(cut(compose(text, rules), contract.head_chars, contract.tail_chars), rules)
+
+    def encode_all(self, texts: Sequence[str]) -> list[bytes]:
+        """`encode` of each."""
+        return list(map(self.encode, texts))
 
     def counts(self, encoded: Sequence[bytes]) -> Counts:
         """Distinct n-grams per text with their weights.
@@ -165,7 +185,7 @@ class Featuriser:
 
     def features(self, texts: Sequence[str]) -> Features:
         """Texts as inputs of the graph; for callers that do not need their encoded lengths."""
-        return self.features_of([self.encode(text) for text in texts])
+        return self.features_of(self.encode_all(texts))
 
     def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
@@ -180,15 +200,15 @@ class Featuriser:
         weights[used] = counts.weights
         return Features(ids, weights[:, None])
 
-    def places(self, encoded: bytes) -> NDArray[Any]:
-        """Where the known n-grams of one text stand, for explanations.
-
-        Returns:
-            [sizes, bytes]: id of the n-gram of each of `SIZES` that begins at each byte of ``b" " + encoded``, -1 where
-            there is none.
-        """
+    def places(self, encoded: bytes) -> Places:
+        """Where the known n-grams of one text stand, for explanations."""
         lengths = np.array([len(encoded)], dtype=np.intp)
-        return self._ids_at([encoded], lengths, _begins(lengths)).T
+        return self._places_in(self._joined([encoded]), lengths)
+
+    def _places_in(self, data: NDArray[np.uint8], lengths: NDArray[np.intp]) -> Places:
+        ids = Featuriser._ids_in(self, data, lengths, text_begins(lengths))
+        begins, columns = np.nonzero(ids >= 0)
+        return Places(begins, np.array(SIZES).take(columns), ids[begins, columns])
 
     def _sorted_keys(
         self, encoded: Sequence[bytes], lengths: NDArray[np.intp]
@@ -202,11 +222,12 @@ class Featuriser:
         key = np.dtype(np.uint16 if short else np.int32)
         if not encoded:
             return np.empty(0, dtype=key), np.zeros(1, dtype=np.intp)
-        begins = _begins(lengths)
-        ids = self._ids_at(encoded, lengths, begins).reshape(-1)
+        begins = text_begins(lengths)
+        by_byte = self._ids_in(self._joined(encoded), lengths, begins)
+        ids = by_byte.reshape(-1)
         # By position, not by mask: which n-grams are known is a coin toss that branch prediction loses.
         known = np.flatnonzero(ids >= 0)
-        key_at = known.searchsorted(begins * len(SIZES))
+        key_at = known.searchsorted(begins * by_byte.shape[1])
         keys = ids.take(known).astype(key, copy=False)
         numbers = (np.arange(len(lengths)) % self._neighbours << self._id_bits).astype(key)
         keys |= numbers.repeat(np.diff(key_at))
@@ -214,20 +235,24 @@ class Featuriser:
             keys[start:end].sort(kind="stable" if short else None)
         return keys, key_at
 
-    def _ids_at(self, encoded: Sequence[bytes], lengths: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[Any]:
-        """Id of the n-gram of each size that begins at each byte, [bytes, sizes], -1 for none."""
+    def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
+        """All texts, and behind them what n-grams at the end would read."""
         # A text is hashed between two spaces, so that n-grams see where its first and last word end. Neighbours share
         # one: a text (its leading space begins it) owns the n-grams that begin there or at any of its bytes.
-        joined = (b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)).translate(self._byte_table)
-        ids = self._id_of.take(self._hash(joined).T, mode="clip")
+        joined = b" " + b" ".join(encoded) + b" " + bytes(max(SIZES) - 1)
+        return np.frombuffer(joined.translate(self._byte_table), dtype=np.uint8)
+
+    def _ids_in(self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[Any]:
+        """Id of the n-gram of each size that begins at each byte, [bytes, sizes], -1 for none."""
+        ids: NDArray[Any] = self._id_of.take(self._hash(joined).T, mode="clip")
         ids[np.maximum(begins[1:] - _TOO_FAR_BACK[:, None], begins[:-1]), _TOO_FAR_ROW[:, None]] = -1
         # An empty text has no n-gram at all: not even its two spaces.
         ids[begins[:-1][lengths == 0], 0] = -1
         return ids
 
-    def _hash(self, joined: bytes) -> NDArray[np.int32]:
+    def _hash(self, joined: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Bucket of the n-gram of each size that begins at each byte, [sizes, bytes]."""
-        data = np.frombuffer(joined, dtype=np.uint8).astype(np.uint32)
+        data = joined.astype(np.uint32)
         n = len(data) - max(SIZES)  # none begins at the padding, nor at the last trailing space
         rolled = np.empty((len(SIZES), n), dtype=np.uint32)
         previous = data[:n]
@@ -235,6 +260,10 @@ class Featuriser:
             np.multiply(previous, np.uint32(ROLL), out=row)
             np.add(row, data[size - 1 : size - 1 + n], out=row)
             previous = row
+        return self._mixed(rolled)
+
+    def _mixed(self, rolled: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """Buckets of rolled hashes, which are overwritten."""
         rolled *= np.uint32(MIX_1)
         rolled ^= rolled >> np.uint32(MIX_SHIFT)
         rolled *= np.uint32(MIX_2)
@@ -242,7 +271,7 @@ class Featuriser:
         return rolled.view(np.int32)
 
 
-def _begins(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
+def text_begins(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
     """Where each text's leading space stands in the joined texts, and behind the last one its trailing space."""
     begins = np.zeros(len(lengths) + 1, dtype=np.intp)
     np.cumsum(lengths + 1, out=begins[1:])

@@ -12,9 +12,10 @@ from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract
 from streamtag.model.ngrams import NgramContract
+from streamtag.model.word_ngrams import WordNgramContract
 
 KIND: Literal["combined/1"] = "combined/1"
-Part = NgramContract | TokenizerContract | StringContract | NumericContract
+Part = NgramContract | WordNgramContract | TokenizerContract | StringContract | NumericContract
 
 
 class CombinedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=KIND):
@@ -89,6 +90,6 @@ def contract_problems(contract: CombinedContract) -> list[str]:
         found.append("parts must be two or more, each of another kind")
     if len(kinds) > 1 and NumericContract in map(type, contract.parts[:-1]):
         found.append("parts: the numbers come last")
-    if {"hashed-ngrams/1", "tokenizer/1"} <= set(kinds):
+    if sum(kind.partition("/")[0] in {"hashed-ngrams", "tokenizer"} for kind in kinds) > 1:
         found.append("parts: n-grams and tokens want runs cut by two lengths; one of them must go")
     return found

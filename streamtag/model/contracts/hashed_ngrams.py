@@ -1,4 +1,4 @@
-"""``hashed-ngrams/1`` as a contract; the arithmetic is in `streamtag.model.ngrams`."""
+"""``hashed-ngrams/1`` and ``/2`` as contracts; the arithmetic is in `streamtag.model.ngrams` and `.word_ngrams`."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
 from streamtag.model.contracts.text_rules import cut_problems
 from streamtag.model.contracts.weighted_ids import SIGNATURE, by_length, idf_problems, read_vector
-from streamtag.model.ngrams import IDS, PAD_TO, WEIGHTS, Featuriser, NgramContract
+from streamtag.model.ngrams import IDS, PAD_TO, WEIGHTS, NgramContract
+from streamtag.model.word_ngrams import make_featuriser
 
 BUCKETS, IDF = "buckets.npy", "idf.npy"
 
@@ -27,7 +28,7 @@ class HashedNgrams(Preprocessor):
 
     def __init__(self, contract: NgramContract, contents: Mapping[str, bytes]) -> None:
         super().__init__()
-        self.featuriser = Featuriser(contract, *tables(contents))
+        self.featuriser = make_featuriser(contract, *tables(contents))
         self.max_rows = self.featuriser.max_rows
 
     @staticmethod
@@ -47,7 +48,7 @@ class HashedNgrams(Preprocessor):
 
     def read(self, texts: Sequence[str], features: Sequence[FeatureRow | None] | None) -> Documents:
         """Rows are the encoded texts."""
-        return Documents(len(texts), list(map(self.featuriser.encode, texts)))
+        return Documents(len(texts), self.featuriser.encode_all(texts))
 
     def runs(self, documents: Documents, most: int) -> Iterator[NDArray[np.intp]]:
         """By length of the texts."""

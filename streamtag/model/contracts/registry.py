@@ -12,14 +12,24 @@ from streamtag.model.contracts.rendered_log import RenderedLog, RenderedLogContr
 from streamtag.model.contracts.string import String, StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract, Tokens
 from streamtag.model.ngrams import NgramContract
+from streamtag.model.word_ngrams import WordNgramContract
 
-Contract = NgramContract | TokenizerContract | NumericContract | StringContract | RenderedLogContract | CombinedContract
+Contract = (
+    NgramContract
+    | WordNgramContract
+    | TokenizerContract
+    | NumericContract
+    | StringContract
+    | RenderedLogContract
+    | CombinedContract
+)
 """``preprocessing`` of a manifest; its ``kind`` says which."""
 
 KINDS: tuple[str, ...] = tuple(kind.__struct_config__.tag for kind in get_args(Contract))
 
 _KEEPERS: Mapping[type, Any] = {
     NgramContract: HashedNgrams,
+    WordNgramContract: HashedNgrams,
     TokenizerContract: Tokens,
     NumericContract: Numeric,
     StringContract: String,
@@ -27,6 +37,7 @@ _KEEPERS: Mapping[type, Any] = {
 }
 _CHECKS: Mapping[type, Any] = {
     NgramContract: hashed_ngrams.contract_problems,
+    WordNgramContract: hashed_ngrams.contract_problems,
     TokenizerContract: tokenizer.contract_problems,
     NumericContract: numeric.contract_problems,
     StringContract: string.contract_problems,

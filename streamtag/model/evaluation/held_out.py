@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from streamtag.errors import RefusedError
 from streamtag.model.manifest import Manifest
-from streamtag.model.ngrams import NgramContract
-from streamtag.model.training.backbone import count_all
+from streamtag.model.training.backbone import contract_of, count_all
 from streamtag.model.training.config import TrainConfig
 from streamtag.model.training.data import read_jigsaw
 from streamtag.model.training.divide import divide
@@ -88,7 +87,7 @@ def _of_configuration(manifest: Manifest, data: Path) -> _Rows:
         ],
     )
     rows = gathered.rows
-    split = divide(rows, count_all(NgramContract(bits=config.features.bits), list(rows.texts)), config.split)
+    split = divide(rows, count_all(contract_of(config.features), list(rows.texts)), config.split)
     at = np.flatnonzero(split.test)
     columns = (rows.texts, split.groups.tolist(), rows.source, rows.language)
     texts, groups, source, lang = ([column[i] for i in at.tolist()] for column in columns)

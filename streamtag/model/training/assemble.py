@@ -44,6 +44,7 @@ class Fitted:
         bias: float32 [labels].
         calibration: per label.
         head: between margins and calibration; None: every label for itself.
+        half: coefficients are kept in float16.
     """
 
     labels: Sequence[Label]
@@ -54,6 +55,7 @@ class Fitted:
     bias: NDArray[np.float32]
     calibration: Sequence[Calibration]
     head: Head | None = None
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     """The model as it will serve, before it is written: what is evaluated is the graph, not the training code."""
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
-    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration, fitted.head)
+    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration, fitted.head, half=fitted.half)
     return Scorer(Bundle(Path(), ref, manifest, _tables(fitted), Parity(TOLERANCE, []), model), batch=batch)
 
 

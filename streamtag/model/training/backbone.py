@@ -1,5 +1,6 @@
 """The linear model that every head stands on: hashed n-grams, selected, weighed and fitted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from streamtag.model.ngrams import IDF_UNIT, NgramContract
 from streamtag.model.training.config import FeatureConfig, LossConfig
 from streamtag.model.training.masked import Fit, LinearModel, Progress, fit_masked, importance
 from streamtag.model.training.matrix import count_matrix, inverse_document_frequency
+from streamtag.model.word_ngrams import KIND as WORD_KIND
+from streamtag.model.word_ngrams import WordNgramContract
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Backbone:
         return self.model.margins(weigh(counts, self.buckets, self.idf))
 
 
+def contract_of(features: FeatureConfig) -> NgramContract:
+    """The preprocessing that a configuration asks for."""
+    kind = WordNgramContract if features.contract == WORD_KIND else NgramContract
+    return kind(bits=features.bits)
+
+
 def count_all(contract: NgramContract, texts: list[str]) -> csr_matrix:
     """Every n-gram of ``texts``, float32 [texts, 2**bits]: once, for every fold and selection to draw from."""
     n = 1 << contract.bits
@@ -76,17 +85,16 @@ def fit_backbone(
     material: Material,
     use: NDArray[np.bool_],
     features: FeatureConfig,
-    loss: LossConfig,
+    losses: Sequence[LossConfig],
     progress: Progress = lambda: None,
 ) -> Backbone:
-    """Selects and fits on the rows in ``use``, bool [rows], alone.
+    """Selects and fits on the rows in ``use``, bool [rows], alone; the mean of one model per loss.
 
     Sets differ in what they take for a label and in how often it occurs: each set but the first has a bias of its own
     per label, which takes part in the fit and is then dropped. The first is the one that the model shall speak for.
     """
     counts = material.counts[use]
     targets, source = material.targets[use], material.source[use]
-    weights = cell_weights(targets, material.weight[use], loss.class_weight)
     idf = inverse_document_frequency(counts)
     often = np.bincount(counts.indices, minlength=counts.shape[1]) >= features.min_documents
     buckets = np.flatnonzero(often).astype(np.uint32)
@@ -94,15 +102,29 @@ def fit_backbone(
         # Unscaled: ranked under the log-count ratios, rare buckets crowd out those that generalise.
         how = Fit(features.select_strength, iterations=features.select_iterations)
         rows = weigh(counts, buckets, idf[buckets])
+        weights = cell_weights(targets, material.weight[use], losses[0].class_weight)
         ranking = fit_masked(_with_sources(rows, source), targets, weights, how, progress)
         plain = LinearModel(ranking.weights[: len(buckets)], ranking.bias)
         ranked = np.argsort(-importance(plain, rows), kind="stable")
         buckets = np.sort(buckets[ranked[: features.buckets]])
         del rows
     rows = weigh(counts, buckets, idf[buckets])
-    how = Fit(loss.strength, loss.smoothing, loss.focus, loss.iterations)
-    fitted = fit_masked(_with_sources(rows, source), targets, weights, how, progress)
-    return Backbone(buckets, idf[buckets], LinearModel(fitted.weights[: len(buckets)], fitted.bias))
+    models = []
+    for loss in losses:
+        how = Fit(loss.strength, loss.smoothing, loss.focus, loss.iterations)
+        weights = cell_weights(targets, material.weight[use], loss.class_weight)
+        fitted = fit_masked(_with_sources(rows, source), targets, weights, how, progress)
+        models.append(LinearModel(fitted.weights[: len(buckets)], fitted.bias))
+    return Backbone(buckets, idf[buckets], models[0] if len(models) == 1 else _mean(models, rows))
+
+
+def _mean(models: Sequence[LinearModel], rows: csr_matrix) -> LinearModel:
+    """The mean of models that each are measured by the spread of their margins on ``rows``, per label."""
+    spreads = [np.maximum(model.margins(rows).std(axis=0), 1e-9) for model in models]
+    share = np.mean(spreads, axis=0) / len(models)  # so that margins keep their usual size
+    weights = sum(model.weights * (share / spread) for model, spread in zip(models, spreads, strict=True))
+    bias = sum(model.bias * (share / spread) for model, spread in zip(models, spreads, strict=True))
+    return LinearModel(np.asarray(weights, dtype=np.float32), np.asarray(bias, dtype=np.float64))
 
 
 def cell_weights(targets: NDArray[np.int8], weight: NDArray[np.float32], class_weight: str) -> NDArray[np.float32]:

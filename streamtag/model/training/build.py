@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from streamtag.errors import RefusedError
 from streamtag.model.manifest import Calibration, Label
-from streamtag.model.ngrams import IDF_UNIT, NgramContract
+from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
-from streamtag.model.training.backbone import Backbone, Material, count_all, fit_backbone
+from streamtag.model.training.backbone import Backbone, Material, contract_of, count_all, fit_backbone
 from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
 from streamtag.model.training.config import HeadConfig, TrainConfig
 from streamtag.model.training.divide import bare_names, divide
@@ -37,13 +37,14 @@ from streamtag.model.training.heads import (
     fit_two_stage,
 )
 from streamtag.model.training.held_out import HELD_OUT, figures_of, masked_figures
+from streamtag.model.training.made import make_rows
 from streamtag.model.training.moderation import Evaluation
-from streamtag.model.training.obfuscate import obfuscate
 from streamtag.model.training.split import Split, group_names, unit_hash
 from streamtag.model.training.train import environment
 from streamtag.model.two_stages import final_scores
 
 _LEAST_POSITIVES = 2
+OTHER_DATA = "all of other data than it was trained from; natural-rate rows, where there are any"
 
 
 class Watcher(Protocol):
@@ -91,17 +92,19 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
         gathered = gather(config, data)
         split, material, folds, copies = _material(config, gathered, watcher)
         _refuse_rare(config, material, copies)
-        iterations = config.loss.iterations + (config.features.select_iterations if config.features.buckets else 0)
+        losses = [config.loss, *config.blend]
+        iterations = sum(loss.iterations for loss in losses)
+        iterations += config.features.select_iterations if config.features.buckets else 0
         places = np.flatnonzero(split.train)
         margins = np.zeros((len(places), len(config.labels)))
         for k in range(config.folds):
             watcher.stage(f"fold {k + 1} of {config.folds}", iterations)
-            fitted = fit_backbone(material, folds != k, config.features, config.loss, watcher.step)
+            fitted = fit_backbone(material, folds != k, config.features, losses, watcher.step)
             mine = folds[: len(places)] == k
             margins[mine] = fitted.margins(material.counts[: len(places)][mine])
         watcher.stage("fit on all training rows", iterations)
         everything = np.ones(len(folds), dtype=np.bool_)
-        backbone = fit_backbone(material, everything, config.features, config.loss, watcher.step)
+        backbone = fit_backbone(material, everything, config.features, losses, watcher.step)
     natural = gathered.rows.natural[places]
     if not natural.any():
         natural = np.ones(len(places), dtype=np.bool_)
@@ -127,13 +130,14 @@ def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> 
     backbone = prepared.backbone
     return Fitted(
         labels=labels,
-        contract=NgramContract(bits=config.features.bits),
+        contract=contract_of(config.features),
         buckets=backbone.buckets,
         idf=backbone.idf,
         coefficients=backbone.model.weights * (backbone.idf / np.float32(IDF_UNIT)).astype(np.float32)[:, None],
         bias=backbone.model.bias.astype(np.float32),
         calibration=calibration,
         head=None if head_config.kind == "independent" else head,
+        half=config.features.half,
     )
 
 
@@ -179,10 +183,10 @@ def fit_head(
 def _material(
     config: TrainConfig, gathered: Gathered, watcher: Watcher
 ) -> tuple[Split, Material, NDArray[np.intp], int]:
-    """Training rows, then their disguised copies, with the fold of each."""
+    """Training rows, then those made of them, with the fold of each, and how many were made."""
     rows = gathered.rows
     watcher.stage(f"hash {len(rows.ids)} texts", 0)
-    contract = NgramContract(bits=config.features.bits)
+    contract = contract_of(config.features)
     counts = count_all(contract, list(rows.texts))
     watcher.stage("group near-duplicates", 0)
     split = divide(rows, counts, config.split)
@@ -191,29 +195,22 @@ def _material(
     folds = (unit_hash([names[i] for i in places.tolist()], config.split.salt + "/folds") * config.folds).astype(
         np.intp
     )
-    copied, texts = _disguised(config, gathered, places)
-    counts = counts[places]
-    if copied.size:
-        counts = vstack([counts, count_all(contract, texts)], format="csr")  # type: ignore[no-untyped-call]
-    both = np.concatenate([np.arange(len(places)), copied])
+    ids, texts = ([column[i] for i in places.tolist()] for column in (rows.ids, rows.texts))
     set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
     source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
-    weight = np.array(gathered.weight, dtype=np.float32)[places][both]
-    weight[len(places) :] *= np.float32(config.augment.weight)
-    material = Material(counts, rows.targets[places][both], weight, source[both])
-    return split, material, folds[both], len(copied)
-
-
-def _disguised(config: TrainConfig, gathered: Gathered, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[str]]:
-    """Which training rows get a copy in disguised spelling, and the copies."""
-    augment, salt = config.augment, config.split.salt
-    ids = [gathered.rows.ids[i] for i in places.tolist()]
-    copied = np.flatnonzero(unit_hash(ids, salt + "/augment") < augment.share)
-    texts = [
-        obfuscate(gathered.rows.texts[places[i]], augment.kinds[turn % len(augment.kinds)], seed=salt)
-        for turn, i in enumerate(copied.tolist())
-    ]
-    return copied, texts
+    targets = rows.targets[places]
+    made = make_rows(config, ids, texts, targets)
+    counts = counts[places]
+    if made.texts:
+        counts = vstack([counts, count_all(contract, made.texts)], format="csr")  # type: ignore[no-untyped-call]
+    weight = np.array(gathered.weight, dtype=np.float32)[places]
+    material = Material(
+        counts,
+        np.concatenate([targets, made.targets]),
+        np.concatenate([weight, weight[made.of] * made.factor]),
+        np.concatenate([source, source[made.of]]),
+    )
+    return split, material, np.concatenate([folds, folds[made.of]]), len(made.texts)
 
 
 def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
@@ -257,31 +254,27 @@ def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dic
 
 
 def evaluate_again(scorer: Scorer, data: Path) -> Evaluation:
-    """Figures on the rows that were held out of the training of a bundle, found anew from its records.
+    """Figures on rows that the bundle never saw: those held out of its own data, found anew, or all of other data.
+
+    Of other data the rows of natural rates are taken, where there are any.
 
     Raises:
-        RefusedError: the data are not those that it was trained from.
+        RefusedError: the data do not have the sets or the labels of its configuration.
     """
     manifest = scorer.bundle.manifest
     config = TrainConfig.model_validate(manifest.training["config"])
     gathered = gather(config, data)
-    if gathered.sources != manifest.training["data"]:
-        wanted = {source["name"]: source["files"] for source in manifest.training["data"]}
-        raise RefusedError(
-            f"the data in {data} are not those that {scorer.bundle.ref} was trained from",
-            problems=[
-                f"set {source['name']}: {name} differs"
-                for source in gathered.sources
-                for name, digest in source["files"].items()
-                if wanted.get(source["name"], {}).get(name) != digest
-            ],
-            hint="Its held-out rows are known by these very files only.",
-        )
-    counts = count_all(NgramContract(bits=config.features.bits), list(gathered.rows.texts))
-    split = divide(gathered.rows, counts, config.split)
-    places = np.flatnonzero(split.test)
-    scores = final_scores(scorer, [gathered.rows.texts[i] for i in places.tolist()])
-    figures = masked_figures(scorer.labels, scores, gathered.rows.targets[places])
+    rows = gathered.rows
+    own = gathered.sources == manifest.training["data"]
+    if own:
+        use = divide(rows, count_all(contract_of(config.features), list(rows.texts)), config.split).test
+    else:
+        use = rows.natural if rows.natural.any() else np.ones(len(rows.ids), dtype=np.bool_)
+    places = np.flatnonzero(use)
+    scores = final_scores(scorer, [rows.texts[i] for i in places.tolist()])
+    figures = masked_figures(scorer.labels, scores, rows.targets[places])
+    if not own:
+        return Evaluation(OTHER_DATA, None, figures)
     found = msgspec.to_builtins(figures)
     recorded = {name: manifest.evaluation.get(name) for name in found}
     return Evaluation(HELD_OUT, recorded == found, figures)

@@ -66,17 +66,21 @@ class FeatureConfig(Strict):
     """Hashed n-grams.
 
     Attributes:
+        contract: of preprocessing; the second sees through disguised spelling, and knows whole words.
         bits: of the hash.
         min_documents: buckets in fewer training documents are left out.
         buckets: how many to keep, by importance in a plain model; None: all. Few make a fast bundle.
         select_strength, select_iterations: of that model.
+        half: coefficients are kept in float16, at half the size.
     """
 
+    contract: Literal["hashed-ngrams/1", "hashed-ngrams/2"] = "hashed-ngrams/1"
     bits: Annotated[int, Field(ge=8, le=22)] = 18
     min_documents: Annotated[int, Field(ge=1)] = 2
     buckets: Annotated[int, Field(ge=8)] | None = None
     select_strength: Positive = 4.0
     select_iterations: Annotated[int, Field(ge=1)] = 30
+    half: bool = False
 
 
 class SplitConfig(Strict):
@@ -126,6 +130,20 @@ class AugmentConfig(Strict):
     weight: Positive = 1.0
 
 
+class IdentityConfig(Strict):
+    """Rows in addition that name groups of people, half of them harmless, so that a name alone is no offence.
+
+    Attributes:
+        share: of harmless training rows that one is made of; as many are made of offending rows.
+        weight: of such a row in the loss.
+        unknown: labels that are about the named group: an offending row with another name says nothing about them.
+    """
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight: Positive = 1.0
+    unknown: list[str] = []
+
+
 class HeadConfig(Strict):
     """What follows the linear model; see docs/howto-train.md.
 
@@ -150,6 +168,8 @@ class TrainConfig(Strict):
     Attributes:
         name, version, description: of the bundle.
         labels: in the order of its scores.
+        loss, blend: what is minimised; with ``blend``, by several models, whose mean, each measured by the spread of
+            its margins, is one linear model again.
         sets: to train on; the first gives the rates that calibration is for, through its natural-rate rows.
         folds: of the training rows; margins of rows that a model did not see carry calibration, cut-offs and heads.
         f1_within: the default cut-off is the lowest with an F1 within this share of the best.
@@ -163,7 +183,9 @@ class TrainConfig(Strict):
     features: FeatureConfig = FeatureConfig()
     split: SplitConfig = SplitConfig()
     loss: LossConfig = LossConfig()
+    blend: list[LossConfig] = []
     augment: AugmentConfig = AugmentConfig()
+    identity: IdentityConfig = IdentityConfig()
     head: HeadConfig = HeadConfig()
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     f1_within: Share = 0.01
@@ -192,6 +214,7 @@ class TrainConfig(Strict):
             named = {*(each.means or {}), *each.positives_only}
             found += [f"sets.{place}: no label {name}" for name in sorted(named - set(ids))]
         found += [f"head.members: no label {name}" for name in self.head.members or () if name not in ids]
+        found += [f"identity.unknown: no label {name}" for name in self.identity.unknown if name not in ids]
         if found:
             raise ValueError("; ".join(found))
         return self

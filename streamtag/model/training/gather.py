@@ -30,7 +30,7 @@ class Gathered:
 
 
 def gather(config: TrainConfig, data: Path) -> Gathered:
-    """Reads every set below ``data``.
+    """Reads every set below ``data``; a single set may also lie in ``data`` itself.
 
     Raises:
         RefusedError: names every set that is missing or wrong, and every label that no row has.
@@ -38,6 +38,8 @@ def gather(config: TrainConfig, data: Path) -> Gathered:
     parts, weights, sources, problems = [], [], [], []
     for each in config.sets:
         folder = data / (each.path or each.reader)
+        if len(config.sets) == 1 and not folder.is_dir():
+            folder = data
         try:
             rows = _read(each, folder, config.label_ids)
         except (NotFoundError, RefusedError) as error:

@@ -1,7 +1,8 @@
 """The ONNX graph of a linear model over weighted n-gram ids.
 
-``Gather → MatMul → Add bias → Mul, Relu, Mul, Add (Platt, hinged) → Sigmoid``. MatMul, not Mul and ReduceSum: the
-latter adds in an order that depends on the padding, so a text would change its last bits with its neighbours.
+``Gather → (Cast) → MatMul → Add bias → Mul, Relu, Mul, Add (Platt, hinged) → Sigmoid``. MatMul, not Mul and
+ReduceSum: the latter adds in an order that depends on the padding, so a text would change its last bits with its
+neighbours.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def build_graph(
     bias: NDArray[np.float32],
     calibration: Sequence[Calibration],
     head: Head | None = None,
+    *,
+    half: bool = False,
 ) -> bytes:
     """The serialised graph.
 
@@ -36,13 +39,14 @@ def build_graph(
         bias: float32 [labels].
         calibration: per label.
         head: between the sums and the calibration.
+        half: the table is kept in float16, at half the size; sums are float32 all the same.
     """
     buckets, labels = coefficients.shape
     lanes = -(-labels // LANES) * LANES
     table = np.zeros((buckets + 1, lanes), dtype=np.float32)  # the last row is the padding's
     table[:buckets, :labels] = coefficients
     constants = {
-        "table": table,
+        "table": table.astype(np.float16) if half else table,
         "bias": _widen(bias, lanes),
         "slope": _widen([entry.a for entry in calibration], lanes),
         "hinge": _widen([entry.hinge for entry in calibration], lanes),
@@ -55,7 +59,8 @@ def build_graph(
     if after.nodes:
         constants |= after.constants
     nodes = [
-        helper.make_node("Gather", ["table", IDS], ["rows"]),
+        helper.make_node("Gather", ["table", IDS], ["half_rows" if half else "rows"]),
+        *([helper.make_node("Cast", ["half_rows"], ["rows"], to=TensorProto.FLOAT)] if half else []),
         helper.make_node("MatMul", [WEIGHTS, "rows"], ["sums"]),
         helper.make_node("Squeeze", ["sums", "rank_axis"], ["sum"]),
         helper.make_node("Add", ["sum", "bias"], [MARGIN if head is None else RAW]),

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from streamtag.model.ngrams import IDF_UNIT, MAX_IDF, Featuriser, NgramContract
+from streamtag.model.ngrams import IDF_UNIT, MAX_IDF, NgramContract
+from streamtag.model.word_ngrams import make_featuriser
 
 _RUN = 256
 
@@ -31,10 +32,10 @@ def count_matrix(
     Returns:
         float32 [texts, buckets], every row of length 1 (or 0: no known n-gram).
     """
-    featuriser = Featuriser(contract, buckets, idf)
+    featuriser = make_featuriser(contract, buckets, idf)
     ids, weights, ends = [], [], [np.zeros(1, dtype=np.int64)]
     for at in range(0, len(texts), _RUN):
-        counts = featuriser.counts([featuriser.encode(text) for text in texts[at : at + _RUN]])
+        counts = featuriser.counts(featuriser.encode_all(texts[at : at + _RUN]))
         ids.append(counts.ids)
         weights.append(counts.weights)
         ends.append(counts.row_at[1:] + ends[-1][-1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,3 +22,15 @@ class Rows:
     split: tuple[str, ...]  # [n]: "train", "dev", "test" where the set fixes it, else ""
     features: tuple[Mapping[str, float], ...] | None = None
     group: tuple[str, ...] | None = None  # keep together in a split, where the set says so
+
+
+class Copies(NamedTuple):
+    """Texts that were made of rows.
+
+    Attributes:
+        of: intp [n], number of the row that each was made of.
+        texts: n of them.
+    """
+
+    of: NDArray[np.intp]
+    texts: list[str]

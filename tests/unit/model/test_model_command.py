@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from streamtag.cli import context, model_train
 from streamtag.cli import model as model_module
 from streamtag.cli.model import app
-from streamtag.errors import BundleError, NotFoundError, SettingsError, StreamtagError
+from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError, StreamtagError
 from streamtag.model.bundle import MODEL, read_bundle
 from streamtag.model.registry import find_bundle
 
@@ -41,7 +41,7 @@ def test_list_names_every_bundle_and_why_one_would_be_refused(directory: Path) -
     broken = build_tiny_bundle(directory, version="2")
     (broken / MODEL).write_bytes(b"")
     found = {(b["name"], b["version"]): b for b in run_json("list")["bundles"]}
-    assert found.keys() == {("tiny", "1"), ("tiny", "2"), ("moderation", "1"), ("security", "1")}
+    assert found.keys() == {("tiny", "1"), ("tiny", "2"), ("moderation", "1"), ("moderation", "2"), ("security", "1")}
     assert found["tiny", "1"]["problems"] == []
     assert found["tiny", "1"]["labels"] == ["spam", "greeting"]
     assert found["tiny", "2"]["problems"][0].startswith(MODEL)
@@ -54,7 +54,7 @@ def test_show_gives_identity_labels_and_figures(directory: Path) -> None:
     assert shown["ref"]["name"] == "moderation"
     assert shown["manifest"]["evaluation"]["mean_roc_auc"] > 0.975
     text = run("show", "moderation")
-    for part in ("moderation@1", shown["ref"]["sha256"], "identity_hate", "ROC-AUC"):
+    for part in ("moderation@2", shown["ref"]["sha256"], "identity_hate", "ROC-AUC"):
         assert part in text
     assert "tiny@1" in run("show")  # the bundle of the settings, which was never evaluated
 
@@ -72,7 +72,10 @@ def test_what_is_not_there_is_said(directory: Path) -> None:
     with pytest.raises(NotFoundError):
         run("show", "nobody")
     with pytest.raises(NotFoundError, match="jigsaw"):
-        run("evaluate", "--data", str(directory), "--bundle", "moderation")
+        run("evaluate", "--data", str(directory), "--bundle", "moderation@1")
+    with pytest.raises(RefusedError, match="do not fit") as caught:
+        run("evaluate", "--data", str(directory), "--bundle", "moderation@2")
+    assert "jigsaw" in caught.value.problems[0]
 
 
 def test_a_missing_extra_is_named_with_what_to_install(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

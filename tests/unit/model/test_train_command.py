@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ labels:
 sets:
   - {reader: jigsaw, path: jigsaw_toxic}
   - {reader: davidson, weight: 0.5, means: {identity_hate: [hate]}, positives_only: [identity_hate]}
-features: {bits: 12, buckets: 700, select_iterations: 8}
+features: {contract: hashed-ngrams/2, bits: 12, buckets: 700, select_iterations: 8, half: true}
 split: {method: stratified, share: 0.25}
 loss: {strength: 4, iterations: 15}
+blend: [{strength: 1, smoothing: 1, iterations: 10}]
 augment: {share: 0.2, kinds: [leet, spacing]}
+identity: {share: 0.1, weight: 0.5, unknown: [identity_hate]}
 folds: 2
 """
 
@@ -94,6 +97,14 @@ def test_it_learns_from_both_sets_and_records_all_it_took(config: Path, data: Pa
 
     shown = CliRunner().invoke(app, ["evaluate", "--data", str(data), "--bundle", found["path"], "-o", "json"])
     assert json.loads(shown.stdout)["as_recorded"] is True
+
+    for name in ("jigsaw_toxic", "davidson"):
+        shutil.copytree(data / name, tmp_path / "other" / name)
+    (tmp_path / "other" / "davidson" / "NOTE.txt").touch()
+    other = str(tmp_path / "other")
+    shown = CliRunner().invoke(app, ["evaluate", "--data", other, "--bundle", found["path"], "-o", "json"])
+    measured = json.loads(shown.stdout)
+    assert (measured["as_recorded"], measured["figures"]["rows"]) == (None, 400)  # all natural rows, trained on or not
 
 
 def test_compare_measures_every_pattern_on_the_same_rows(config: Path, data: Path) -> None:

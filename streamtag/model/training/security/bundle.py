@@ -7,9 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -126,23 +124,10 @@ def _files(trained: Trained) -> dict[str, bytes]:
     coefficients = trained.model.weights * (trained.idf / np.float32(IDF_UNIT)).astype(np.float32)[:, None]
     bias = trained.model.bias.astype(np.float32)
     return {
-        MODEL: _with_half_table(build_graph(coefficients, bias, trained.calibration)),
+        MODEL: build_graph(coefficients, bias, trained.calibration, half=True),
         WORDS: array_bytes(trained.words),
         WORDS_IDF: array_bytes(trained.idf),
     }
-
-
-def _with_half_table(model: bytes) -> bytes:
-    """The graph with its table in float16, of half the size: sums are of float32, as before."""
-    graph = onnx.load_from_string(model)
-    table = next(tensor for tensor in graph.graph.initializer if tensor.name == "table")
-    table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table).astype(np.float16), "table"))
-    at, gather = next((i, node) for i, node in enumerate(graph.graph.node) if node.op_type == "Gather")
-    cast = helper.make_node("Cast", ["half_rows"], [gather.output[0]], to=TensorProto.FLOAT)
-    gather.output[0] = "half_rows"
-    graph.graph.node.insert(at + 1, cast)
-    onnx.checker.check_model(graph, full_check=True)
-    return bytes(graph.SerializeToString(deterministic=True))
 
 
 def _manifest(
