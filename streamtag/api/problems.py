@@ -71,7 +71,7 @@ def problem(status: int, title: str, detail: str, headers: dict[str, str] | None
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
-def _of_ours(_request: Request, error: Exception) -> JSONResponse:
+def _of_ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StreamtagError), "installed for these"
     status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "failed"))
     more: dict[str, Any] = {"hint": error.hint} if error.hint else {}
@@ -80,14 +80,20 @@ def _of_ours(_request: Request, error: Exception) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     if isinstance(error, OverloadedError):
         headers = {"Retry-After": str(error.retry_after_s)}
-    return problem(status, title, error.message, headers, **more)
+    return problem(status, title, error.message, headers, **more, **_of_protocol(request, error.message))
 
 
-def _of_validation(_request: Request, error: Exception) -> JSONResponse:
+def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError), "installed for these"
     # Never what was sent: it may be content.
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-    return problem(422, "not valid", f"{len(problems)} fields of the request are not valid", problems=problems)
+    detail = f"{len(problems)} fields of the request are not valid"
+    return problem(422, "not valid", detail, problems=problems, **_of_protocol(request, "; ".join(problems)))
+
+
+def _of_protocol(request: Request, said: str) -> dict[str, str]:
+    """What the Open Inference Protocol has in the place of a problem document."""
+    return {"error": said} if request.url.path.startswith("/v2/") else {}
 
 
 def _of_http(request: Request, error: Exception) -> JSONResponse:

@@ -21,7 +21,8 @@ from streamtag.events.content import ContentEvent
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v2", tags=["inference protocol"])
+# tritonclient names no type of what it sends.
+router = APIRouter(prefix="/v2", tags=["inference protocol"], strict_content_type=False)
 
 
 class InputTensor(BaseModel):
