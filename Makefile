@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration console services lint format bench faults soak hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration console services lint format bench faults soak sdk-test api-fuzz hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,14 @@ faults: services ## Hurt a real pipeline at random moments and check every outco
 soak: services ## An hour of load with a fault a minute: does anything grow? ARGS="--minutes 5" ends it sooner
 	$(PY) -m tests.soak $(ARGS)
 
+SDK := $(VENV)/sdk
+sdk-test: services ## Clients of others on the API: openai for Node (needs node, npm) and tritonclient; both from their registries
+	@$(PYTHON) -m venv $(SDK) && $(SDK)/bin/python -m pip install --quiet --disable-pip-version-check 'tritonclient[http]>=2.50,<3'
+	STREAMTAG_TRITON_PYTHON=$(SDK)/bin/python $(PY) -m pytest tests/sdk $(ARGS)
+
+api-fuzz: services ## Ask every route of the API whatever OpenAPI allows, a hundred times over; takes minutes
+	STREAMTAG_FUZZ_EXAMPLES=100 STREAMTAG_FUZZ_SECONDS=3000 $(PY) -m pytest -s tests/integration/test_api_fuzz.py $(ARGS)
+
 hostile: $(DEV) ## Send hostile records through the path that decides; ARGS="--minutes 5" ends it sooner
 	$(PY) -m tests.hostile $(ARGS)
 
@@ -96,7 +104,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(PIP_INSTALL) uv
 	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt $(SOURCES)
 	$(COMPILE) --constraints requirements/dev.txt --extra demo -o requirements/run.txt $(SOURCES)
-	$(COMPILE) --constraints requirements/dev.txt --extra api --extra batch --extra stats --extra signing --extra tokenizers -o requirements/image.txt $(SOURCES)
+	$(COMPILE) --constraints requirements/dev.txt --extra api --extra oidc --extra batch --extra stats --extra signing --extra tokenizers -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 	$(COMPILE) --constraints requirements/dev.txt -o requirements/mlflow.txt $(SOURCES) requirements/mlflow.in
 	$(COMPILE) --constraints requirements/dev.txt --extra import --extra tokenizers -o requirements/torch.txt $(SOURCES) requirements/torch.in

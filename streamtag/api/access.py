@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
@@ -15,6 +15,9 @@ from streamtag.api.problems import ForbiddenError, UnauthorizedError
 from streamtag.control.sessions import Session, SessionStore
 from streamtag.control.tokens import Role, Token, TokenStore
 from streamtag.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from streamtag.api.oidc import OidcProvider  # of an extra: imported where one is configured
 
 __all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer", "needed_role"]
 
@@ -46,36 +49,50 @@ class Access:
         tokens: as Redis holds them.
         sessions: of the console, likewise.
         clock: monotonic seconds.
+        oidc: knows the tokens of another issuer; None: there is none.
     """
 
     def __init__(
-        self, tokens: TokenStore, sessions: SessionStore, *, clock: Callable[[], float] = time.monotonic
+        self,
+        tokens: TokenStore,
+        sessions: SessionStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        oidc: "OidcProvider | None" = None,
     ) -> None:
         self.tokens = tokens
         self.sessions = sessions
+        self.oidc = oidc
         self._clock = clock
         self._known: dict[str, tuple[float, Token]] = {}
         self._lock = threading.Lock()
 
     def token(self, secret: str) -> Token | None:
-        """The token, where it is known and has not expired.
+        """The token, ours or of the provider, where it is known and has not expired.
 
         Raises:
-            UnavailableError: Redis is away, and the token was not seen lately.
+            ForbiddenError: the provider knows who it is, and our settings give no role.
+            UnavailableError: Redis is away, and the token was not seen lately; or the provider is.
         """
-        found = self._lookup(secret)
+        jwt = self.oidc is not None and self.oidc.looks_like_one(secret)
+        found = self.oidc.bearer(secret) if jwt and self.oidc is not None else self._lookup(secret)
         return found if found is not None and found.valid(datetime.now(UTC)) else None
 
     def identify(self, request: Request) -> Token | None:
         """Who asks: by the bearer token or else by the session that the request brings.
 
         Raises:
-            ForbiddenError: a session would change something and does not repeat its value.
+            ForbiddenError: a session would change something and does not repeat its value; or the provider knows who
+                it is, and our settings give no role.
             UnavailableError: Redis is away, and who asks was not seen lately.
         """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret:
-            return self.token(secret.strip())
+            try:
+                return self.token(secret.strip())
+            except ForbiddenError:
+                self.note_refusal("somebody without a role", f"{request.method} {request.url.path}")
+                raise
         return _signed_in(self, request, request.cookies.get(COOKIE))
 
     def session(self, value: str) -> Session | None:

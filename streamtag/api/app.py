@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,7 @@ from streamtag.api import (
     routes_experiments,
     routes_fleet,
     routes_inference,
+    routes_oidc,
     routes_releases,
     routes_scoring,
     routes_session,
@@ -55,6 +57,7 @@ _ROUTES = (
     routes_dead_letters,
     routes_audit,
     routes_session,
+    routes_oidc,
     routes_tokens,
 )
 
@@ -84,10 +87,10 @@ def build(parts: Parts) -> FastAPI:
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
     app.state.explaining = parts.explaining
-    problems.install(app)
+    problems.install(app, api_routes())
     for router in routers():
         app.include_router(router)
-    describe_problems(app, routers())
+    describe_problems(app, api_routes())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     app.middleware("http")(_measured(parts))
@@ -97,6 +100,11 @@ def build(parts: Parts) -> FastAPI:
 def routers() -> list[APIRouter]:
     """All of them."""
     return [module.router for module in _ROUTES]
+
+
+def api_routes() -> list[APIRoute]:
+    """Of all of them."""
+    return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
@@ -119,7 +127,7 @@ def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[
 
 
 class _BodyLimit:
-    """Refuses a body that is longer than allowed, also one that says nothing of its length."""
+    """Refuses a body that is longer than allowed, also one that says nothing of its length; notes when it was here."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
@@ -129,7 +137,7 @@ class _BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seen = 0
+        seen, state = 0, scope.setdefault("state", {})
 
         async def limited() -> Message:
             nonlocal seen
@@ -137,6 +145,8 @@ class _BodyLimit:
             seen += len(message.get("body", b""))
             if seen > self._most:
                 raise HTTPException(413, f"the request is longer than {self._most} bytes (api.max_body_bytes)")
+            # From here on its time is ours: what a slow client takes to send is not.
+            state["arrived"] = time.monotonic()
             return message
 
         await self._app(scope, limited, send)

@@ -7,6 +7,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError
+from streamtag.api.strict import Flag, Number
 from streamtag.control.approval import Permit, Ungoverned
 from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
@@ -43,7 +44,7 @@ class Segment(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     when: dict[str, str]
-    labels: dict[str, float]
+    labels: dict[str, Number]
 
 
 class Cutoffs(BaseModel):
@@ -51,7 +52,7 @@ class Cutoffs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: dict[str, float]
+    labels: dict[str, Number]
     segments: list[Segment] = []
 
     def to_set(self) -> ThresholdSet:
@@ -65,9 +66,9 @@ class Reasoned(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")
-    force: bool = Field(False, description="Pass the guard rail on the size of a step.")
-    end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
-    break_glass: bool = Field(
+    force: Flag = Field(False, description="Pass the guard rail on the size of a step.")
+    end_experiments: Flag = Field(False, description="Even where experiments compare with the present release.")
+    break_glass: Flag = Field(
         False, description="Without a second person where one is needed; admins only, and the audit says so for ever."
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from streamtag.api.access import needed_role
@@ -32,7 +32,7 @@ _HEADERS = {
 }
 
 
-def describe_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+def describe_problems(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     """Has the document of ``app`` name every problem that its routes may answer with."""
     made = app.openapi
 
@@ -44,7 +44,7 @@ def describe_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         schemas["Problem"] = _PROBLEM
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
+        for route in routes:
             for method in route.methods or ():
                 answers = found["paths"][route.path_format][method.lower()]["responses"]
                 answers.update({str(status): _answer(status, answers) for status in _statuses(route, method)})

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query
+from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.errors import RefusedError
 
@@ -14,10 +15,11 @@ __all__ = ["Cursor", "StreamId", "cursor_of", "page", "position_of"]
 
 StreamId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
 """Of an entry of a Redis stream."""
-T = TypeVar("T")
 Item = TypeVar("Item")
 
-Cursor = Annotated[str | None, Query(max_length=1_000, description="`next` of the page before; none: the first page.")]
+Cursor = Annotated[
+    str | SkipJsonSchema[None], Query(max_length=1_000, description="`next` of the page before; none: the first page.")
+]
 
 
 def cursor_of(position: object) -> str:
@@ -25,8 +27,8 @@ def cursor_of(position: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
-def position_of(cursor: str | None, kind: type[T]) -> T | None:
-    """The reverse; None for the first page.
+def position_of(cursor: str | None, kind: Any) -> Any:
+    """The reverse, of the type ``kind``; None for the first page.
 
     Raises:
         RefusedError: it is no cursor of this list.

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from streamtag.api.scoring import OverloadedError
@@ -56,8 +57,9 @@ TITLES: Mapping[int, str] = {413: "too long", **{status: title for _, status, ti
 """What each status means; of several meanings the first above."""
 
 
-def install(app: FastAPI) -> None:
-    """Every error of the app becomes a problem document."""
+def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
+    """Every error of the app becomes a problem document; ``routes`` are all of them."""
+    app.state.routes = routes
     app.add_exception_handler(StreamtagError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
@@ -88,6 +90,12 @@ def _of_validation(_request: Request, error: Exception) -> JSONResponse:
     return problem(422, "not valid", f"{len(problems)} fields of the request are not valid", problems=problems)
 
 
-def _of_http(_request: Request, error: Exception) -> JSONResponse:
+def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException), "installed for these"
-    return problem(error.status_code, "not possible", str(error.detail), dict(error.headers or {}) or None)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # Starlette names the methods of one route; others may serve the same path.
+        path, routes = request.url.path, request.app.state.routes
+        found = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+        headers["Allow"] = ", ".join(sorted(found)) or headers.get("Allow", "")
+    return problem(error.status_code, "not possible", str(error.detail), headers or None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,12 +16,13 @@ from streamtag.api.paging import Cursor, StreamId, page, position_of
 from streamtag.control.audit_note import AuditNote
 from streamtag.control.store import ControlStore
 from streamtag.domain.audit_chain import verify
-from streamtag.errors import UnavailableError
+from streamtag.errors import RefusedError, UnavailableError
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1")
 
+_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _SSE_WAIT_S = 10.0
 
 
@@ -36,7 +38,9 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
     """Every change as it is committed, as server-sent events; `Last-Event-ID` goes on behind one."""
     store = store_of(request)
     newest = await asyncio.to_thread(store.audit, 1)
-    after = request.headers.get("last-event-id") or (newest[0].id if newest else "0")
+    after = request.headers.get("last-event-id") or (newest[0].id if newest else "0-0")
+    if not _ENTRY.fullmatch(after):
+        raise RefusedError("Last-Event-ID: not one of this stream", hint="Send the `id` of the last event.")
     return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
 
 

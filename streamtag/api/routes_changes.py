@@ -11,6 +11,7 @@ from streamtag.api.access import Operator, Reviewer, Viewer
 from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.routes_experiments import Challenge, composed
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
@@ -56,19 +57,19 @@ class Ask(BaseModel):
         },
     )
 
-    labels: dict[str, float] | None = None
+    labels: dict[str, Number] | None = None
     when: dict[str, str] = {}
     thresholds: Cutoffs | None = None
     promote: Promotion | None = None
-    candidate_of: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
+    candidate_of: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
     experiment: Challenge | None = None
     reason: str = Field(min_length=1, max_length=2_000)
     ticket: str = Field("", max_length=500, description="Where more about it stands, e.g. a link.")
     not_before: AwareDatetime | None = Field(None, description="Goes live by itself then, once it may.")
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(
         None, description="Goes back by itself after so many seconds live."
     )
-    end_experiments: bool = Field(False, description="Even where experiments compare with the present release.")
+    end_experiments: Flag = Field(False, description="Even where experiments compare with the present release.")
 
 
 class Said(BaseModel):
@@ -85,7 +86,7 @@ class Back(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    end_experiments: bool = False
+    end_experiments: Flag = False
 
 
 class Halt(BaseModel):
@@ -94,7 +95,7 @@ class Halt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2_000)
-    lasts_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
+    lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
 
 
 class Thaw(BaseModel):

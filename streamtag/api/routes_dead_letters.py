@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.api.access import Access, Operator, Reviewer, Viewer
 from streamtag.api.changing import Limit, allow, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.scoring import OverloadedError
+from streamtag.api.strict import Flag, Whole
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.masked import masked as mask_content
@@ -50,7 +52,7 @@ class Meant(BaseModel):
     since: Text | None = Field(None, description="Died at or after: RFC 3339, or so long ago (30m, 2h, 7d).")
     until: Text | None = Field(None, description="Died before, likewise.")
     position: list[Text] = Field(default=[], max_length=500, description="Of the dead letter: partition/offset.")
-    min_replays: Annotated[int, Field(ge=0, le=10**9)] = Field(0, description="Replayed at least so often already.")
+    min_replays: Annotated[Whole, Field(ge=0, le=10**9)] = Field(0, description="Replayed at least so often already.")
 
     @classmethod
     def all(cls) -> "Meant":
@@ -90,28 +92,31 @@ class Replay(BaseModel):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
         None, description="Name of this replay; none: made of selection and target."
     )
-    limit: int = Field(1_000, ge=1, le=10_000, description="Stop after so many; `limited` says that more are left.")
-    max_replays: int = Field(3, ge=1, le=1_000, description="Leave letters alone that were replayed so often.")
-    dry_run: bool = Field(False, description="Only count what would be replayed.")
+    limit: Whole = Field(1_000, ge=1, le=10_000, description="Stop after so many; `limited` says that more are left.")
+    max_replays: Whole = Field(3, ge=1, le=1_000, description="Leave letters alone that were replayed so often.")
+    dry_run: Flag = Field(False, description="Only count what would be replayed.")
     reason: str = Field(min_length=1, max_length=2_000, description="Kept in the audit for ever.")
 
 
 def _meant(
-    error_class: Annotated[list[Text] | None, Query(max_length=50, description="E.g. invalid_json; several.")] = None,
-    stage: Annotated[list[Text] | None, Query(max_length=10, description="decode or infer.")] = None,
-    field: Annotated[list[Text] | None, Query(max_length=50, description="E.g. /text; several.")] = None,
-    topic: Annotated[list[Text] | None, Query(max_length=50, description="Of the original; several.")] = None,
+    *,
+    error_class: Annotated[
+        list[Text], Query(default_factory=list, max_length=50, description="E.g. invalid_json; several.")
+    ],
+    stage: Annotated[list[Text], Query(default_factory=list, max_length=10, description="decode or infer.")],
+    field: Annotated[list[Text], Query(default_factory=list, max_length=50, description="E.g. /text; several.")],
+    topic: Annotated[list[Text], Query(default_factory=list, max_length=50, description="Of the original; several.")],
     since: Annotated[
-        Text | None, Query(description="Died at or after: RFC 3339, or so long ago (30m, 2h, 7d).")
+        Text | SkipJsonSchema[None], Query(description="Died at or after: RFC 3339, or so long ago (30m, 2h, 7d).")
     ] = None,
-    until: Annotated[Text | None, Query(description="Died before, likewise.")] = None,
+    until: Annotated[Text | SkipJsonSchema[None], Query(description="Died before, likewise.")] = None,
     min_replays: Annotated[int, Query(ge=0, le=10**9, description="Replayed at least so often already.")] = 0,
 ) -> Selection:
     return Meant(
-        error_class=error_class or [],
-        stage=stage or [],
-        field=field or [],
-        topic=topic or [],
+        error_class=error_class,
+        stage=stage,
+        field=field,
+        topic=topic,
         since=since,
         until=until,
         min_replays=min_replays,
@@ -139,12 +144,12 @@ def groups(
     request: Request,
     _who: Viewer,
     chosen: Chosen,
-    by: Annotated[list[Dimension] | None, Query(max_length=7, description="None: class, stage, field, topic.")] = None,
+    by: Annotated[list[Dimension], Query(default_factory=lambda: list(DEFAULT), min_length=1, max_length=7)],
 ) -> dict[str, Any]:
     """Dead letters counted by what they have in common, most first."""
     counts = Counts()
     with _reader(request) as reader:
-        found = group(counts.over(reader.letters(chosen)), tuple(dict.fromkeys(by or DEFAULT)))
+        found = group(counts.over(reader.letters(chosen)), tuple(dict.fromkeys(by)))
     return {
         "items": [msgspec.to_builtins(one) for one in found],
         "matching": counts.letters,

@@ -22,6 +22,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
@@ -45,9 +46,10 @@ router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="Kept with the change for ever.")]
 BreakGlass = Annotated[
-    bool,
+    Flag,
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
+_Place = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 _EXAMPLE: Any = {
     "bundle": "moderation@2",
     "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
@@ -60,7 +62,7 @@ class Challenge(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    challenger: Annotated[int, Field(ge=1)] | None = Field(
+    challenger: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="An earlier release, or the candidate of an earlier experiment."
     )
     bundle: str | None = Field(
@@ -88,7 +90,7 @@ class Share(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    share: float = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
+    share: Number = Field(gt=0, le=1, description="Of the units: given to the candidate (split), or scored by both.")
     reason: Reason
     break_glass: BreakGlass = False
 
@@ -106,7 +108,7 @@ def experiments(request: Request, _who: Viewer, limit: Limit = 50, cursor: Curso
     """Experiments, the one that was changed last first; pages show them as they were when the first page was read."""
     log, store = ExperimentLog(store_of(request)), store_of(request)
     # Experiments move to the front when they change: pages go by the change that was the latest, and by places.
-    start, skip = position_of(cursor, tuple[ChangeId | None, int]) or (log.heads().latest, 0)
+    start, skip = position_of(cursor, tuple[ChangeId | None, _Place]) or (log.heads().latest, 0)
     found = list(islice(log.experiments(start), skip, skip + limit + 1)) if start is not None else []
     champion = store.champion()
     return page(found, limit, lambda one: _plain(experiment_view(one, champion)), lambda _: (start, skip + limit))

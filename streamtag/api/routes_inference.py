@@ -14,6 +14,7 @@ from streamtag import __version__
 from streamtag.api.access import Viewer
 from streamtag.api.routes_scoring import score_events
 from streamtag.api.scoring import Scoring
+from streamtag.api.strict import Whole
 from streamtag.control.watcher import ActiveRelease
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.events.content import ContentEvent
@@ -29,7 +30,7 @@ class InputTensor(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     name: Literal["text"]
-    shape: list[Annotated[int, Field(ge=0)]]
+    shape: list[Annotated[Whole, Field(ge=0)]]
     datatype: Literal["BYTES"]
     data: list[Any]
 

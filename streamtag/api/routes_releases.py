@@ -21,6 +21,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
+from streamtag.api.strict import Flag, Whole
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.proposal import Who
 from streamtag.control.release_list import ListedRelease, listed_releases
@@ -37,9 +38,9 @@ class Return(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    release: Annotated[int, Field(ge=1)] | None = None
+    release: Annotated[Whole, Field(ge=1)] | None = None
     reason: str = Field(min_length=1, max_length=2_000)
-    end_experiments: bool = False
+    end_experiments: Flag = False
 
 
 class Promote(Reasoned):

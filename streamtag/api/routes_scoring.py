@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamtag.api.access import Viewer
 from streamtag.api.explaining import MOST, Explaining
 from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
+from streamtag.api.strict import Flag
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.model.explain import Explanation
@@ -81,7 +82,7 @@ class ScoreRequest(BaseModel):
     )
 
     events: Annotated[list[Event], Field(min_length=1)]
-    explain: bool = Field(
+    explain: Flag = Field(
         False,
         description=f"Say what each word adds to the logit of the labels that an event gets, or of the one with the "
         f"highest score where it gets none; at most {MOST} events.",
@@ -185,7 +186,7 @@ async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
     ]
     if problems:
         raise RefusedError("the request is too large", problems=problems[:100])
-    return await _in_time(scoring.submit(events), 2 * settings.api.deadline_ms / 1000)
+    return await _in_time(scoring.submit(events, arrived=request.state.arrived), 2 * settings.api.deadline_ms / 1000)
 
 
 async def _explained(request: Request, scored: Scored) -> Sequence[list[Explanation]]:

@@ -25,6 +25,7 @@ from streamtag.api.changing import (
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, cursor_of, position_of
 from streamtag.api.problems import PreconditionError
+from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who
@@ -50,7 +51,7 @@ class Move(Reasoned):
         extra="forbid", json_schema_extra={"examples": [{"labels": {"insult": 0.72}, "reason": "raid on the forum"}]}
     )
 
-    labels: Annotated[dict[str, float], Field(min_length=1)]
+    labels: Annotated[dict[str, Number], Field(min_length=1)]
     when: dict[str, str] = Field(default={})
 
 
@@ -65,9 +66,9 @@ class Restore(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[Whole, Field(ge=1)]
     reason: str = Field(min_length=1, max_length=2_000)
-    end_experiments: bool = False
+    end_experiments: Flag = False
 
 
 class Question(BaseModel):
@@ -75,7 +76,7 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"labels": {"insult": 0.72}}]})
 
-    labels: dict[str, float] | None = None
+    labels: dict[str, Number] | None = None
     when: dict[str, str] = {}
     thresholds: Cutoffs | None = None
     hours: Annotated[float, Field(gt=0, le=8_784)] = 24.0
@@ -157,8 +158,10 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
 def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
     """Replace the whole set, live. With If-Match it is refused where somebody was first (412)."""
     told: list[str] = []
-    wanted = _read(request, body.thresholds.to_set(), told)
-    allow(who, {change.label for change in diff(champion_of(request).thresholds, wanted)})
+    wanted, present = _read(request, body.thresholds.to_set(), told), champion_of(request).thresholds
+    if found := problems(wanted, present.labels):
+        raise RefusedError("the change is not valid", problems=found)
+    allow(who, {change.label for change in diff(present, wanted)})
     base = _unless_changed(request, if_match)
     return commit_change(
         request,

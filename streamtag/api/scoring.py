@@ -27,6 +27,8 @@ __all__ = ["OverloadedError", "Scored", "ScoredEvent", "Scoring"]
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
+_NEWEST = 0.2
+"""What the newest run counts in the time that an event takes."""
 
 
 class OverloadedError(StreamtagError):
@@ -89,6 +91,7 @@ class Scoring:
         self._clock = clock
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._events = 0  # that wait or are being scored
+        self._event_s = 0.0  # that one takes, by the last runs
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._deciding: Deciding | None = None
@@ -120,15 +123,26 @@ class Scoring:
             raise UnavailableError("there is no release to decide by yet", hint="Look at /readyz for the reason.")
         return found
 
-    def submit(self, events: Sequence[ContentEvent]) -> "Future[Scored]":
+    def submit(self, events: Sequence[ContentEvent], *, arrived: float | None = None) -> "Future[Scored]":
         """Has events scored and decided, all by one release, in their order.
 
+        Args:
+            events: of one request.
+            arrived: when it came, by the clock; None: now. Its deadline counts from then.
+
         Raises:
-            OverloadedError: too many wait already, or more than may ever wait.
+            OverloadedError: too many wait already, as many as would make it late, or more than may ever wait.
             UnavailableError: there is no release yet.
         """
         self.active()
+        now = self._clock()
+        deadline = (now if arrived is None else arrived) + self._deadline_s
         with self._lock:
+            if now + self._events * self._event_s > deadline:
+                # At once, not when its time is over: whoever is turned away soon can soon come again.
+                raise OverloadedError(
+                    f"{self._events} events wait, longer than the deadline allows", hint="Come again a little later."
+                )
             if self._events + len(events) > self._max_events:
                 raise OverloadedError(
                     f"{self._events} events wait; there is no room for {len(events)} more",
@@ -136,7 +150,7 @@ class Scoring:
                 )
             self._events += len(events)
         answer: Future[Scored] = Future()
-        self._waiting.put(_Request(events, self._clock() + self._deadline_s, answer))
+        self._waiting.put(_Request(events, deadline, answer))
         return answer
 
     # -- the thread --------------------------------------------------------------------------------------------------
@@ -165,6 +179,7 @@ class Scoring:
         return [request for request in found if request.deadline >= now]
 
     def _answer(self, requests: Sequence[_Request]) -> None:
+        begun = self._clock()
         try:
             answers = self._score([request.events for request in requests])
         except Exception as error:
@@ -172,6 +187,8 @@ class Scoring:
             for request in requests:
                 self._settle(request, error)
         else:
+            events = sum(len(request.events) for request in requests)
+            self._event_s += _NEWEST * ((self._clock() - begun) / max(1, events) - self._event_s)
             for request, answer in zip(requests, answers, strict=True):
                 self._settle(request, answer)
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -21,11 +22,14 @@ from streamtag.domain.release import BundleRef
 from streamtag.errors import SettingsError, UnavailableError
 from streamtag.model.admission import load_admitted, release_bundle
 from streamtag.model.scorer import Scorer
-from streamtag.settings import ApiSettings, Settings
+from streamtag.settings import ApiSettings, OidcSettings, Settings
 from streamtag.stream.worker import Check, Readiness, StopSignals
 from streamtag.telemetry.setup import start_telemetry
 
-__all__ = ["check_exposure", "run_api"]
+if TYPE_CHECKING:
+    from streamtag.api.oidc import OidcProvider
+
+__all__ = ["check_exposure", "oidc_provider", "run_api"]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +72,7 @@ def run_api(settings: Settings) -> None:
         schedule.start()
         stack.callback(schedule.close)
         tokens = TokenStore(store)
-        access = Access(tokens, SessionStore(store, tokens))
+        access = Access(tokens, SessionStore(store, tokens), oidc=oidc_provider(settings.oidc))
         app = build(Parts(settings, store, access, scoring, explaining, telemetry.metrics))
         server = uvicorn.Server(_config(app, api))
         signals.forward(lambda: setattr(server, "should_exit", True))
@@ -90,6 +94,23 @@ def check_exposure(api: ApiSettings) -> None:
         f"api.host: {api.host} can be reached from elsewhere, and tokens would travel in clear text",
         hint="Set api.tls_certificate and api.tls_key, or api.behind_tls where a proxy in front ends TLS.",
     )
+
+
+def oidc_provider(oidc: OidcSettings) -> "OidcProvider | None":
+    """What knows the tokens of the configured issuer; None where there is none.
+
+    Raises:
+        SettingsError: the extra is not installed.
+    """
+    if oidc.issuer is None:
+        return None
+    try:
+        from streamtag.api.oidc import OidcProvider  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"oidc.issuer needs the package {error.name}", hint="Install the extra: pip install 'streamtag[oidc]'."
+        ) from None
+    return OidcProvider(oidc)
 
 
 def _loopback(host: str) -> bool:

@@ -38,6 +38,35 @@ class ApiSettings(Section):
         return self
 
 
+class OidcSettings(Section):
+    """Signing in to the API and the console by an OpenID Connect provider."""
+
+    issuer: str | None = Field(None, description="URL of the provider, as its tokens name it; none: only our tokens")
+    client_id: str = Field("", description="Of the API, as the provider knows it")
+    client_secret: str | None = Field(None, description="Its secret, best by the environment; none: a public client")
+    client_secret_file: HomePath | None = Field(None, description="File with the secret instead")
+    audience: str | None = Field(None, description="`aud` of bearer tokens that are accepted; none: client_id")
+    role_claim: str = Field("roles", description="Claim with groups or roles; dots lead into objects, e.g. a.roles")
+    roles: dict[str, Literal["viewer", "reviewer", "operator", "admin"]] = Field(
+        default_factory=dict, description="Value of that claim to role, the highest counts; others may do nothing"
+    )
+    name_claim: str = Field("preferred_username", description="Claim with the name that changes are made in; else sub")
+    scope: str = Field("openid profile email", description="What signing in asks the provider for")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.issuer is None:
+            return self
+        parts = urlsplit(self.issuer)
+        if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("issuer must be an https:// URL: whoever can change what it says is let in")
+        if not self.client_id:
+            raise ValueError("client_id is missing: a token for anybody would be a token for us")
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise ValueError("give client_secret or client_secret_file, not both")
+        return self
+
+
 class RedisSettings(Section):
     """Where thresholds, releases, audit and fleet live."""
 

@@ -24,6 +24,7 @@ from streamtag.settings.services import (
     ChangeSettings,
     ExperimentSettings,
     ModelSettings,
+    OidcSettings,
     RedisSettings,
     TelemetrySettings,
     ThresholdSettings,
@@ -47,6 +48,7 @@ class Settings(Section):
     breakers: BreakerSettings = BreakerSettings()  # type: ignore[call-arg]
     experiments: ExperimentSettings = ExperimentSettings()  # type: ignore[call-arg]
     api: ApiSettings = ApiSettings()  # type: ignore[call-arg]
+    oidc: OidcSettings = OidcSettings()  # type: ignore[call-arg]
     telemetry: TelemetrySettings = TelemetrySettings()  # type: ignore[call-arg]
     state_dir: HomePath = Field(
         default_factory=lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "streamtag",

@@ -11,6 +11,7 @@ from streamtag.errors import StreamtagError
 from streamtag.model.registry import find_bundle
 
 from . import (
+    api_load,
     comparison,
     console,
     gaps,
@@ -225,6 +226,18 @@ def measure_swap(
     found = swap.run(_bundle(bundle), swaps=swaps)
     swap.show(found)
     _save("swap", found, swap_load_s="load_max_s", swap_stall_ms="stall_ms")
+
+
+@app.command("api")
+def measure_api(
+    requests: Annotated[int, typer.Option(min=200, help="For each number of connections.")] = api_load.Plan.requests,
+    seconds: Annotated[float, typer.Option(min=2, help="Of overload, twice.")] = api_load.Plan.seconds,
+    bundle: Bundle = "16",
+) -> None:
+    """The HTTP API: requests a second and latency by connections, CPU of a request, three times too much."""
+    found = api_load.run(api_load.Plan(_bundle(bundle), requests, seconds))
+    api_load.show(found)
+    _save("api", found, api_requests_per_s="requests_per_s", api_p99_ms="p99_ms", api_cpu_us="cpu_us")
 
 
 @app.command("models")

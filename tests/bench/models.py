@@ -1,7 +1,7 @@
 """What scoring costs, step by step and beside scikit-learn: documents a second on one core.
 
 The texts of the benchmark's corpus come in pools as large as the tagger's batches. The steps are those of
-`streamtag.model.scorer`, each on what the step before has made ready:
+`streamtag.model.scorer` (stage 1, of a bundle with two stages), each on what the step before has made ready:
 
 ==========  =========================================================================================================
 read        documents in the contract's own form: for n-grams cut, normalise, encode; for log events render, too

@@ -11,6 +11,7 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Locator,
     Page,
     Request,
     Response,
@@ -62,6 +63,14 @@ class Visitor:
         self.page.wait_for_function("path => location.hash === `#/${path}` && document.title !== 'streamtag'", arg=path)
         self.page.locator("main h1").wait_for()
         return self
+
+    def answer(self, button: str, **fields: str) -> Locator:
+        """Fills the dialog that is open, by its labels (``_`` for a blank), and sends it; returns it."""
+        dialog = self.page.get_by_role("dialog")
+        for name, value in fields.items():
+            dialog.get_by_label(name.replace("_", " ")).fill(value)
+        dialog.get_by_role("button", name=button, exact=True).click()
+        return dialog
 
     def shoot(self, name: str) -> None:
         """Keeps a picture of the whole page."""

@@ -4,23 +4,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browsing import Visit, Visitor
+from browsing import Visit
 from console_stack import CRITICAL, Stack
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 from services import wait_until
 from test_thresholds_by_hand import draft, drag_to, threshold
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 pytest_plugins = ("console_fixtures",)
-
-
-def answer(person: Visitor, button: str, **fields: str) -> Locator:
-    """Fills the dialog that is open and sends it; returns it."""
-    dialog = person.page.get_by_role("dialog")
-    for name, value in fields.items():
-        dialog.get_by_label(name.replace("_", " ")).fill(value)
-    dialog.get_by_role("button", name=button, exact=True).click()
-    return dialog
 
 
 @pytest.fixture
@@ -40,7 +31,7 @@ def test_a_critical_label_moves_when_one_asks_and_another_approves(visit: Visit,
     expect(anna.page.get_by_text(f"Needs a second person: {CRITICAL} is critical")).to_be_visible()
     expect(anna.page.get_by_role("button", name="Publish …")).to_have_count(0)
     anna.page.get_by_role("button", name="Ask for it …").click()
-    answer(anna, "Ask", Why="raid on the forum", Ticket_or_link="https://tickets.example/4711")
+    anna.answer("Ask", Why="raid on the forum", Ticket_or_link="https://tickets.example/4711")
     heading = anna.page.get_by_role("heading", level=1, name="Change")
     expect(heading).to_be_visible()
     number = heading.inner_text().split()[1]
@@ -53,9 +44,9 @@ def test_a_critical_label_moves_when_one_asks_and_another_approves(visit: Visit,
     boris = visit("changes", name="boris")
     row = boris.page.get_by_role("listitem").filter(has_text=f"Change {number}").filter(has_text="raid on the forum")
     row.get_by_role("button", name="Approve …").click()
-    answer(boris, "Approve", Comment="seen the preview")
+    boris.answer("Approve", Comment="seen the preview")
     row.get_by_role("button", name="Publish …").click()
-    answer(boris, "Publish")
+    boris.answer("Publish")
     wait_until(lambda: threshold(stack, CRITICAL) == pytest.approx(wanted), 20, "the approved threshold decides")
     # The page of whoever asked has heard of it.
     expect(anna.page.get_by_text(re.compile(r"boris-\w+ approved"))).to_be_visible()
@@ -64,7 +55,7 @@ def test_a_critical_label_moves_when_one_asks_and_another_approves(visit: Visit,
     anna.check_width()
 
     anna.page.get_by_role("button", name="Take back …").click()
-    answer(anna, "Take back", Why="the raid is over")
+    anna.answer("Take back", Why="the raid is over")
     wait_until(lambda: threshold(stack, CRITICAL) == before, 20, "the threshold is what it was")
     stack.wait_live()
 
@@ -75,14 +66,14 @@ def test_a_threshold_for_a_time_says_when_it_goes_back_and_does(visit: Visit, st
     wanted = drag_to(person, 0.8)
     person.page.get_by_role("button", name="Publish …").click()
     person.page.get_by_label("For how long").select_option(label="1 hour, then back")
-    answer(person, "Publish", Why="a busy night")
+    person.answer("Publish", Why="a busy night")
     expect(person.page.get_by_text(re.compile(r"Change \d+ is live, and goes back at"))).to_be_visible()
     wait_until(lambda: draft(person) == pytest.approx(wanted), 20, "the page shows what is live")
     person.open("changes")
     entry = person.page.get_by_role("listitem").filter(has_text="a busy night")
     expect(entry).to_contain_text("goes back in 60 min")
     entry.get_by_role("button", name="Take back …").click()
-    answer(person, "Take back", Why="quiet again")
+    person.answer("Take back", Why="quiet again")
     wait_until(lambda: threshold(stack, "self_promotion") == before, 20, "it is taken back")
 
     with stack.client() as client:
@@ -104,7 +95,7 @@ def test_a_freeze_stops_everybody_and_leaves_the_way_back(visit: Visit, stack: S
     person = visit("changes")
     person.expect(423)
     person.page.get_by_role("button", name="Freeze …").click()
-    answer(person, "Freeze", Why="election day")
+    person.answer("Freeze", Why="election day")
     expect(person.page.locator("#top").get_by_text("frozen")).to_be_visible()
     person.shoot("changes-frozen")
     person.check_for_everybody()
@@ -112,17 +103,17 @@ def test_a_freeze_stops_everybody_and_leaves_the_way_back(visit: Visit, stack: S
     person.open("label/greeting")
     drag_to(person, 0.8)
     person.page.get_by_role("button", name="Publish …").click()
-    refused = answer(person, "Publish", Why="all the same")
+    refused = person.answer("Publish", Why="all the same")
     expect(refused.get_by_role("alert")).to_contain_text("election day")
     refused.get_by_role("button", name="Cancel").click()
     assert threshold(stack, "greeting") == 0.9
     person.page.get_by_role("row").filter(has_text="to 0.91, before").get_by_role("button", name="Restore …").click()
-    answer(person, "Restore", Why="that one was right")
+    person.answer("Restore", Why="that one was right")
     wait_until(lambda: threshold(stack, "greeting") == 0.91, 20, "restored in spite of the freeze")
 
     person.open("changes")
     person.page.get_by_role("button", name="Lift …").click()
-    answer(person, "Lift it", Why="all quiet")
+    person.answer("Lift it", Why="all quiet")
     expect(person.page.locator("#top").get_by_text("frozen")).to_have_count(0)
 
 

@@ -68,7 +68,7 @@ class Pipeline:
             self.write(among)
             return condition()
 
-        wait_until(happened, 120, f"{what}: {self.tagger}", every_s=0.3)
+        wait_until(happened, 180, f"{what}: {self.tagger}", every_s=0.3)
 
     def tags(self) -> list[TagRecord]:
         """All that was committed, when everything that was written is."""

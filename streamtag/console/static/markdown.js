@@ -29,7 +29,7 @@ function list(text) {
 
 function table(text) {
   const [head, , ...rows] = text.trim().split("\n").map(cells);
-  return html`<div class="scroll" role="region" aria-label=${head.join(", ")} tabindex="0"><table>
+  return html`<div class="scroll" role="group" aria-label=${head.join(", ")} tabindex="0"><table>
     <thead><tr>${head.map((one) => html`<th scope="col">${inline(one)}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr>${row.map((one) => html`<td class=${/^[\d<−-][\d.,%… ()<]*$/.test(one) ? "number" : ""}>${inline(one)}</td>`)}</tr>`)}</tbody>
   </table></div>`;

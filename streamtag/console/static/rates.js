@@ -32,6 +32,6 @@ const WHAT = {
 export const signal = (one) => {
   const [what, todo] = WHAT[one.name] ?? [one.name, ""];
   const labels = one.labels.map((id, i) => html`${i ? " and " : ""}<a href="#/label/${encodeURIComponent(id)}">${id}</a>`);
-  return html`<li>${badge("warn", "signal")} <strong>${labels}</strong> ${what}. <span class="quiet">${todo}</span>
+  return html`<li>${badge("warn", "signal")} <strong>${labels.length ? labels : "all labels"}</strong>: ${what}. <span class="quiet">${todo}</span>
     <details><summary class="quiet">figures</summary><small>${one.words}</small></details></li>`;
 };

@@ -1,10 +1,11 @@
 """Reads what the workers wrote: tag events and dead letters, committed ones only."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamtag.devstack.demo.records import DeadLetter, SeenTags
 from streamtag.errors import UnavailableError
@@ -13,6 +14,8 @@ from streamtag.settings import Settings
 
 __all__ = ["OutputReader", "Outputs"]
 
+_AGAIN_S = 0.1
+_NOT_YET = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE)
 _TIMEOUT_S = 10.0
 _MOST = 2_000
 
@@ -79,13 +82,18 @@ class OutputReader:
         return found
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
-        try:
-            metadata = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-        except KafkaException as error:
-            raise UnavailableError(f"Kafka does not describe topic {topic}: {error.args[0].str()}") from None
-        if metadata.error is not None:
-            raise UnavailableError(f"topic {topic}: {metadata.error.str()}")
-        return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in metadata.partitions]
+        """Waits for a topic that was made a moment ago: on a busy machine its broker does not know it yet."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                metadata = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+            except KafkaException as error:
+                raise UnavailableError(f"Kafka does not describe topic {topic}: {error.args[0].str()}") from None
+            if metadata.error is None:
+                return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in metadata.partitions]
+            if metadata.error.code() not in _NOT_YET or time.monotonic() > deadline:
+                raise UnavailableError(f"topic {topic}: {metadata.error.str()}")
+            time.sleep(_AGAIN_S)
 
 
 def _letter(message: Message) -> DeadLetter:

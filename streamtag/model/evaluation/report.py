@@ -28,6 +28,8 @@ _FEW = 20
 _GUESSING = 0.5
 """Of an AUC: where its rail begins."""
 _WORST_TERMS = 12
+_WIDE = '<div class="wide" tabindex="0">'
+"""Of a table that may be wider than the screen; the keyboard can scroll it, too."""
 
 
 def render(found: Evaluation, bundle: str, sha256: str, disguises: Sequence[Disguise] = ()) -> str:
@@ -240,7 +242,7 @@ def _together(found: Evaluation) -> str:
     head = "".join(f"<th>{escape(label)}</th>" for label in found.labels)
     return (
         '<p class="lead">φ of each pair of labels in the documents, not in the scores: 1 always together, 0 by chance, '
-        f'below 0 seldom.</p><div class="wide" tabindex="0"><table class="heat"><thead><tr><th>label</th>{head}</tr></thead>'
+        f'below 0 seldom.</p>{_WIDE}<table class="heat"><thead><tr><th>label</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -260,7 +262,7 @@ def _glossary() -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{"".join(_rows(rows))}</tbody></table></div>'
+    return f"{_WIDE}<table><thead><tr>{head}</tr></thead><tbody>\n{''.join(_rows(rows))}</tbody></table></div>"
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
 from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
+from streamtag.api.server import oidc_provider
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.group import GroupReader
 from streamtag.control.sessions import SessionStore
@@ -71,7 +72,7 @@ def running(tmp_path: Path, **overrides: str) -> Iterator[Api]:
     explaining = Explaining()
     metrics, tokens = RecordedMetrics(), TokenStore(store)
     rig: list[Api] = []
-    access = Access(tokens, SessionStore(store, tokens), clock=lambda: rig[0].now)
+    access = Access(tokens, SessionStore(store, tokens), clock=lambda: rig[0].now, oidc=oidc_provider(settings.oidc))
     app = build(Parts(settings, store, access, scoring, explaining, metrics))
     client = TestClient(app, raise_server_exceptions=False)
     rig.append(Api(settings, store, server, tokens, access, scorer, scoring, metrics, client))

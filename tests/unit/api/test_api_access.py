@@ -17,6 +17,8 @@ NEEDS: dict[tuple[str, str], Role | None] = {
     ("get", "/v2/health/live"): None,
     ("get", "/v2/health/ready"): None,
     ("post", "/v1/session"): None,
+    ("get", "/v1/session/oidc"): None,
+    ("get", "/v1/session/oidc/callback"): None,
     ("delete", "/v1/session"): Role.VIEWER,
     ("patch", "/v1/thresholds"): Role.OPERATOR,
     ("put", "/v1/thresholds"): Role.OPERATOR,

@@ -203,6 +203,14 @@ def test_tokens_never_travel_in_clear_text(overrides: dict[str, str], fine: bool
             check_exposure(api)
 
 
+def test_a_whole_set_with_a_segment_of_no_known_dimension_is_refused(api: Api) -> None:
+    segment = {"when": {"mood": "x"}, "labels": {"spam": 0.6}}
+    body = {"thresholds": {"labels": dict.fromkeys(LABELS, 0.5), "segments": [segment]}, "reason": "x"}
+    found = api.as_(Role.OPERATOR).put("/v1/thresholds", json=body)
+    assert found.status_code == 422
+    assert "unknown dimension" in found.text
+
+
 def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api) -> None:
     group, client = api.settings.tagger.group, api.as_(Role.OPERATOR)
     mark = StopMark(group=group, reason="9 of 10 dead", at=datetime.now(UTC), worker="w1", counts={"dead": 9})

@@ -175,10 +175,33 @@ def test_what_has_waited_for_too_long_is_not_scored_any_more(api: Api) -> None:
         scoring.close()
 
 
+def test_what_would_be_late_is_turned_away_at_once(api: Api) -> None:
+    now = [0.0]
+    scoring, begun, go_on = slow(api, clock=lambda: now[0], deadline_s=1.0, max_events=100)
+    try:
+        first = scoring.submit(events(4))
+        assert begun.wait(10)
+        now[0] = 4.0  # a second an event, of which the newest run counts a fifth
+        go_on.set()
+        first.result(10)
+        begun.clear()
+        go_on.clear()
+        second = scoring.submit(events(6))
+        assert begun.wait(10)
+        with pytest.raises(OverloadedError, match="longer than the deadline allows"):
+            scoring.submit(events(1))
+        go_on.set()
+        assert len(second.result(10).events) == 6
+        assert len(scoring.submit(events(1)).result(10).events) == 1
+    finally:
+        go_on.set()
+        scoring.close()
+
+
 def test_over_http_that_is_429_with_a_time_to_come_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     client = api.as_(Role.VIEWER)
 
-    def refuse(_events: object) -> "Future[Scored]":
+    def refuse(_events: object, **_how: object) -> "Future[Scored]":
         raise OverloadedError("no room")
 
     monkeypatch.setattr(api.scoring, "submit", refuse)

@@ -34,7 +34,9 @@ def signs_by_hand(text: str) -> str:
         token = found[0]
         if not re.search("[a-z]", token):
             return token
-        return re.sub("11+", lambda ones: "l" * len(ones[0]), token).translate(str.maketrans(LEET))
+        return re.sub("11+", lambda ones: "l" * len(ones[0]), token).translate(
+            {ord(sign): letter for sign, letter in LEET.items()}
+        )
 
     return re.sub(r"(?:[a-z01345789@$]|!(?=[a-z01345789@$]))+", plain, text)
 

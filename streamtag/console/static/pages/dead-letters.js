@@ -124,7 +124,7 @@ export async function mount({ api, draw, every, may, query, signal }) {
       ["died", ago(letter.at_ms)],
       ["original", html`<code>${letter.source.topic}/${letter.source.partition}/${letter.source.offset}</code>`],
       ["bytes", html`${count(letter.size)} ${letter.truncated ? badge("warn", "not whole") : nothing}`],
-      ["decided by then", letter.release],
+      ["release", letter.release],
       ["put back before", letter.replay_count ? `${letter.replay_count} times` : "never"],
     ])}
     ${content(letter)}</article>`;
