@@ -91,7 +91,7 @@ def _of_validation(request: Request, error: Exception) -> JSONResponse:
     return problem(422, "not valid", detail, problems=problems, **_of_protocol(request, "; ".join(problems)))
 
 
-def _of_protocol(request: Request, said: str) -> dict[str, str]:
+def _of_protocol(request: Request, said: str) -> dict[str, Any]:
     """What the Open Inference Protocol has in the place of a problem document."""
     return {"error": said} if request.url.path.startswith("/v2/") else {}
 
