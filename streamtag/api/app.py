@@ -1,11 +1,12 @@
 """The FastAPI app: routes, errors, limits. Everything it needs is passed in."""
 
+import re
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +31,7 @@ from streamtag.api import (
 from streamtag.api.access import Access
 from streamtag.api.explaining import Explaining
 from streamtag.api.openapi import describe_problems
-from streamtag.api.scoring import Scoring
+from streamtag.api.scoring import OverloadedError, Scoring
 from streamtag.console import site
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
@@ -60,6 +61,9 @@ _ROUTES = (
     routes_oidc,
     routes_tokens,
 )
+
+
+_SCORING = re.compile(r"/v1/(moderations|score)|/v2/models/.*/infer")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def build(parts: Parts) -> FastAPI:
     describe_problems(app, api_routes())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
-    app.middleware("http")(_measured(parts))
+    app.add_middleware(_Crowd, most=parts.settings.api.max_requests)
+    app.add_middleware(_Measured, parts=parts)
     return app
 
 
@@ -107,23 +112,67 @@ def api_routes() -> list[APIRoute]:
     return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
-def _measured(parts: Parts) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
-    async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        started, status = time.perf_counter(), 500
-        try:
-            response = await call_next(request)
-            status = response.status_code
-        finally:
-            # The pattern of the route, never the path: names in it would make series without end.
-            route = getattr(request.scope.get("route"), "path", "none")
-            facts = {"method": request.method, "route": route, "status": str(status)}
-            parts.metrics.record("streamtag.api.duration", time.perf_counter() - started, **facts)
-            parts.metrics.set("streamtag.api.waiting", parts.scoring.waiting)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
+class _Measured:
+    """Counts and times answers up to their first byte, and adds the headers that all of them have."""
 
-    return measure
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, answered = time.perf_counter(), False
+
+        async def measured(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                self._record(scope, started, message["status"])
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, measured)
+        finally:
+            if not answered:
+                self._record(scope, started, 500)
+
+    def _record(self, scope: Scope, started: float, status: int) -> None:
+        # The pattern of the route, never the path: names in it would make series without end.
+        route = getattr(scope.get("route"), "path", "none")
+        facts = {"method": scope["method"], "route": route, "status": str(status)}
+        self._parts.metrics.record("streamtag.api.duration", time.perf_counter() - started, **facts)
+        self._parts.metrics.set("streamtag.api.waiting", self._parts.scoring.waiting)
+
+
+class _Crowd:
+    """Turns scoring requests away while too many are being answered, before anything of them is read.
+
+    What is read takes its turn in the event loop, and no deadline counts there.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not _SCORING.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        if self._now >= self._most:
+            error = OverloadedError(f"{self._now} requests are being answered", hint="Come again a little later.")
+            await problems.answer(Request(scope), error)(scope, receive, send)
+            return
+        self._now += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._now -= 1
 
 
 class _BodyLimit:

@@ -21,7 +21,16 @@ from streamtag.errors import (
     UnavailableError,
 )
 
-__all__ = ["MEDIA_TYPE", "TITLES", "ForbiddenError", "PreconditionError", "UnauthorizedError", "install", "problem"]
+__all__ = [
+    "MEDIA_TYPE",
+    "TITLES",
+    "ForbiddenError",
+    "PreconditionError",
+    "UnauthorizedError",
+    "answer",
+    "install",
+    "problem",
+]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,7 +69,7 @@ TITLES: Mapping[int, str] = {413: "too long", **{status: title for _, status, ti
 def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     """Every error of the app becomes a problem document; ``routes`` are all of them."""
     app.state.routes = routes
-    app.add_exception_handler(StreamtagError, _of_ours)
+    app.add_exception_handler(StreamtagError, answer)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
 
@@ -71,7 +80,8 @@ def problem(status: int, title: str, detail: str, headers: dict[str, str] | None
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
-def _of_ours(request: Request, error: Exception) -> JSONResponse:
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """One of our errors as a problem document."""
     assert isinstance(error, StreamtagError), "installed for these"
     status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "failed"))
     more: dict[str, Any] = {"hint": error.hint} if error.hint else {}

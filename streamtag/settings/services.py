@@ -20,6 +20,9 @@ class ApiSettings(Section):
     )
     max_events: int = Field(1_000, ge=1, le=100_000, description="Texts or events in one request")
     max_waiting: int = Field(8_000, ge=1, description="Events of all requests that wait; more are refused with 429")
+    max_requests: int = Field(
+        128, ge=1, le=10_000, description="Scoring requests at once; more are refused with 429 before they are read"
+    )
     max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
     review_seconds: float = Field(
         30.0,

@@ -1,0 +1,62 @@
+"""Too many scoring requests at once: turned away before they are read, and only these."""
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from streamtag.api.app import _Crowd
+
+ANSWERED = 204
+
+
+class Rig:
+    """A crowd of at most two before an app that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.read = 0
+        self.crowd = _Crowd(self._app, most=2)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.go.wait()
+        await send({"type": "http.response.start", "status": ANSWERED, "headers": []})
+
+    async def ask(self, path: str = "/v1/moderations", method: str = "POST") -> list[Message]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            self.read += 1
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+        await self.crowd({**scope, "server": ("127.0.0.1", 1), "scheme": "http"}, receive, send)
+        return sent
+
+
+async def crowded() -> None:
+    rig = Rig()
+    waiting = [asyncio.create_task(rig.ask(path)) for path in ("/v1/score", "/v2/models/tiny/infer")]
+    await asyncio.sleep(0)
+    assert rig.read == 2
+    start, body = await rig.ask()
+    assert start["status"] == 429
+    assert dict(start["headers"])[b"retry-after"] == b"1"
+    assert "2 requests are being answered" in json.loads(body["body"])["detail"]
+    assert rig.read == 2
+    # what is no scoring goes through: somebody may want to change a threshold just now
+    changing = asyncio.create_task(rig.ask("/v1/thresholds", "PATCH"))
+    await asyncio.sleep(0)
+    assert rig.read == 3
+    rig.go.set()
+    assert [found[0]["status"] for found in await asyncio.gather(*waiting, changing)] == [ANSWERED] * 3
+    assert (await rig.ask())[0]["status"] == ANSWERED
+
+
+def test_beyond_the_limit_scoring_is_refused_unread_and_everything_else_is_answered() -> None:
+    asyncio.run(crowded())
