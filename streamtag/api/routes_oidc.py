@@ -49,6 +49,13 @@ def begin(request: Request) -> RedirectResponse:
     return response
 
 
+@router.get("/configured")
+def configured(request: Request) -> dict[str, bool]:
+    """Whether one can sign in at a provider."""
+    access: Access = request.app.state.access
+    return {"configured": access.oidc is not None}
+
+
 @router.get("/callback", status_code=303, response_class=RedirectResponse)
 def callback(
     request: Request,

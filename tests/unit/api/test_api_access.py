@@ -19,6 +19,7 @@ NEEDS: dict[tuple[str, str], Role | None] = {
     ("post", "/v1/session"): None,
     ("get", "/v1/session/oidc"): None,
     ("get", "/v1/session/oidc/callback"): None,
+    ("get", "/v1/session/oidc/configured"): None,
     ("delete", "/v1/session"): Role.VIEWER,
     ("patch", "/v1/thresholds"): Role.OPERATOR,
     ("put", "/v1/thresholds"): Role.OPERATOR,

@@ -103,3 +103,8 @@ def test_the_console_is_served_to_anybody_under_a_strict_policy(api: Api) -> Non
     assert "unsafe" not in page.headers["content-security-policy"]
     assert api.anonymous.get("/console/app.js").headers["content-type"].startswith("text/javascript")
     assert api.anonymous.get("/console/../control/tokens.py").status_code == 404
+
+
+def test_without_a_provider_the_page_offers_the_token_alone(api: Api) -> None:
+    assert api.anonymous.get("/v1/session/oidc/configured").json() == {"configured": False}
+    assert api.anonymous.get("/v1/session/oidc", follow_redirects=False).status_code == 404

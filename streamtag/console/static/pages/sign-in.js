@@ -1,12 +1,12 @@
 // Nobody is signed in yet.
 
-import { signIn } from "../api.js";
+import { api, signIn } from "../api.js";
 import { failure, html, nothing } from "../ui.js";
 
 export const title = "Sign in";
 
-export function mount({ draw, signedIn }) {
-  let error = null;
+export async function mount({ draw, signal, signedIn }) {
+  let error = null, elsewhere = false;
   const submit = async (event) => {
     event.preventDefault();
     error = null;
@@ -25,7 +25,10 @@ export function mount({ draw, signedIn }) {
       <form @submit=${submit}>
         <label><span>Token</span><input name="token" type="password" autocomplete="current-password" required autofocus></label>
         <button class="main">Sign in</button>
+        ${elsewhere ? html`<a class="button" href="/v1/session/oidc">Sign in with your organisation’s account</a>` : nothing}
       </form>
     </section>`);
+  show();
+  elsewhere = (await api.get("/v1/session/oidc/configured", { signal })).configured;
   show();
 }
