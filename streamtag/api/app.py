@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,6 +63,7 @@ _ROUTES = (
 )
 
 
+_UNTOLD = 65_536
 _SCORING = re.compile(r"/v1/(moderations|score)|/v2/models/.*/infer")
 
 
@@ -97,7 +98,8 @@ def build(parts: Parts) -> FastAPI:
     describe_problems(app, api_routes())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
-    app.add_middleware(_Crowd, most=parts.settings.api.max_requests)
+    api = parts.settings.api
+    app.add_middleware(_Crowd, most=api.max_requests, most_bytes=api.max_request_bytes)
     app.add_middleware(_Measured, parts=parts)
     return app
 
@@ -152,27 +154,35 @@ class _Measured:
 class _Crowd:
     """Turns scoring requests away while too many are being answered, before anything of them is read.
 
-    What is read takes its turn in the event loop, and no deadline counts there.
+    What is read takes its turn in the event loop, where no deadline counts. Their length says how long that takes, and
+    scoring, too: so it is bounded beside their number; one that is longer than the bound is let in alone.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, most_bytes: int) -> None:
         self._app = app
-        self._most = most
-        self._now = 0
+        self._most, self._most_bytes = most, most_bytes
+        self._now = self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not _SCORING.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self._now >= self._most:
+        length = _length(scope)
+        if self._now >= self._most or (self._now and self._bytes + length > self._most_bytes):
             error = OverloadedError(f"{self._now} requests are being answered", hint="Come again a little later.")
             await problems.answer(Request(scope), error)(scope, receive, send)
             return
-        self._now += 1
+        self._now, self._bytes = self._now + 1, self._bytes + length
         try:
             await self._app(scope, receive, send)
         finally:
-            self._now -= 1
+            self._now, self._bytes = self._now - 1, self._bytes - length
+
+
+def _length(scope: Scope) -> int:
+    """What a request says of its length; of one that comes in pieces, a guess."""
+    told = Headers(scope=scope).get("content-length", "")
+    return int(told) if told.isdecimal() else _UNTOLD
 
 
 class _BodyLimit:

@@ -23,6 +23,9 @@ class ApiSettings(Section):
     max_requests: int = Field(
         128, ge=1, le=10_000, description="Scoring requests at once; more are refused with 429 before they are read"
     )
+    max_request_bytes: int = Field(
+        1_000_000, ge=1_000, description="Length of all scoring requests at once, unless one alone is longer; likewise"
+    )
     max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
     review_seconds: float = Field(
         30.0,

@@ -17,14 +17,14 @@ class Rig:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.read = 0
-        self.crowd = _Crowd(self._app, most=2)
+        self.crowd = _Crowd(self._app, most=2, most_bytes=1_000)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await self.go.wait()
         await send({"type": "http.response.start", "status": ANSWERED, "headers": []})
 
-    async def ask(self, path: str = "/v1/moderations", method: str = "POST") -> list[Message]:
+    async def ask(self, path: str = "/v1/moderations", method: str = "POST", length: int = 2) -> list[Message]:
         sent: list[Message] = []
 
         async def receive() -> Message:
@@ -34,7 +34,8 @@ class Rig:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "query_string": b""}
+        scope["headers"] = [(b"content-length", str(length).encode())]
         await self.crowd({**scope, "server": ("127.0.0.1", 1), "scheme": "http"}, receive, send)
         return sent
 
@@ -56,6 +57,21 @@ async def crowded() -> None:
     rig.go.set()
     assert [found[0]["status"] for found in await asyncio.gather(*waiting, changing)] == [ANSWERED] * 3
     assert (await rig.ask())[0]["status"] == ANSWERED
+
+
+async def long_ones() -> None:
+    rig = Rig()
+    alone = asyncio.create_task(rig.ask(length=5_000))
+    await asyncio.sleep(0)
+    assert rig.read == 1, "longer than the bound, but alone"
+    assert (await rig.ask())[0]["status"] == 429
+    rig.go.set()
+    assert (await alone)[0]["status"] == ANSWERED
+    assert (await rig.ask(length=1_000))[0]["status"] == ANSWERED
+
+
+def test_long_requests_count_by_their_length() -> None:
+    asyncio.run(long_ones())
 
 
 def test_beyond_the_limit_scoring_is_refused_unread_and_everything_else_is_answered() -> None:
