@@ -21,7 +21,7 @@ from streamtag.model.scorer import Scorer
 from streamtag.tagger.candidate import read_frame, write_frame
 from streamtag.tagger.rerank import Budget, Limits, infer_stages
 
-_NICE = 19
+_NICE = 19  # the champion comes first; SCHED_IDLE was no better: its wait for answers grew
 _Asked = tuple[list[bytes], bytes | None, list[bytes] | None]
 """Texts, features as JSON, ids."""
 
@@ -29,7 +29,7 @@ _Asked = tuple[list[bytes], bytes | None, list[bytes] | None]
 def main() -> None:
     """Frames in: documents, msgpack; frames out: scores, float32. The first frame out says that it is ready."""
     bundle, batch = Path(sys.argv[1]), int(sys.argv[2])
-    _give_way()
+    os.nice(_NICE)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not stand among the answers
     asked = _questions()
@@ -60,14 +60,6 @@ def _by_stages(
     scores = np.concatenate(columns, axis=1).astype(np.float32)
     scores[list(found.refused)] = np.nan
     return scores
-
-
-def _give_way() -> None:
-    """The champion comes first: on Linux this process runs only where nothing else wants to, and yields at once."""
-    if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(_NICE)
 
 
 def _questions() -> "queue.SimpleQueue[bytes]":
