@@ -11,13 +11,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Viewer
+from streamtag.api.changing import settings_of
 from streamtag.api.explaining import MOST, Explaining
 from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
 from streamtag.api.strict import Flag
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.model.explain import Explanation
-from streamtag.settings import Settings
 
 __all__ = ["router", "score_events"]
 
@@ -175,7 +175,7 @@ async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
         RefusedError: more events or longer texts than one request may bring; names every problem.
         OverloadedError: there is no room, or no answer in time.
     """
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     scoring: Scoring = request.app.state.scoring
     limit, longest = settings.api.max_events, settings.events.max_text_chars
     problems = [f"{len(events)} events; one request may bring {limit}"] if len(events) > limit else []

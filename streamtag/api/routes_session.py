@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import COOKIE, Access, Viewer
+from streamtag.api.changing import settings_of
 from streamtag.api.problems import ForbiddenError, UnauthorizedError
 from streamtag.control.sessions import LASTS_S, Session
 from streamtag.control.tokens import Token
@@ -65,7 +66,7 @@ def sign_in(request: Request, response: Response, who: Token, secret: str | None
     value, session = access.sessions.open(who, secret)
     # A browser on the machine itself comes without the TLS in front, and not each sends a secure cookie there.
     here = request.url.hostname in ("127.0.0.1", "::1", "localhost")
-    secure = request.url.scheme == "https" or (request.app.state.settings.api.behind_tls and not here)
+    secure = request.url.scheme == "https" or (settings_of(request).api.behind_tls and not here)
     response.set_cookie(COOKIE, value, max_age=LASTS_S, httponly=True, samesite="strict", secure=secure)
     return session
 

@@ -7,14 +7,13 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 
 from streamtag.api.access import Viewer
+from streamtag.api.changing import settings_of, store_of
 from streamtag.api.scoring import Scoring
-from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError
 from streamtag.model import card as model_card
 from streamtag.model.bundle import read_bundle
 from streamtag.model.listing import listed
 from streamtag.model.registry import find_bundle
-from streamtag.settings import Settings
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
@@ -56,7 +55,7 @@ def label(
         raise NotFoundError(f"{active.ref.bundle} has no label {label}", hint="`GET /v1/labels` lists them.")
     now_ms = time.time_ns() // 1_000_000
     since_ms = now_ms - round(hours * 3_600_000)
-    bins = histogram(ReadModel(_store(request)), active.ref.bundle.sha256, label, since_ms, now_ms)
+    bins = histogram(ReadModel(store_of(request)), active.ref.bundle.sha256, label, since_ms, now_ms)
     return {
         **msgspec.to_builtins(found),
         "bundle": str(active.ref.bundle),
@@ -78,7 +77,7 @@ def label_segments(
 ) -> dict[str, Any]:
     """Events and alerts of one label in each segment of `stats.segments`; `other`: every other value, or none."""
     now_ms = time.time_ns() // 1_000_000
-    found = segments(ReadModel(_store(request)), label, now_ms - round(hours * 3_600_000), now_ms)
+    found = segments(ReadModel(store_of(request)), label, now_ms - round(hours * 3_600_000), now_ms)
     return {
         "hours": hours,
         "items": [
@@ -99,14 +98,14 @@ def windows(
     now_ms = time.time_ns() // 1_000_000
     first = max(start_of(size, now_ms - round(hours * 3_600_000)), now_ms - _MOST_WINDOWS * SIZES[size])
     starts = range(start_of(size, first), now_ms, SIZES[size])
-    found = ReadModel(_store(request)).read_as(Rates, [(size, start) for start in starts])
+    found = ReadModel(store_of(request)).read_as(Rates, [(size, start) for start in starts])
     return {"size": size, "items": [_window(one) for one in found if one is not None]}
 
 
 @router.get("/rates", tags=["statistics"])
 def rates(request: Request, _who: Viewer, size: Size = "5m") -> dict[str, Any]:
     """The newest window of a size: each label against the hour before and the same hour last week; signals."""
-    model = ReadModel(_store(request))
+    model = ReadModel(store_of(request))
     window = model.newest(size, time.time_ns() // 1_000_000)
     if window is None:
         raise NotFoundError(
@@ -132,7 +131,7 @@ def ledger(
     hours: Annotated[float, Query(ge=0, le=17_568, description="Up to now; 0: all that the topic still holds.")] = 24.0,
 ) -> dict[str, Any]:
     """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000) if hours else None
     with TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
@@ -142,7 +141,7 @@ def ledger(
 @router.get("/models", tags=["models"])
 def models(request: Request, _who: Viewer) -> dict[str, Any]:
     """The bundles in the configured places and in the package, and which places do not answer."""
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     found = list(listed(settings.model))
     # the path of this machine says nothing to others
     items = [
@@ -154,7 +153,7 @@ def models(request: Request, _who: Viewer) -> dict[str, Any]:
 @router.get("/models/{name}/{version}", tags=["models"])
 def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
     """One bundle: its manifest, with labels, calibration, training and figures; and its card, as Markdown."""
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     if "/" in name or "/" in version:
         raise NotFoundError(f"there is no bundle {name}@{version}")
     path = find_bundle(f"{name}@{version}", settings.model.directories)
@@ -164,11 +163,6 @@ def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, 
         "manifest": msgspec.to_builtins(bundle.manifest),
         "card": model_card.card(bundle),
     }
-
-
-def _store(request: Request) -> ControlStore:
-    found: ControlStore = request.app.state.store
-    return found
 
 
 def _window(window: Rates) -> dict[str, Any]:

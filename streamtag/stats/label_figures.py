@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from msgspec import UnsetType
 from numpy.typing import NDArray
 
 from streamtag.domain.evalues import rate_interval
@@ -16,7 +18,12 @@ __all__ = ["LabelFigures", "SegmentFigures", "events_of", "label_figures", "segm
 Choose = Callable[[Cell], bool]
 
 
-def traffic(cell: Cell) -> bool:
+class _Shadowable(Protocol):
+    @property
+    def shadow(self) -> bool | UnsetType: ...
+
+
+def traffic(cell: _Shadowable) -> bool:
     """Cells that decided: a candidate's shadow is none of the traffic."""
     return cell.shadow is not True
 

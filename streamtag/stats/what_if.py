@@ -12,6 +12,7 @@ from streamtag.domain.scores import BINS
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.what_if import Effect, what_if
 from streamtag.events.summary import LabelCounts
+from streamtag.stats.label_figures import traffic
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.window_parts import ScoreCell, Scores, SegmentRates
 from streamtag.stats.windows import SIZES, start_of
@@ -80,7 +81,7 @@ def preview(
         StreamtagError: the windows cannot be read.
     """
     size, first, windows = _recorded(model, Scores, since_ms, now_ms)
-    cells = [cell for window in windows for cell in window.cells if _traffic(cell)]
+    cells = [cell for window in windows for cell in window.cells if traffic(cell)]
     mine = [cell for cell in cells if cell.bundle_sha256 == bundle_sha256]
     return Preview(
         size=size,
@@ -101,7 +102,7 @@ def histogram(model: ReadModel, bundle_sha256: str, label: str, since_ms: int, n
     """
     _, _, windows = _recorded(model, Scores, since_ms, now_ms)
     cells = (cell for window in windows for cell in window.cells)
-    bins = _bins((cell for cell in cells if _traffic(cell) and cell.bundle_sha256 == bundle_sha256), (label,))
+    bins = _bins((cell for cell in cells if traffic(cell) and cell.bundle_sha256 == bundle_sha256), (label,))
     return bins.get(label, np.zeros(BINS, np.int64))
 
 
@@ -123,10 +124,6 @@ def _recorded(model: ReadModel, kind: type[Part], since_ms: int, now_ms: int) ->
     first = start_of(size, since_ms)
     found = model.read_as(kind, [(size, start) for start in range(first, now_ms, SIZES[size])])
     return size, first, [one for one in found if one is not None]
-
-
-def _traffic(cell: ScoreCell) -> bool:
-    return cell.shadow is not True
 
 
 def _bins(cells: Iterable[ScoreCell], only: Container[str] | None) -> dict[str, NDArray[np.int64]]:

@@ -8,8 +8,16 @@ from collections.abc import Iterator
 import msgspec
 
 from streamtag.events.summary import SegmentCounts
+from streamtag.stats.label_figures import traffic
 
 __all__ = ["Counted", "Rates", "ScoreCell", "Scores", "SegmentEvents", "SegmentRates"]
+
+
+class _Window(msgspec.Struct, frozen=True, gc=False):
+    version: int
+    size: str
+    start_ms: int
+    exact: bool
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -24,20 +32,16 @@ class _RateCell(msgspec.Struct, frozen=True, gc=False):
     shadow: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class Rates(msgspec.Struct, frozen=True, gc=False):
+class Rates(_Window, frozen=True, gc=False):
     """A window without histograms and segments; see `streamtag.stats.windows.WindowDocument`."""
 
-    version: int
-    size: str
-    start_ms: int
-    exact: bool
     cells: list[_RateCell]
 
     def labels(self) -> dict[str, tuple[int, int]]:
         """Label to events and alerts of all that decided, in order of label."""
         found: dict[str, tuple[int, int]] = {}
         for cell in self.cells:
-            if cell.shadow is not True:
+            if traffic(cell):
                 for label, counted in cell.labels.items():
                     events, alerts = found.get(label, (0, 0))
                     found[label] = events + cell.events, alerts + counted.alerts
@@ -60,13 +64,9 @@ class ScoreCell(msgspec.Struct, frozen=True, gc=False):
     shadow: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class Scores(msgspec.Struct, frozen=True, gc=False):
+class Scores(_Window, frozen=True, gc=False):
     """A window whose histograms are decoded one by one."""
 
-    version: int
-    size: str
-    start_ms: int
-    exact: bool
     cells: list[ScoreCell]
 
 
@@ -76,19 +76,15 @@ class _SegmentCell(msgspec.Struct, frozen=True, gc=False):
     shadow: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class SegmentRates(msgspec.Struct, frozen=True, gc=False):
+class SegmentRates(_Window, frozen=True, gc=False):
     """A window with its segments alone."""
 
-    version: int
-    size: str
-    start_ms: int
-    exact: bool
     cells: list[_SegmentCell]
 
     def of(self, label: str) -> Iterator[tuple[str, str, int, int]]:
         """Dimension, value, events, and alerts of a label, of each segment of what scored it and decided."""
         for cell in self.cells:
-            if cell.shadow is not True and label in cell.labels:
+            if traffic(cell) and label in cell.labels:
                 for dimension, values in cell.segments.items():
                     for value, counts in values.items():
                         yield dimension, value, counts.events, counts.alerts.get(label, 0)
