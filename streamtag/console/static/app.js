@@ -136,6 +136,7 @@ async function follow() {
   await refresh();
 }
 
+const UNDER_WAY_MS = 30_000;
 let again;
 
 async function refresh() {
@@ -147,8 +148,9 @@ async function refresh() {
     [champion, freeze] = [null, null];
   }
   frame(where().page);
-  // Soon where a change is on its way to the workers, else now and then.
-  again = setTimeout(refresh, champion?.live === "yes" ? 10_000 : 300);
+  // Soon where a change is on its way to the workers, else now and then: a broker may never say who its members are.
+  const underWay = champion !== null && champion.live !== "yes" && Date.now() - new Date(champion.at) < UNDER_WAY_MS;
+  again = setTimeout(refresh, underWay ? 300 : 10_000);
 }
 
 // Whatever a page left behind unanswered: nothing where somebody has left it, else it is said.
