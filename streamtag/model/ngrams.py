@@ -107,6 +107,18 @@ class Places(NamedTuple):
     ids: NDArray[Any]
 
 
+class KnownIds(NamedTuple):
+    """Ids of one kind of feature that a batch has, text by text, with repetitions and in no order within a text.
+
+    Attributes:
+        ids: int [n].
+        row_at: intp [texts + 1]; text i owns ``row_at[i]:row_at[i + 1]``.
+    """
+
+    ids: NDArray[Any]
+    row_at: NDArray[np.intp]
+
+
 class Featuriser:
     """Turns texts into weighted ids, by the contract and for the buckets of one model.
 
@@ -146,9 +158,14 @@ class Featuriser:
         # Cut again before the dearer half: composing can lengthen a text by a factor of 18.
         return fold(cut(compose(text, rules), contract.head_chars, contract.tail_chars), rules)
 
+    def _normalised_all(self, texts: Sequence[str]) -> list[str]:
+        most = self.contract.head_chars + self.contract.tail_chars
+        # Most texts are short ASCII, which nothing changes: a call each would cost more than the look.
+        return [text if len(text) <= most and text.isascii() else self._normalised(text) for text in texts]
+
     def encode_all(self, texts: Sequence[str]) -> list[bytes]:
         """`encode` of each."""
-        return list(map(self.encode, texts))
+        return [text.encode("utf-8", "replace") for text in self._normalised_all(texts)]
 
     def counts(self, encoded: Sequence[bytes]) -> Counts:
         """Distinct n-grams per text with their weights.
@@ -206,7 +223,7 @@ class Featuriser:
         return self._places_in(self._joined([encoded]), lengths)
 
     def _places_in(self, data: NDArray[np.uint8], lengths: NDArray[np.intp]) -> Places:
-        ids = Featuriser._ids_in(self, data, lengths, text_begins(lengths))
+        ids = self._ids_in(data, lengths, text_begins(lengths))
         begins, columns = np.nonzero(ids >= 0)
         return Places(begins, np.array(SIZES).take(columns), ids[begins, columns])
 
@@ -222,18 +239,24 @@ class Featuriser:
         key = np.dtype(np.uint16 if short else np.int32)
         if not encoded:
             return np.empty(0, dtype=key), np.zeros(1, dtype=np.intp)
-        begins = text_begins(lengths)
-        by_byte = self._ids_in(self._joined(encoded), lengths, begins)
-        ids = by_byte.reshape(-1)
-        # By position, not by mask: which n-grams are known is a coin toss that branch prediction loses.
-        known = np.flatnonzero(ids >= 0)
-        key_at = known.searchsorted(begins * by_byte.shape[1])
-        keys = ids.take(known).astype(key, copy=False)
+        kinds = self._known(self._joined(encoded), lengths, text_begins(lengths))
         numbers = (np.arange(len(lengths)) % self._neighbours << self._id_bits).astype(key)
-        keys |= numbers.repeat(np.diff(key_at))
-        for start, end in itertools.pairwise([*key_at[: -1 : self._neighbours].tolist(), len(keys)]):
+        parts = [kind.ids.astype(key, copy=False) | numbers.repeat(np.diff(kind.row_at)) for kind in kinds]
+        key_at: NDArray[np.intp] = np.sum([kind.row_at for kind in kinds], axis=0)
+        keys = np.empty(int(key_at[-1]), dtype=key)
+        ends = [*range(0, len(lengths), self._neighbours), len(lengths)]
+        part_ends = [kind.row_at[ends].tolist() for kind in kinds]
+        for group, (start, end) in enumerate(itertools.pairwise(key_at[ends].tolist())):
+            stretches = [part[at[group] : at[group + 1]] for part, at in zip(parts, part_ends, strict=True)]
+            np.concatenate(stretches, out=keys[start:end])
             keys[start:end].sort(kind="stable" if short else None)
         return keys, key_at
+
+    def _known(
+        self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]
+    ) -> Sequence[KnownIds]:
+        """What the model knows of a batch, by kind of feature."""
+        return [known_ids(self._ids_in(joined, lengths, begins), begins)]
 
     def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """All texts, and behind them what n-grams at the end would read."""
@@ -269,6 +292,19 @@ class Featuriser:
         rolled *= np.uint32(MIX_2)
         rolled >>= np.uint32(32 - self.contract.bits)
         return rolled.view(np.int32)
+
+
+def known_ids(ids: NDArray[Any], row_at: NDArray[np.intp]) -> KnownIds:
+    """Those of a table that are not -1.
+
+    Args:
+        ids: [rows, kinds].
+        row_at: intp [texts + 1]; text i owns rows ``row_at[i]:row_at[i + 1]``.
+    """
+    cells = ids.reshape(-1)
+    # By position, not by mask: which are known is a coin toss that branch prediction loses.
+    known = np.flatnonzero(cells >= 0)
+    return KnownIds(cells.take(known), known.searchsorted(row_at * ids.shape[1]))
 
 
 def text_begins(lengths: NDArray[np.intp]) -> NDArray[np.intp]:

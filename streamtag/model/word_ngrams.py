@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.model.ngrams import MIX_2, ROLL, SIZES, Featuriser, NgramContract, Places
+from streamtag.model.ngrams import MIX_2, ROLL, Featuriser, KnownIds, NgramContract, Places, known_ids
 from streamtag.model.unmask import unmask_all
 
 KIND: Literal["hashed-ngrams/2"] = "hashed-ngrams/2"
@@ -57,54 +57,54 @@ class WordFeaturiser(Featuriser):
 
     def encode_all(self, texts: Sequence[str]) -> list[bytes]:
         """`encode` of each."""
-        return unmask_all(list(map(self._normalised, texts)))
+        return unmask_all(self._normalised_all(texts))
 
     def places(self, encoded: bytes) -> Places:
         """As of the base, then words and pairs."""
         data = self._joined([encoded])
         grams = self._places_in(data, np.array([len(encoded)], dtype=np.intp))
-        words = self._words(data, np.zeros(1, dtype=np.intp))
-        together = Places(*(np.concatenate(part) for part in zip(grams, *words, strict=True)))
+        begins, ends, ids = self._words(data, np.zeros(1, dtype=np.intp))
+        words = Places(begins, ends - begins, ids[:, 0])
+        pairs = Places(begins[:-1], ends[1:] - begins[:-1], ids[:-1, 1])
+        together = Places(*(np.concatenate(part) for part in zip(grams, words, pairs, strict=True)))
         return Places(*(part[together.ids >= 0] for part in together))
 
     def _joined(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         return read_signs(super()._joined(encoded))
 
-    def _ids_in(self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[Any]:
-        """As of the base, and in two more columns words and pairs, where they begin."""
-        grams = super()._ids_in(joined, lengths, begins)
-        ids = np.full((len(grams), len(SIZES) + 2), -1, dtype=grams.dtype)
-        ids[:, : len(SIZES)] = grams
-        for column, words in enumerate(self._words(joined, begins[:-1]), start=len(SIZES)):
-            ids[words.begins, column] = words.ids
-        return ids
+    def _known(
+        self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]
+    ) -> Sequence[KnownIds]:
+        """As of the base, and words with pairs."""
+        words, _, ids = self._words(joined, begins[:-1])
+        return [*super()._known(joined, lengths, begins), known_ids(ids, words.searchsorted(begins))]
 
-    def _words(self, data: NDArray[np.uint8], starts: NDArray[np.intp]) -> tuple[Places, Places]:
-        """Words, and pairs of neighbours in a text, with -1 for those that are not known."""
+    def _words(
+        self, data: NDArray[np.uint8], starts: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+        """Words of texts that start at ``starts``.
+
+        Returns:
+            where each begins and ends, intp [n], and int [n, 2]: its id, and that of it and the next one in its text,
+            -1 for none and for those that are not known.
+        """
         inside = np.frombuffer(data.tobytes().translate(_WORDS), dtype=np.bool_)
         edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
         begins, ends = edges[::2], edges[1::2]
         if not len(begins):
-            nothing = Places(begins, begins, begins)
-            return nothing, nothing
+            return begins, ends, np.empty((0, 2), dtype=self._id_of.dtype)
         if len(self._powers) < len(data):
             self._powers = _powers_of(ROLL, 2 * len(data))
             self._inverse_powers = _powers_of(_ROLL_BACK, 2 * len(data))
         sums = np.zeros(len(data) + 1, dtype=np.uint32)
         np.cumsum(data * self._powers[: len(data)], dtype=np.uint32, out=sums[1:])
         words = (sums[ends] - sums[begins]) * self._inverse_powers[begins]
-        pairs = words[:-1] * np.uint32(MIX_2) + words[1:]
-        goes_on = np.ones(len(words), dtype=np.bool_)
-        goes_on[begins.searchsorted(starts) - 1] = False  # the last word of each text but the last, and of all
-        first = np.flatnonzero(goes_on)
-        return (
-            Places(begins, ends - begins, self._id_of.take(self._mixed(words + np.uint32(WORD_SALT)))),
-            Places(
-                begins[first],
-                ends[first + 1] - begins[first],
-                self._id_of.take(self._mixed(pairs[first] + np.uint32(PAIR_SALT))),
-            ),
-        )
+        hashes = np.empty((len(words), 2), dtype=np.uint32)
+        hashes[:, 0] = words + np.uint32(WORD_SALT)
+        hashes[:, 1] = words * np.uint32(MIX_2) + np.roll(words, -1) + np.uint32(PAIR_SALT)
+        ids: NDArray[Any] = self._id_of.take(self._mixed(hashes))
+        ids[begins.searchsorted(starts) - 1, 1] = -1  # the last word of each text but the last, and of all
+        return begins, ends, ids
 
 
 def read_signs(data: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -174,10 +174,9 @@ class Candidate:
 
     def _serve(self) -> None:
         self._busy_since = time.monotonic() + _LOADS_S - _HANGS_S
-        # A group of its own, so that Ctrl-C does not reach it; in a session of its own it would be scheduled as the
-        # tagger's equal, however nice it is (sched_autogroup).
+        # A session of its own: Ctrl-C does not reach it, and it makes the whole of it nice.
         process = self._process = subprocess.Popen(  # noqa: S603 - our own
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
         if self._closing.is_set():  # `close` may have looked for it too early

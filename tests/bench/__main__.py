@@ -183,7 +183,7 @@ def measure_shadow(
     rounds: Rounds = 3,
     bundle: Bundle = "16",
 ) -> None:
-    """The champion's latency at half load beside a challenger in shadow: none, thresholds, a bundle, one that hangs."""
+    """The champion's latency at half load beside a challenger in shadow: by its kind."""
     found = shadow.run(shadow.Plan(_bundle(bundle), seconds, rounds))
     shadow.show(found)
     _save("shadow", found, **{f"shadow_{name}": name for name in shadow.RATIOS})

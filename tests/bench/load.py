@@ -51,7 +51,11 @@ class Plan:
 
 
 class Load:
-    """One worker with default settings between an upstream and a downstream."""
+    """One worker with default settings between an upstream and a downstream.
+
+    Attributes:
+        worker: the one.
+    """
 
     def __init__(self, pipeline: Pipeline, stack: ExitStack) -> None:
         bootstrap, topics = pipeline.stack.bootstrap, pipeline.topics
@@ -60,9 +64,9 @@ class Load:
         self._downstream = stack.enter_context(
             closing(Downstream(bootstrap, topics["tags"], pipeline.partitions, self._counters))
         )
-        self._worker: Worker = pipeline.start()
-        pipeline.wait_shared(self._worker)
-        self._meter = Meter([self._worker.pid], pipeline.stack.broker_pids, [self._upstream.pid, self._downstream.pid])
+        self.worker: Worker = pipeline.start()
+        pipeline.wait_shared(self.worker)
+        self._meter = Meter([self.worker.pid], pipeline.stack.broker_pids, [self._upstream.pid, self._downstream.pid])
 
     def capacity(self, events: int) -> dict[str, float]:
         """Events a second and CPU time, never idle; after as many to warm up."""
@@ -93,7 +97,7 @@ class Load:
 
     def _read_at(self, events: int) -> Reading:
         def there() -> bool:
-            self._worker.check_alive()
+            self.worker.check_alive()
             return self._counters.read >= events
 
         wait_until(there, 300.0, f"{events} tags")

@@ -59,6 +59,7 @@ GOALS = {
     "statistics_over_none_50_labels": Goal(False, 1.05),
     "shadow_thresholds_over_none": Goal(False, 1.3),
     "shadow_bundle_over_none": Goal(False, 1.3),
+    "shadow_stopped_over_none": Goal(False, 1.3),
     "shadow_hangs_over_none": Goal(False, 1.3),
     "model_documents_per_s": Goal(True, 40_000),
     "swap_load_s": Goal(False, 1),

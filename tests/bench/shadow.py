@@ -4,16 +4,20 @@ Half of the load is half of what one worker can do without an experiment. The st
 worker; their latencies count from when an event was due, as in `load`.
 """
 
+import signal
 import statistics
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import onnx
+from child_processes import child_of, signal_to
 from stalling_bundle import FOR_EVER, stall
 
 from streamtag.control.experiment_log import ExperimentLog
@@ -35,13 +39,15 @@ from .load import Load
 from .stack import running
 from .taggers import Pipeline
 
-KINDS = ("none", "thresholds", "bundle", "hangs")
+KINDS = ("none", "thresholds", "bundle", "stopped", "hangs")
+"""``stopped`` hangs without a processor (SIGSTOP to its process), ``hangs`` in a loop that never ends."""
 RATIOS = tuple(f"{kind}_over_none" for kind in KINDS[1:])
 _OUTCOMES = ("scored", "shed", "failures")
 _CAPACITY_EVENTS = 100_000
 _TRICKLE_PER_S = 500.0
 _SAMPLE = 2_000
 _NUDGE = 1.01
+_LOOK_S = 0.05
 _WHO = Who("bench", "what a shadow costs")
 
 
@@ -93,13 +99,34 @@ class Challengers:
         found = self.figures()
         return found.shed > 0 if kind == "hangs" else found.scored > 0
 
+    @contextmanager
+    def stopped(self, worker: int) -> Iterator[None]:
+        """Stops the challenger's process, and each one that the worker puts into its place."""
+        over = threading.Event()
+
+        def stop_all() -> None:
+            while not over.wait(_LOOK_S):
+                found = child_of(worker)
+                if found is not None:
+                    with suppress(ProcessLookupError):  # killed meanwhile: it did not answer
+                        signal_to(found, signal.SIGSTOP)
+
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(stop_all)
+            try:
+                yield
+            finally:
+                over.set()
+                stopping.result()
+
     def close(self) -> None:
         """Lets go of the client."""
         self._store.close()
 
     def _candidate(self, kind: str) -> NewCandidate:
         if kind != "thresholds":
-            return NewCandidate(self._copies[kind].ref, self._copies[kind].labels)
+            copy = self._copies["hangs" if kind == "hangs" else "bundle"]
+            return NewCandidate(copy.ref, copy.labels)
         champion = self._store.current()
         assert champion is not None
         cutoffs = champion.thresholds.labels.items()
@@ -156,7 +183,8 @@ def _step(load: Load, challengers: Challengers, kind: str, rate: float, seconds:
     if kind != "none":
         load.trickle(_TRICKLE_PER_S, lambda: challengers.meets_events(kind), f"the challenger ({kind}) takes part")
     before = challengers.figures()
-    step = load.step(rate, seconds)
+    with challengers.stopped(load.worker.pid) if kind == "stopped" else nullcontext():
+        step = load.step(rate, seconds)
     after = challengers.figures()
     challengers.end()
     grown = {name: getattr(after, name) - getattr(before, name) for name in _OUTCOMES}

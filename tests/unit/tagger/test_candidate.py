@@ -72,6 +72,16 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert candidate.why_not(ticket) == "shed"
 
 
+def test_everybody_else_goes_first_within_its_session_and_among_sessions(candidate: Candidate) -> None:
+    asked(candidate)
+    pid = pid_of(candidate)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    assert os.getsid(pid) == pid
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        assert group.read_text(encoding="ascii").split()[1:] in (["nice", "19"], [])
+
+
 def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path) -> None:
     parts = build_tiny_bundle(tmp_path), build_tiny_bundle(tmp_path, name="slow", weights_seed=3)
     bands = {"spam": (0.3, 0.7)}
