@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from streamtag.stats.label_metrics import LabelMetrics
 from streamtag.stats.state import StatsState
 from streamtag.telemetry.setup import Telemetry
 
-__all__ = ["EXIT_BROKEN", "build", "check_membership"]
+__all__ = ["EXIT_BROKEN", "build", "check_membership", "watch_membership"]
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class _Follower:
         app.on_before_shutdown.connect(self._shut_down, weak=False)
         app.page("/stats/")(self._stats_page())
         app.page("/experiments/")(self._experiments_page())
+        # Not a timer of Faust: these begin when it has started, which it never has where it lost its group before.
+        watch_membership(lambda: app._consumer, lambda error: self._give_up("following the group", error))
 
     # -- Faust calls -------------------------------------------------------------------------------------------------
 
@@ -116,7 +119,6 @@ class _Follower:
     async def _look(self, _app: Any = None) -> None:
         try:
             consumer = self._app.consumer
-            check_membership(consumer)
             if consumer is None or self._source not in consumer.assignment():
                 self._active = False
                 self._telemetry.health.set_ready("panes", True, "")
@@ -237,6 +239,31 @@ def check_membership(consumer: Any) -> None:
     task = getattr(coordinator, "_coordination_task", None)
     if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
         raise task.exception()
+
+
+def watch_membership(
+    consumer: Callable[[], Any], give_up: Callable[[BaseException], object], every_s: float = _LOOK_S
+) -> threading.Thread:
+    """Looks at the membership on a thread of its own, from now on, until it is lost for good.
+
+    Args:
+        consumer: the present one; None: there is none yet.
+        give_up: told what has ended it, once.
+        every_s: seconds between two looks.
+    """
+
+    def watch() -> None:
+        while True:
+            try:
+                check_membership(consumer())
+            except BaseException as error:  # noqa: BLE001 - the client's routine may end on anything
+                give_up(error)
+                return
+            time.sleep(every_s)
+
+    thread = threading.Thread(target=watch, name="membership", daemon=True)
+    thread.start()
+    return thread
 
 
 def _credentials(client: Mapping[str, object]) -> Any:

@@ -24,7 +24,7 @@ from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
 from streamtag.tagger.limit import DeadLetterLimit
-from streamtag.tagger.memory import give_memory_back
+from streamtag.tagger.memory import FreedMemory
 from streamtag.tagger.rerank import Budget, Limits, infer_stages
 from streamtag.tagger.stop import Stop
 from streamtag.tagger.taking_part import Arm, TakingPart
@@ -107,6 +107,7 @@ class Tagger:
         self._truncated_open = 0
         self._stages_open = np.zeros(len(Route), dtype=np.int64)
         self._oldest_ms: int | None = None
+        self._freed = FreedMemory()
 
     # -- what other threads may ask ----------------------------------------------------------------------------------
 
@@ -191,12 +192,12 @@ class Tagger:
                 self._applied.since.setdefault(partition, position)
         self._limit.committed()
         self._forget()
+        self._freed.give_back()
 
     def undo(self) -> None:
         """Forgets what the open transaction counted."""
         self._limit.undo()
         self._forget()
-        give_memory_back()
 
     def _forget(self) -> None:
         self._counts.clear()

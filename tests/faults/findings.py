@@ -7,7 +7,8 @@ _EXAMPLES = 5
 
 LOST = ("lost", "gap", "uncovered")
 DOUBLED = ("doubled", "overlap", "invented")
-"""Every other class counts as wrong."""
+NO_OUTCOME = ("behind", "grown", "unrecovered")
+"""About processes, not about what became of a record. Every other class counts as wrong."""
 
 
 class Findings:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .campaign import Course, Plan, happened
-from .findings import DOUBLED, LOST
+from .findings import DOUBLED, LOST, NO_OUTCOME
 from .stage import Stage
 
 REPORT = Path("reports") / "faults.json"
@@ -54,7 +54,7 @@ def document(stage: Stage, plan: Plan, course: Course, facts: Mapping[str, objec
         # one loss shows as a gap and as missing outcomes, one doubling as an overlap and as doubled outcomes
         "lost": max(violations.get(kind, 0) for kind in LOST),
         "doubled": max(violations.get(kind, 0) for kind in DOUBLED),
-        "wrong": sum(n for kind, n in violations.items() if kind not in LOST + DOUBLED),
+        "wrong": sum(n for kind, n in violations.items() if kind not in LOST + DOUBLED + NO_OUTCOME),
         "repeated": repeated(stage),
         "violations": violations,
         "examples": found.examples(),

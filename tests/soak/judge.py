@@ -1,5 +1,6 @@
 """Flat or not: what a process holds at rest, over its life."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,11 @@ Stretch = tuple[float, float]
 
 @dataclass(frozen=True)
 class Level:
-    """Descriptors or threads at rest: ``base`` before the first fault, then the least after each."""
+    """Descriptors or threads at rest: ``base`` before the first fault, then the least in all the rest after each.
+
+    A call of the client library that hangs holds its client until it returns, which may take minutes: what counts is
+    that it goes.
+    """
 
     base: int
     after: Sequence[int]
@@ -120,4 +125,5 @@ def _within(samples: Sequence[Sample], stretch: Stretch) -> list[Sample]:
 
 def _level(parts: Sequence[Sequence[int]], most: int, allowed: int) -> Level:
     base, *after = [min(part) for part in parts]
-    return Level(base, after, most, allowed)
+    in_what_follows = list(itertools.accumulate(reversed(after), min))[::-1]
+    return Level(base, in_what_follows, most, allowed)

@@ -64,5 +64,11 @@ def test_what_stays_open_after_a_fault_is_found(what: str, name: str) -> None:
     assert name in found[0]
 
 
+def test_what_goes_by_itself_after_a_while_is_no_leak() -> None:
+    one = life()
+    one.samples[610:1_500] = [s._replace(fds=s.fds + 10, threads=s.threads + 6) for s in one.samples[610:1_500]]
+    assert problems(one, [(600.0, 610.0), (900.0, 910.0), (1_800.0, 1_810.0)]) == []
+
+
 def test_a_process_that_was_never_at_rest_is_not_judged() -> None:
     assert judge(Life("worker 1", 2, [Sample(605.0, 1.0, 1, 1, 0.0)]), [(0.0, 600.0), (610.0, 700.0)]) is None

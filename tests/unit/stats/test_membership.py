@@ -1,6 +1,7 @@
 """An app whose client has given its group up must not stand by as if nothing were: the real client, no broker."""
 
 import asyncio
+import queue
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -10,7 +11,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator  # type: ignore
 from aiokafka.consumer.subscription_state import SubscriptionState  # type: ignore[import-untyped]
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from streamtag.stats.faust_app import check_membership
+from streamtag.stats.faust_app import check_membership, watch_membership
 
 
 class Client:
@@ -58,3 +59,31 @@ def test_a_client_that_has_given_its_group_up_is_noticed() -> None:
 def test_a_client_that_looks_for_its_group_is_left_alone() -> None:
     asyncio.run(membership(fails=False))
     check_membership(None)
+
+
+def test_it_is_noticed_before_faust_has_started_too() -> None:
+    """Both apps of a campaign had lost their group while Faust, which begins its timers later, waited for it."""
+    consumers: list[Any] = [None]
+    ends: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+    thread = watch_membership(lambda: consumers[-1], ends.put, every_s=0.01)
+    coordinator = SimpleNamespace(_coordination_task=Ended())
+    consumers.append(SimpleNamespace(_thread=SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))))
+    assert ends.get(timeout=30) is Ended.error
+    thread.join(30)
+    assert not thread.is_alive()
+    assert ends.empty()
+
+
+class Ended:
+    """A task that an error has ended."""
+
+    error = AssertionError("Did we not perform bootstrap?")
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return False
+
+    def exception(self) -> BaseException:
+        return self.error
