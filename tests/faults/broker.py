@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from services import wait_until
 
@@ -112,10 +113,14 @@ class Cluster:
 
     def wait_replicated(self, deadline_s: float = 60) -> None:
         """Waits until every broker is there and every partition is led and in sync: then one of two may be lost."""
-        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
         def whole() -> bool:
-            found = client.list_topics(timeout=5)
+            # A new client each time: one that was answered by a broker just woken may never find it again.
+            client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+            try:
+                found = client.list_topics(timeout=5)
+            except KafkaException:
+                return False
             partitions = [p for topic in found.topics.values() for p in topic.partitions.values()]
             return len(found.brokers) == len(self.brokers) and all(
                 p.leader >= 0 and len(p.isrs) == len(p.replicas) for p in partitions
