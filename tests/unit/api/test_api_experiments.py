@@ -1,5 +1,6 @@
 """Experiments over HTTP: started, seen, changed and ended as by the commands."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 from api_rig import LABELS, Api
 from tiny_bundle import build_tiny_bundle
 
+from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.tokens import Role
+from streamtag.domain.looks import LabelLook, Look, Looks
+from streamtag.stats.look_store import LookStore
 
 pytest_plugins = ("api_fixture",)
 
@@ -33,6 +37,28 @@ def test_an_experiment_is_started_shown_changed_and_stopped_in_the_name_of_the_t
     assert client.post("/v1/experiments/1/stop", json={"reason": "again"}).status_code in (404, 409, 422)
     actions = [one["action"] for one in client.get("/v1/audit").json()["items"]]
     assert actions == ["experiment-stop", "experiment-phase", "experiment-start", "seed"]
+
+
+def test_how_the_evidence_came_about_is_told_label_by_label(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    client.post("/v1/experiments", json=START)
+    viewer = api.as_(Role.VIEWER)
+    found = viewer.get("/v1/experiments/1/history").json()
+    assert (found["experiment"], found["items"]) == (1, [])
+    assert found["labels"] == {one: {"worse_from": math.log(40), "equal_from": math.log(20)} for one in LABELS}
+    experiment = ExperimentLog(api.store).find(1)
+    labels = {"spam": LabelLook(0.5, -1.5, 0.1, 0.2), "greeting": LabelLook(math.inf, 0.0, None, None)}
+    LookStore(api.store).write({experiment.id: Looks(2_000, (Look(1_795_000_000_500, 70, labels),))})
+    found = viewer.get("/v1/experiments/1/history", params={"label": "spam"}).json()
+    assert list(found["labels"]) == ["spam"]
+    spam = {"log_e_worse": 0.5, "log_e_equal": -1.5, "control_rate": 0.1, "candidate_rate": 0.2}
+    assert found["items"] == [{"at": "2026-11-18T11:06:40.500000Z", "units": 70, "labels": {"spam": spam}}]
+    assert found["spacing_s"] == 2.0
+    [item] = viewer.get("/v1/experiments/1/history").json()["items"]
+    assert item["labels"]["greeting"]["log_e_worse"] is None  # without an end, as in the evidence
+    refused = viewer.get("/v1/experiments/1/history", params={"label": "ham"})
+    assert (refused.status_code, refused.json()["hint"]) == (404, "It judges spam, greeting.")
+    assert viewer.get("/v1/experiments/7/history").status_code == 404
 
 
 def test_a_bundle_is_compared_by_its_name_and_promoted_where_somebody_insists(api: Api, tmp_path: Path) -> None:
