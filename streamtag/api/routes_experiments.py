@@ -52,11 +52,18 @@ BreakGlass = Annotated[
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
 _Place = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-_EXAMPLE: Any = {
-    "bundle": "moderation@2",
-    "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
-    "reason": "the candidate of week 48",
-}
+_EXAMPLES: Any = [
+    {
+        "bundle": "moderation@2",
+        "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
+        "reason": "the candidate of week 48",
+    },
+    {
+        "labels": {"insult": 0.72},
+        "plan": {"labels": {"insult": "±20%"}, "others": "muted"},
+        "reason": "may it be a little stricter?",
+    },
+]
 _HISTORY: Any = {
     "experiment": 3,
     "spacing_s": 16.0,
@@ -89,13 +96,17 @@ class Challenge(BaseModel):
     thresholds: Cutoffs | Literal["keep", "defaults"] | None = Field(
         None, description="keep (the champion's), defaults (the bundle's own), or a set."
     )
+    labels: Annotated[dict[str, Number], Field(min_length=1)] | None = Field(
+        None, description="Cut-offs that differ from `thresholds`; where these are not given, from the champion's."
+    )
+    when: dict[str, str] = Field({}, description="The segment that `labels` are of; none: all events.")
     plan: dict[str, Any] = Field(default={}, description="As a file for `streamtag experiment start --plan`.")
 
 
 class Start(Challenge):
     """A challenge that begins at once."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": _EXAMPLES})
 
     reason: Reason
     break_glass: BreakGlass = False
@@ -146,7 +157,8 @@ def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, 
     changes = ExperimentChanges(ExperimentLog(store))
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
     plan = read_by_taxonomy(request_of(body.plan), store, model, told.append)
-    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, told.append)
+    choice = Choice(body.challenger, body.bundle, wanted, body.labels or {}, body.when)
+    candidate = candidate_of(choice, changes, store, model, told.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
     told += rates
     return plan, candidate

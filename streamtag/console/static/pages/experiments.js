@@ -1,5 +1,6 @@
 // Challengers beside the champion: what runs, what it has come to, and one of them in full.
 
+import { startOne } from "../experiment-forms.js";
 import * as history from "../experiment-history.js";
 import * as words from "../experiment-words.js";
 import { differences } from "../threshold-forms.js";
@@ -21,24 +22,7 @@ async function all({ api, draw, every, onChange, may, who, signal }) {
 
   const begin = async () => {
     const { items: bundles } = await api.get("/v1/models", { signal });
-    const made = await ask({
-      title: "Compare a challenger with the champion",
-      body: html`<p>In shadow both score the same events, and only the champion's tags go out.</p>`,
-      fields: [
-        { name: "bundle", label: "Bundle", type: "select", options: bundles.map((found) => [`${found.name}@${found.version}`, `${found.name}@${found.version}`]) },
-        { name: "thresholds", label: "Thresholds", type: "select", options: [["keep", "those of the champion"], ["defaults", "the bundle's own"]] },
-        { name: "mode", label: "How", type: "select", options: [["shadow", "shadow: the candidate only looks on"], ["split", "split: it decides its share"]] },
-        { name: "share", label: "Share of events, in percent", type: "number", value: "100", hint: "In a split, begin small." },
-        { name: "tolerance", label: "Each label's rate may move by", value: "±20%" },
-        REASON,
-      ],
-      action: "Start",
-      act: async ({ bundle, thresholds, mode, share, tolerance, reason }) => {
-        const started = await api.post("/v1/experiments", { bundle, thresholds, plan: { mode, share: Number(share) / 100, others: tolerance }, reason });
-        for (const warning of started.warnings) notice(warning);
-        location.hash = `#/experiments/${started.experiment}`;
-      },
-    });
+    const made = await startOne(bundles);
     if (made !== null) await load();
   };
 
