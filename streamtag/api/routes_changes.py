@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from streamtag.api.access import Operator, Reviewer, Viewer
 from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.routes_experiments import Challenge, composed
 from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
@@ -33,6 +34,7 @@ router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 _ASKED = ("labels", "thresholds", "promote", "candidate_of", "experiment")
 _LOOKED_AT = 200  # newest requests that may overlap
+_Number = Annotated[int, msgspec.Meta(ge=1)]
 Comment = Annotated[str, Field(max_length=2_000, description="Kept with the change for ever.")]
 
 
@@ -111,12 +113,12 @@ def change_requests(
     request: Request,
     who: Viewer,
     limit: Limit = 50,
-    before: Annotated[int | None, Query(ge=1, description="`next` of the page before.")] = None,
+    cursor: Cursor = None,
     state: Annotated[list[State] | None, Query(description="Only these.")] = None,
 ) -> dict[str, Any]:
-    """Change requests, newest first; `next` goes on with the older ones, null at the end."""
-    found, following = _requests(request).log.page(limit, before=before, states=state or ())
-    return {"items": [_view(request, one, who) for one in found], "next": following}
+    """Change requests, newest first, as they are when their page is read."""
+    found = _requests(request).log.page(limit + 1, before=position_of(cursor, _Number), states=state or ())
+    return page(found, limit, lambda one: _view(request, one, who), lambda one: one.number)
 
 
 @router.post("/change-requests", tags=["change requests"], status_code=201)
@@ -260,7 +262,7 @@ def _view(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:
 
 def _whole(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:
     requests = _requests(request)
-    others, _ = requests.log.page(_LOOKED_AT)
+    others = requests.log.page(_LOOKED_AT)
     seen = {"obstacles": requests.obstacles(found), "overlaps": overlapping(found, others)}
     return {**_view(request, found, who), **seen}
 

@@ -5,8 +5,9 @@ from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import (
@@ -30,7 +31,7 @@ from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate
 from streamtag.control.experiment_request import Request as Plan
-from streamtag.control.experiment_view import experiment_view, label_rows
+from streamtag.control.experiment_view import experiment_view, label_rows, looks_view
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore, Current
@@ -38,6 +39,7 @@ from streamtag.control.tokens import Token
 from streamtag.domain.thresholds import diff
 from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
+from streamtag.stats.look_store import LookStore
 from streamtag.stats.read_model import ReadModel
 
 __all__ = ["Challenge", "composed", "router"]
@@ -50,10 +52,31 @@ BreakGlass = Annotated[
     Field(description="Without a second person where one is needed; admins only, and the audit says so for ever."),
 ]
 _Place = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-_EXAMPLE: Any = {
-    "bundle": "moderation@2",
-    "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
-    "reason": "the candidate of week 48",
+_EXAMPLES: Any = [
+    {
+        "bundle": "moderation@2",
+        "plan": {"mode": "shadow", "share": 0.5, "labels": {"insult": "±20%, critical"}},
+        "reason": "the candidate of week 48",
+    },
+    {
+        "labels": {"insult": 0.72},
+        "plan": {"labels": {"insult": "±20%"}, "others": "muted"},
+        "reason": "may it be a little stricter?",
+    },
+]
+_HISTORY: Any = {
+    "experiment": 3,
+    "spacing_s": 16.0,
+    "labels": {"insult": {"worse_from": 2.996, "equal_from": 2.996}},
+    "items": [
+        {
+            "at": "2026-11-28T17:02:10Z",
+            "units": 1840,
+            "labels": {
+                "insult": {"log_e_worse": 0.41, "log_e_equal": 1.37, "control_rate": 0.031, "candidate_rate": 0.034}
+            },
+        }
+    ],
 }
 
 
@@ -73,13 +96,17 @@ class Challenge(BaseModel):
     thresholds: Cutoffs | Literal["keep", "defaults"] | None = Field(
         None, description="keep (the champion's), defaults (the bundle's own), or a set."
     )
+    labels: Annotated[dict[str, Number], Field(min_length=1)] | None = Field(
+        None, description="Cut-offs that differ from `thresholds`; where these are not given, from the champion's."
+    )
+    when: dict[str, str] = Field({}, description="The segment that `labels` are of; none: all events.")
     plan: dict[str, Any] = Field(default={}, description="As a file for `streamtag experiment start --plan`.")
 
 
 class Start(Challenge):
     """A challenge that begins at once."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": _EXAMPLES})
 
     reason: Reason
     break_glass: BreakGlass = False
@@ -130,7 +157,8 @@ def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, 
     changes = ExperimentChanges(ExperimentLog(store))
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
     plan = read_by_taxonomy(request_of(body.plan), store, model, told.append)
-    candidate = candidate_of(Choice(body.challenger, body.bundle, wanted), changes, store, model, told.append)
+    choice = Choice(body.challenger, body.bundle, wanted, body.labels or {}, body.when)
+    candidate = candidate_of(choice, changes, store, model, told.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
     told += rates
     return plan, candidate
@@ -151,6 +179,27 @@ def experiment(request: Request, number: int, _who: Viewer) -> dict[str, Any]:
         "labels": _plain(rows),
         "changes": _differences(store_of(request), found),
     }
+
+
+@router.get(
+    "/experiments/{number}/history",
+    tags=["experiments"],
+    responses={200: {"content": {"application/json": {"example": _HISTORY}}}},
+)
+def history(
+    request: Request,
+    number: int,
+    _who: Viewer,
+    label: Annotated[str | SkipJsonSchema[None], Query(max_length=200, description="This one alone.")] = None,
+) -> dict[str, Any]:
+    """How its evidence has come about: looks at it, oldest first, with each judged label against its bounds.
+
+    Evidence and bounds are natural logarithms. At most 256 looks are kept, for 90 days: of each `spacing_s` seconds the
+    last one. No items: nobody has looked yet, or the looks were made before any were kept.
+    """
+    found = ExperimentLog(store_of(request)).find(number)
+    view: dict[str, Any] = _plain(looks_view(found, LookStore(store_of(request)).read(found.id), label))
+    return view
 
 
 @router.post("/experiments/{number}/share", tags=["experiments"])

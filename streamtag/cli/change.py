@@ -153,7 +153,7 @@ def list_(
 ) -> None:
     """List changes that were asked for, newest first."""
     loaded, requests = _open()
-    found, _ = requests.log.page(limit, states=state or ())
+    found = requests.log.page(limit, states=state or ())
     if output is OutputFormat.JSON:
         taxonomy = configured_taxonomy(loaded.model)
         print_json([request_view(one, taxonomy) for one in found])
@@ -224,7 +224,7 @@ def _say(number: int, action: Action, comment: str, output: OutputFormat) -> Non
 
 
 def _tell(loaded: Settings, requests: ChangeRequests, request: ChangeRequest, output: OutputFormat) -> None:
-    others, _ = requests.log.page(_LOOKED_AT)
+    others = requests.log.page(_LOOKED_AT)
     seen: dict[str, Any] = {
         "obstacles": requests.obstacles(request),
         "overlaps": overlapping(request, others),

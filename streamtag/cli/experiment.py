@@ -31,7 +31,7 @@ from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
-from streamtag.control.experiment_view import experiment_state, experiment_view, label_rows
+from streamtag.control.experiment_view import experiment_state, experiment_view, label_rows, looks_view
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
@@ -41,6 +41,7 @@ from streamtag.errors import NotFoundError, SettingsError
 from streamtag.settings import Settings
 from streamtag.stats.given_rates import with_measured_rates
 from streamtag.stats.ledger_reader import reader_options
+from streamtag.stats.look_store import LookStore
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.recompute import recompute, recompute_from_source
@@ -192,7 +193,8 @@ def show(number: Number, output: Output = OutputFormat.TABLE) -> None:
     found = stored.document if stored is not None else ReadModel(log.store).evidence(experiment.id)
     if output is OutputFormat.JSON:
         labels = None if found is None else list(label_rows(plan, found))
-        known = {"verdict": stored and found, "evidence": found, "labels": labels}
+        seen = looks_view(experiment, LookStore(log.store).read(experiment.id))
+        known = {"verdict": stored and found, "evidence": found, "labels": labels, "history": seen["items"]}
         print_json({**experiment_view(experiment, champion), **known})
         return
     print_experiment(experiment, champion)

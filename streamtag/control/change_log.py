@@ -42,24 +42,18 @@ class ChangeLog:
             found: Any = self.store.client.hget(self.store.keys.heads, "change-request")
         return int(found or 0)
 
-    def page(
-        self, limit: int, *, before: int | None = None, states: Collection[State] = ()
-    ) -> tuple[list[ChangeRequest], int | None]:
-        """Requests, newest first, of these states only (none: of all), and the number to ask on with as ``before``."""
+    def page(self, limit: int, *, before: int | None = None, states: Collection[State] = ()) -> list[ChangeRequest]:
+        """At most ``limit`` requests, newest first: of these states (none: of all), numbered below ``before``."""
         number = self.newest() if before is None else min(before - 1, self.newest())
         found: list[ChangeRequest] = []
-        while number > 0:
+        while number > 0 and len(found) < limit:
             numbers = range(number, max(0, number - _PAGE), -1)
             with guarded(self.store.where, "read the change requests"):
                 raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
-            for one, raw in zip(numbers, raws, strict=True):
-                request = None if raw is None else decode_request(raw, one)
-                if request is not None and (not states or request.state in states):
-                    found.append(request)
-                    if len(found) == limit:
-                        return found, one if one > 1 else None
+            requests = (decode_request(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None)
+            found += (one for one in requests if not states or one.state in states)
             number = numbers[-1] - 1
-        return found, None
+        return found[:limit]
 
     def due(self, now: datetime) -> list[int]:
         """Numbers of requests to which something may happen by itself by now, the longest due first."""

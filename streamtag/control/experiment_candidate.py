@@ -1,7 +1,7 @@
 """The candidate that an experiment is asked for: an earlier release, or one to be made of a bundle and cut-offs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streamtag.control.champion import champion_to_change
@@ -9,9 +9,9 @@ from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore, Current
-from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import SettingsError
+from streamtag.control.threshold_reader import ReadThresholds, by_taxonomy
+from streamtag.domain.thresholds import ThresholdSet, diff, problems, with_changes
+from streamtag.errors import RefusedError, SettingsError
 from streamtag.model.admission import configured_taxonomy, read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
@@ -28,11 +28,15 @@ class Choice:
         challenger: an earlier release, or the candidate of an earlier experiment.
         bundle: ``name``, ``name@version`` or a path; None: the champion's.
         thresholds: a set, ``keep`` (the champion's) or ``defaults`` (the bundle's own); None: nothing was said.
+        labels: cut-offs that differ from these.
+        when: the segment that ``labels`` are of; empty: all events.
     """
 
     challenger: int | None = None
     bundle: str | None = None
     thresholds: ThresholdSet | Literal["keep", "defaults"] | None = None
+    labels: Mapping[str, float] = field(default_factory=dict)
+    when: Mapping[str, str] = field(default_factory=dict)
 
 
 def candidate_of(
@@ -54,16 +58,15 @@ def candidate_of(
         UnavailableError: Redis or a place of bundles does not answer.
     """
     if choice.challenger is not None:
-        if choice.bundle is not None or choice.thresholds is not None:
-            raise SettingsError("challenger names a whole release: give either it, or bundle and thresholds")
+        if choice.bundle is not None or choice.thresholds is not None or choice.labels:
+            raise SettingsError("challenger names a whole release: give either it, or bundle, thresholds and labels")
         return changes.release(choice.challenger)
-    if choice.bundle is None and choice.thresholds in (None, "keep"):
-        raise SettingsError("nothing to compare: give challenger, bundle or thresholds")
+    if choice.when and not choice.labels:
+        raise SettingsError("when names the segment of labels: give labels, too")
+    if choice.bundle is None and choice.thresholds in (None, "keep") and not choice.labels:
+        raise SettingsError("nothing to compare: give challenger, bundle, thresholds or labels")
     found = None if choice.bundle is None else read_admitted(find_bundle(choice.bundle, model.directories), model)
-    wanted = _thresholds(choice, found)
-    if wanted is not None:
-        labels = list(champion_to_change(store)[0].thresholds.labels) if found is None else found.labels
-        wanted = by_taxonomy(configured_taxonomy(model), warn)(wanted, labels)
+    wanted = _cutoffs(choice, found, store, by_taxonomy(configured_taxonomy(model), warn))
     if found is None:
         return NewCandidate(thresholds=wanted)
     return NewCandidate(found.ref, found.labels, wanted, found.critical)
@@ -85,6 +88,30 @@ def read_by_taxonomy(
         return request
     request = request_by_taxonomy(request, taxonomy, list(champion_to_change(store)[0].thresholds.labels), warn)
     return replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
+
+
+def _cutoffs(choice: Choice, bundle: Bundle | None, store: ControlStore, read: ReadThresholds) -> ThresholdSet | None:
+    """Those of the candidate, in the words of its bundle; None: the champion's.
+
+    Raises:
+        RefusedError: labels were named, and they cannot decide, or nothing differs from the champion.
+    """
+    wanted = _thresholds(choice, bundle)
+    if wanted is None and not choice.labels:
+        return None
+    champion, _ = champion_to_change(store)
+    labels = list(champion.thresholds.labels) if bundle is None else bundle.labels
+    wanted = None if wanted is None else read(wanted, labels)
+    if not choice.labels:
+        return wanted
+    moved = read(ThresholdSet(choice.labels), labels).labels
+    wanted = with_changes(wanted or champion.thresholds, moved, choice.when)
+    found = problems(wanted, labels)
+    if not found and (bundle is None or bundle.ref == champion.ref.bundle) and not diff(champion.thresholds, wanted):
+        found = ["labels: these are the cut-offs that decide now"]
+    if found:
+        raise RefusedError("the candidate's cut-offs are not valid", problems=found)
+    return wanted
 
 
 def _thresholds(choice: Choice, bundle: Bundle | None) -> ThresholdSet | None:

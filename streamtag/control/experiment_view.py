@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -10,8 +11,10 @@ from streamtag.control.documents import ReleaseId, VerdictDocument
 from streamtag.control.experiment_log import Experiment
 from streamtag.domain import verdict as domain
 from streamtag.domain.experiment import ExperimentPlan
+from streamtag.domain.looks import Looks
+from streamtag.errors import NotFoundError
 
-__all__ = ["State", "experiment_state", "experiment_view", "label_rows"]
+__all__ = ["State", "experiment_state", "experiment_view", "label_rows", "looks_view"]
 
 State = Literal["running", "stale", "stopped", "returned", "PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 
@@ -72,6 +75,49 @@ def label_rows(plan: ExperimentPlan, found: VerdictDocument) -> Iterator[dict[st
             "error": math.exp(-max(0.0, evidence.equal if words == "equal" else worse)),
             "units_needed": None if settled else domain.units_needed(plan, label, found.phases),
         }
+
+
+def looks_view(experiment: Experiment, kept: Looks, label: str | None = None) -> dict[str, Any]:
+    """The looks that are kept, oldest first, with each judged label against its bounds, in the words of `label_rows`.
+
+    Args:
+        experiment: that was looked at.
+        kept: looks at it.
+        label: that alone; None: all that are judged.
+
+    Raises:
+        NotFoundError: it does not judge this label.
+    """
+    plan = experiment.document.plan
+    parts = plan.alphas()
+    if label is not None and label not in parts:
+        raise NotFoundError(
+            f"experiment {experiment.id.number} does not judge {label}", hint=f"It judges {', '.join(parts)}."
+        )
+    names = list(parts) if label is None else [label]
+    return {
+        "experiment": experiment.id.number,
+        "spacing_s": kept.spacing_ms / 1000,
+        "labels": {
+            name: {"worse_from": math.log(1 / parts[name]), "equal_from": math.log(1 / plan.alpha)} for name in names
+        },
+        "items": [
+            {
+                "at": datetime.fromtimestamp(one.at_ms / 1000, UTC),
+                "units": one.units,
+                "labels": {
+                    name: {
+                        "log_e_worse": one.labels[name].worse,
+                        "log_e_equal": one.labels[name].equal,
+                        "control_rate": one.labels[name].control_rate,
+                        "candidate_rate": one.labels[name].candidate_rate,
+                    }
+                    for name in names
+                },
+            }
+            for one in kept.items
+        ],
+    }
 
 
 def _words(plan: ExperimentPlan, label: str, worse: float, equal: float, part: float | None) -> str:

@@ -96,6 +96,7 @@ class Verdict:
         equal: labels shown to be equal within their tolerance.
         open: judged labels of which neither is known.
         listed: labels called worse with a false discovery rate of alpha (e-BH), for the report only.
+        evidence: of each judged label at this look.
     """
 
     state: State
@@ -105,6 +106,7 @@ class Verdict:
     equal: tuple[str, ...]
     open: tuple[str, ...]
     listed: tuple[str, ...]
+    evidence: Mapping[str, LabelEvidence] = field(default_factory=dict)
 
 
 def decide(
@@ -146,7 +148,8 @@ def decide(
         state = State.INCONCLUSIVE
         ended = "no unit was counted" if n == 0 else f"ended after {n:,} units and {hours:.1f} hours"
         reasons = (*reasons, ended, *(_missing(plan, label, phases) for label in undecided if n))
-    return Verdict(state, reasons, peaks, worse, equal, undecided, tuple(list(evidence)[i] for i in listed))
+    called = tuple(list(evidence)[i] for i in listed)
+    return Verdict(state, reasons, peaks, worse, equal, undecided, called, evidence)
 
 
 def _worse_reasons(labels: Sequence[str], what: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from streamtag.control.documents import HexPeaks, Phase, VerdictDocument
 from streamtag.control.experiment_log import Experiment
 from streamtag.domain.evidence import Evidence, Rows
+from streamtag.domain.looks import Look, Looks, look_of, with_look
 from streamtag.domain.verdict import State, Verdict, decide
 from streamtag.events.panes import PlacedRows
 from streamtag.events.unit_rows import unpack_all
@@ -40,6 +41,7 @@ class SavedFold(msgspec.Struct, frozen=True):
         memory: of the `Revisions` that fed it.
         shards, exact: see `ExperimentFold`.
         evidence: a snapshot of `Evidence`.
+        looks: those that are kept.
     """
 
     version: int
@@ -49,9 +51,10 @@ class SavedFold(msgspec.Struct, frozen=True):
     shards: dict[int, int]
     exact: bool
     evidence: bytes
+    looks: Looks = Looks()
 
 
-_VERSION = 1
+_VERSION = 2
 
 
 class ExperimentFold:
@@ -69,6 +72,7 @@ class ExperimentFold:
         self._evidence = Evidence(experiment.document.plan, self._started_ms)
         self._shards: dict[int, int] = {}
         self._exact = True
+        self._looks = Looks()
         self._verdict = decide(experiment.document.plan, [], self._evidence.peaks, hours=0.0)
         self.end = start
         """Position behind the last record that was taken."""
@@ -84,7 +88,7 @@ class ExperimentFold:
             raise ValueError(f"it is of version {saved.version}, not {_VERSION}")
         fold = cls(experiment, saved.start)
         fold._evidence = Evidence.restore(experiment.document.plan, saved.evidence)
-        fold._shards, fold._exact = dict(saved.shards), saved.exact
+        fold._shards, fold._exact, fold._looks = dict(saved.shards), saved.exact, saved.looks
         fold._look([], fold._evidence.ended_ms)  # the same counts and peaks: the same verdict
         fold.end = saved.position
         return fold
@@ -92,7 +96,9 @@ class ExperimentFold:
     def save(self, position: int, memory: Memory) -> SavedFold:
         """All of it but the experiment, when ``position`` comes next and the revisions before it left ``memory``."""
         evidence = self._evidence.snapshot()
-        return SavedFold(_VERSION, self._start, position, memory, dict(self._shards), self._exact, evidence)
+        return SavedFold(
+            _VERSION, self._start, position, memory, dict(self._shards), self._exact, evidence, self._looks
+        )
 
     @property
     def experiment(self) -> Experiment:
@@ -103,6 +109,11 @@ class ExperimentFold:
     def evidence(self) -> Evidence:
         """The counts."""
         return self._evidence
+
+    @property
+    def looks(self) -> Looks:
+        """Those that are kept for people. Another object after each look."""
+        return self._looks
 
     @property
     def verdict(self) -> Verdict:
@@ -141,6 +152,7 @@ class ExperimentFold:
         self._shards[step.pane.shard] = max(step.pane.n, self._shards.get(step.pane.shard, 0))
         self._exact = self._exact and step.pane.exact
         self._look(mine, end_ms)
+        self._looks = with_look(self._looks, self._seen())
         return True
 
     def _look(self, mine: Sequence[tuple[str, PlacedRows]], end_ms: int) -> None:
@@ -153,6 +165,12 @@ class ExperimentFold:
             reasons = (f"{_INEXACT}; it would have been {found.state}", *found.reasons)
             found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
         self._verdict = found
+
+    def _seen(self) -> Look:
+        evidence = self._evidence
+        at_ms = max(evidence.ended_ms, self._started_ms)
+        plan = self._experiment.document.plan
+        return look_of(plan, evidence.phases(), self._verdict, at_ms=at_ms, units=evidence.units)
 
     def _blocks(self, mine: Sequence[tuple[str, PlacedRows]]) -> list[Rows]:
         """The rows of all summaries, as few blocks as there are phases and arms in them."""

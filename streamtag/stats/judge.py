@@ -16,8 +16,10 @@ from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.metrics import MetricSink
 from streamtag.control.proposal import Who
 from streamtag.control.rollout import Progress
+from streamtag.domain.looks import Looks
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError
+from streamtag.stats.look_store import LookStore
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.recompute import CLOCKS_MS, recompute
@@ -61,7 +63,9 @@ class Judge:
         self._panes = panes
         self._metrics = metrics
         self._keep = keep
+        self._look_store = LookStore(model.store)
         self._folds: dict[ExperimentId, ExperimentFold] = {}
+        self._published: dict[ExperimentId, Looks] = {}
         self._save_at_ms: dict[ExperimentId, int] = {}
         self._alias = b""
         self._broken: set[ExperimentId] = set()
@@ -160,6 +164,18 @@ class Judge:
             found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase))
         return found
 
+    def publish(self) -> None:
+        """Writes what is known of the experiments that run, for people to look at.
+
+        Raises:
+            UnavailableError: Redis does not answer; the next call writes it.
+        """
+        looks = {wanted: fold.looks for wanted, fold in self._folds.items()}
+        # Before the evidence: whoever has seen that finds the look that it is of.
+        self._look_store.write({one: seen for one, seen in looks.items() if self._published.get(one) is not seen})
+        self._published = looks
+        self._model.write_evidence((wanted, fold.document()) for wanted, fold in self._folds.items())
+
     def conclude(self) -> list[Judged]:
         """Stores the verdicts that are reached, each computed again from the topic before.
 
@@ -174,6 +190,7 @@ class Judge:
             if not self._confirmed(fold, document):
                 continue
             reason = "; ".join(document.reasons) or str(document.state)
+            self._look_store.write({wanted: fold.looks})
             try:
                 ended = self._changes.conclude(wanted.number, document, Who(AUTHOR, reason))
             except ConflictError as error:

@@ -154,7 +154,7 @@ class StatsState:
         self._judge.look_up(self.position)
         judged = self._judge.conclude()
         self._rollout.step(self._judge.progress())
-        self.model.write_evidence((fold.experiment.id, fold.document()) for fold in self._judge.folds())
+        self._judge.publish()
         self._judge.save(self.position, self._revisions.memory(), self._now_ms())
         return judged
 

@@ -127,6 +127,21 @@ def test_a_freeze_stops_everybody_and_leaves_the_way_back(visit: Visit, stack: S
     expect(person.page.locator("#top").get_by_text("frozen")).to_have_count(0)
 
 
+def test_what_was_asked_for_long_ago_is_found_page_by_page(visit: Visit, stack: Stack) -> None:
+    with stack.client(name="boris") as client:
+        for n in range(22):
+            asked = client.post("/v1/change-requests", json={"labels": {"advert": 0.5}, "reason": f"wish {n:02}"})
+            assert client.post(f"/v1/change-requests/{asked.json()['number']}/withdraw", json={}).is_success
+    person = visit("changes")
+    past = person.page.locator("section").filter(has_text="Asked for before").get_by_role("listitem")
+    expect(past.filter(has_text="wish 21")).to_have_count(1)
+    expect(past.filter(has_text="wish 00")).to_have_count(0)
+    person.page.get_by_role("button", name="Older ones").click()
+    expect(past.filter(has_text="wish 00")).to_have_count(1)
+    named = past.locator("strong a").all_inner_texts()
+    assert len(named) == len(set(named)) >= 22
+
+
 def test_the_audit_tells_who_did_what_and_proves_that_it_stands(visit: Visit, stack: Stack) -> None:
     with stack.client(name="mila") as client:
         moved = client.patch("/v1/thresholds", json={"labels": {"advert": 0.89}, "reason": "for the record"})

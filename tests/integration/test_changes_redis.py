@@ -58,7 +58,7 @@ def test_of_many_who_publish_on_one_label_one_wins_and_the_others_learn_who(
     losers = [text for text in results if " " in text]
     assert len(losers) == 15
     assert all(text.startswith(f"{winner} was first") for text in losers)
-    page, _ = rig.requests.log.page(50, states=[State.LIVE])
+    page = rig.requests.log.page(50, states=[State.LIVE])
     assert [request.author for request in page] == [winner]
     assert chain_stands(rig.store) == 18
 
@@ -140,7 +140,7 @@ def test_a_redis_killed_in_the_middle_of_edits_holds_no_half_made_change(
     for entry in rig.store.audit(100_000):
         if "request" in entry.fields:
             made.setdefault(entry.fields["request"], entry.fields)
-    requests, _ = rig.requests.log.page(100_000)
+    requests = rig.requests.log.page(100_000)
     assert len(requests) == len(made)
     releases = {stored.document.number: stored.document for stored in rig.store.releases()}
     for request in requests:

@@ -32,7 +32,11 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.verdict import State
 from streamtag.events.summary import ExperimentRows, LabelCounts, PaneCounts
 from streamtag.events.unit_rows import UnitColumns, pack
-from streamtag.settings import RedisSettings
+from streamtag.settings import RedisSettings, load_settings
+from streamtag.stats.experiment_fold import ExperimentFold
+from streamtag.stats.look_store import LookStore
+from streamtag.stats.pane_log import PaneLog
+from streamtag.stats.recompute import recompute
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
@@ -152,6 +156,14 @@ def command(roles: Fleet, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def folded_again(roles: Fleet, experiment: Experiment, verdict: VerdictDocument) -> ExperimentFold:
+    """What the positions of the log that a verdict names come to."""
+    settings = load_settings(environ={}, overrides=roles.settings()).settings
+    with PaneLog(settings) as panes:
+        keep = 2 * settings.windows.max_open
+        return recompute(panes, experiment, verdict.panes_from, verdict.panes_to, keep=keep)
+
+
 def evidence_on_the_web(roles: Fleet) -> list[object]:
     """What the app shows of the experiments that run; empty while it does not serve."""
     url = f"http://127.0.0.1:{roles.overrides['stats.web_port']}/experiments/"
@@ -180,12 +192,17 @@ def test_kills_of_windower_and_app_change_no_verdict_and_no_integer(trial: Trial
 
     reached = [trial.verdict(experiment) for experiment in trial.running]
     assert [one and one.state for one in reached] == [State.FAIL, State.PASS, State.INCONCLUSIVE]
+    assert len(LookStore(trial.store).read(trial.unsure.id).items) > 1
     counted = reached[2]
     assert counted is not None
     assert counted.units == trial.written == ALL_UNITS
     [phase] = counted.phases
     assert phase.labels["fraud"] == tuple(trial.fraud)
-    for experiment in trial.running:
+    for experiment, verdict in zip(trial.running, reached, strict=True):
+        assert verdict is not None
+        looks, again = LookStore(trial.store).read(experiment.id), folded_again(roles, experiment, verdict).looks
+        assert looks == again, "kept through every kill, as if there had been none"
+        assert looks.items[-1].units == verdict.units
         number = str(experiment.id.number)
         for source in ([], ["--from-source"]):
             code, said = command(roles, "experiment", "verify", number, *source)

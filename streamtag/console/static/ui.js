@@ -34,10 +34,10 @@ export const badge = (kind, words) => html`<span class="badge ${kind}">${{ good:
 /** Of a label whose misses are worse than its false alarms. */
 export const critical = (label) => (label?.critical ? html` ${badge("mark", "critical")}` : nothing);
 
-export const failure = (error) => html`
+export const failure = (error, problems = error.problems) => html`
   <div class="failure" role="alert">
     <strong>${error.title ?? "failed"}</strong> ${error.detail || error.message}
-    ${error.problems?.length ? html`<ul>${error.problems.map((one) => html`<li>${one}</li>`)}</ul>` : nothing}
+    ${problems?.length ? html`<ul>${problems.map((one) => html`<li>${one}</li>`)}</ul>` : nothing}
     ${error.hint ? html`<p class="quiet">${error.hint}</p>` : nothing}
   </div>`;
 
@@ -89,30 +89,40 @@ export function notice(words, kind = "quiet") {
 
 /**
  * Asks before something is done; resolves to what was entered, or null. `act` is called with it and may throw: the
- * dialog then stays open and shows why.
- * fields: [{name, label, type?, value?, required?, hint?, options?}]; options of a `select`: [[value, words]]
+ * dialog then stays open and shows why, at the field where a problem is `about` it.
+ * fields: [{name, label, type?, value?, required?, hint?, options?, about?}]; options of a `select`: [[value, words]];
+ * about: pattern of problems that are its own where something was entered.
  */
 export function ask({ title, body = nothing, fields = [], action = "Publish", danger = false, act }) {
   return new Promise((resolve) => {
     const dialog = document.createElement("dialog");
     document.body.append(dialog);
-    let error = null, busy = false;
+    let error = null, busy = false, entered = {};
     const close = (value) => { dialog.close(); dialog.remove(); resolve(value); };
     const submit = async (event) => {
       event.preventDefault();
       const form = event.target;
       const given = Object.fromEntries(fields.map((one) => [one.name, one.type === "checkbox" ? form.elements[one.name].checked : form.elements[one.name].value.trim()]));
-      busy = true; error = null; draw();
-      try { close((await act(given)) ?? given); } catch (found) { error = found; busy = false; draw(); }
+      busy = true; error = null; entered = given; draw();
+      try { close((await act(given)) ?? given); } catch (found) {
+        error = found; busy = false; draw();
+        dialog.querySelector("[aria-invalid=true]")?.focus();
+      }
     };
-    const field = (one) => html`<label class=${one.type === "checkbox" ? "check" : ""}><span>${one.label}</span>
+    const owner = (problem) => fields.find((one) => one.about?.test(problem) && entered[one.name]);
+    const wrong = (one) => (error?.problems ?? []).filter((problem) => owner(problem) === one);
+    const field = (one) => {
+      const found = wrong(one), bad = found.length > 0, told = `wrong-${one.name}`;
+      return html`<label class=${one.type === "checkbox" ? "check" : ""}><span>${one.label}</span>
       ${one.type === "textarea"
-        ? html`<textarea name=${one.name} rows="3" ?required=${one.required !== false}>${one.value ?? ""}</textarea>`
+        ? html`<textarea name=${one.name} rows="3" ?required=${one.required !== false} aria-invalid=${bad} aria-describedby=${told} .value=${one.value ?? ""}></textarea>`
         : one.type === "select" ? html`<select name=${one.name}>${one.options.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select>`
-        : html`<input name=${one.name} type=${one.type ?? "text"} .value=${one.value ?? ""} ?required=${one.required !== false && one.type !== "checkbox"}>`}
-      ${one.hint ? html`<small>${one.hint}</small>` : nothing}</label>`;
+        : html`<input name=${one.name} type=${one.type ?? "text"} .value=${one.value ?? ""} ?required=${one.required !== false && one.type !== "checkbox"} aria-invalid=${bad} aria-describedby=${told}>`}
+      ${one.hint ? html`<small>${one.hint}</small>` : nothing}</label>
+      <div id=${told} class="wrong">${found.map((problem) => html`<p>${problem}</p>`)}</div>`;
+    };
     const draw = () => render(html`<form @submit=${submit}>
-      <h2>${title}</h2>${body}${fields.map(field)}${error ? failure(error) : nothing}
+      <h2>${title}</h2>${body}${fields.map(field)}${error ? failure(error, error.problems?.filter((problem) => !owner(problem))) : nothing}
       <div class="buttons"><button type="button" class="plain" @click=${() => close(null)}>Cancel</button>
       <button class=${danger ? "danger" : "main"} ?disabled=${busy}>${busy ? "…" : action}</button></div></form>`, dialog);
     dialog.setAttribute("aria-label", title);

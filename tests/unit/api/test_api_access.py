@@ -70,6 +70,7 @@ NEEDS: dict[tuple[str, str], Role | None] = {
             "/v1/releases/current",
             "/v1/experiments",
             "/v1/experiments/{number}",
+            "/v1/experiments/{number}/history",
             "/v1/fleet",
             "/v1/dead-letters",
             "/v1/dead-letters/groups",

@@ -1,5 +1,6 @@
 """Experiments over HTTP: started, seen, changed and ended as by the commands."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 from api_rig import LABELS, Api
 from tiny_bundle import build_tiny_bundle
 
+from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.tokens import Role
+from streamtag.domain.looks import LabelLook, Look, Looks
+from streamtag.stats.look_store import LookStore
 
 pytest_plugins = ("api_fixture",)
 
@@ -35,6 +39,42 @@ def test_an_experiment_is_started_shown_changed_and_stopped_in_the_name_of_the_t
     assert actions == ["experiment-stop", "experiment-phase", "experiment-start", "seed"]
 
 
+def test_cut_offs_that_differ_from_the_champions_are_all_that_must_be_said(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    plan = {"labels": {"spam": "±20%"}, "others": "muted"}
+    client.post("/v1/experiments", json={"labels": {"spam": 0.6}, "plan": plan, "reason": "is 0.6 too much?"})
+    assert [one["words"] for one in client.get("/v1/experiments/1").json()["changes"]] == ["spam: 0.5 -> 0.6"]
+    client.post("/v1/experiments/1/stop", json={"reason": "x"})
+    german = {"labels": {"spam": 0.6}, "when": {"lang": "de"}, "plan": plan, "reason": "in German alone?"}
+    assert client.post("/v1/experiments", json=german).status_code == 201
+    [change] = client.get("/v1/experiments/2").json()["changes"]
+    assert (change["segment"], change["label"], change["after"]) == ("lang=de", "spam", 0.6)
+    asked = client.post("/v1/change-requests", json={"experiment": {"labels": {"greeting": 0.7}}, "reason": "x"})
+    assert (asked.status_code, asked.json()["labels"]) == (201, ["greeting"])
+
+
+def test_how_the_evidence_came_about_is_told_label_by_label(api: Api) -> None:
+    client = api.as_(Role.OPERATOR)
+    client.post("/v1/experiments", json=START)
+    viewer = api.as_(Role.VIEWER)
+    found = viewer.get("/v1/experiments/1/history").json()
+    assert (found["experiment"], found["items"]) == (1, [])
+    assert found["labels"] == {one: {"worse_from": math.log(40), "equal_from": math.log(20)} for one in LABELS}
+    experiment = ExperimentLog(api.store).find(1)
+    labels = {"spam": LabelLook(0.5, -1.5, 0.1, 0.2), "greeting": LabelLook(math.inf, 0.0, None, None)}
+    LookStore(api.store).write({experiment.id: Looks(2_000, (Look(1_795_000_000_500, 70, labels),))})
+    found = viewer.get("/v1/experiments/1/history", params={"label": "spam"}).json()
+    assert list(found["labels"]) == ["spam"]
+    spam = {"log_e_worse": 0.5, "log_e_equal": -1.5, "control_rate": 0.1, "candidate_rate": 0.2}
+    assert found["items"] == [{"at": "2026-11-18T11:06:40.500000Z", "units": 70, "labels": {"spam": spam}}]
+    assert found["spacing_s"] == 2.0
+    [item] = viewer.get("/v1/experiments/1/history").json()["items"]
+    assert item["labels"]["greeting"]["log_e_worse"] is None  # without an end, as in the evidence
+    refused = viewer.get("/v1/experiments/1/history", params={"label": "ham"})
+    assert (refused.status_code, refused.json()["hint"]) == (404, "It judges spam, greeting.")
+    assert viewer.get("/v1/experiments/7/history").status_code == 404
+
+
 def test_a_bundle_is_compared_by_its_name_and_promoted_where_somebody_insists(api: Api, tmp_path: Path) -> None:
     build_tiny_bundle(tmp_path / "bundles", LABELS, version="2", weights_seed=2)
     client = api.as_(Role.OPERATOR)
@@ -55,6 +95,14 @@ def test_a_bundle_is_compared_by_its_name_and_promoted_where_somebody_insists(ap
         ({"challenger": 9, "reason": "x"}, 404, "release 9"),
         ({"bundle": "other", "reason": "x"}, 404, "no bundle other"),
         ({"bundle": "../tiny", "reason": "x"}, 422, "bundle"),
+        ({"challenger": 1, "labels": {"spam": 0.6}, "reason": "x"}, 400, "give either it"),
+        ({"when": {"lang": "de"}, "reason": "x"}, 400, "give labels, too"),
+        ({"labels": {}, "reason": "x"}, 422, "body.labels"),
+        ({"labels": {"ham": 0.6}, "reason": "x"}, 422, "labels.ham: the bundle does not score this label"),
+        ({"labels": {"spam": 1.5}, "reason": "x"}, 422, "labels.spam: 1.5 is outside"),
+        ({"labels": {"spam": 0.6}, "when": {"planet": "x"}, "reason": "x"}, 422, "segments[0].when.planet: unknown"),
+        ({"labels": {"spam": 0.5}, "reason": "x"}, 422, "labels: these are the cut-offs that decide now"),
+        ({"bundle": "tiny@1", "labels": {"spam": 0.5}, "reason": "x"}, 422, "labels: these are the cut-offs"),
         ({**START, "plan": {"mode": "magic", "speed": 7}}, 422, "speed: unknown"),
         ({**START, "plan": {"labels": {"ham": "±20%"}}}, 422, "labels.ham: neither release scores this label"),
         ({**START, "plan": {"labels": {"spam": "±0.005"}}}, 422, "needs the label's rate"),

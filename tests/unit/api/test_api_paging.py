@@ -24,7 +24,7 @@ def all_pages(client: TestClient, path: str, limit: int) -> list[Any]:
             return found
 
 
-LISTS = ("/v1/thresholds/revisions", "/v1/releases", "/v1/experiments", "/v1/audit")
+LISTS = ("/v1/thresholds/revisions", "/v1/releases", "/v1/experiments", "/v1/change-requests", "/v1/audit")
 
 
 @pytest.mark.parametrize("path", [*LISTS, "/v1/access-log"])
@@ -38,6 +38,8 @@ def test_pages_of_any_size_hold_what_one_page_holds(api: Api, path: str) -> None
         body = {"thresholds": cutoffs, "plan": {"mode": "shadow"}, "reason": f"question {i}"}
         assert client.post("/v1/experiments", json=body).status_code == 201
         assert client.post(f"/v1/experiments/{i + 1}/stop", json={"reason": "seen"}).status_code == 200
+        asked = client.post("/v1/change-requests", json={"labels": {"spam": 0.6 + i / 100}, "reason": f"wish {i}"})
+        assert asked.status_code == 201
     for _ in range(4):
         api.as_(Role.VIEWER).patch("/v1/thresholds", json={})
     whole = client.get(path, params={"limit": 100}).json()

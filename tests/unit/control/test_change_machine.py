@@ -111,7 +111,7 @@ class Changes(RuleBasedStateMachine):
             entry = {name.decode(): value.decode() for name, value in pairs}
             if "request" in entry:
                 last[entry["request"]] = entry
-        found, _ = self.rig.requests.log.page(500)
+        found = self.rig.requests.log.page(500)
         assert len(found) == len(last)
         for request in found:
             assert last[str(request.number)]["request_state"] == request.state
@@ -134,7 +134,7 @@ class Changes(RuleBasedStateMachine):
 
     @invariant()
     def what_has_ended_never_changes_again(self) -> None:
-        found, _ = self.rig.requests.log.page(500)
+        found = self.rig.requests.log.page(500)
         for request in found:
             before = self.seen.get(request.number)
             if before is not None:

@@ -1,6 +1,7 @@
 """Change requests: opened, approved by another, published, expired, taken back; freezes; one audit entry a step."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from change_rig import ANNA, BORIS, DEFAULTS, Rig
@@ -381,12 +382,13 @@ def test_pages_show_the_newest_first_and_only_what_was_asked(rig: Rig) -> None:
     for n in range(5):
         rig.open(spam=(51 + n) / 100)
     rig.requests.say(4, "withdraw", ANNA)
-    page, following = rig.requests.log.page(2)
-    assert ([one.number for one in page], following) == ([5, 4], 4)
-    page, following = rig.requests.log.page(2, before=following)
-    assert ([one.number for one in page], following) == ([3, 2], 2)
-    page, following = rig.requests.log.page(10, states=[State.WITHDRAWN])
-    assert ([one.number for one in page], following) == ([4], None)
+
+    def page(limit: int, **which: Any) -> list[int]:
+        return [one.number for one in rig.requests.log.page(limit, **which)]
+
+    assert (page(2), page(2, before=4), page(2, before=2), page(2, before=1)) == ([5, 4], [3, 2], [1], [])
+    assert page(9, before=99) == [5, 4, 3, 2, 1]
+    assert page(10, states=[State.WITHDRAWN]) == page(1, before=5, states=[State.WITHDRAWN]) == [4]
     with pytest.raises(NotFoundError):
         rig.requests.log.find(6)
 

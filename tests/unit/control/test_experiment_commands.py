@@ -14,10 +14,12 @@ from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
+from streamtag.domain.looks import LabelLook, Look, Looks
 from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, SettingsError
 from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts
 from streamtag.model.admission import read_admitted
+from streamtag.stats.look_store import LookStore
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
 
@@ -347,6 +349,12 @@ def test_show_prints_plan_and_phases(seeded: ControlStore, run: Run, stricter: P
     shown = run("experiment", "show", 1, "-o", "json")
     assert [phase["share"] for phase in shown["phases"]] == [0.1, 0.5]
     assert (shown["plan"]["mode"], shown["stopped"], shown["at"][:2]) == ("split", None, "20")
+    assert shown["history"] == []
+    (running,) = ExperimentLog(seeded).running()
+    look = Look(1_795_000_000_000, 9, dict.fromkeys(running.document.plan.judged(), LabelLook(0.5, 0.1, 0.2, 0.3)))
+    LookStore(seeded).write({running.id: Looks(items=(look,))})
+    (told,) = run("experiment", "show", 1, "-o", "json")["history"]
+    assert (told["units"], told["labels"]["spam"]["log_e_worse"]) == (9, 0.5)
 
 
 def test_an_experiment_is_stale_once_another_release_decides(seeded: ControlStore, run: Run) -> None:

@@ -19,6 +19,7 @@ from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
+from streamtag.domain.looks import Looks
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.verdict import State
@@ -31,6 +32,8 @@ from streamtag.settings import Settings, load_settings
 from streamtag.stats import state as room
 from streamtag.stats import windows as windows_wire
 from streamtag.stats.lease import Lease
+from streamtag.stats.look_store import KEEP_S as KEEP_LOOKS_S
+from streamtag.stats.look_store import LookStore
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import KEEP_S, Checkpoint, ReadModel
 from streamtag.stats.recompute import recompute
@@ -133,6 +136,11 @@ class Rig:
         self.now_ms += 3_600_000
         self.state.look()
 
+    def looks(self, experiment: Experiment) -> Looks:
+        """Those that are kept for people, after one more second."""
+        self.state.look()
+        return LookStore(self.store).read(experiment.id)
+
     def write(self, *found: Pane) -> None:
         self.log.values += [wire.encode(one) for one in found]
 
@@ -187,8 +195,9 @@ def test_a_restart_anywhere_leads_to_the_same_windows_and_evidence(
     experiment = smooth.start(alpha=1e-9)
     smooth.write(*panes_of(experiment, moves))
     follow(smooth)
-    expected, evidence = smooth.documents(), smooth.state.evidence()
+    expected, evidence, looks = smooth.documents(), smooth.state.evidence(), smooth.looks(experiment)
     smooth.state.model.forget()
+    LookStore(smooth.store).write({experiment.id: Looks()})
 
     rough.log = smooth.log
     rough.state = rough.fresh()
@@ -210,6 +219,7 @@ def test_a_restart_anywhere_leads_to_the_same_windows_and_evidence(
     rough.state.flush()
     assert rough.documents() == expected
     assert rough.state.evidence() == evidence
+    assert rough.looks(experiment) == looks
 
 
 def test_a_window_is_the_sum_of_the_latest_revisions_and_of_addenda() -> None:
@@ -346,17 +356,18 @@ def test_whoever_goes_on_reads_no_more_of_an_experiment_than_came_since() -> Non
     assert rig.state.evidence()[0]["units"] == 5  # the fourth unit has counted before
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"evidence": b'{"labels":["other"]}'}, {"position": 5}])
+@pytest.mark.parametrize("change", [{"version": 1}, {"evidence": b'{"labels":["other"]}'}, {"position": 5}])
 def test_what_was_saved_by_others_or_of_another_log_is_not_gone_on_with(change: dict[str, Any]) -> None:
     rig = Rig()
     experiment = half_done(rig)
-    before = rig.state.evidence()
+    before, looks = rig.state.evidence(), rig.looks(experiment)
     saved = rig.state.model.saved_fold(experiment.id)
     assert saved is not None
-    rig.state.model.save_fold(experiment.id, msgspec.structs.replace(saved, **change))
+    rig.state.model.save_fold(experiment.id, msgspec.structs.replace(saved, looks=Looks(), **change))
     rig.state = rig.fresh()
     rig.state.restore()
     assert rig.state.evidence() == before
+    assert rig.looks(experiment) == looks
 
 
 def test_what_was_saved_and_is_wrong_is_found_out_and_dropped() -> None:
@@ -380,6 +391,37 @@ def test_what_was_saved_and_is_wrong_is_found_out_and_dropped() -> None:
     [judged] = rig.state.look()
     assert judged.verdict.state is State.INCONCLUSIVE
     assert rig.state.model.saved_fold(experiment.id) is None
+
+
+def test_the_looks_go_on_behind_a_restart_though_the_panes_before_it_are_gone() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    before = rig.looks(experiment).items
+    assert [one.units for one in before] == [1, 2, 3, 4]
+    rig.log.low = 3
+    rig.state = rig.fresh()
+    rig.state.restore()
+    rig.write(pane(5, 50, [cell([True], [rows(experiment, 4, [7], [True], [False])])]))
+    rig.state.catch_up(5)
+    *earlier, newest = rig.looks(experiment).items
+    assert (tuple(earlier), newest.units) == (before, 5)
+    assert newest.at_ms - before[0].at_ms == 50_000
+
+
+def test_the_look_that_decided_is_kept_for_long_after_the_experiment() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    rig.write(enough(experiment, worse=True))
+    follow(rig)
+    [judged] = rig.state.look()
+    found = rig.looks(experiment)
+    assert found.items[-1].units == judged.verdict.units
+    assert found.items[-1].labels["spam"].worse == judged.verdict.peaks.to_peaks().worse["spam"]
+    client: Any = rig.store.client
+    key = f"{rig.store.keys.prefix}evidence:{experiment.id}:looks"
+    assert client.ttl(key) > KEEP_LOOKS_S - 60
+    client.set(key, b"of another version")
+    assert rig.looks(experiment) == Looks()
 
 
 def test_silence_comes_to_its_horizon_as_inconclusive() -> None:

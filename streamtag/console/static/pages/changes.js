@@ -33,20 +33,29 @@ async function look(api, { content }, signal) {
   return api.post("/v1/thresholds/preview", { labels, when: content.moves[0].when }, { signal }).catch(() => null);
 }
 
-async function all({ api, draw, every, onChange, may, signal }) {
-  let waiting = [], live = [], past = [], next = null, freeze = null, revisions = [], releases = [], shown = 20;
+const OVER = ["expired", "restored", "rejected", "withdrawn"];
 
+async function all({ api, draw, every, onChange, may, signal }) {
+  let waiting = [], live = [], past = [], next = null, freeze = null, revisions = [], releases = [], pages = 1;
+
+  const requests = (states, limit = 100, cursor = null) => api.get(`/v1/change-requests?limit=${limit}&${states.map((one) => `state=${one}`).join("&")}${cursor ? `&cursor=${cursor}` : ""}`, { signal });
+  // As many pages as are shown, each behind the one before: what is over may have been live a moment ago.
+  const ended = async () => {
+    let page = await requests(OVER, 20);
+    const items = [...page.items];
+    for (let shown = 1; shown < pages && page.next; shown++) items.push(...(page = await requests(OVER, 100, page.next)).items);
+    return { items, next: page.next };
+  };
   const load = async () => {
-    const requests = (states, limit = 100) => api.get(`/v1/change-requests?limit=${limit}&${states.map((one) => `state=${one}`).join("&")}`, { signal });
     const [open, on, over, frozen, history, released] = await Promise.all([
-      requests(["draft", "approved"]), requests(["live"]), requests(["expired", "restored", "rejected", "withdrawn"], shown),
+      requests(["draft", "approved"]), requests(["live"]), ended(),
       api.get("/v1/freeze", { signal }), api.get("/v1/thresholds/revisions?limit=20", { signal }), api.get("/v1/releases?limit=20", { signal }),
     ]);
     [waiting, live, past, next, freeze] = [open.items, on.items, over.items, over.next, frozen.freeze];
     [revisions, releases] = [history.items, released.items];
     show();
   };
-  const more = () => { shown += 100; return load(); };
+  const more = () => { pages += 1; return load(); };
   const then = (made) => { if (made !== null) load(); };
 
   const halt = () => ask({

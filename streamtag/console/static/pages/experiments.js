@@ -1,5 +1,7 @@
 // Challengers beside the champion: what runs, what it has come to, and one of them in full.
 
+import { startOne } from "../experiment-forms.js";
+import * as history from "../experiment-history.js";
 import * as words from "../experiment-words.js";
 import { differences } from "../threshold-forms.js";
 import { ago, ask, facts, html, moment, nothing, notice, percent, table } from "../ui.js";
@@ -20,24 +22,7 @@ async function all({ api, draw, every, onChange, may, who, signal }) {
 
   const begin = async () => {
     const { items: bundles } = await api.get("/v1/models", { signal });
-    const made = await ask({
-      title: "Compare a challenger with the champion",
-      body: html`<p>In shadow both score the same events, and only the champion's tags go out.</p>`,
-      fields: [
-        { name: "bundle", label: "Bundle", type: "select", options: bundles.map((found) => [`${found.name}@${found.version}`, `${found.name}@${found.version}`]) },
-        { name: "thresholds", label: "Thresholds", type: "select", options: [["keep", "those of the champion"], ["defaults", "the bundle's own"]] },
-        { name: "mode", label: "How", type: "select", options: [["shadow", "shadow: the candidate only looks on"], ["split", "split: it decides its share"]] },
-        { name: "share", label: "Share of events, in percent", type: "number", value: "100", hint: "In a split, begin small." },
-        { name: "tolerance", label: "Each label's rate may move by", value: "±20%" },
-        REASON,
-      ],
-      action: "Start",
-      act: async ({ bundle, thresholds, mode, share, tolerance, reason }) => {
-        const started = await api.post("/v1/experiments", { bundle, thresholds, plan: { mode, share: Number(share) / 100, others: tolerance }, reason });
-        for (const warning of started.warnings) notice(warning);
-        location.hash = `#/experiments/${started.experiment}`;
-      },
-    });
+    const made = await startOne(bundles);
     if (made !== null) await load();
   };
 
@@ -62,11 +47,23 @@ async function all({ api, draw, every, onChange, may, who, signal }) {
 }
 
 async function one({ api, draw, every, onChange, may, who, signal }, number) {
-  let experiment = null;
+  let experiment = null, label = null, looks = null, asked = "", drawn = null;
   const load = async () => {
     experiment = await api.get(`/v1/experiments/${number}`, { signal });
+    label ??= history.foremost(experiment);
+    show();
+    await look();
+  };
+  // There is a new look where the evidence has gone on.
+  const look = async () => {
+    const wanted = `${experiment.evidence?.panes_to} ${label}`;
+    if (wanted === asked) return;
+    const found = await api.get(`/v1/experiments/${number}/history?label=${encodeURIComponent(label)}`, { signal });
+    if (!found.labels[label]) return; // another label was chosen meanwhile
+    [looks, asked] = [found, wanted];
     show();
   };
+  const choose = (wanted) => { [label, looks, asked] = [wanted, null, ""]; show(); look(); };
   const then = (made) => { if (made !== null) load(); };
 
   const stop = () => ask({
@@ -119,6 +116,7 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
       ${words.verdict(experiment)}
       <section class="sheet"><h2>Arms side by side</h2>${words.labels(experiment)}
         <p class="quiet">Looking often does not make it wrong: evidence must reach a bound that holds at every moment.</p></section>
+      ${history.section(experiment, looks, label, choose)}
       <section class="sheet"><h2>What differs between the arms</h2>
         ${facts([["control", words.release(experiment.control)], ["candidate", words.release(experiment.candidate)]])}
         ${changes?.length ? differences(changes) : html`<p class="quiet">${changes ? "Both have the same thresholds." : "Their thresholds are no longer there to compare."}</p>`}</section>
@@ -139,6 +137,11 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
         { name: "units, control", right: true, of: (p) => counted(experiment, p)?.control_units.toLocaleString("en") ?? "–" },
         { name: "units, candidate", right: true, of: (p) => counted(experiment, p)?.candidate_units.toLocaleString("en") ?? "–" },
       ], phases)}</section>`);
+    const place = document.getElementById("evidence");
+    if (place && looks !== drawn) {
+      drawn = looks;
+      history.draw(place, experiment, looks, label);
+    }
   };
 
   onChange(() => load().catch(() => {}));

@@ -1,6 +1,7 @@
 // One label: its scores with the threshold as a line to drag, what a move would have done, and how it came here.
 
 import { chart } from "../chart.js";
+import { tryMove } from "../experiment-forms.js";
 import { histogram } from "../histogram.js";
 import { change, changed, rateOf, signal } from "../rates.js";
 import { reviewOnly, trustAgain } from "../breakers.js";
@@ -76,12 +77,14 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, base, effect: preview ? effect(preview, id) : nothing });
   const publish = () => publishMove(about()).then(done);
   const askFor = () => askForMove(about());
+  const tryFirst = () => tryMove(about());
   const restore = (revision) => restoreRevision(revision).then(done);
 
   const buttons = () => {
     if (!may("operator") || (who.labels && !who.labels.includes(id))) return html`<span class="quiet">Your role may look, not change.</span>`;
-    if (preview?.needs.length) return html`<button class="main" @click=${askFor}>Ask for it …</button>`;
-    return html`<button @click=${askFor}>Ask somebody …</button><button class="main" @click=${publish}>Publish …</button>`;
+    const first = who.labels ? nothing : html`<button @click=${tryFirst}>Try it first …</button>`; // whose token is for some labels starts none
+    if (preview?.needs.length) return html`${first}<button class="main" @click=${askFor}>Ask for it …</button>`;
+    return html`${first}<button @click=${askFor}>Ask somebody …</button><button class="main" @click=${publish}>Publish …</button>`;
   };
 
   const show = () => {
