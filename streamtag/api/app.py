@@ -30,7 +30,7 @@ from streamtag.api import (
 )
 from streamtag.api.access import Access
 from streamtag.api.explaining import Explaining
-from streamtag.api.openapi import describe_problems
+from streamtag.api.openapi import describe
 from streamtag.api.scoring import OverloadedError, Scoring
 from streamtag.console import site
 from streamtag.control.metrics import MetricSink
@@ -95,7 +95,7 @@ def build(parts: Parts) -> FastAPI:
     problems.install(app, api_routes())
     for router in routers():
         app.include_router(router)
-    describe_problems(app, api_routes())
+    describe(app, api_routes())
     site.install(app)
     app.add_middleware(_BodyLimit, most=parts.settings.api.max_body_bytes)
     api = parts.settings.api

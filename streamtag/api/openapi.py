@@ -1,16 +1,22 @@
-"""What the OpenAPI document says of errors: which each route may answer, all of one form."""
+"""What the OpenAPI document says beside what FastAPI finds: errors, all of one form, and what workers say."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from streamtag.api.access import needed_role
 from streamtag.api.problems import MEDIA_TYPE, TITLES
+from streamtag.control.fleet import Heartbeat
 from streamtag.control.tokens import Role
 
-__all__ = ["describe_problems"]
+__all__ = ["WORKER", "describe"]
+
+_PLACE = "#/components/schemas/{name}"
+(WORKER,), _STRUCTS = msgspec.json.schema_components([Heartbeat], ref_template=_PLACE)
+"""Schema of a heartbeat."""
 
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -32,8 +38,8 @@ _HEADERS = {
 }
 
 
-def describe_problems(app: FastAPI, routes: Sequence[APIRoute]) -> None:
-    """Has the document of ``app`` name every problem that its routes may answer with."""
+def describe(app: FastAPI, routes: Sequence[APIRoute]) -> None:
+    """Has the document of ``app`` name every problem that its routes may answer with, and hold the schemas above."""
     made = app.openapi
 
     def document() -> dict[str, Any]:
@@ -41,7 +47,7 @@ def describe_problems(app: FastAPI, routes: Sequence[APIRoute]) -> None:
             return app.openapi_schema
         found = made()
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = _PROBLEM
+        schemas.update(_STRUCTS, Problem=_PROBLEM)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         for route in routes:

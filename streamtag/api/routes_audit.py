@@ -14,8 +14,8 @@ from streamtag.api.access import Viewer
 from streamtag.api.changing import Limit, settings_of, store_of
 from streamtag.api.paging import Cursor, StreamId, page, position_of
 from streamtag.control.audit_note import AuditNote
+from streamtag.control.audit_proof import prove
 from streamtag.control.store import ControlStore
-from streamtag.domain.audit_chain import verify
 from streamtag.errors import RefusedError, UnavailableError
 
 __all__ = ["router"]
@@ -46,11 +46,19 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
 
 @router.get("/audit/verify", tags=["audit"])
 def verify_audit(request: Request, _who: Viewer) -> dict[str, Any]:
-    """Reads the whole record, and proves every link of its chain; `fault` names the first that does not stand."""
-    settings, log = settings_of(request), store_of(request).audit_log
-    head = log.head()  # before the entries: whatever comes meanwhile lies behind it
-    found = verify(log.entries(), head, AuditNote(settings.state_dir, settings.redis.namespace).read())
-    return {"ok": found.fault is None, **msgspec.to_builtins(found)}
+    """Reads the whole record, and proves every link of its chain; `fault` names the first that does not stand.
+
+    As `streamtag audit verify`: where all stands, the API's host notes the newest entry (`head`), and the next proof
+    tells whether Redis has lost it; `noted` is what this one was compared with.
+    """
+    settings = settings_of(request)
+    proof = prove(store_of(request).audit_log, AuditNote(settings.state_dir, settings.redis.namespace))
+    return {
+        "ok": proof.found.fault is None,
+        **msgspec.to_builtins(proof.found),
+        "noted": None if proof.noted is None else msgspec.to_builtins(proof.noted),
+        "warnings": [proof.unwritten] if proof.unwritten else [],
+    }
 
 
 async def _events(request: Request, store: ControlStore, after: str) -> AsyncIterator[str]:

@@ -1,7 +1,8 @@
 """The Open Inference Protocol (V2) over REST, as KServe and Triton clients speak it; JSON tensors only.
 
 One model is served: the champion, under the name of its bundle. Its input is ``text`` (BYTES), its outputs are
-``scores`` (FP32) and ``tagged`` (BOOL), one row a text and one column a label; the labels stand in ``parameters``.
+``scores`` (FP32), ``tagged`` (BOOL) and ``review`` (BOOL: tagged, but the label's breaker is open), one row a text and
+one column a label; the labels stand in ``parameters``.
 """
 
 import math
@@ -88,6 +89,7 @@ def metadata(request: Request, name: str, _who: Viewer, version: str | None = No
         "outputs": [
             {"name": "scores", "datatype": "FP32", "shape": [-1, len(labels)]},
             {"name": "tagged", "datatype": "BOOL", "shape": [-1, len(labels)]},
+            {"name": "review", "datatype": "BOOL", "shape": [-1, len(labels)]},
         ],
         "parameters": {"labels": list(labels)},
     }
@@ -106,7 +108,7 @@ def model_ready(request: Request, name: str, _who: Viewer, version: str | None =
 async def infer(
     request: Request, name: str, body: InferRequest, _who: Viewer, version: str | None = None
 ) -> dict[str, Any]:
-    """Score texts by the champion, with its cut-offs."""
+    """Score texts by the champion, with its cut-offs; `review` marks tags that ask for review, as a breaker is open."""
     _model(request, name, version)
     scored = await score_events(request, [ContentEvent(id=str(i), text=t) for i, t in enumerate(_texts(body))])
     problems = [f"inputs.text.{i}: {one.refused}" for i, one in enumerate(scored.events) if one.refused is not None]
@@ -114,12 +116,14 @@ async def infer(
         raise RefusedError("some texts cannot be scored", problems=problems)
     labels = scored.active.scorer.labels
     shape = [len(scored.events), len(labels)]
-    given = [{tag.label for tag in one.tags} for one in scored.events]
+    given = [{tag.label: tag.action for tag in one.tags} for one in scored.events]
     scores = [score for one in scored.events for score in one.scores.values()]
     tagged = [label in tags for tags in given for label in labels]
+    review = [tags.get(label) == "review" for tags in given for label in labels]
     outputs = {
         "scores": {"name": "scores", "datatype": "FP32", "shape": shape, "data": scores},
         "tagged": {"name": "tagged", "datatype": "BOOL", "shape": shape, "data": tagged},
+        "review": {"name": "review", "datatype": "BOOL", "shape": shape, "data": review},
     }
     wanted = list(outputs) if body.outputs is None else [str(one.get("name")) for one in body.outputs]
     unknown = [f"outputs: {one} is none of {', '.join(outputs)}" for one in wanted if one not in outputs]

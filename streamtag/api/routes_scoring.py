@@ -52,6 +52,9 @@ class Moderation(BaseModel):
     categories: dict[str, bool] = Field(description="Label to whether it is given.")
     category_scores: dict[str, float] = Field(description="Label to its calibrated probability.")
     category_applied_input_types: dict[str, list[str]] = Field(description="Always text.")
+    category_actions: dict[str, str] = Field(
+        description="Not of the OpenAI API: of each label that is given, `tag`, or `review` while its breaker is open."
+    )
 
 
 class ModerationAnswer(BaseModel):
@@ -114,7 +117,7 @@ class TagAnswer(BaseModel):
     label: str
     score: float
     threshold: float
-    action: str
+    action: str = Field(description="`tag`, or `review` while the breaker of the label is open.")
 
 
 class EventAnswer(BaseModel):
@@ -135,12 +138,18 @@ class ScoreAnswer(BaseModel):
     """One answer per event, in their order, and the release that decided."""
 
     release: dict[str, Any]
+    breakers: int | None = Field(
+        None, description="Number of the state that says which breakers are open; null: none is."
+    )
     results: list[EventAnswer]
 
 
 @router.post("/v1/moderations")
 async def moderate(request: Request, body: ModerationRequest, _who: Viewer) -> ModerationAnswer:
-    """Score texts; the request and the answer are those of the OpenAI API, so its clients work unchanged."""
+    """Score texts; the request and the answer are those of the OpenAI API, so its clients work unchanged.
+
+    One field is added, `category_actions`: a label whose breaker is open is flagged as ever, and asks for review.
+    """
     texts = [body.input] if isinstance(body.input, str) else _texts(body.input)
     scored = await score_events(request, [ContentEvent(id=str(i), text=text) for i, text in enumerate(texts)])
     problems = [f"input.{i}: {one.refused}" for i, one in enumerate(scored.events) if one.refused is not None]
@@ -152,7 +161,7 @@ async def moderate(request: Request, body: ModerationRequest, _who: Viewer) -> M
 
 @router.post("/v1/score")
 async def score(request: Request, body: ScoreRequest, _who: Viewer) -> ScoreAnswer:
-    """Score content events as the stream would: tags with score and cut-off, all scores, the release that decided."""
+    """Score content events as the stream would: tags with score, cut-off and action, all scores, what decided."""
     wrong = [f"events.{i}.id: not a plain id" for i, e in enumerate(body.events) if e.id and not _SAFE.fullmatch(e.id)]
     if wrong:
         raise RefusedError("some events are not valid", problems=wrong)
@@ -165,7 +174,7 @@ async def score(request: Request, body: ScoreRequest, _who: Viewer) -> ScoreAnsw
     scored = await score_events(request, events)
     reasons = await _explained(request, scored) if body.explain else [None] * len(events)
     results = [_event(one, why) for one, why in zip(scored.events, reasons, strict=True)]
-    return ScoreAnswer(release=_release(scored), results=results)
+    return ScoreAnswer(release=_release(scored), breakers=scored.breakers, results=results)
 
 
 async def score_events(request: Request, events: list[ContentEvent]) -> Scored:
@@ -210,12 +219,13 @@ def _texts(found: list[str] | list[TextPart]) -> list[str]:
 
 
 def _moderation(one: ScoredEvent) -> Moderation:
-    given = {tag.label for tag in one.tags}
+    given = {tag.label: tag.action for tag in one.tags}
     return Moderation(
         flagged=bool(given),
         categories={label: label in given for label in one.scores},
         category_scores=one.scores,
         category_applied_input_types={label: ["text"] for label in one.scores},
+        category_actions=given,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.control.watcher import ActiveRelease
 from streamtag.errors import StreamtagError, UnavailableError
 from streamtag.events.content import ContentEvent
@@ -51,10 +52,11 @@ class ScoredEvent:
 
 @dataclass(frozen=True)
 class Scored:
-    """A request, answered by one release."""
+    """A request, answered by one release and one state of the breakers (its number; None: none was open)."""
 
     active: ActiveRelease
     events: list[ScoredEvent]
+    breakers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Scoring:
         batch: events scored at once, unless one request holds more.
         max_events: that may wait.
         deadline_s: a request that has waited for longer is not scored any more.
+        breakers: labels whose tags ask for review only.
         clock: monotonic seconds.
     """
 
@@ -82,9 +85,11 @@ class Scoring:
         batch: int,
         max_events: int,
         deadline_s: float,
+        breakers: Callable[[], ActiveBreakers] = lambda: NO_BREAKERS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._current = current
+        self._breakers = breakers
         self._batch = batch
         self._max_events = max_events
         self._deadline_s = deadline_s
@@ -193,7 +198,7 @@ class Scoring:
                 self._settle(request, answer)
 
     def _score(self, requests: Sequence[Sequence[ContentEvent]]) -> list[Scored]:
-        active = self.active()
+        active, breakers = self.active(), self._breakers()
         if self._deciding is None or self._deciding.active is not active:
             self._deciding = Deciding(active)
         deciding = self._deciding
@@ -209,13 +214,15 @@ class Scoring:
                 continue
             scores = decisions.scores[i].tolist()
             tagged = np.flatnonzero(decisions.tagged[i]).tolist()
-            tags = [Tag(labels[j], scores[j], float(cutoffs[i, j])) for j in tagged]
+            tags = [Tag(labels[j], scores[j], float(cutoffs[i, j]), breakers.action(labels[j])) for j in tagged]
             one = ScoredEvent(event, tags, dict(zip(labels, scores, strict=True)))
             if stages is not None:
                 one = replace(one, stage="2" if stages.second[i] else "1", stage2=WHY[stages.route[i]])
             found.append(one)
         ends = np.cumsum([len(request) for request in requests]).tolist()
-        return [Scored(active, found[end - len(one) : end]) for one, end in zip(requests, ends, strict=True)]
+        return [
+            Scored(active, found[end - len(one) : end], breakers.told) for one, end in zip(requests, ends, strict=True)
+        ]
 
     def _settle(self, request: _Request, answer: Scored | Exception) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""`streamtag api`: the app in a server, following the champion as a worker does."""
+"""`streamtag api`: the app in a server, following the champion and the breakers as a worker does."""
 
 import ipaddress
 import logging
@@ -13,6 +13,7 @@ from streamtag.api.access import Access
 from streamtag.api.app import Parts, build
 from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
+from streamtag.control.breaker_watcher import BreakerWatcher
 from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.sessions import SessionStore
 from streamtag.control.store import ControlStore
@@ -55,11 +56,15 @@ def run_api(settings: Settings) -> None:
         watcher = ReleaseWatcher(settings, load=_loader(settings), metrics=telemetry.metrics, store=store)
         watcher.start()
         stack.callback(watcher.close)
+        breakers = BreakerWatcher(settings, metrics=telemetry.metrics, store=store)
+        breakers.start()
+        stack.callback(breakers.close)
         scoring = Scoring(
             watcher.current,
             batch=settings.model.batch,
             max_events=api.max_waiting,
             deadline_s=api.deadline_ms / 1000,
+            breakers=breakers.current,
         )
         scoring.start()
         stack.callback(scoring.close)

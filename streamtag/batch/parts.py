@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from streamtag.batch.places import FileFormat
 from streamtag.batch.scoring import Scored
@@ -48,15 +49,31 @@ class PartWriter(Protocol):
 
 
 def open_part(
-    file_format: FileFormat, stream: BinaryIO, labels: Sequence[str], identity: Identity, *, two_stages: bool = False
+    file_format: FileFormat,
+    stream: BinaryIO,
+    labels: Sequence[str],
+    identity: Identity,
+    *,
+    two_stages: bool = False,
+    breakers: bool = False,
 ) -> PartWriter:
-    """A writer of the form wanted; ``two_stages``: every row says which one scored it, and why."""
-    return _WRITERS[file_format](stream, labels, identity, two_stages)
+    """A writer of the form wanted.
+
+    Args:
+        file_format: that form.
+        stream: to write to.
+        labels: in their order.
+        identity: what decides.
+        two_stages: every row says which one scored it, and why.
+        breakers: every row says which of its tags ask for review only.
+    """
+    return _WRITERS[file_format](stream, labels, identity, two_stages, breakers)
 
 
-def schema_of(labels: Sequence[str], *, two_stages: bool = False) -> pa.Schema:
+def schema_of(labels: Sequence[str], *, two_stages: bool = False, breakers: bool = False) -> pa.Schema:
     """Columns of a Parquet part."""
     stages = [("stage", pa.string()), ("stage2", pa.string())] if two_stages else []
+    review = [("review", pa.list_(pa.string())), ("breakers", pa.int64())] if breakers else []
     return pa.schema(
         [
             ("id", pa.string()),
@@ -68,18 +85,22 @@ def schema_of(labels: Sequence[str], *, two_stages: bool = False) -> pa.Schema:
             ("thresholds_sha256", pa.string()),
             ("release", pa.int64()),
             *stages,
+            *review,
         ]
     )
 
 
 class _ParquetPart:
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool, breakers: bool
+    ) -> None:
         self._labels = list(labels)
         self._identity = msgspec.structs.asdict(identity)
-        self._two_stages = two_stages
-        self._schema = schema_of(labels, two_stages=two_stages)
+        self._two_stages, self._breakers = two_stages, breakers
+        self._schema = schema_of(labels, two_stages=two_stages, breakers=breakers)
         # Ids and scores are worth no dictionary.
         repeated = ["tags.list.element", *self._identity, *(("stage", "stage2") if two_stages else ())]
+        repeated += ["review.list.element", "breakers"] if breakers else []
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), self._schema, compression="zstd", use_dictionary=repeated
         )
@@ -89,15 +110,15 @@ class _ParquetPart:
     def write(self, scored: Scored) -> None:
         n = len(scored.events)
         columns: list[pa.Array] = [pa.array([event.id for event in scored.events], pa.string())]
-        offsets = np.zeros(n + 1, dtype=np.int32)
-        scored.tagged.sum(axis=1).cumsum(out=offsets[1:])
-        labels = pa.array(self._labels, pa.string()).take(pa.array(scored.tagged.nonzero()[1]))
-        columns.append(pa.ListArray.from_arrays(pa.array(offsets), labels))
+        columns.append(self._lists(scored.tagged))
         columns += [pa.array(scored.scores[:, j]) for j in range(len(self._labels))]
         for name, value in self._identity.items():
             columns.append(pa.repeat(pa.scalar(value, self._schema.field(name).type), n))
         if self._two_stages:
             columns += [pa.array(column, pa.string()) for column in _stage_columns(scored)]
+        if self._breakers:
+            columns.append(self._lists(scored.review(self._labels)))
+            columns.append(pa.repeat(pa.scalar(scored.breakers.told, pa.int64()), n))
         self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._rows += n
         if self._rows >= _GROUP_ROWS:
@@ -106,6 +127,13 @@ class _ParquetPart:
     def close(self) -> None:
         self._flush()
         self._writer.close()
+
+    def _lists(self, chosen: NDArray[np.bool_]) -> pa.ListArray:
+        """The labels chosen in each row."""
+        offsets = np.zeros(len(chosen) + 1, dtype=np.int32)
+        chosen.sum(axis=1).cumsum(out=offsets[1:])
+        labels = pa.array(self._labels, pa.string()).take(pa.array(chosen.nonzero()[1]))
+        return pa.ListArray.from_arrays(pa.array(offsets), labels)
 
     def _flush(self) -> None:
         if self._rows:
@@ -122,13 +150,18 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, float]
     segment: SegmentValues | None
     release: msgspec.Raw
+    breakers: int | None = None
     stage: str = "1"
     stage2: str | None = None
     stage1_scores: dict[str, float] | None = None
 
 
 class _JsonPart:
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, _two_stages: bool) -> None:
+    """Tags have their action beside them, and rows the number of the breakers, in the form of tag events."""
+
+    def __init__(
+        self, stream: BinaryIO, labels: Sequence[str], identity: Identity, _two_stages: bool, _breakers: bool
+    ) -> None:
         self._stream = stream
         self._labels = labels
         self._release = msgspec.Raw(msgspec.json.encode(identity))
@@ -144,6 +177,7 @@ class _JsonPart:
                         dict(zip(self._labels, scored.scores[row].tolist(), strict=True)),
                         _segment(event.lang, event.channel, event.tenant),
                         self._release,
+                        scored.breakers.told,
                         **scored.staged(row, self._labels)._asdict(),
                     )
                     for row, event in enumerate(scored.events)
@@ -162,27 +196,34 @@ def _segment(lang: str | None, channel: str | None, tenant: str | None) -> Segme
 class _CsvPart:
     """Tags are separated by spaces; what is not there is empty."""
 
-    def __init__(self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, labels: Sequence[str], identity: Identity, two_stages: bool, breakers: bool
+    ) -> None:
         self._labels = labels
         self._stream = stream
-        self._two_stages = two_stages
+        self._two_stages, self._breakers = two_stages, breakers
         self._constant = list(msgspec.structs.asdict(identity).values())
-        self._write([schema_of(labels, two_stages=two_stages).names])
+        self._write([schema_of(labels, two_stages=two_stages, breakers=breakers).names])
 
     def write(self, scored: Scored) -> None:
+        review = scored.review(self._labels)
         self._write(
             [
                 event.id,
-                " ".join(self._labels[j] for j in scored.tagged[row].nonzero()[0].tolist()),
+                self._names(scored.tagged[row]),
                 *map(_decimal, scored.scores[row].tolist()),
                 *self._constant,
                 *(scored.staged(row, self._labels)[:2] if self._two_stages else ()),
+                *((self._names(review[row]), scored.breakers.told) if self._breakers else ()),
             ]
             for row, event in enumerate(scored.events)
         )
 
     def close(self) -> None:
         pass
+
+    def _names(self, chosen: NDArray[np.bool_]) -> str:
+        return " ".join(self._labels[j] for j in chosen.nonzero()[0].tolist())
 
     def _write(self, rows: Any) -> None:
         text = io.StringIO(newline="")
@@ -199,7 +240,7 @@ def _decimal(score: float) -> str:
     return f"{score:.6f}"
 
 
-_WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Sequence[str], Identity, bool], PartWriter]] = {
+_WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Sequence[str], Identity, bool, bool], PartWriter]] = {
     FileFormat.PARQUET: _ParquetPart,
     FileFormat.JSONL: _JsonPart,
     FileFormat.CSV: _CsvPart,

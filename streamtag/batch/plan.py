@@ -14,6 +14,7 @@ from streamtag.batch.lines import blocks, stretches
 from streamtag.batch.parquet_files import groups_of
 from streamtag.batch.places import FileFormat, Source, open_source
 from streamtag.batch.rows import Slice
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.errors import RefusedError, StreamtagError
 
 __all__ = ["Plan", "Unit", "differences", "make_plan"]
@@ -47,12 +48,15 @@ class Plan(msgspec.Struct, frozen=True):
         decides: what a part depends on beside its rows: bundle, cut-offs, columns, limits, output format.
         sources: input files.
         units: the work.
+        breakers: as they were when the job began, for all of it: a run that goes on later asks for the same. None: the
+            job knows of none.
     """
 
     format: int
     decides: dict[str, Any]
     sources: tuple[Source, ...]
     units: tuple[Unit, ...]
+    breakers: ActiveBreakers | None = None
 
     def encode(self) -> bytes:
         """The document."""
@@ -72,7 +76,12 @@ class Plan(msgspec.Struct, frozen=True):
             raise StreamtagError(f"{where} is not a plan of this version: {error}", hint=hint) from None
 
 
-def make_plan(sources: Sequence[Source], columns: Mapping[str, str], decides: Mapping[str, Any]) -> Plan:
+def make_plan(
+    sources: Sequence[Source],
+    columns: Mapping[str, str],
+    decides: Mapping[str, Any],
+    breakers: ActiveBreakers | None = None,
+) -> Plan:
     """Looks at every file and cuts the job into units.
 
     Files of lines are read once for it: where records end is not known otherwise.
@@ -81,6 +90,7 @@ def make_plan(sources: Sequence[Source], columns: Mapping[str, str], decides: Ma
         sources: input files.
         columns: field to name of its column, in tables.
         decides: see `Plan`.
+        breakers: as they are now; see `Plan`.
 
     Raises:
         RefusedError: files that cannot be read with these columns; names all of them.
@@ -97,7 +107,7 @@ def make_plan(sources: Sequence[Source], columns: Mapping[str, str], decides: Ma
             found.append(error.message)
     if found:
         raise RefusedError("some files cannot be scored", problems=found, hint="Name columns with --column FIELD=NAME.")
-    return Plan(FORMAT, dict(decides), tuple(sources), tuple(_units(slices, target)))
+    return Plan(FORMAT, dict(decides), tuple(sources), tuple(_units(slices, target)), breakers)
 
 
 def differences(old: Plan, sources: Sequence[Source], decides: Mapping[str, Any]) -> list[str]:

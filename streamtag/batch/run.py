@@ -12,6 +12,7 @@ from streamtag.batch.places import Output, Source
 from streamtag.batch.plan import Plan, Unit, differences, make_plan
 from streamtag.batch.pool import Ended, Progress, work_off
 from streamtag.batch.unit_scoring import DONE, REJECTS, Job, UnitDone, part_name, rejects_name
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.errors import ConflictError
 
 __all__ = ["PLAN", "SUCCESS", "Report", "Watch", "prepare", "run"]
@@ -59,7 +60,13 @@ class Watch:
 
 
 def prepare(
-    output: Output, sources: Sequence[Source], columns: Mapping[str, str], decides: Mapping[str, Any], *, restart: bool
+    output: Output,
+    sources: Sequence[Source],
+    columns: Mapping[str, str],
+    decides: Mapping[str, Any],
+    *,
+    breakers: ActiveBreakers | None = None,
+    restart: bool,
 ) -> Plan:
     """The plan to follow: the one that stands in the output, or a new one, written there.
 
@@ -68,6 +75,7 @@ def prepare(
         sources: input files.
         columns: field to name of its column, in tables.
         decides: what parts depend on beside their rows.
+        breakers: as they are now, for a new plan; one that stands keeps its own. None: the job knows of none.
         restart: remove what an earlier job left there.
 
     Raises:
@@ -78,7 +86,7 @@ def prepare(
     if raw is None and output.names():
         raise ConflictError(f"{output.url} is not empty, and holds no batch job", hint="Choose another output.")
     if raw is None or restart:
-        plan = make_plan(sources, columns, decides)
+        plan = make_plan(sources, columns, decides, breakers)
         if raw is not None:
             _clear(output)
         output.write(PLAN, plan.encode())

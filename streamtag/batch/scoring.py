@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.domain.scores import from_micro
 from streamtag.domain.thresholds import Compiled, ThresholdSet, decide
 from streamtag.domain.two_stage import goes
@@ -39,6 +40,7 @@ class Scored:
         tagged: bool [n, labels].
         refused: place in the batch to why there is no score.
         stages: which stage scored each; None where the bundle has one.
+        breakers: labels whose tags ask for review only.
     """
 
     at: NDArray[np.intp]
@@ -48,6 +50,7 @@ class Scored:
     tagged: NDArray[np.bool_]
     refused: Mapping[int, Rejected]
     stages: Stages | None = None
+    breakers: ActiveBreakers = NO_BREAKERS
 
     @property
     def second(self) -> int:
@@ -56,8 +59,15 @@ class Scored:
 
     def tags(self, row: int, labels: Sequence[str]) -> list[Tag]:
         """The tags of one event, in label order."""
-        scores, cutoffs = self.scores[row], self.cutoffs[row]
-        return [Tag(labels[j], float(scores[j]), float(cutoffs[j])) for j in self.tagged[row].nonzero()[0].tolist()]
+        scores, cutoffs, action = self.scores[row], self.cutoffs[row], self.breakers.action
+        return [
+            Tag(labels[j], float(scores[j]), float(cutoffs[j]), action(labels[j]))
+            for j in self.tagged[row].nonzero()[0].tolist()
+        ]
+
+    def review(self, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Which tags ask for review only, bool [n, labels]."""
+        return self.tagged & np.array([label in self.breakers.labels for label in labels], dtype=np.bool_)
 
     def staged(self, row: int, labels: Sequence[str]) -> Staged:
         """Which stage scored an event, as in its tag event."""
@@ -75,13 +85,15 @@ class EventScorer:
     Args:
         scorer: of the bundle.
         thresholds: cut-offs that fit its labels.
+        breakers: labels whose tags ask for review only.
     """
 
-    def __init__(self, scorer: Scorer, thresholds: ThresholdSet) -> None:
+    def __init__(self, scorer: Scorer, thresholds: ThresholdSet, breakers: ActiveBreakers = NO_BREAKERS) -> None:
         self.labels = scorer.labels
         self.two_stages = scorer.second is not None
         self._scorer = scorer
         self._compiled = Compiled(thresholds, scorer.labels)
+        self._breakers = breakers
 
     def score(self, events: Sequence[ContentEvent]) -> Scored:
         """Decides a batch; an event gets the same bits in any company."""
@@ -99,4 +111,4 @@ class EventScorer:
             rows = compiled.rows([(event.lang, event.channel, event.tenant) for event in events])
         cutoffs = compiled.matrix[rows]
         scores = from_micro(micro)
-        return Scored(at, events, scores, cutoffs, decide(scores, cutoffs), refused, stages)
+        return Scored(at, events, scores, cutoffs, decide(scores, cutoffs), refused, stages, self._breakers)

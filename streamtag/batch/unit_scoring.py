@@ -17,6 +17,7 @@ from streamtag.batch.plan import Unit
 from streamtag.batch.reading import Reader
 from streamtag.batch.rows import Batch
 from streamtag.batch.scoring import EventScorer
+from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import BundleError
 from streamtag.model.loading import load_scorer
@@ -42,6 +43,7 @@ class Job:
         sources: input files.
         output: URL or path of the output.
         output_format: of the parts.
+        breakers: labels whose tags ask for review only; None: the job knows of none, and rows say nothing of them.
     """
 
     bundle: Path
@@ -53,6 +55,7 @@ class Job:
     sources: tuple[Source, ...]
     output: str
     output_format: FileFormat
+    breakers: ActiveBreakers | None = None
 
 
 class UnitDone(msgspec.Struct, frozen=True):
@@ -76,7 +79,7 @@ class UnitScorer:
         scorer = load_scorer(job.bundle, batch=job.batch)
         if scorer.bundle.ref.sha256 != job.identity.bundle_sha256:
             raise BundleError(f"{job.bundle} has become another bundle since this job began: {scorer.bundle.ref}")
-        self._scorer = EventScorer(scorer, job.thresholds)
+        self._scorer = EventScorer(scorer, job.thresholds, job.breakers or NO_BREAKERS)
 
     def run(self, unit: Unit, progress: Callable[[int], None] = lambda rows: None) -> UnitDone:
         """Writes the part of ``unit`` and its rejects, then that it is done.
@@ -99,6 +102,7 @@ class UnitScorer:
                 self._scorer.labels,
                 self._job.identity,
                 two_stages=self._scorer.two_stages,
+                breakers=self._job.breakers is not None,
             )
             files.enter_context(closing(part))
             for batch in self._batches(unit):

@@ -6,9 +6,9 @@ import typer
 
 from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, settings, warn
 from streamtag.control.audit_note import AuditNote
+from streamtag.control.audit_proof import prove
 from streamtag.control.store import ControlStore
-from streamtag.domain.audit_chain import Head, Verified, verify
-from streamtag.errors import RefusedError
+from streamtag.domain.audit_chain import Head, Verified
 
 app = typer.Typer(help="The record of all changes: show it, and prove that it stands.", no_args_is_help=True)
 
@@ -35,8 +35,8 @@ def show(
     print_table(("entry", "at (UTC)", "action", "author", "reason", "about"), rows)
 
 
-@app.command("verify")
-def verify_(
+@app.command()
+def verify(
     accept: Annotated[
         bool, typer.Option("--accept", help="Note the present newest entry even where this host has seen a later one.")
     ] = False,
@@ -49,25 +49,16 @@ def verify_(
     """
     loaded = settings().settings
     log = ControlStore(loaded.redis).audit_log
-    note = AuditNote(loaded.state_dir, loaded.redis.namespace)
-    noted = None if accept else note.read()
-    head = log.head()  # before the entries: whatever comes meanwhile lies behind it
-    found = verify(log.entries(), head, noted)
-    if found.fault is None and found.head.number:
-        _write(note, found.head)
+    proof = prove(log, AuditNote(loaded.state_dir, loaded.redis.namespace), accept=accept)
+    if proof.unwritten:
+        warn(proof.unwritten)
+    ok = proof.found.fault is None
     if output is OutputFormat.JSON:
-        print_json({"ok": found.fault is None, "noted": noted, "kept": head, "found": found})
+        print_json({"ok": ok, "noted": proof.noted, "kept": proof.kept, "found": proof.found})
     else:
-        _print(found, noted)
-    if found.fault is not None:
+        _print(proof.found, proof.noted)
+    if not ok:
         raise typer.Exit(1)
-
-
-def _write(note: AuditNote, head: Head) -> None:
-    try:
-        note.write(head)
-    except RefusedError as error:  # the answer is as good; the next run knows less
-        warn(error.message)
 
 
 def _print(found: Verified, noted: Head | None) -> None:

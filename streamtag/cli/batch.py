@@ -25,6 +25,7 @@ from streamtag.cli.context import (
     warn,
 )
 from streamtag.cli.score import read_thresholds
+from streamtag.control.breakers import ActiveBreakers, BreakerLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError, StreamtagError
@@ -47,13 +48,14 @@ class PartFormat(StrEnum):
 
 @dataclass(frozen=True)
 class _Deciding:
-    """What shall decide: a bundle and cut-offs that fit it, by the names that parts carry."""
+    """What shall decide: a bundle and cut-offs that fit it, by the names that parts carry; breakers, from Redis."""
 
     bundle: Bundle
     thresholds: ThresholdSet
     origin: str
     sha256: str
     release: int | None = None
+    breakers: ActiveBreakers | None = None
 
 
 def batch(
@@ -76,7 +78,8 @@ def batch(
         typer.Option("--thresholds", "-t", help="Cut-offs (YAML or JSON, as `thresholds apply` reads)."),
     ] = None,
     release: Annotated[
-        bool, typer.Option("--release", help="Bundle and cut-offs of the release that decides now, from Redis.")
+        bool,
+        typer.Option("--release", help="Decide as the stream does now: bundle, cut-offs and breakers from Redis."),
     ] = False,
     processes: Annotated[
         int | None, typer.Option("--processes", "-p", min=1, help="Default: as many as this process may use cores.")
@@ -107,7 +110,9 @@ def batch(
         "events": loaded.events.model_dump(mode="json"),
         "parts": to.value,
     }
-    plan = runs.prepare(target, sources, columns, decides, restart=restart)
+    plan = runs.prepare(target, sources, columns, decides, breakers=deciding.breakers, restart=restart)
+    if plan.breakers is not None and plan.breakers.labels:
+        warn(f"since this job began, tags ask for review only: {', '.join(sorted(plan.breakers.labels))}")
     job = jobs.Job(
         bundle=deciding.bundle.path,
         batch=loaded.model.batch,
@@ -118,6 +123,7 @@ def batch(
         sources=plan.sources,
         output=out,
         output_format=places.FileFormat(to),
+        breakers=plan.breakers,
     )
     with _Bar() as bar:
         try:
@@ -161,14 +167,14 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
         raise SettingsError("--release names bundle and cut-offs: give neither --bundle nor --thresholds with it")
     store = ControlStore(loaded.redis)
     try:
-        current = store.current()
+        current, breakers = store.current(), BreakerLog(store).active()
     finally:
         store.close()
     if current is None:
         raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
     found = read_admitted(find_exact(ref.bundle, directories), loaded.model)
-    return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number)
+    return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number, breakers)
 
 
 def _sha256(thresholds: ThresholdSet) -> str:

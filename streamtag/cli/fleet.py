@@ -15,13 +15,26 @@ from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
 
+_COLUMNS = (
+    "worker",
+    "pid",
+    "release",
+    "revision",
+    "since (UTC)",
+    "from position",
+    "lag",
+    "latency p50, p99 (ms)",
+    "state",
+    "last error",
+)
+
 
 def fleet(
     watch: Annotated[bool, typer.Option("--watch", help="Again and again; JSON comes as lines.")] = False,
     group: Annotated[str | None, typer.Option("--group", help="Consumer group; default: tagger.group.")] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Show the workers of the consumer group: release, positions it took effect at, lag, last error."""
+    """Show the workers of the consumer group: release, positions it took effect at, lag, latency, last error."""
     loaded = settings(tagger__group=group).settings
     store = ControlStore(loaded.redis)
     probe = LivenessProbe(store, loaded)
@@ -47,8 +60,7 @@ def _show(store: ControlStore, probe: LivenessProbe, loaded: Settings, output: O
         return
     champion = "no release" if number is None else f"release {number}"
     say(f"group {loaded.tagger.group}, {champion}: {liveness_text(live)}")
-    columns = ("worker", "pid", "release", "revision", "since (UTC)", "from position", "lag", "state", "last error")
-    print_table(columns, [_cells(beat, found) for beat in found.heartbeats])
+    print_table(_COLUMNS, [_cells(beat, found) for beat in found.heartbeats])
 
 
 def _liveness(store: ControlStore, probe: LivenessProbe) -> tuple[int | None, Liveness]:
@@ -70,8 +82,10 @@ def _cells(beat: Heartbeat, found: Fleet) -> tuple[Any, ...]:
     if beat.applied_at_ms is not None:
         since = f"{datetime.fromtimestamp(beat.applied_at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
     positions = " ".join(f"{place}:{beat.effective_from[place]}" for place in sorted(beat.effective_from, key=_place))
+    latency = None if beat.latency_p50_ms is None else f"{beat.latency_p50_ms:,}, {beat.latency_p99_ms:,}"
     name = beat.worker if beat.host in beat.worker else f"{beat.worker} on {beat.host}"
-    return name, beat.pid, beat.release, beat.revision, since, positions, beat.lag, "\n".join(notes), beat.last_error
+    facts = (beat.pid, beat.release, beat.revision, since, positions, beat.lag, latency)
+    return name, *facts, "\n".join(notes), beat.last_error
 
 
 def _place(name: str) -> tuple[str, int]:

@@ -4,13 +4,12 @@ While Redis is away the last known ones hold. A worker that starts without Redis
 """
 
 import logging
-import threading
 
 from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers, BreakerLog
+from streamtag.control.follower import Follower
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
-from streamtag.control.subscription import Subscription
-from streamtag.errors import StreamtagError, UnavailableError
+from streamtag.errors import StreamtagError
 from streamtag.settings import Settings
 from streamtag.telemetry.repeats import Repeats
 
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class BreakerWatcher:
-    """Follows the breakers of one namespace: pub/sub for speed, a poll as the safety net.
+    """Follows the breakers of one namespace.
 
     Args:
         settings: ``redis`` counts.
@@ -29,19 +28,17 @@ class BreakerWatcher:
     """
 
     def __init__(self, settings: Settings, *, metrics: MetricSink, store: ControlStore | None = None) -> None:
-        self._interval_s, self._timeout_s = settings.redis.poll_interval_s, settings.redis.timeout_s
-        self._store = store or ControlStore(settings.redis)
-        self._log = BreakerLog(self._store)
+        store = store or ControlStore(settings.redis)
+        self._log = BreakerLog(store)
         self._metrics = metrics
-        self._stop = threading.Event()
-        self._subscription = Subscription(self._store, self._stop)
         self._current = NO_BREAKERS
         self._repeats = Repeats()
-        self._thread = threading.Thread(target=self._run, name="breaker-watcher", daemon=True)
+        # Where Redis is away, the watcher of the champion says so.
+        self._follower = Follower(store, settings.redis, self.look, failed=self._failed, name="breaker-watcher")
 
     def start(self) -> None:
         """Returns at once."""
-        self._thread.start()
+        self._follower.start()
 
     def current(self) -> ActiveBreakers:
         """What is open; the same object until something changes."""
@@ -49,9 +46,7 @@ class BreakerWatcher:
 
     def close(self) -> None:
         """Ends the thread."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2 * self._timeout_s + 1)
+        self._follower.close()
 
     def look(self) -> None:
         """One look.
@@ -64,21 +59,9 @@ class BreakerWatcher:
             log.warning("tags ask for review only: %s", ", ".join(sorted(found.labels)) or "none any more")
             self._current = found
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._subscription.ensure()
-                self.look()
-                self._subscription.wait(self._interval_s)
-            except UnavailableError:  # the watcher of the champion says so
-                self._subscription.close()
-                self._stop.wait(self._interval_s)
-            except StreamtagError as error:
-                self._metrics.add("streamtag.redis.errors", operation="breakers")
-                if self._repeats.left_out(error.message) is not None:
-                    log.error("%s", error.message)
-                self._stop.wait(self._interval_s)
-            except Exception:
-                log.exception("the breaker watcher met an unexpected error; it goes on")
-                self._stop.wait(self._interval_s)
-        self._subscription.close()
+    def _failed(self, error: Exception) -> None:
+        self._metrics.add("streamtag.redis.errors", operation="breakers")
+        if not isinstance(error, StreamtagError):
+            log.error("the breaker watcher met an unexpected error; it goes on", exc_info=error)
+        elif self._repeats.left_out(error.message) is not None:
+            log.error("%s", error.message)

@@ -42,10 +42,19 @@ class Breakers(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ActiveBreakers:
-    """What the hot path needs: the document's number, and labels whose tags ask for review only."""
+    """What whoever decides needs: the document's number, and labels whose tags ask for review only."""
 
     number: int = 0
     labels: frozenset[str] = frozenset()
+
+    @property
+    def told(self) -> int | None:
+        """What decisions carry: the document's number, while any breaker is open."""
+        return self.number if self.labels else None
+
+    def action(self, label: str) -> str:
+        """What a tag of this label asks for."""
+        return "review" if label in self.labels else "tag"
 
 
 NO_BREAKERS = ActiveBreakers()

@@ -4,16 +4,15 @@ The hot path reads one attribute. While Redis is away, what ran goes on; a worke
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.follower import Follower
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore, Current
-from streamtag.control.subscription import Subscription
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import problems
 from streamtag.errors import RefusedError, StreamtagError, UnavailableError
@@ -61,22 +60,22 @@ class ExperimentWatcher:
         metrics: MetricSink,
         store: ControlStore | None = None,
     ) -> None:
-        self._settings = settings
         self._find = find
         self._metrics = metrics
         self._store = store or ControlStore(settings.redis)
         self._log = ExperimentLog(self._store)
-        self._stop = threading.Event()
-        self._subscription = Subscription(self._store, self._stop)
         self._alias: bytes | None = None
         self._retry_at = float("inf")
         self._current: tuple[ActiveExperiment, ...] = ()
         self._repeats = Repeats()
-        self._thread = threading.Thread(target=self._run, name="experiment-watcher", daemon=True)
+        # Where Redis is away, the watcher of the champion says so; what ran goes on.
+        self._follower = Follower(
+            self._store, settings.redis, self.look, failed=self._unexpected, name="experiment-watcher"
+        )
 
     def start(self) -> None:
         """Returns at once."""
-        self._thread.start()
+        self._follower.start()
 
     def current(self) -> tuple[ActiveExperiment, ...]:
         """What runs; the same object until something changes. Asked between batches."""
@@ -84,25 +83,7 @@ class ExperimentWatcher:
 
     def close(self) -> None:
         """Ends the thread."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2 * self._settings.redis.timeout_s + 1)
-
-    def _run(self) -> None:
-        interval_s = self._settings.redis.poll_interval_s
-        while not self._stop.is_set():
-            try:
-                self._subscription.ensure()
-                self.look()
-                self._subscription.wait(interval_s)
-            except UnavailableError:  # the watcher of the champion says so; what ran goes on
-                self._subscription.close()
-                self._stop.wait(interval_s)
-            except Exception as error:
-                log.exception("the experiment watcher met an unexpected error")
-                self._fail("experiments", repr(error))
-                self._stop.wait(interval_s)
-        self._subscription.close()
+        self._follower.close()
 
     def look(self) -> None:
         """One look at what runs.
@@ -155,6 +136,10 @@ class ExperimentWatcher:
         if odd := [label for label in document.plan.labels if label not in control.labels or label not in labels]:
             raise RefusedError(f"the plan names labels that not both releases score: {', '.join(odd)}")
         return ActiveExperiment(experiment, candidate, bundle)
+
+    def _unexpected(self, error: Exception) -> None:
+        log.error("the experiment watcher met an unexpected error", exc_info=error)
+        self._fail("experiments", repr(error))
 
     def _fail(self, what: str, why: str) -> None:
         self._metrics.add("streamtag.experiment.errors")

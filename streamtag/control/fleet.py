@@ -84,6 +84,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Next position of each partition."""
     lag: int | None = None
     """Records behind, over all its partitions."""
+    latency_p50_ms: int | None = None
+    """From the timestamp of an event's record to the commit of its tags, median of the last 15 s; None where none was
+    committed, and of a worker of a version that does not say it."""
+    latency_p99_ms: int | None = None
+    """99th percentile of the same."""
     last_error: str | None = None
     ready: bool = False
     reasons: tuple[str, ...] = ()

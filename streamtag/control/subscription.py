@@ -1,4 +1,4 @@
-"""Waiting for word of a change: Redis pub/sub, for speed only. Messages may be lost; the watcher's poll covers that."""
+"""Waiting for word of a change: Redis pub/sub, for speed only. Messages may be lost; the poll covers that."""
 
 import threading
 import time
@@ -10,12 +10,12 @@ from streamtag.control.store import ControlStore
 
 __all__ = ["Subscription"]
 
-# How soon a wait notices that the watcher is being closed.
+# How soon a wait notices that the follower is being closed.
 _SLICE_S = 0.25
 
 
 class Subscription:
-    """The watcher's subscription to the channel of changes. Used by one thread."""
+    """A follower's subscription to the channel of changes. Used by one thread."""
 
     def __init__(self, store: ControlStore, stop: threading.Event) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Subscription:
     def ensure(self) -> None:
         """Subscribes, where it is not.
 
-        To be called *before* looking at the champion: a change right after the look then finds us listening.
+        To be called *before* looking: a change right after the look then finds us listening.
 
         Raises:
             UnavailableError: Redis does not answer in time.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from streamtag.control.documents import ReleaseId
 from streamtag.control.first_start import FirstBundle, configured_bundle, seed
+from streamtag.control.follower import Follower
 from streamtag.control.metrics import MetricSink
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore, Current, Heads
-from streamtag.control.subscription import Subscription
 from streamtag.control.watch_status import Outage, Refusal, WatchState, WatchStatus
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import ThresholdSet, problems
@@ -47,7 +47,7 @@ class ActiveRelease:
 
 
 class ReleaseWatcher:
-    """Follows the champion of one namespace: pub/sub for speed, a poll as the safety net.
+    """Follows the champion of one namespace.
 
     A new release is loaded in the watcher's thread while the old one serves; releases committed meanwhile are looked
     at afterwards, the newest only.
@@ -74,9 +74,7 @@ class ReleaseWatcher:
         self._store = store or ControlStore(settings.redis)
         self._first_bundle = first_bundle or (lambda: configured_bundle(settings))
         self._snapshot = SnapshotFile(settings.state_dir, settings.redis.namespace)
-        self._stop = threading.Event()
         self._first = threading.Event()
-        self._subscription = Subscription(self._store, self._stop)
         self._state = WatchState()
         self._current: ActiveRelease | None = None
         # The last good release: what was applied, or before that what this host's snapshot holds. A champion is
@@ -84,7 +82,9 @@ class ReleaseWatcher:
         self._last_good: Current | None = None
         self._unsaved: Current | None = None
         self._snapshot_retry_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="release-watcher", daemon=True)
+        self._follower = Follower(
+            self._store, settings.redis, self._look, failed=self._unexpected, away=self._away, name="release-watcher"
+        )
 
     def start(self) -> None:
         """Returns at once; never raises because Redis is away."""
@@ -93,7 +93,7 @@ class ReleaseWatcher:
         if found.reason:
             self._metrics.add("streamtag.snapshot.errors")
             self._note(found.reason, snapshot_problem=found.reason)
-        self._thread.start()
+        self._follower.start()
 
     def current(self) -> ActiveRelease | None:
         """The newest validated release; a plain attribute read, called once per batch."""
@@ -109,39 +109,40 @@ class ReleaseWatcher:
 
     def close(self) -> None:
         """Ends the thread; one stuck in a frozen Redis or a slow disk ends with the process."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2 * self._settings.redis.timeout_s + 1)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._look()
-                self._save()
-                self._wait()
-            except Exception as error:
-                # A defect must not end the thread: the worker would decide by a stale release for ever, in silence.
-                log.exception("the release watcher met an unexpected error")
-                self._refused(None, RefusedError(f"unexpected error in the release watcher: {error!r}"))
-                self._stop.wait(self._settings.redis.poll_interval_s)
-        self._subscription.close()
+        self._follower.close()
 
     def _look(self) -> None:
-        """One look at the champion, with whatever follows from it."""
+        """One look at the champion, with whatever follows from it; raises `UnavailableError` where Redis is away."""
         champion = None
         try:
-            self._subscription.ensure()
             heads = self._store.heads()
             champion = heads.champion
             self._follow(heads)
             self._redis_up()
-        except UnavailableError as error:
-            self._redis_down(error)
+        except UnavailableError:
+            raise
         except StreamtagError as error:
             self._redis_up()
             self._refused(champion, error)
+        self._hold_out()
+
+    def _away(self, error: UnavailableError) -> float:
+        """Holds out without Redis; seconds until the next look, more each time, and spread over many workers."""
+        self._redis_down(error)
+        self._hold_out()
+        attempts = self._state.outage.attempts if self._state.outage else 1
+        backoff_s = min(self._settings.redis.poll_interval_s, 0.1 * 2.0 ** min(attempts, 10))
+        return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+
+    def _unexpected(self, error: Exception) -> None:
+        log.error("the release watcher met an unexpected error", exc_info=error)
+        self._refused(None, RefusedError(f"unexpected error in the release watcher: {error!r}"))
+
+    def _hold_out(self) -> None:
+        """Decides by this host's snapshot where nothing else can, and writes it where something new decides."""
         if self._current is None and self._last_good is not None:
             self._serve_snapshot(self._last_good)
+        self._save()
 
     def _follow(self, heads: Heads) -> None:
         champion, last_good = heads.champion, self._last_good
@@ -231,18 +232,6 @@ class ReleaseWatcher:
         self._unsaved = None
         self._state = replace(self._state, snapshot_problem="")
 
-    def _wait(self) -> None:
-        outage = self._state.outage
-        interval_s = self._settings.redis.poll_interval_s
-        if outage is not None:
-            backoff_s = min(interval_s, 0.1 * 2 ** min(outage.attempts, 10))
-            self._stop.wait(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            return
-        try:
-            self._subscription.wait(interval_s)
-        except UnavailableError as error:
-            self._redis_down(error)
-
     def _hold(self, reason: str) -> None:
         if self._state.held != reason:
             self._note(reason, held=reason, refusal=None)
@@ -274,7 +263,6 @@ class ReleaseWatcher:
     def _redis_down(self, error: UnavailableError) -> None:
         self._metrics.set("streamtag.redis.up", 0)
         self._metrics.add("streamtag.redis.errors", operation="watch")
-        self._subscription.close()
         before = self._state.outage
         if before is None:
             self._note(error.message, outage=Outage(time.monotonic(), error.message))

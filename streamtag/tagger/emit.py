@@ -1,6 +1,6 @@
 """Stage 4: decisions to tag events, refusals to dead letters."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
@@ -84,14 +84,14 @@ class Emitter:
             breakers: labels whose tags ask for review only.
         """
         topic, scores_of = self._tags_topic, deciding.scores_of
-        processed_at, open_breakers = _rfc3339(now_ms), breakers.number if breakers.labels else None
+        processed_at, open_breakers = _rfc3339(now_ms), breakers.told
         columns = zip(
             decoded.positions,
             decoded.records,
             decoded.keys,
             decoded.events,
             decisions.scores.tolist(),
-            _tags(decisions, deciding, breakers.labels),
+            _tags(decisions, deciding, breakers),
             decisions.rows.tolist(),
             decisions.segments,
             contexts,
@@ -151,13 +151,13 @@ class Emitter:
         return Output(self._dead_letters_topic, key, value, headers)
 
 
-def _tags(decisions: Decisions, deciding: Deciding, review: Collection[str]) -> Iterator[list[Tag]]:
+def _tags(decisions: Decisions, deciding: Deciding, breakers: ActiveBreakers) -> Iterator[list[Tag]]:
     """The tags of each event; made for the whole batch at once, as most pairs of event and label are none."""
     events, labels = decisions.tagged.nonzero()
     cutoffs = deciding.compiled.matrix[decisions.rows[events], labels]
     found = zip(labels.tolist(), decisions.scores[events, labels].tolist(), cutoffs.tolist(), strict=True)
-    if review:
-        actions = ["review" if label in review else "tag" for label in deciding.labels]
+    if breakers.labels:
+        actions = list(map(breakers.action, deciding.labels))
         tags = [Tag(deciding.labels[label], score, cutoff, actions[label]) for label, score, cutoff in found]
     else:
         tags = [Tag(deciding.labels[label], score, cutoff) for label, score, cutoff in found]

@@ -23,6 +23,7 @@ from streamtag.tagger.counts import Counts
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
 from streamtag.tagger.decode import Decoded, Position, decode, positions
 from streamtag.tagger.emit import Emitter
+from streamtag.tagger.latency import Latency, RecentLatency
 from streamtag.tagger.limit import DeadLetterLimit
 from streamtag.tagger.memory import FreedMemory
 from streamtag.tagger.rerank import Budget, Limits, infer_stages
@@ -106,7 +107,8 @@ class Tagger:
         self._refused_open: list[Rejected] = []
         self._truncated_open = 0
         self._stages_open = np.zeros(len(Route), dtype=np.int64)
-        self._oldest_ms: int | None = None
+        self._stamps_open: list[NDArray[np.int64]] = []
+        self._latency = RecentLatency()
         self._freed = FreedMemory()
 
     # -- what other threads may ask ----------------------------------------------------------------------------------
@@ -118,6 +120,10 @@ class Tagger:
             return None, None, {}
         since = {f"{t}/{p}": position for (t, p), position in tuple(applied.since.items())}
         return applied.deciding.active, applied.at_ms, since
+
+    def latency(self) -> Latency | None:
+        """From record timestamp to commit, of the events committed lately."""
+        return self._latency.figures()
 
     # -- Processor ---------------------------------------------------------------------------------------------------
 
@@ -184,9 +190,10 @@ class Tagger:
                 add("streamtag.stage2.events", n, outcome=route.word)
         if by_arrival := self._counts.by_arrival():
             add("streamtag.timestamps.by_arrival", by_arrival)
-        if self._oldest_ms is not None:
-            latency_s = max(0, self._clock_ms() - self._oldest_ms) / 1000
-            self._metrics.record("streamtag.end_to_end.latency", latency_s)
+        if self._stamps_open:
+            latencies_ms = self._clock_ms() - np.concatenate(self._stamps_open)
+            self._metrics.record("streamtag.end_to_end.latency", max(0, int(latencies_ms.max())) / 1000)
+            self._latency.add(latencies_ms)
         if self._applied is not None:
             for partition, position in self._decided_open.items():
                 self._applied.since.setdefault(partition, position)
@@ -207,7 +214,7 @@ class Tagger:
         self._refused_open.clear()
         self._truncated_open = 0
         self._stages_open[:] = 0
-        self._oldest_ms = None
+        self._stamps_open.clear()
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -302,8 +309,7 @@ class Tagger:
         self._note_first(partitions, decoded.positions)
         believed = stamps[~by_arrival]
         if believed.size:
-            oldest = int(believed.min())
-            self._oldest_ms = oldest if self._oldest_ms is None else min(oldest, self._oldest_ms)
+            self._stamps_open.append(believed)
         return batch
 
     def _note_first(self, partitions: Sequence[Partition], positions: Sequence[Position]) -> None:

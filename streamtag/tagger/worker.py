@@ -164,6 +164,7 @@ class _Worker:
         positions = self.runner.positions()
         ready, reasons = self._telemetry.health.ready()
         status = self._watcher.status()
+        latency = self._tagger.latency()
         return Heartbeat(
             worker=self._slot,
             host=socket.gethostname(),
@@ -181,6 +182,8 @@ class _Worker:
             effective_from={name: decided_from.get(name, position) for name, position in positions.items()},
             positions=positions,
             lag=sum(self.runner.lag().values()) if positions else None,
+            latency_p50_ms=latency.p50_ms if latency else None,
+            latency_p99_ms=latency.p99_ms if latency else None,
             last_error=status.last_error,
             ready=ready,
             reasons=tuple(reasons),

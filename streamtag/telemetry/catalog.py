@@ -420,7 +420,8 @@ METRICS = (
         "histogram",
         "s",
         "Record timestamp to commit, of the oldest record in each transaction: an upper bound for its events.",
-        "High with lag: backlog; high without: commit interval, batch wait, or the producers' clocks.",
+        "High with lag: backlog; high without: commit interval, batch wait, or the producers' clocks. "
+        "`streamtag fleet` has percentiles over events, of the last seconds.",
         buckets=_LATENCY,
     ),
     Metric(

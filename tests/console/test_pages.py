@@ -22,6 +22,17 @@ def test_the_fleet_names_every_worker_and_what_it_decides_by(visit: Visit, stack
     expect(person.page.locator(".tile").filter(has_text="live everywhere")).to_contain_text("yes")
 
 
+def test_now_names_the_slowest_worker_and_the_fleet_says_it_of_each(visit: Visit, stack: Stack) -> None:
+    with stack.client("viewer") as client:
+        fleet = client.get("/v1/fleet").json()
+    names = [worker["worker"].replace(f"{fleet['group']}-", "") for worker in fleet["workers"]]
+    tile = visit("now").page.locator(".tile").filter(has_text="latency")
+    expect(tile).to_contain_text(re.compile(r"[\d.]+\s(ms|s)"))
+    expect(tile).to_contain_text(re.compile(f"slowest worker, ({'|'.join(map(re.escape, names))})"))
+    workers = visit("fleet").page.get_by_role("region", name="Workers")
+    expect(workers.get_by_text(re.compile(r"p99 [\d.]+\s(ms|s)")).first).to_be_visible()
+
+
 def test_the_ledger_adds_up_for_every_partition(visit: Visit, stack: Stack) -> None:
     person = visit("ledger")
     expect(person.page.locator(".tile").filter(has_text="lost or doubled")).to_contain_text("nothing")

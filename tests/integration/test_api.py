@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import httpx
 import openai
@@ -13,6 +14,8 @@ from pipeline import Ledger, events
 from services import wait_until
 from workers import Fleet, Worker
 
+from streamtag.control.breakers import BreakerLog
+from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
 from streamtag.devstack.server import free_port
@@ -24,11 +27,15 @@ SECRET = "words that nobody else shall see"
 
 
 @pytest.fixture
-def tokens(fleet: Fleet) -> Iterator[TokenStore]:
-    with closing(
-        ControlStore(RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace}))
-    ) as store:
-        yield TokenStore(store)
+def store(fleet: Fleet) -> Iterator[ControlStore]:
+    settings = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
+    with closing(ControlStore(settings)) as found:
+        yield found
+
+
+@pytest.fixture
+def tokens(store: ControlStore) -> TokenStore:
+    return TokenStore(store)
 
 
 def started(fleet: Fleet) -> tuple[Worker, str]:
@@ -36,6 +43,12 @@ def started(fleet: Fleet) -> tuple[Worker, str]:
     api = fleet.start(role="api", api__port=str(port), api__deadline_ms="5000")
     api.wait_ready()
     return api, f"http://127.0.0.1:{port}"
+
+
+def latency(client: httpx.Client) -> bool:
+    """Whether the only worker has committed events lately, and says how long they took."""
+    [worker] = client.get("/v1/fleet").json()["workers"]
+    return worker["latency_p99_ms"] is not None and worker["latency_p50_ms"] <= worker["latency_p99_ms"]
 
 
 def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
@@ -67,12 +80,46 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
         wait_until(lambda: client.get("/v1/releases/current").json()["live"] == "yes", 10, "live everywhere")
         [worker] = client.get("/v1/fleet").json()["workers"]
         assert worker["release"] == changed.json()["release"] == 2
+        ledger.write(list(events(50, seed=4)))
+        wait_until(lambda: latency(client), 10, "the worker says how long events take")
         thread.join(10)
         assert told[0]["author"] == "console"
         # The API itself decides by it, too.
         score = {"events": [{"id": "1", "text": "a green window"}]}
         wait_until(lambda: client.post("/v1/score", json=score).json()["release"]["number"] == 2, 10, "the API follows")
         assert client.get("/v1/ledger").json()["counts"]["gap"] == 0
+    assert api.stop() == 0
+
+
+def test_what_the_api_scores_asks_for_review_while_a_breaker_is_open(
+    fleet: Fleet, store: ControlStore, tokens: TokenStore
+) -> None:
+    api, url = started(fleet)
+    secret = tokens.create("console", Role.OPERATOR, by="anna")
+    breakers = BreakerLog(store)
+    headers = {"Authorization": f"Bearer {secret}"}
+    with (
+        httpx.Client(base_url=url, headers=headers, timeout=20) as client,
+        openai.OpenAI(api_key=secret, base_url=f"{url}/v1", max_retries=0) as openais,
+    ):
+        [label, *_] = [one["id"] for one in client.get("/v1/labels").json()["items"]]
+        everything = {"labels": {label: 0.0}, "reason": "a test", "force": True}
+        assert client.patch("/v1/thresholds", json=everything).status_code == 200
+
+        def asked() -> tuple[str | None, str | None, int | None]:
+            """What a tag of the label asks for, by both ways to score, and the number of the breakers."""
+            found = client.post("/v1/score", json={"events": [{"text": "a green window"}]}).json()
+            [one] = found["results"]
+            [moderated] = openais.moderations.create(input="a green window").results
+            actions: Any = moderated.to_dict()["category_actions"]
+            tags = {tag["label"]: tag["action"] for tag in one["tags"]}
+            return tags.get(label), actions.get(label), found["breakers"]
+
+        wait_until(lambda: asked() == ("tag", "tag", None), 10, "the API follows the cut-off")
+        breakers.open(label, Who("streamtag (breaker)", "a test"), events=1, alerts=1)
+        wait_until(lambda: asked() == ("review", "review", 1), 10, "the API follows the breaker")
+        assert client.post(f"/v1/breakers/{label}/close", json={"reason": "a test"}).json()["closed"]
+        wait_until(lambda: asked() == ("tag", "tag", None), 10, "the API follows its end")
     assert api.stop() == 0
 
 

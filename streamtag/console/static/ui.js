@@ -12,6 +12,13 @@ export const short = (n) => (n === null || n === undefined ? "–" : SHORT.forma
 export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(4).replace(/0{1,2}$/, ""));
 
+/** How long something takes. */
+export function took(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms >= 3_600_000) return "over an hour";
+  return ms < 1_000 ? `${Math.round(ms)}\u00a0ms` : ms < 60_000 ? `${(ms / 1_000).toFixed(1)}\u00a0s` : `${Math.round(ms / 60_000)}\u00a0min`;
+}
+
 const date = (at) => (at instanceof Date ? at : new Date(at));
 
 /** `1 label`, `3 labels`. */

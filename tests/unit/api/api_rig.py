@@ -16,6 +16,7 @@ from streamtag.api.app import Parts, build
 from streamtag.api.explaining import Explaining
 from streamtag.api.scoring import Scoring
 from streamtag.api.server import oidc_provider
+from streamtag.control.breakers import BreakerLog
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.group import GroupReader
 from streamtag.control.sessions import SessionStore
@@ -66,7 +67,11 @@ def running(tmp_path: Path, **overrides: str) -> Iterator[Api]:
     ReleaseChanges(store, max_step=1).seed(scorer.bundle.ref, LABELS, scorer.bundle.default_thresholds)
     api = settings.api
     scoring = Scoring(
-        lambda: _active(store, scorer), batch=64, max_events=api.max_waiting, deadline_s=api.deadline_ms / 1000
+        lambda: _active(store, scorer),
+        batch=64,
+        max_events=api.max_waiting,
+        deadline_s=api.deadline_ms / 1000,
+        breakers=BreakerLog(store).active,
     )
     scoring.start()
     explaining = Explaining()

@@ -1,17 +1,22 @@
 """Changing what decides over HTTP: as the commands do it, by the name on the token."""
 
 import asyncio
+import functools
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from api_rig import LABELS, Api, running
-from control_plane import current
+from control_plane import ANNA, current, heartbeat
 
 from streamtag.api.routes_audit import _events
 from streamtag.api.server import check_exposure
+from streamtag.control.audit_note import AuditNote
+from streamtag.control.changes import ReleaseChanges
+from streamtag.control.fleet import send
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.tokens import Role
 from streamtag.errors import SettingsError
@@ -209,6 +214,50 @@ def test_a_whole_set_with_a_segment_of_no_known_dimension_is_refused(api: Api) -
     found = api.as_(Role.OPERATOR).put("/v1/thresholds", json=body)
     assert found.status_code == 422
     assert "unknown dimension" in found.text
+
+
+def test_the_fleet_says_how_long_events_take_on_each_worker_as_its_example_does(api: Api) -> None:
+    group, client = api.settings.tagger.group, api.as_(Role.VIEWER)
+    send(api.store, heartbeat("w1", group=group, latency_p50_ms=74, latency_p99_ms=156), 5.0)
+    send(api.store, heartbeat("w2", group=group), 5.0)
+    found = client.get("/v1/fleet").json()
+    assert [(one["latency_p50_ms"], one["latency_p99_ms"]) for one in found["workers"]] == [(74, 156), (None, None)]
+    document = client.get("/openapi.json").json()
+    answer = document["paths"]["/v1/fleet"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answer["example"].keys() == found.keys()
+    for worker in [*found["workers"], *answer["example"]["workers"]]:
+        assert worker.keys() == document["components"]["schemas"]["Heartbeat"]["properties"].keys()
+    place = answer["schema"]["properties"]["workers"]["items"]["$ref"].split("/")[1:]
+    assert functools.reduce(dict.__getitem__, place, document)["title"] == "Heartbeat"
+
+
+def test_proving_the_audit_notes_how_far_it_was_proven_as_the_command_does(api: Api, tmp_path: Path) -> None:
+    client = api.as_(Role.VIEWER)
+    redis: Any = api.store.client
+    changes, keys = ReleaseChanges(api.store, max_step=1), api.store.keys
+    first = client.get("/v1/audit/verify").json()
+    assert (first["ok"], first["noted"], first["warnings"]) == (True, None, [])
+    copy, head = redis.dump(keys.audit), redis.hgetall(keys.audit_head)
+    changes.set_thresholds({"spam": 0.6}, ANNA)
+    second = client.get("/v1/audit/verify").json()
+    assert (second["ok"], second["noted"]) == (True, first["head"])
+    note = AuditNote(tmp_path, api.settings.redis.namespace)
+    assert msgspec.to_builtins(note.read()) == second["head"]
+    # Redis comes back from an older copy: sound in itself, and yet no longer what it was.
+    redis.delete(keys.audit)
+    redis.restore(keys.audit, 0, copy)
+    redis.hset(keys.audit_head, mapping=head)
+    third = client.get("/v1/audit/verify").json()
+    assert (third["ok"], third["noted"]) == (False, second["head"])
+    assert "were removed" in third["fault"]["problem"]
+    assert msgspec.to_builtins(note.read()) == second["head"], "it never goes back by this way"
+
+
+def test_a_proof_is_as_good_where_it_cannot_be_noted(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "audit").symlink_to(tmp_path / "nowhere")
+    found = api.as_(Role.VIEWER).get("/v1/audit/verify").json()
+    assert (found["ok"], found["noted"]) == (True, None)
+    assert "cannot be written" in found["warnings"][0]
 
 
 def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api) -> None:

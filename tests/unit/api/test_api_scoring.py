@@ -13,6 +13,8 @@ from api_rig import LABELS, Api, running
 from openai.types import ModerationTextInputParam
 
 from streamtag.api.scoring import OverloadedError, Scored, Scoring
+from streamtag.control.breakers import BreakerLog
+from streamtag.control.proposal import Who
 from streamtag.control.tokens import Role
 from streamtag.domain.scores import from_micro
 from streamtag.errors import UnavailableError
@@ -71,10 +73,12 @@ def test_the_open_inference_protocol(api: Api) -> None:
     tensor = {"name": "text", "shape": [len(TEXTS)], "datatype": "BYTES", "data": TEXTS}
     body = {"id": "9", "inputs": [tensor]}
     found = client.post("/v2/models/tiny/infer", json=body).json()
-    scores, tagged = found["outputs"]
+    scores, tagged, review = found["outputs"]
     assert (found["id"], found["model_version"], scores["shape"]) == ("9", "1", [len(TEXTS), len(LABELS)])
     assert scores["data"] == [s for one in expected(api) for s in one.values()]
     assert tagged["data"] == [s >= 0.5 for s in scores["data"]]
+    assert review["data"] == [False] * len(tagged["data"])
+    assert [one["name"] for one in about["outputs"]] == ["scores", "tagged", "review"]
     only = client.post("/v2/models/tiny/infer", json={**body, "outputs": [{"name": "tagged"}]}).json()
     assert [one["name"] for one in only["outputs"]] == ["tagged"]
     assert client.post("/v2/models/other/infer", json=body).status_code == 404
@@ -84,6 +88,35 @@ def test_the_open_inference_protocol(api: Api) -> None:
     assert client.post("/v2/models/tiny/infer", json=numbers).status_code == 422
     unknown = {**body, "outputs": [{"name": "magic"}]}
     assert "magic" in client.post("/v2/models/tiny/infer", json=unknown).text
+
+
+def actions(api: Api) -> tuple[int | None, list[dict[str, str]]]:
+    """What each label that a text gets asks for, told alike by all three ways to score; and the breakers' number."""
+    client = api.as_(Role.VIEWER)
+    answer = client.post("/v1/score", json={"events": [{"text": text} for text in TEXTS]}).json()
+    found = [{tag["label"]: tag["action"] for tag in one["tags"]} for one in answer["results"]]
+    secret = api.tokens.create(f"ci-{len(api.tokens.all())}", Role.VIEWER, by="anna")
+    openais = openai.OpenAI(api_key=secret, base_url="http://testserver/v1", http_client=api.anonymous, max_retries=0)
+    moderated: Any = openais.moderations.create(input=TEXTS).to_dict()["results"]
+    assert [one["category_actions"] for one in moderated] == found
+    assert [{label for label, flag in one["categories"].items() if flag} for one in moderated] == [*map(set, found)]
+    tensor = {"name": "text", "shape": [len(TEXTS)], "datatype": "BYTES", "data": TEXTS}
+    wanted = {"inputs": [tensor], "outputs": [{"name": "review"}]}
+    [review] = client.post("/v2/models/tiny/infer", json=wanted).json()["outputs"]
+    assert review["data"] == [one.get(label) == "review" for one in found for label in LABELS]
+    return answer["breakers"], found
+
+
+def test_tags_of_a_label_whose_breaker_is_open_ask_for_review_until_it_is_closed(api: Api) -> None:
+    # Everything is tagged, so that both labels have something to ask for.
+    change = {"labels": dict.fromkeys(LABELS, 0.0), "reason": "x", "force": True}
+    assert api.as_(Role.OPERATOR).patch("/v1/thresholds", json=change).status_code == 200
+    breakers = BreakerLog(api.store)
+    assert actions(api) == (None, [{"spam": "tag", "greeting": "tag"}] * len(TEXTS))
+    breakers.open("spam", Who("streamtag (breaker)", "50 of 100 events"), events=100, alerts=50)
+    assert actions(api) == (1, [{"spam": "review", "greeting": "tag"}] * len(TEXTS))
+    breakers.close("spam", Who("anna", "as it should be"))
+    assert actions(api) == (None, [{"spam": "tag", "greeting": "tag"}] * len(TEXTS))
 
 
 SECRET = "quite private words"

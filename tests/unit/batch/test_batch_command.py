@@ -16,6 +16,7 @@ from streamtag.batch.pool import Ended
 from streamtag.batch.unit_scoring import UnitScorer
 from streamtag.cli import batch as command
 from streamtag.cli import context
+from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
 from streamtag.model.bundle import read_bundle
@@ -96,6 +97,41 @@ def test_the_release_that_decides_now_decides_here(run: Command, monkeypatch: py
     assert "spam" in row["tags"]
     assert (row["release"], row["thresholds"]) == (current.id.number, f"revision {current.ref.revision}")
     assert row["thresholds_sha256"] == current.ref.revision_sha256
+
+
+def test_tags_ask_for_what_the_breakers_said_when_the_job_began(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = new_store()
+    monkeypatch.setattr(command, "ControlStore", lambda settings: store)
+    changes = new_changes(store)
+    changes.seed(run.bundle.ref, run.bundle.labels, run.bundle.default_thresholds)
+    changes.set_thresholds(dict.fromkeys(run.bundle.labels, 0.0), Who("anna", "all of it"), force=True)
+    breakers, rule, (label, *others) = BreakerLog(store), Who("streamtag (breaker)", "a test"), run.bundle.labels
+    run("--release", out="closed")
+    assert {(*row["review"], row["breakers"]) for row in read_parts(run.root / "closed")} == {(None,)}
+    breakers.open(label, rule, events=1, alerts=1)
+    run("--release")
+    rows = read_parts(run.root / "out")
+    assert {(*row["review"], row["breakers"]) for row in rows} == {(label, 1)}
+    assert {tuple(row["tags"]) for row in rows} == {tuple(run.bundle.labels)}, "they are tagged as ever"
+    run("--release", "--to", "jsonl", out="lines")
+    lines = [json.loads(line) for line in (run.root / "lines" / "part-000000.jsonl").read_text().splitlines()]
+    asked = {label: "review", **dict.fromkeys(others, "tag")}
+    assert all({tag["label"]: tag["action"] for tag in line["tags"]} == asked for line in lines)
+    assert {line["breakers"] for line in lines} == {1}
+    # It is closed before the rest is done: the job is of one piece all the same.
+    breakers.close(label, Who("anna", "a test"))
+    [done] = (run.root / "out" / "_done").iterdir()
+    done.unlink()
+    (run.root / "out" / "_SUCCESS").unlink()
+    run("--release")
+    assert read_parts(run.root / "out") == rows
+    run("--release", "--restart")
+    assert {(*row["review"], row["breakers"]) for row in read_parts(run.root / "out")} == {(None,)}
+
+
+def test_without_redis_rows_say_nothing_of_breakers(run: Command) -> None:
+    run()
+    assert not {"review", "breakers"} & read_parts(run.root / "out")[0].keys()
 
 
 def test_contradictions_are_refused_before_anything_is_written(run: Command) -> None:

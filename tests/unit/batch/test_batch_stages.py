@@ -15,6 +15,7 @@ from streamtag.batch.frames import FrameScorer, spark_schema
 from streamtag.batch.parts import Identity, open_part
 from streamtag.batch.places import FileFormat
 from streamtag.batch.scoring import EventScorer, Scored
+from streamtag.control.breakers import ActiveBreakers
 from streamtag.events.content import ContentEvent
 from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
@@ -61,6 +62,26 @@ def test_every_form_of_a_part_says_the_stage_of_each_row(bundle: Path, form: Fil
     assert [(row.get("stage", "1"), row.get("stage2") or None) for row in written] == [one[:2] for one in staged]
     assert {one.stage2 for one in staged} == {None, "band", "sample"}
     assert len({tuple(row) for row in written if form is not FileFormat.JSONL}) <= 1
+
+
+@pytest.mark.parametrize("form", list(FileFormat))
+def test_every_form_of_a_part_says_which_tags_ask_for_review(bundle: Path, form: FileFormat) -> None:
+    scorer = load_scorer(bundle, batch=16)
+    of = EventScorer(scorer, scorer.bundle.default_thresholds, ActiveBreakers(7, frozenset({"spam"})))
+    found = of.score([ContentEvent(str(i), text) for i, text in enumerate(TEXTS)])
+    stream = io.BytesIO()
+    part = open_part(form, stream, of.labels, IDENTITY, two_stages=True, breakers=True)
+    part.write(found)
+    part.close()
+    spam = [bool(row[of.labels.index("spam")]) for row in found.tagged]
+    assert {*spam} == {True, False}
+    written = rows(stream.getvalue(), form)
+    assert {int(row["breakers"]) for row in written} == {7}
+    if form is FileFormat.JSONL:
+        asked = [[tag["label"] for tag in row["tags"] if tag["action"] == "review"] for row in written]
+    else:
+        asked = [row["review"].split() if form is FileFormat.CSV else row["review"] for row in written]
+    assert asked == [["spam"] if one else [] for one in spam]
 
 
 def test_frames_say_the_stage_where_there_are_two(bundle: Path) -> None:

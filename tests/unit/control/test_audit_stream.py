@@ -1,6 +1,7 @@
 """The audit stream in Redis: every way to write appends a link, and the command says what stands."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,16 @@ from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, new_store
 from typer.testing import CliRunner
 
 from streamtag.cli import audit
+from streamtag.control.audit_log import AuditLog
+from streamtag.control.audit_note import AuditNote
+from streamtag.control.audit_proof import prove
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.store import ControlStore
-from streamtag.domain.audit_chain import Verified, verify
+from streamtag.domain.audit_chain import Fields, Verified, verify
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import RefusedError
@@ -133,6 +137,25 @@ def test_the_command_shows_and_proves_and_notices_what_redis_has_lost(
     assert "noted here before is 3" in text
     assert invoke("verify", "--accept")[0] == 0
     assert invoke("verify")[0] == 0
+
+
+def test_a_proof_that_was_overtaken_does_not_set_the_note_back(tmp_path: Path) -> None:
+    store = new_store()
+    changes = ReleaseChanges(store, max_step=1)
+    changes.seed(BUNDLE, LABELS, DEFAULTS)
+    note = AuditNote(tmp_path, "default")
+
+    class Overtaken(AuditLog):
+        """Another proof reads, proves and notes a later entry while this one reads."""
+
+        def entries(self) -> Iterator[tuple[str, Fields]]:
+            yield from list(super().entries())
+            changes.set_thresholds({"spam": 0.6}, ANNA)
+            assert prove(store.audit_log, note).found.head.number == 2
+
+    slow = Overtaken(store.client, store.keys, store.where)
+    assert prove(slow, note).found.head.number == 1
+    assert note.read() == store.audit_log.head()
 
 
 def test_the_command_names_the_first_bad_entry(seeded: ControlStore, run: Run) -> None:

@@ -332,6 +332,17 @@ def test_the_fleet_shows_each_worker_and_where_its_release_took_effect(seeded: C
     text = run("fleet")
     assert text.index("content/2:5") < text.index("content/10:7")
     assert "the consumer group has no members" in text
+    assert "latency" not in text, "nothing was committed lately"
+
+
+def test_the_fleet_shows_how_long_events_take_on_each_worker(seeded: ControlStore, run: Run) -> None:
+    send(seeded, heartbeat("w1", group="streamtag-tagger", latency_p50_ms=74, latency_p99_ms=1_240), 5.0)
+    send(seeded, heartbeat("w2", group="streamtag-tagger"), 5.0)
+    found = run("fleet", "-o", "json")["workers"]
+    assert [(one["latency_p50_ms"], one["latency_p99_ms"]) for one in found] == [(74, 1_240), (None, None)]
+    text = run("fleet")
+    assert "latency p50, p99 (ms)" in text
+    assert "74, 1,240" in text
 
 
 def test_without_redis_the_message_names_it_without_credentials(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

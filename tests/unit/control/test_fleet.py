@@ -1,7 +1,9 @@
 """The fleet: "live everywhere" is a fact or unknown, and heartbeats never hold a worker up."""
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import fakeredis
 import pytest
@@ -127,6 +129,22 @@ def test_a_heartbeat_of_an_unknown_form_counts_as_silence() -> None:
     send(store, heartbeat("a"), 1.0)
     store.client.set(store.keys.heartbeat("g/a"), b'{"version": 9}')
     assert read_fleet(store).heartbeats == ()
+
+
+def test_a_heartbeat_of_a_version_before_or_after_this_one_is_read() -> None:
+    store = new_store()
+    send(store, heartbeat("a", latency_p50_ms=12, latency_p99_ms=40), 1.0)
+    place = store.keys.heartbeat("g/a")
+    raw: Any = store.client.get(place)
+    said = json.loads(raw)
+    for name in ("latency_p50_ms", "latency_p99_ms"):
+        del said[name]
+    store.client.set(place, json.dumps(said))
+    [before] = read_fleet(store).heartbeats
+    assert (before.worker, before.latency_p50_ms, before.latency_p99_ms) == ("a", None, None)
+    store.client.set(place, json.dumps({**said, "latency_p99_ms": 40, "what_a_later_one_says": {}}))
+    [after] = read_fleet(store).heartbeats
+    assert (after.worker, after.latency_p99_ms) == ("a", 40)
 
 
 def quick() -> Settings:

@@ -114,6 +114,30 @@ def test_what_a_bundle_fills_in_is_counted_and_what_it_refuses_is_dead(tmp_path:
 # -- what the fleet is told --------------------------------------------------------------------------------------------
 
 
+def test_latency_runs_from_the_records_timestamp_to_the_commit() -> None:
+    rig = Rig()
+    assert rig.tagger.latency() is None
+    rig.process(*[record(i, 0.9, 0.1, at_ms=NOW - 5) for i in range(9)], record(9, 0.1, 0.1, at_ms=NOW - 14))
+    rig.process(record(10, 0.9, 0.1, at_ms=NOW + 10**9))  # not believed
+    rig.now_ms += 3
+    assert rig.tagger.latency() is None, "nothing is committed"
+    rig.close()
+    assert rig.tagger.latency() == (8, 17)
+    assert rig.metrics.value("streamtag.end_to_end.latency") == 1
+
+
+def test_an_undone_transaction_has_no_latency() -> None:
+    rig = Rig()
+    rig.process(record(0, 0.9, 0.1, at_ms=NOW - 5_000))
+    rig.tagger.undo()
+    rig.process(record(0, 0.9, 0.1, at_ms=NOW))
+    rig.close()
+    assert rig.tagger.latency() == (0, 0)
+    rig.process(raw_record(1, b"{}"))
+    rig.close()
+    assert rig.metrics.value("streamtag.end_to_end.latency") == 1, "a dead letter has no tags to wait for"
+
+
 def test_each_partition_is_told_with_the_first_position_the_release_decided() -> None:
     rig = Rig()
     for partition in range(4):  # a batch usually holds records of one partition only

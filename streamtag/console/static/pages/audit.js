@@ -55,12 +55,13 @@ export async function mount({ api, draw, every, onChange, query, signal }) {
 const sorted = (values, name = (value) => value) => [...new Set(values.filter(Boolean))].map((one) => [one, name(one)]).sort((a, b) => a[1].localeCompare(b[1]));
 const rest = (entry) => [["time", moment(entry.at)], ...Object.entries(entry).filter(([name, value]) => !ABOUT.has(name) && value !== "").map(([name, value]) => [name.replaceAll("_", " "), value]), ["hash", html`<code>${entry.sha256 ?? "from before the chain"}</code>`]];
 
-function proof({ ok, entries, head, trimmed, before, fault, at }) {
+function proof({ ok, entries, head, trimmed, before, fault, noted, warnings, at }) {
   return html`
     <p>${ok ? badge("good", "everything stands as it was written") : badge("bad", "not as it was written")}
       ${ok ? `${plural(entries, "entry").replace("entrys", "entries")} proven up to number ${count(head.number)}.` : `${fault.problem}${fault.entry ? ` (entry ${fault.entry})` : ""}`} <span class="quiet">${ago(at)}</span></p>
     ${trimmed ? html`<p class="quiet">${count(trimmed)} older entries are no longer there: somebody has trimmed the stream from its old end. That is no fault.</p>` : nothing}
     ${before ? html`<p class="quiet">${count(before)} entries are from before the chain; nothing proves them.</p>` : nothing}
-    ${ok ? html`<p class="quiet">Newest: <code>${head.sha256}</code>. Whoever noted it elsewhere can tell later whether Redis has lost it; <code>streamtag audit verify</code> notes it.</p>`
+    ${ok ? html`<p class="quiet">Newest: <code>${head.sha256}</code>. ${warnings.length ? html`It could not be noted here: ${warnings.join("; ")}` : "The API has noted it on its host, so the next proof tells whether Redis has lost it."}
+      ${noted ? ` Compared with number ${count(noted.number)}, noted before.` : ""}</p>`
       : html`<p>Stop changing things, keep a copy of Redis, and find out who has write access to it.</p>`}`;
 }

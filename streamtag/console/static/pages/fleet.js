@@ -1,6 +1,6 @@
 // Who decides by what: every worker, as it says itself, and whether the release is live on all of them.
 
-import { ago, ask, badge, count, facts, html, moment, nothing, notice, table, tile } from "../ui.js";
+import { ago, ask, badge, count, facts, html, moment, nothing, notice, table, tile, took } from "../ui.js";
 
 export const title = "Fleet";
 
@@ -45,11 +45,12 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
         <ul>${fleet.live_reasons.map((one) => html`<li>${one}</li>`)}</ul>
         <p class="quiet">${fleet.live === "no" ? "A worker takes a release up within a second; one that does not is shown below." : "A worker that says nothing for a few seconds may be busy, cut off, or gone."}</p></section>` : nothing}
       <section class="sheet"><h2>Workers</h2>${table("Workers", [
-        { name: "worker", of: (w) => html`<strong title=${w.worker}>${w.worker.replace(`${fleet.group}-`, "")}</strong> <small>process ${w.pid}</small>` },
+        { name: "worker", of: (w) => html`<strong title=${w.worker}>${nameOf(w, fleet)}</strong> <small>process ${w.pid}</small>` },
         { name: "state", of: state },
         { name: "release", right: true, of: (w) => html`${w.release ?? "–"} ${w.release === fleet.release ? nothing : badge("warn", "another")}` },
         { name: "since", of: (w) => ago(w.applied_at_ms) },
         { name: "waiting", right: true, of: (w) => count(w.lag) },
+        { name: "latency (median)", right: true, of: latency },
         { name: "last heard", of: (w) => ago(w.beat_at) },
         { name: "runs", of: (w) => ago(w.started_at) },
         { name: "decides from", of: positions },
@@ -59,6 +60,13 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
   onChange(() => load().catch(() => {}));
   await every(2_000, load);
 }
+
+/** Workers are named for their group; where that is known, the rest says which. */
+export const nameOf = (worker, { group }) => worker.worker.replace(`${group}-`, "");
+
+/** From the timestamp of an event to the commit of its tags. */
+const latency = ({ latency_p50_ms: half, latency_p99_ms: most }) =>
+  most === null ? html`<span class="quiet">nothing lately</span>` : html`${took(half)} <small>p99 ${took(most)}</small>`;
 
 const stopped = (stop, resume) => html`<div class="failure" role="alert">
   <strong>Stopped ${ago(stop.at)}.</strong> ${stop.reason}

@@ -1,21 +1,22 @@
 // What each label does now against its own normal, the loudest change first.
 
 import { change, changed, rateOf, signal as told } from "../rates.js";
-import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile } from "../ui.js";
+import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile, took } from "../ui.js";
+import { nameOf } from "./fleet.js";
 
 export const title = "Now";
 
 const SIZES = ["1m", "5m", "1h"];
 
 export async function mount({ api, draw, every, query, signal }) {
-  let workers = null, open = new Map();
+  let fleet = null, open = new Map();
   let size = SIZES.includes(query.get("size")) ? query.get("size") : "5m";
   let rates = null, problem = null, history = new Map(), labels = [];
   let historyAt = 0;
 
   const load = async () => {
     // What asks Kafka may take its time, or fail: the rates do not wait for it.
-    api.get("/v1/fleet", { signal }).then((fleet) => { workers = fleet.workers; if (rates) show(); }).catch(() => { workers = null; });
+    api.get("/v1/fleet", { signal }).then((found) => { fleet = found; if (rates) show(); }).catch(() => { fleet = null; });
     const [found, breakers] = await Promise.all(["/v1/labels", "/v1/breakers"].map((path) => api.get(path, { signal })));
     open = new Map(breakers.items.filter((one) => one.open).map((one) => [one.label, one]));
     labels = found.items;
@@ -49,7 +50,7 @@ export async function mount({ api, draw, every, query, signal }) {
           ${tile("events", count(events))}
           ${tile("labels tagged", count(rows.filter((one) => one.alerts > 0).length), `of ${rows.length}`)}
           ${tile("beyond chance", count(rates.signals.length + rows.filter((one) => one.change.kind).length), rates.signals.length ? "signals, see below" : "changes and signals")}
-          ${health(workers)}
+          ${health(fleet)}
         </div>` : nothing}
       ${problem ? html`<section class="sheet">${empty(problem.detail, problem.hint)}</section>` : nothing}
       ${rates && rates.signals.length ? html`<section class="sheet"><h2>Beyond chance</h2>
@@ -86,12 +87,15 @@ function byLabel({ items }) {
 const loudness = ({ rate, rate_last_hour: hour, change: { kind }, alerts }) =>
   (kind ? 1e6 : 0) + (rate !== null && hour !== null ? Math.abs(Math.log((rate + 1e-6) / (hour + 1e-6))) * 1e3 : 0) + Math.min(alerts, 999) / 1e3;
 
-/** Whether everybody works, and keeps up. */
-function health(workers) {
-  if (workers === null) return tile("workers ready", "–", html`nobody says; <a href="#/fleet">fleet</a>`);
+/** Whether everybody works, keeps up, and how soon. */
+function health(fleet) {
+  if (fleet === null) return tile("workers ready", "–", html`nobody says; <a href="#/fleet">fleet</a>`);
+  const { workers } = fleet;
   const ready = workers.filter((one) => one.ready).length;
   const lag = workers.some((one) => one.lag !== null) ? workers.reduce((sum, one) => sum + (one.lag ?? 0), 0) : null;
+  const [slowest] = workers.filter((one) => one.latency_p99_ms !== null).sort((a, b) => b.latency_p99_ms - a.latency_p99_ms);
   return html`
     ${tile("workers ready", `${ready} of ${workers.length}`, html`<a href="#/fleet">${ready === workers.length && ready ? "fleet" : "who is not, and why"}</a>`)}
-    ${tile("events behind", count(lag), lag === null ? "nobody says" : "over all workers")}`;
+    ${tile("events behind", count(lag), lag === null ? "nobody says" : "over all workers")}
+    ${tile("latency", took(slowest?.latency_p99_ms), slowest ? `99 % within this on the slowest worker, ${nameOf(slowest, fleet)}` : "nothing was decided lately")}`;
 }
