@@ -94,20 +94,19 @@ def _cutoffs(choice: Choice, bundle: Bundle | None, store: ControlStore, read: R
     """Those of the candidate, in the words of its bundle; None: the champion's.
 
     Raises:
-        RefusedError: labels were named, and they cannot decide, or nothing differs from the champion.
+        RefusedError: they cannot decide; or labels were named, and nothing differs from the champion.
     """
     wanted = _thresholds(choice, bundle)
     if wanted is None and not choice.labels:
         return None
     champion, _ = champion_to_change(store)
     labels = list(champion.thresholds.labels) if bundle is None else bundle.labels
-    wanted = None if wanted is None else read(wanted, labels)
-    if not choice.labels:
-        return wanted
-    moved = read(ThresholdSet(choice.labels), labels).labels
-    wanted = with_changes(wanted or champion.thresholds, moved, choice.when)
+    wanted = champion.thresholds if wanted is None else read(wanted, labels)
+    if choice.labels:
+        wanted = with_changes(wanted, read(ThresholdSet(choice.labels), labels).labels, choice.when)
     found = problems(wanted, labels)
-    if not found and (bundle is None or bundle.ref == champion.ref.bundle) and not diff(champion.thresholds, wanted):
+    same_bundle = bundle is None or bundle.ref == champion.ref.bundle
+    if choice.labels and same_bundle and not found and not diff(champion.thresholds, wanted):
         found = ["labels: these are the cut-offs that decide now"]
     if found:
         raise RefusedError("the candidate's cut-offs are not valid", problems=found)

@@ -91,6 +91,12 @@ def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api
     assert only.post("/v1/change-requests", json={"promote": {"bundle": "tiny"}, "reason": "x"}).status_code == 403
 
 
+NO_SUCH_SEGMENT = {
+    "labels": {"spam": 0.6, "greeting": 0.5},
+    "segments": [{"when": {"mood": "x"}, "labels": {"spam": 0.7}}],
+}
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -99,6 +105,7 @@ def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api
         {"labels": {"spam": 0.5}, "reason": "no change"},
         {"labels": {"spam": 0.6}, "reason": "x", "not_before": "2026-11-28T22:00:00"},
         {"labels": {"spam": 0.6}, "reason": "x", "not_before": "2020-01-01T00:00:00Z"},
+        {"experiment": {"thresholds": NO_SUCH_SEGMENT}, "reason": "x"},
     ],
 )
 def test_what_cannot_be_asked_is_refused(anna: TestClient, body: dict[str, Any]) -> None:
