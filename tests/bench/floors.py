@@ -10,26 +10,29 @@ hash        the arithmetic that the preprocessing contract names, in numpy, on t
             counted within a text; without a sort there are no runs to count)
 weigh       on sorted keys: where runs of equal ones begin and how long they are, the weight of each by its length,
             the norm of each text, and the division by it
+rectangles  n-grams and weights, which lie text by text, into the two rectangles that the graph takes
 graph       onnxruntime on the inputs that the tagger gave it, ready in memory
 decide      scores rounded to millionths and compared with cut-offs, in batches of the worker's size
+objects     the structs that are encoded, made of values that lie ready
 encode      `msgspec.json.encode` of the tag events as ready-made structs
 consume     librdkafka's consumer with the worker's options: batches taken from it, and not looked at
 produce     librdkafka's producer with the worker's options: the plain loop's own tag events, in transactions of as
             many as the worker has in its own
 ==========  =========================================================================================================
 
-Not counted, though no tagger can do without: putting n-grams into rectangles for the graph, checking scores, making
-the objects that are encoded, headers, statistics.
+Not counted, though no tagger can do without: size, depth and keys of a record, the edges of texts, checking scores,
+headers, statistics.
 """
 
 import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -45,6 +48,7 @@ from streamtag.model.ngrams import IDF_UNIT, MAX_COUNT, MIX_1, MIX_2, MIX_SHIFT,
 from streamtag.model.normalise import byte_table
 from streamtag.model.scorer import Scorer
 from streamtag.settings import Settings, load_settings
+from streamtag.tagger.decide import scores_type
 from streamtag.tagger.memory import keep_freed_memory
 from streamtag.tagger.worker import stream_options
 
@@ -52,7 +56,7 @@ from .corpus import Corpus
 from .job import Job, given
 from .stack import PARTITIONS
 
-WITHOUT_KAFKA = ("decode", "text", "hash", "weigh", "graph", "decide", "encode")
+WITHOUT_KAFKA = ("decode", "text", "hash", "weigh", "rectangles", "graph", "decide", "objects", "encode")
 KAFKA = ("consume", "produce")
 # Enough to measure, few enough to keep what was prepared in memory.
 _SAMPLE = 20_480
@@ -95,6 +99,8 @@ def without_kafka(inputs: Inputs) -> dict[str, float]:
     hashing = Hashing(inputs.scorer)
     joined = [hashing.join(encoded) for encoded in inputs.encoded]
     keys = [hashing.sorted_keys(*one) for one in joined]
+    entries = [Entries.of(features) for features in inputs.features]
+    values_of, make_scores = list(map(_values, tag_events)), scores_type(inputs.scorer.labels)
     decode, encode = msgspec.json.Decoder(ContentEvent).decode, msgspec.json.Encoder().encode
     run, text_encode = inputs.scorer.session.run, inputs.scorer.featuriser.encode
     work: dict[str, Callable[[], object]] = {
@@ -102,11 +108,41 @@ def without_kafka(inputs: Inputs) -> dict[str, float]:
         "text": lambda: [text_encode(text) for text in inputs.texts],
         "hash": lambda: [hashing.sorted_keys(*one) for one in joined],
         "weigh": lambda: [hashing.weights(*one) for one in zip(keys, inputs.encoded, strict=True)],
+        "rectangles": lambda: [one.rectangles() for one in entries],
         "graph": lambda: [run(features) for features in inputs.features],
         "decide": lambda: [np.rint(scores * MICRO) / MICRO >= inputs.cutoffs[:1] for scores in inputs.scores],
+        "objects": lambda: [_made(make_scores, *values) for values in values_of],
         "encode": lambda: [encode(event) for event in tag_events],
     }
     return {name: _spent(work[name]) / n * 1e6 for name in WITHOUT_KAFKA}
+
+
+@dataclass(frozen=True)
+class Entries:
+    """N-grams of a run, text by text: how many each text has, their ids and weights, and the id of padding."""
+
+    per_text: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    width: int
+    padding: int
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, NDArray[Any]]) -> Self:
+        """What the graph's inputs were made of."""
+        ids, weights = inputs["ids"], inputs["weights"][:, 0]
+        used = weights != 0
+        per_text = used.sum(axis=1).astype(np.int32)
+        return cls(per_text, ids[used], weights[used], ids.shape[1], int(ids.max(initial=0)))
+
+    def rectangles(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The inputs again."""
+        used = np.arange(self.width, dtype=np.int32) < self.per_text[:, None]
+        ids = np.full(used.shape, self.padding, dtype=np.int32)
+        ids[used] = self.ids
+        weights = np.zeros(used.shape, dtype=np.float32)
+        weights[used] = self.weights
+        return ids, weights
 
 
 class Hashing:
@@ -231,6 +267,34 @@ def _struct(line: bytes) -> TagEvent:
     ready = {name: msgspec.Raw(msgspec.json.encode(found[name])) for name in ("thresholds", "release")}
     parts = {"source": Source(**found["source"]), "tags": [Tag(**tag) for tag in found["tags"]]}
     return TagEvent(**{**found, **ready, **parts})
+
+
+_Values = tuple[str, tuple[Any, ...], list[tuple[Any, ...]], list[float], msgspec.Raw, msgspec.Raw, str]
+
+
+def _values(event: TagEvent) -> _Values:
+    """What the tagger makes a tag event of."""
+    assert isinstance(event.thresholds, msgspec.Raw)
+    assert isinstance(event.release, msgspec.Raw)
+    assert isinstance(event.scores, dict)
+    tags = [msgspec.structs.astuple(tag) for tag in event.tags]
+    scores = list(event.scores.values())
+    source = msgspec.structs.astuple(event.source)
+    return event.id, source, tags, scores, event.thresholds, event.release, event.processed_at
+
+
+def _made(
+    make_scores: Callable[..., Any],
+    name: str,
+    source: tuple[Any, ...],
+    tags: Sequence[tuple[Any, ...]],
+    scores: Sequence[float],
+    thresholds: msgspec.Raw,
+    release: msgspec.Raw,
+    processed_at: str,
+) -> TagEvent:
+    made = [Tag(*tag) for tag in tags]
+    return TagEvent(name, Source(*source), made, make_scores(*scores), thresholds, release, processed_at)
 
 
 def _recorded(call: Callable[[Any], Any], arguments: list[Any]) -> Callable[[Any], Any]:
