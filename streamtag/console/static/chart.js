@@ -12,6 +12,8 @@ const TIMES = [
   [60, "{HH}:{mm}", "\n{DD}.{MM}.", null, "\n{DD}.{MM}.", null, null, null, 1],
   [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1],
 ];
+// How far apart ticks may be: never less than a second, which is what they say.
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC");
 
 /**
@@ -64,7 +66,7 @@ export function chart(place, { label, x, lines, marks = [], levels = [], until =
     width: place.clientWidth || 600,
     height,
     tzDate: utc,
-    axes: [{ ...axis, values: TIMES }, { ...axis, size: 60, ...(y && { incrs: y.steps }), values: (_, ticks) => ticks.map(y ? y.words : (one) => `${one} ${lines[0].unit ?? ""}`) }],
+    axes: [{ ...axis, values: TIMES, incrs: SECONDS, space: 80 }, { ...axis, size: 60, ...(y && { incrs: y.steps }), values: (_, ticks) => ticks.map(y ? y.words : (one) => `${one} ${lines[0].unit ?? ""}`) }],
     scales: { x: { range: (_, low, high) => [low, Math.max(high, until)] }, y: { range: (_, low, high) => y?.range ?? [Math.min(0, low ?? 0), (high || 1) * 1.05] } },
     series: [{ label: "UTC", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...lines.map((one, i) => ({
       label: one.name,
