@@ -102,8 +102,16 @@ class Access:
 
     def note_refusal(self, who: str, what: str) -> None:
         """Remembers a refusal; that Redis is away is no reason not to refuse."""
+        self._noted(who, what, lambda: self.tokens.note("refused", who, what))
+
+    def note_stranger(self, what: str) -> None:
+        """The same where nobody knows who asks."""
+        self._noted("somebody unknown", what, lambda: self.tokens.note_stranger(what))
+
+    @staticmethod
+    def _noted(who: str, what: str, note: Callable[[], None]) -> None:
         try:
-            self.tokens.note("refused", who, what)
+            note()
         except UnavailableError as error:
             log.warning("refused %s to %s; not noted: %s", what, who, error.message)
 
@@ -138,7 +146,7 @@ def _who(role: Role) -> Callable[..., Token]:
         what = f"{request.method} {request.url.path}"
         token = access.identify(request)
         if token is None:
-            access.note_refusal("nobody known", what)
+            access.note_stranger(what)
             raise UnauthorizedError(
                 "the request brings no token that is valid",
                 hint="Send `Authorization: Bearer …`; `streamtag token create` makes one.",

@@ -1,5 +1,6 @@
 """The FastAPI app: routes, errors, limits. Everything it needs is passed in."""
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from streamtag.api import (
     routes_experiments,
     routes_fleet,
     routes_inference,
+    routes_models,
     routes_oidc,
     routes_releases,
     routes_scoring,
@@ -33,6 +35,7 @@ from streamtag.api.explaining import Explaining
 from streamtag.api.openapi import describe
 from streamtag.api.scoring import OverloadedError, Scoring
 from streamtag.console import site
+from streamtag.control.liveness import LivenessProbe
 from streamtag.control.metrics import MetricSink
 from streamtag.control.store import ControlStore
 from streamtag.settings import Settings
@@ -55,6 +58,7 @@ _ROUTES = (
     routes_experiments,
     routes_fleet,
     routes_stats,
+    routes_models,
     routes_dead_letters,
     routes_audit,
     routes_session,
@@ -64,6 +68,7 @@ _ROUTES = (
 
 
 _UNTOLD = 65_536
+_UPLOAD_S = 10.0
 _SCORING = re.compile(r"/v1/(moderations|score)|/v2/models/.*/infer")
 
 
@@ -92,6 +97,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
     app.state.explaining = parts.explaining
+    app.state.liveness = LivenessProbe(parts.store, parts.settings)
     problems.install(app, api_routes())
     for router in routers():
         app.include_router(router)
@@ -186,26 +192,38 @@ def _length(scope: Scope) -> int:
 
 
 class _BodyLimit:
-    """Refuses a body that is longer than allowed, also one that says nothing of its length; notes when it was here."""
+    """Refuses a body that is too long, also one that does not say its length, or too slow; notes when it was here.
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    One that is never sent to its end would hold its place among those that are answered for ever.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, most_s: float = _UPLOAD_S) -> None:
         self._app = app
-        self._most = most
+        self._most, self._most_s = most, most_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seen, state = 0, scope.setdefault("state", {})
+        seen, deadline, state = 0, 0.0, scope.setdefault("state", {})
 
         async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, deadline
+            if "arrived" in state:
+                return await receive()
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + self._most_s
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the request was not sent to its end within {self._most_s:g} s") from None
             seen += len(message.get("body", b""))
             if seen > self._most:
                 raise HTTPException(413, f"the request is longer than {self._most} bytes (api.max_body_bytes)")
-            # From here on its time is ours: what a slow client takes to send is not.
-            state["arrived"] = time.monotonic()
+            if not message.get("more_body", False):
+                # From here on its time is ours: what a slow client takes to send is not.
+                state["arrived"] = time.monotonic()
             return message
 
         await self._app(scope, limited, send)

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamtag.api.problems import ForbiddenError
+from streamtag.api.problems import ForbiddenError, PreconditionError
 from streamtag.api.strict import Flag, Number
 from streamtag.control.approval import Permit, Ungoverned
 from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
+from streamtag.control.documents import RevisionId
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
 from streamtag.control.store import ControlStore, Current
@@ -21,6 +22,7 @@ from streamtag.settings import Settings
 
 __all__ = [
     "Cutoffs",
+    "IfMatch",
     "Limit",
     "Reasoned",
     "allow",
@@ -29,12 +31,15 @@ __all__ = [
     "changer",
     "changes_json",
     "commit_change",
+    "etag_of",
     "own_word",
     "settings_of",
     "store_of",
+    "unless_changed",
     "with_liveness",
 ]
 
+IfMatch = Annotated[str | None, Header(description="The ETag of the thresholds that the change rests on.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="At most this many, newest first.")]
 
 
@@ -118,6 +123,28 @@ def own_word(who: Token, break_glass: bool) -> Ungoverned:
     return Ungoverned(break_glass)
 
 
+def etag_of(current: Current) -> str:
+    """Of the thresholds that decide."""
+    return f'"{current.revision.sha256}"'
+
+
+def unless_changed(current: Current, if_match: str | None) -> RevisionId | None:
+    """The thresholds that a request rests on, where it names them and they are ``current``; None: it names none.
+
+    Raises:
+        PreconditionError: others decide now.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    if etag_of(current) not in [one.strip() for one in if_match.split(",")]:
+        document = current.revision.document
+        raise PreconditionError(
+            f"{document.author} changed the thresholds at {document.at:%Y-%m-%d %H:%M:%S} UTC: {document.reason}",
+            hint="Read them again, and decide again.",
+        )
+    return current.release.document.thresholds
+
+
 def commit_change(
     request: Request,
     who: Who,
@@ -164,5 +191,6 @@ def changes_json(found: list[Change]) -> list[dict[str, Any]]:
 
 
 def _liveness(request: Request, current: Current) -> dict[str, Any]:
-    found = LivenessProbe(store_of(request), settings_of(request)).check(current.ref)
+    probe: LivenessProbe = request.app.state.liveness
+    found = probe.check(current.ref)
     return {"live": found.answer, "live_since": found.since, "live_reasons": list(found.reasons)}

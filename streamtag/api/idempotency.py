@@ -1,7 +1,8 @@
 """Changes that can be sent again: the same `Idempotency-Key` gets the answer of the first, and changes nothing more.
 
 Redis holds, for a day, the digest of a request and the answer that it got. Of a request that was refused nothing is
-held: it changed nothing, and may be tried again with the same key.
+held: it changed nothing, and may be tried again with the same key. One whose outcome is unknown is refused for ten
+minutes: long enough to look.
 """
 
 import base64
@@ -12,14 +13,16 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from streamtag.api.access import Access, needed_role
 from streamtag.control.connection import guarded
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role
-from streamtag.errors import ConflictError, RefusedError, UnavailableError
+from streamtag.errors import ConflictError, RefusedError, StreamtagError, UnavailableError
 
 __all__ = ["HEADER", "IdempotentRoute"]
 
@@ -33,6 +36,7 @@ _RUNNING_S = 600
 _MOST_KEY = 200
 _METHODS = frozenset({"POST", "PUT", "PATCH"})
 _HEADERS = ("content-type", "etag")
+_REFUSALS = (StreamtagError, RequestValidationError, HTTPException)
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -96,8 +100,11 @@ async def _once(kept: "_Kept", digest: str, handle: Callable[[], Awaitable[Respo
         return _again(before, digest)
     try:
         response = await handle()
-    except BaseException:
-        await run_in_threadpool(kept.forget)
+    except _REFUSALS as error:
+        # A service that went silent may have done it all the same, and so may whatever nobody thought of: such a
+        # request must not be carried out a second time because it is sent again.
+        if not isinstance(error, UnavailableError):
+            await run_in_threadpool(kept.forget)
         raise
     if response.status_code >= 300:
         await run_in_threadpool(kept.forget)
@@ -113,7 +120,10 @@ def _again(before: _Answer, digest: str) -> Response:
             hint="Choose a new key for each change, e.g. a UUID.",
         )
     if before.status is None:
-        raise ConflictError("the same request is being carried out", hint="Ask again a little later, with this key.")
+        raise ConflictError(
+            "the same request is being carried out, or nobody knows whether it was: a service did not answer",
+            hint="Ask again a little later. If this stays, look whether it was done. A new key makes a new request.",
+        )
     headers = {**before.headers, "Idempotent-Replayed": "true"}
     return Response(base64.b64decode(before.body), before.status, headers)
 

@@ -134,22 +134,36 @@ class OidcProvider:
                 return None
             try:
                 token = jwt.decode(raw, keys, algorithms=_ALGORITHMS)
-                registry.validate(token.claims)
             except (JoseError, ValueError) as error:
                 # The provider may have changed its keys: worth one more look, not more.
                 log.debug("a token is not accepted: %s", type(error).__name__)
                 continue
+            try:
+                registry.validate(token.claims)
+            except (JoseError, ValueError) as error:
+                log.debug("the claims of a token are not accepted: %s", type(error).__name__)
+                return None
             return token.claims
         return None
 
     def _key_set(self, *, fresh: bool) -> KeySet | None:
-        """The provider's keys; None where a fresh look was asked for and the last one was just now."""
-        with self._lock:
-            age = self._clock() - self._asked
-            if self._keys is not None and not fresh and age < _KEPT_S:
+        """The provider's keys; None where a fresh look was asked for and the last one was just now, or is under way.
+
+        One looks at a time. Where keys are known nobody waits for a provider that is slow: they stand meanwhile.
+        """
+        keys, asked = self._keys, self._asked
+        age = self._clock() - asked
+        if keys is not None and age < (_SOONEST_S if fresh else _KEPT_S):
+            return None if fresh else keys
+        if not self._lock.acquire(blocking=keys is None):
+            return None if fresh else keys
+        try:
+            if self._asked != asked:  # somebody else has looked while this one waited
+                if self._keys is None:
+                    raise UnavailableError(
+                        f"the provider {self._issuer} does not answer as it should", hint="Try again."
+                    )
                 return self._keys
-            if self._keys is not None and fresh and age < _SOONEST_S:
-                return None
             self._asked = self._clock()
             try:
                 self._found = self._document()
@@ -159,6 +173,8 @@ class OidcProvider:
                     raise
                 log.warning("the provider's keys of before stand: %s", error.message)
             return self._keys
+        finally:
+            self._lock.release()
 
     def _document(self) -> dict[str, Any]:
         found = self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")

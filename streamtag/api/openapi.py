@@ -68,7 +68,7 @@ def _statuses(route: APIRoute, method: str) -> Iterator[int]:
         return
     yield from (400, 404, 422, 503)
     if method in _CHANGING:
-        yield from (401, 403, 413)
+        yield from (401, 403, 408, 413)
         yield from (409, 412, 423) if role is not Role.VIEWER else (409,)
     yield 429
 

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents: what was wrong, where, and how to mend it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,11 @@ _STATUS: Sequence[tuple[type[StreamtagError], int, str]] = (
 )
 
 
-TITLES: Mapping[int, str] = {413: "too long", **{status: title for _, status, title in reversed(_STATUS)}}
+TITLES: Mapping[int, str] = {
+    408: "too slow",
+    413: "too long",
+    **{status: title for _, status, title in reversed(_STATUS)},
+}
 """What each status means; of several meanings the first above."""
 
 
@@ -72,12 +77,20 @@ def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     app.add_exception_handler(StreamtagError, answer)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(UnicodeEncodeError, _of_unicode)
 
 
 def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
     """A problem document as a response."""
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return JSONResponse(content, status, headers, MEDIA_TYPE)
+    return _Document(content, status, headers, MEDIA_TYPE)
+
+
+class _Document(JSONResponse):
+    """In ASCII: what is quoted from a request may be no text that UTF-8 could hold (a lone surrogate)."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def answer(request: Request, error: Exception) -> JSONResponse:
@@ -99,6 +112,11 @@ def _of_validation(request: Request, error: Exception) -> JSONResponse:
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
     detail = f"{len(problems)} fields of the request are not valid"
     return problem(422, "not valid", detail, problems=problems, **_of_protocol(request, "; ".join(problems)))
+
+
+def _of_unicode(request: Request, _error: Exception) -> JSONResponse:
+    said = "the request holds a lone surrogate (\\ud800 to \\udfff), which is no text"
+    return problem(422, "not valid", said, **_of_protocol(request, said))
 
 
 def _of_protocol(request: Request, said: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from streamtag.api.access import Viewer
 from streamtag.api.changing import Limit, settings_of, store_of
 from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.api.room import Room
 from streamtag.control.audit_note import AuditNote
 from streamtag.control.audit_proof import prove
 from streamtag.control.store import ControlStore
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/v1")
 
 _ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _SSE_WAIT_S = 10.0
+_PROOF_ROOM = Room(2, "reading the whole audit record")
 
 
 @router.get("/audit", tags=["audit"])
@@ -52,7 +54,8 @@ def verify_audit(request: Request, _who: Viewer) -> dict[str, Any]:
     tells whether Redis has lost it; `noted` is what this one was compared with.
     """
     settings = settings_of(request)
-    proof = prove(store_of(request).audit_log, AuditNote(settings.state_dir, settings.redis.namespace))
+    with _PROOF_ROOM.place():
+        proof = prove(store_of(request).audit_log, AuditNote(settings.state_dir, settings.redis.namespace))
     return {
         "ok": proof.found.fault is None,
         **msgspec.to_builtins(proof.found),

@@ -8,7 +8,17 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Reviewer, Viewer
-from streamtag.api.changing import Cutoffs, Limit, allow, change_json, settings_of, store_of
+from streamtag.api.changing import (
+    Cutoffs,
+    IfMatch,
+    Limit,
+    allow,
+    champion_of,
+    change_json,
+    settings_of,
+    store_of,
+    unless_changed,
+)
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.routes_experiments import Challenge, composed
@@ -122,10 +132,11 @@ def change_requests(
 
 
 @router.post("/change-requests", tags=["change requests"], status_code=201)
-def open_request(request: Request, body: Ask, who: Operator) -> dict[str, Any]:
-    """Open a change request. Nothing is live until it is published."""
+def open_request(request: Request, body: Ask, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
+    """Open a change request. Nothing is live until it is published. With If-Match refused where somebody was first."""
     requests, told = _requests(request), list[str]()
     content = _content(request, requests, body, told)
+    unless_changed(champion_of(request), if_match)
     opened = requests.open(
         content,
         _scoped(who, content, requests, body.reason),

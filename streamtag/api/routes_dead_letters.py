@@ -1,7 +1,6 @@
 """Dead letters: counted, looked at, put back. What they hold is for reviewers, and reading it leaves a trace."""
 
 import heapq
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from streamtag.api.access import Access, Operator, Reviewer, Viewer
 from streamtag.api.changing import Limit, allow, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
-from streamtag.api.scoring import OverloadedError
+from streamtag.api.room import Room
 from streamtag.api.strict import Flag, Whole
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import DeadLetter
@@ -35,9 +34,8 @@ router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"], route_class
 Text = Annotated[str, Field(max_length=500)]
 Partition = Annotated[int, Path(ge=0, lt=10**9)]
 Offset = Annotated[int, Path(ge=0, lt=10**18)]
-_READERS = 4
-_room = threading.BoundedSemaphore(_READERS)
-"""Each reads the whole topic: more at once would only make all of them slower."""
+_ROOM = Room(4, "reading dead letters")
+"""Each reads the whole topic."""
 
 
 class Meant(BaseModel):
@@ -135,7 +133,8 @@ def dead_letters(
     counts = Counts()
     with _reader(request) as reader:
         found = counts.over(reader.letters(chosen))
-        latest = heapq.nlargest(limit + 1, (one for one in found if before is None or _place(one) < before), key=_place)
+        wanted = (one.without_content() for one in found if before is None or _place(one) < before)
+        latest = heapq.nlargest(limit + 1, wanted, key=_place)
     return {**page(latest, limit, DeadLetter.facts, _place), "matching": counts.letters, "foreign": counts.foreign}
 
 
@@ -216,13 +215,8 @@ def _letter(request: Request, partition: int, offset: int) -> DeadLetter:
 
 @contextmanager
 def _reader(request: Request) -> Iterator[DeadLetterReader]:
-    if not _room.acquire(blocking=False):
-        raise OverloadedError(f"{_READERS} others are reading dead letters", hint="Come again a little later.")
-    try:
-        with DeadLetterReader(settings_of(request)) as reader:
-            yield reader
-    finally:
-        _room.release()
+    with _ROOM.place(), DeadLetterReader(settings_of(request)) as reader:
+        yield reader
 
 
 def _place(letter: DeadLetter) -> tuple[int, int, int]:

@@ -37,7 +37,7 @@ def open_session(request: Request, response: Response, body: SignIn) -> dict[str
     access: Access = request.app.state.access
     who = access.token(body.token)
     if who is None:
-        access.note_refusal("nobody known", "POST /v1/session")
+        access.note_stranger("POST /v1/session")
         raise UnauthorizedError("the token is not valid", hint="`streamtag token create` makes one.")
     return _document(sign_in(request, response, who, body.token))
 

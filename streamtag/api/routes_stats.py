@@ -1,4 +1,4 @@
-"""What labels do: windows, rates, the ledger; and the labels and models themselves."""
+"""What labels do: windows, rates, the ledger; and the labels themselves."""
 
 import time
 from typing import Annotated, Any, Literal
@@ -8,12 +8,9 @@ from fastapi import APIRouter, Query, Request
 
 from streamtag.api.access import Viewer
 from streamtag.api.changing import settings_of, store_of
+from streamtag.api.room import Room
 from streamtag.api.scoring import Scoring
 from streamtag.errors import NotFoundError
-from streamtag.model import card as model_card
-from streamtag.model.bundle import read_bundle
-from streamtag.model.listing import listed
-from streamtag.model.registry import find_bundle
 from streamtag.stats.comparison import compare, signals
 from streamtag.stats.ledger_document import ledger_document
 from streamtag.stats.ledger_reader import read_ledger, reader_options
@@ -29,6 +26,8 @@ router = APIRouter(prefix="/v1")
 
 Size = Literal["1m", "5m", "1h", "1d"]
 _MOST_WINDOWS = 20_000
+_LEDGER_ROOM = Room(2, "reading the ledger")
+"""Each reads the topic of commit summaries, at worst all of it."""
 
 
 @router.get("/labels", tags=["labels"])
@@ -133,36 +132,9 @@ def ledger(
     """Whether anything was lost or doubled: per source partition, in = tagged + clean + dead + skipped."""
     settings = settings_of(request)
     since_ms = time.time_ns() // 1_000_000 - round(hours * 3_600_000) if hours else None
-    with TopicReader(reader_options(settings)) as reader:
+    with _LEDGER_ROOM.place(), TopicReader(reader_options(settings)) as reader:
         found = read_ledger(settings.topics.stats, reader, since_ms)
     return ledger_document(found, settings.topics.stats, since_ms)
-
-
-@router.get("/models", tags=["models"])
-def models(request: Request, _who: Viewer) -> dict[str, Any]:
-    """The bundles in the configured places and in the package, and which places do not answer."""
-    settings = settings_of(request)
-    found = list(listed(settings.model))
-    # the path of this machine says nothing to others
-    items = [
-        {key: value for key, value in msgspec.structs.asdict(one).items() if key != "path"} for one in found if one.name
-    ]
-    return {"items": items, "problems": [problem for one in found if not one.name for problem in one.problems]}
-
-
-@router.get("/models/{name}/{version}", tags=["models"])
-def model(request: Request, name: str, version: str, _who: Viewer) -> dict[str, Any]:
-    """One bundle: its manifest, with labels, calibration, training and figures; and its card, as Markdown."""
-    settings = settings_of(request)
-    if "/" in name or "/" in version:
-        raise NotFoundError(f"there is no bundle {name}@{version}")
-    path = find_bundle(f"{name}@{version}", settings.model.directories)
-    bundle = read_bundle(path, trusted=settings.model.trusted_keys)
-    return {
-        **msgspec.to_builtins(bundle.ref),
-        "manifest": msgspec.to_builtins(bundle.manifest),
-        "card": model_card.card(bundle),
-    }
 
 
 def _window(window: Rates) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from itertools import islice, zip_longest
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import (
     Cutoffs,
+    IfMatch,
     Limit,
     Reasoned,
     allow,
@@ -18,18 +19,18 @@ from streamtag.api.changing import (
     changer,
     changes_json,
     commit_change,
+    etag_of,
     own_word,
     settings_of,
     store_of,
+    unless_changed,
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, cursor_of, position_of
-from streamtag.api.problems import PreconditionError
 from streamtag.api.strict import Flag, Number, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who
-from streamtag.control.store import Current
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.errors import RefusedError
@@ -40,8 +41,6 @@ from streamtag.stats.what_if import preview
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
-
-IfMatch = Annotated[str | None, Header(description="The ETag of the thresholds that the change rests on.")]
 
 
 class Move(Reasoned):
@@ -86,7 +85,7 @@ class Question(BaseModel):
 def thresholds(request: Request, response: Response, _who: Viewer) -> dict[str, Any]:
     """The cut-offs that decide. The ETag names the revision: send it as If-Match with a change."""
     current = champion_of(request)
-    response.headers["ETag"] = _etag(current)
+    response.headers["ETag"] = etag_of(current)
     return {"release": current.id.number, **_document(current.revision)}
 
 
@@ -143,11 +142,13 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
     told: list[str] = []
     cutoffs = _read(request, ThresholdSet(body.labels), told).labels
     allow(who, cutoffs)
-    _unless_changed(request, if_match)
+    base = unless_changed(champion_of(request), if_match)
     return commit_change(
         request,
         Who(who.name, body.reason),
-        lambda changes, author: changes.set_thresholds(cutoffs, author, when=body.when, force=body.force),
+        lambda changes, author: changes.set_thresholds(
+            cutoffs, author, when=body.when, expected=base, force=body.force
+        ),
         body.end_experiments,
         told,
         own_word(who, body.break_glass),
@@ -158,15 +159,18 @@ def move(request: Request, body: Move, who: Operator, if_match: IfMatch = None) 
 def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
     """Replace the whole set, live. With If-Match it is refused where somebody was first (412)."""
     told: list[str] = []
-    wanted, present = _read(request, body.thresholds.to_set(), told), champion_of(request).thresholds
-    if found := problems(wanted, present.labels):
+    wanted, present = _read(request, body.thresholds.to_set(), told), champion_of(request)
+    if found := problems(wanted, present.thresholds.labels):
         raise RefusedError("the change is not valid", problems=found)
-    allow(who, {change.label for change in diff(present, wanted)})
-    base = _unless_changed(request, if_match)
+    allow(who, {change.label for change in diff(present.thresholds, wanted)})
+    unless_changed(present, if_match)
+    base = present.release.document.thresholds  # what was allowed is a change of this one
     return commit_change(
         request,
         Who(who.name, body.reason),
-        lambda changes, author: changes.apply(wanted, author, expected=base, force=body.force),
+        lambda changes, author: changes.apply(
+            wanted, author, expected=base.revision, expected_sha256=base.sha256, force=body.force
+        ),
         body.end_experiments,
         told,
         own_word(who, body.break_glass),
@@ -174,34 +178,21 @@ def replace(request: Request, body: Replace, who: Operator, if_match: IfMatch = 
 
 
 @router.post("/thresholds/restore", tags=["thresholds"])
-def restore(request: Request, body: Restore, who: Operator) -> dict[str, Any]:
-    """Go back to an earlier revision; a new one with its content is made. Free of the guard rail."""
-    earlier = _read(request, changer(request).revision(body.revision).document.thresholds.to_set(), [])
-    allow(who, {change.label for change in diff(champion_of(request).thresholds, earlier)})
-    author = Who(who.name, body.reason)
-    return commit_change(request, author, lambda changes, by: changes.restore(body.revision, by), body.end_experiments)
+def restore(request: Request, body: Restore, who: Operator, if_match: IfMatch = None) -> dict[str, Any]:
+    """Go back to an earlier revision; a new one with its content is made. Free of the guard rail.
 
-
-def _etag(current: Current) -> str:
-    return f'"{current.revision.sha256}"'
-
-
-def _unless_changed(request: Request, if_match: str | None) -> int | None:
-    """The revision that a change rests on, where the request names one.
-
-    Raises:
-        PreconditionError: it is not the present one.
+    With If-Match it is refused where somebody was first (412).
     """
-    if if_match is None or if_match.strip() == "*":
-        return None
-    current = champion_of(request)
-    if _etag(current) not in [one.strip() for one in if_match.split(",")]:
-        document = current.revision.document
-        raise PreconditionError(
-            f"{document.author} changed the thresholds at {document.at:%Y-%m-%d %H:%M:%S} UTC: {document.reason}",
-            hint="Read them again, and decide again.",
-        )
-    return current.revision.document.revision
+    earlier = _read(request, changer(request).revision(body.revision).document.thresholds.to_set(), [])
+    present = champion_of(request)
+    allow(who, {change.label for change in diff(present.thresholds, earlier)})
+    unless_changed(present, if_match)
+    return commit_change(
+        request,
+        Who(who.name, body.reason),
+        lambda changes, by: changes.restore(body.revision, by, expected=present.release.document.thresholds),
+        body.end_experiments,
+    )
 
 
 def _read(request: Request, given: ThresholdSet, told: list[str]) -> ThresholdSet:

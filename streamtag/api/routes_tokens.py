@@ -1,11 +1,10 @@
 """Tokens: who may do what. For admins."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from streamtag.api.access import Access, Admin
 from streamtag.api.paging import Cursor, StreamId, page, position_of
@@ -23,7 +22,7 @@ class NewToken(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@ -]{1,100}$")
     role: Role
-    expires_at: datetime | None = Field(None, description="With a zone; none: never.")
+    expires_at: AwareDatetime | None = Field(None, description="With a zone; none: never.")
     labels: list[str] | None = Field(None, description="The only labels whose cut-offs it may change; none: all.")
 
 

@@ -129,6 +129,8 @@ def _content(
 ) -> Content:
     if sum((bool(pairs), file is not None, bundle is not None, candidate_of is not None)) != 1 or (when and not pairs):
         raise SettingsError("give one of: cut-offs (LABEL=VALUE, with --when), --file, --bundle, --candidate-of")
+    if thresholds != "keep" and bundle is None:
+        raise SettingsError("--thresholds goes with --bundle")
     composer, read = requests.compose(), by_taxonomy(configured_taxonomy(loaded.model), warn)
     if candidate_of is not None:
         return composer.candidate(ExperimentLog(requests.store).find(candidate_of))

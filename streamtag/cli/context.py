@@ -117,13 +117,13 @@ def login_name() -> str:
 
 
 def say(text: str) -> None:
-    """Text for people on stdout, as it is: nothing in it is markup, and a line is folded by the terminal only."""
-    stdout.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Text for people on stdout: nothing in it is markup or steers, and a line is folded by the terminal only."""
+    stdout.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def warn(text: str, *, style: str | None = None) -> None:
     """The same on stderr, which belongs to people in every output format."""
-    stderr.print(text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    stderr.print(printable(text), style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_json(document: object) -> None:
@@ -157,5 +157,12 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     stdout.print(table)
 
 
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: what is not printable is escaped, but for line ends and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def _plain(cell: object) -> Text:
-    return Text("" if cell is None else str(cell))
+    return cell if isinstance(cell, Text) else Text("" if cell is None else printable(str(cell)))

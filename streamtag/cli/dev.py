@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, warn
+from streamtag.cli.secrets import shown_url
 from streamtag.devstack.local_stack import LocalStack, ServiceStatus
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import Remedy, declared_topics, read_declarations
@@ -94,7 +95,7 @@ def _print(services: Sequence[ServiceStatus]) -> None:
 def _row(service: ServiceStatus) -> Sequence[Any]:
     state = f"{service.state} (started in {service.start_s:.1f} s)" if service.fresh else service.state
     pid = service.started.pid if service.started and service.state in ("running", "silent") else None
-    return service.name, state, service.address, pid
+    return service.name, state, shown_url(service.address or ""), pid
 
 
 def _document(service: ServiceStatus) -> dict[str, Any]:

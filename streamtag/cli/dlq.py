@@ -67,7 +67,8 @@ def list_(
     counts = Counts()
     with _reader() as reader:
         found = counts.over(reader.letters(selection))
-        latest = heapq.nlargest(limit, found, key=lambda letter: (letter.at_ms, letter.partition, letter.offset))
+        known = (letter.without_content() for letter in found)
+        latest = heapq.nlargest(limit, known, key=lambda letter: (letter.at_ms, letter.partition, letter.offset))
     latest.reverse()
     if output is OutputFormat.JSON:
         context.print_json(

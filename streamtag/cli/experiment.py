@@ -17,6 +17,7 @@ from streamtag.cli.context import (
     Reason,
     author_or_user,
     parse_assignments,
+    parse_cutoffs,
     print_json,
     print_table,
     say,
@@ -62,6 +63,12 @@ def _open(break_glass: bool = False) -> tuple[Settings, ExperimentLog, Experimen
 
 @app.command()
 def start(
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LABEL=VALUE]...", help="Cut-offs that differ from --thresholds, or the champion's."),
+    ] = None,
+    *,
+    when: Annotated[list[str] | None, typer.Option("--when", help="The segment that these are of: lang=de.")] = None,
     reason: Reason,
     author: Author = None,
     challenger: Annotated[
@@ -139,12 +146,15 @@ def start(
         "rollout": _said({"ramp": ramp, "on_pass": on_pass, "limits": parse_assignments(limit or [], "--limit")}),
     }
     request = request_of(merge(raw, given))
-    choice = Choice(challenger, bundle, _thresholds(thresholds))
+    cutoffs, segment = parse_cutoffs(pairs or []), parse_assignments(when or [], "--when")
+    choice = Choice(challenger, bundle, _thresholds(thresholds), cutoffs, segment)
     candidate = candidate_of(choice, changes, log.store, loaded.model, warn)
     request = read_by_taxonomy(request, log.store, loaded.model, warn)
     request, told = with_measured_rates(request, log.store, datetime.now(UTC))
     for line in told if output is OutputFormat.TABLE else ():
         say(line)
+    if ask and (author is not None or break_glass):
+        raise SettingsError("--author and --break-glass do not go with --ask: it is opened by whoever you are here")
     if ask:
         open_request(loaded, lambda composer: composer.experiment(request, candidate), reason, output)
         return

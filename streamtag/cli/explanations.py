@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from rich.text import Text
 
-from streamtag.cli.context import stdout
+from streamtag.cli.context import printable, stdout
 from streamtag.model.explain import Explanation, Span
 
 __all__ = ["ExplainedLabel", "as_json", "show"]
@@ -35,7 +35,7 @@ def show(name: str, text: str, found: Sequence[Explanation]) -> None:
     """Prints one text, once for each label: what raised its score is red, what lowered it is blue."""
     for explanation in found:
         given = explanation.logit - explanation.bias
-        head = f"{name}  {explanation.label} {explanation.score:.3f}"
+        head = f"{printable(name)}  {explanation.label} {explanation.score:.3f}"
         sum_ = f"logit {explanation.logit:+.2f} = {explanation.bias:+.2f} without words {given:+.2f} by words"
         stdout.print(Text.assemble((head, "bold"), f"  {sum_}", (f"  ({explanation.method})", "dim")), soft_wrap=True)
         stdout.print(coloured(text, explanation.spans), soft_wrap=True)

@@ -37,6 +37,10 @@ def ledger(
     Exit code 1 when a gap, an overlap, an imbalance or a record that is no summary was found; each is named.
     """
     if call.invoked_subcommand is not None:
+        if since is not None or output is not OutputFormat.TABLE:
+            raise SettingsError(
+                f"options of `ledger` itself say nothing to `{call.invoked_subcommand}`: give its own, behind it"
+            )
         return
     settings = context.settings().settings
     since_ms = None if since is None else parse_time(since, "--since", now=datetime.now(UTC))

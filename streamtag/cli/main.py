@@ -1,7 +1,6 @@
 """The ``streamtag`` command: noun, then verb. Exit codes are those of `streamtag.errors`."""
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -82,10 +81,6 @@ def main() -> None:
             raise
         _complain(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader (head, less) has gone; silence the interpreter's own flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _complain(error: StreamtagError) -> None:

@@ -130,6 +130,12 @@ def evaluate(
         Path | None, typer.Option("--terms", help="With --labels: identity terms, one a line, for the bias report.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="With --labels: write a report, one page.")] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", help="With --labels: keep the report beside the bundle, under this title, for the console."
+        ),
+    ] = None,
     robustness: Annotated[
         bool, typer.Option("--robustness", help="With --labels: also measure under each kind of disguised spelling.")
     ] = False,
@@ -143,10 +149,16 @@ def evaluate(
     natural-rate rows.
     """
     if labels is not None and data is None:
-        chosen: dict[str, Any] = {"thresholds": thresholds, "terms": terms, "html": html, "robustness": robustness}
-        model_evaluate.evaluate_labelled(bundle, labels, **chosen, draws=draws, output=output)
+        wanted: dict[str, Any] = {
+            "html": html,
+            "keep": keep,
+            "robustness": robustness,
+            "draws": draws,
+            "output": output,
+        }
+        model_evaluate.evaluate_labelled(bundle, labels, thresholds=thresholds, terms=terms, **wanted)
         return
-    given = {"--thresholds": thresholds, "--terms": terms, "--html": html, "--robustness": robustness}
+    given = {"--thresholds": thresholds, "--terms": terms, "--html": html, "--keep": keep, "--robustness": robustness}
     if alone := [name for name, value in given.items() if value]:
         raise StreamtagError(f"{', '.join(alone)} need --labels")
     if data is None or labels is not None:

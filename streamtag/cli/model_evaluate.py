@@ -1,5 +1,6 @@
 """`streamtag model evaluate --labels` and `compare`: bundles against labelled documents."""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say
+from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
 from streamtag.cli.model_labelled import (
     Draws,
     Labels,
@@ -24,6 +25,8 @@ from streamtag.cli.model_labelled import (
 from streamtag.cli.outcome import read_text
 from streamtag.cli.score import read_thresholds
 from streamtag.errors import RefusedError
+from streamtag.model import reports
+from streamtag.model.evaluation.report import render
 from streamtag.model.two_stages import final_scores
 
 _OVERALL = {
@@ -43,6 +46,7 @@ def evaluate_labelled(
     thresholds: Path | None,
     terms: Path | None,
     html: Path | None,
+    keep: str | None,
     robustness: bool,
     draws: int,
     output: OutputFormat,
@@ -55,17 +59,19 @@ def evaluate_labelled(
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
     scores = scores_of(scorer, data)
     found = evaluation.evaluate_scores(data, scores, cutoffs, draws=draws, terms=words)
-    disguises = []
     if robustness:
         limits = evaluation.cutoffs_of(data, cutoffs)
-        disguises = room("evaluation.robustness").robustness(
-            data, scores, limits, partial(final_scores, scorer), draws=draws
-        )
+        disguised = room("evaluation.robustness").robustness
+        lost = disguised(data, scores, limits, partial(final_scores, scorer), draws=draws)
+        found = dataclasses.replace(found, robustness=lost)
     if html is not None:
-        page = room("evaluation.report").render(found, str(scorer.bundle.ref), scorer.bundle.ref.sha256, disguises)
-        write_whole(html, page)
+        write_whole(html, render(found, scorer.bundle.ref))
+    if keep is not None:
+        model = settings().settings.model
+        report, place = reports.keep(scorer.bundle.ref, keep, found, model.directories)
+        warn(f"kept as report {report.id} of {scorer.bundle.ref} in {place}")
     if output is OutputFormat.JSON:
-        print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found), "robustness": disguises})
+        print_json({"bundle": scorer.bundle.ref, **msgspec.to_builtins(found)})
         return
     figures = found.figures
     print_facts(
@@ -94,8 +100,8 @@ def evaluate_labelled(
     slices = [(s.by, s.value, s.rows, *(interval(s.figures[name]) for name in _SLICED)) for s in found.slices]
     if slices:
         print_table(("slice", "is", "documents", *_SLICED.values()), slices)
-    if disguises:
-        lost = [(d.kind, difference(d.mean_roc_auc), difference(d.macro_f1)) for d in disguises]
+    if found.robustness:
+        lost = [(d.kind, difference(d.mean_roc_auc), difference(d.macro_f1)) for d in found.robustness]
         print_table(("disguised by", "mean ROC-AUC", "macro F1"), lost, title="less clean text; * excludes 0")
     if found.terms:
         biases = [

@@ -93,7 +93,7 @@ def thresholds(
     _print_choices(everywhere, default, "all documents")
     for value, found in segments.items():
         _print_choices(found, base, f"{by} = {value}")
-    say(f"wrote {out}; look at it, then: streamtag thresholds apply {out}")
+    say(f"wrote {out}; look at it, then: streamtag thresholds apply {out} --reason '…'")
     if undecided:
         warn(f"undecided, kept at the bundle's default: {', '.join(undecided)}", style="yellow")
 

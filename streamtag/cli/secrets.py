@@ -6,12 +6,16 @@ from urllib.parse import urlsplit
 MASK = "********"
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|key|credential|oauthbearer\.config", re.IGNORECASE)
+_PUBLIC = frozenset({"model.trusted_keys"})
+"""Keys that are no secrets: those that signatures are checked with."""
 _SECRET_PARAMETER = re.compile(r"((?:password|passwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def shown(name: str, value: object) -> object:
     """``value`` of the setting or option ``name`` as people may see it."""
-    if _SECRET_NAME.search(name):
+    if isinstance(value, list):
+        return [shown(name, each) for each in value]
+    if _SECRET_NAME.search(name) and name not in _PUBLIC:
         return MASK if value not in (None, "") else value
     if isinstance(value, str) and "://" in value:
         return shown_url(value)

@@ -1,5 +1,6 @@
 """How windows look on a screen and in JSON."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,8 +134,9 @@ def surprise(one: Compared) -> float:
     if one.hour is None or one.now.rate is None:
         return 0.0
     low, high = one.now.interval()
-    outside = low / one.hour if one.hour and one.hour < low else one.hour / high if high and one.hour > high else 1.0
-    return outside - 1.0
+    if one.hour < low:
+        return low / one.hour - 1.0 if one.hour else math.inf
+    return one.hour / high - 1.0 if high and one.hour > high else 0.0
 
 
 def print_segment(

@@ -158,10 +158,17 @@ class ChangeRequests:
             refuse_stale(request.content, base, self.store)
         except (ConflictError, NotFoundError, RefusedError) as error:
             return [*found, f"conflict: {error.message}"]
+        found += self._verdict_missing(request.content)
         if not request.end_experiments and not isinstance(request.content, ExperimentStart):
             running = ExperimentLog(self.store).running()
             found += [f"experiments: {warning}" for warning in champion_warnings(running, base.id)]
         return found
+
+    def _verdict_missing(self, content: Content) -> list[str]:
+        if not isinstance(content, CandidatePromotion):
+            return []
+        experiment = ExperimentLog(self.store).find(content.experiment.number)
+        return [] if experiment.passed else [f"verdict: experiment {experiment.id.number} has not passed"]
 
     def publish(self, number: int, by: str, *, warn: Callable[[str], None] = lambda _: None) -> Published:
         """Makes a request live, if nothing speaks against it."""

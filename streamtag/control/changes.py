@@ -6,7 +6,7 @@ from typing import Literal
 
 from streamtag.control.approval import ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import by_worker, champion_to_change
-from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, Stored, ThresholdRevision
+from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, RevisionId, Stored, ThresholdRevision
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, conflict
@@ -74,10 +74,19 @@ class ReleaseChanges:
         return self._writer.commit(None, heads, proposal, {})
 
     def set_thresholds(
-        self, changes: Mapping[str, float], who: Who, *, when: Mapping[str, str] | None = None, force: bool = False
+        self,
+        changes: Mapping[str, float],
+        who: Who,
+        *,
+        when: Mapping[str, str] | None = None,
+        expected: RevisionId | None = None,
+        force: bool = False,
     ) -> Outcome:
-        """Moves some cut-offs: the base ones, or those of the segment ``when``."""
-        base, heads = champion_to_change(self._store)
+        """Moves some cut-offs: the base ones, or those of the segment ``when``.
+
+        A conflict where ``expected`` is not the current revision.
+        """
+        base, heads = self._based_on(expected)
         cutoffs = self._read(ThresholdSet(changes), _labels(base)).labels
         return self._change(base, heads, with_changes(base.thresholds, cutoffs, when or {}), who, force=force)
 
@@ -97,9 +106,12 @@ class ReleaseChanges:
             raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
         return self._change(base, heads, self._read(thresholds, _labels(base)), who, force=force)
 
-    def restore(self, revision: int, who: Who) -> Outcome:
-        """A new revision with the content of an earlier one. The way back is free of the guard rail."""
-        base, heads = champion_to_change(self._store)
+    def restore(self, revision: int, who: Who, *, expected: RevisionId | None = None) -> Outcome:
+        """A new revision with the content of an earlier one. The way back is free of the guard rail.
+
+        A conflict where ``expected`` is not the current one.
+        """
+        base, heads = self._based_on(expected)
         wanted = self._read(self.revision(revision).document.thresholds.to_set(), _labels(base))
         found = [*who.problems(), *problems(wanted, _labels(base))]
         _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
@@ -246,6 +258,13 @@ class ReleaseChanges:
         base, heads = champion_to_change(self._store)
         if expected is not None and expected != base.id:
             raise conflict(base, based_on=f"release {expected.number}")
+        return base, heads
+
+    def _based_on(self, expected: RevisionId | None) -> tuple[Current, Heads]:
+        """What decides, where its cut-offs are ``expected``; None: whatever they are."""
+        base, heads = champion_to_change(self._store)
+        if expected is not None and expected != base.release.document.thresholds:
+            raise conflict(base, based_on=f"revision {expected.revision}", before=self._release_of(expected.revision))
         return base, heads
 
     def _change(self, base: Current, heads: Heads, wanted: ThresholdSet, who: Who, *, force: bool) -> Outcome:

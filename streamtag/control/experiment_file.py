@@ -32,6 +32,7 @@ _NUMBERS = ("share", "alpha", "alpha_assignment", "max_conflicts", "max_units", 
 _KEYS = ("mode", "unit", "labels", "others", "base_rates", "on_worse", "rollout", *_NUMBERS)
 _TOLERANCE = re.compile(r"(?:±|\+-|\+/-)?\s*(?P<size>[0-9]*\.?[0-9]+)\s*(?P<percent>%?)")
 _WEIGHT = re.compile(r"weight\s+(?P<weight>[0-9]*\.?[0-9]+)")
+_LARGEST = 1e15
 _WORDS = "±20%, ±0.005, increase, decrease, either, critical, muted, weight 2"
 
 
@@ -148,7 +149,10 @@ def _mapping(raw: Mapping[str, Any], key: str, found: list[str]) -> dict[str, An
 
 
 def _is_number(where: str, value: Any, found: list[str]) -> bool:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return True
-    found.append(f"{where}: must be a number, not {value!r}")
-    return False
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        found.append(f"{where}: must be a number, not {value!r}")
+        return False
+    if not abs(value) <= _LARGEST:
+        found.append(f"{where}: must be a number up to {_LARGEST:g}")
+        return False
+    return True

@@ -59,13 +59,15 @@ def label_rows(plan: ExperimentPlan, found: VerdictDocument) -> Iterator[dict[st
         worse = peaks.worse.get(label, domain.worse_evidence(policy, evidence))
         words = _words(plan, label, worse, evidence.equal, parts.get(label))
         settled = policy.muted or words != "open"
+        relative = plan.mode == "split" or policy.tolerance.kind == "relative"
+        unknown = (0.0, math.inf) if relative else (-1.0, 1.0)
         yield {
             "label": label,
             "muted": policy.muted,
             "control_rate": rates[0] if rates else None,
             "candidate_rate": rates[1] if rates else None,
-            "relative": plan.mode == "split" or policy.tolerance.kind == "relative",
-            "interval": domain.interval(plan, label, found.phases) if found.units else (0.0, math.inf),
+            "relative": relative,
+            "interval": domain.interval(plan, label, found.phases) if found.units else unknown,
             "log_e_worse": worse,
             "log_e_equal": evidence.equal,
             "worse_from": math.log(1 / parts[label]) if label in parts else None,

@@ -20,7 +20,9 @@ __all__ = ["Role", "Token", "TokenStore", "digest"]
 
 _PREFIX = "st_"
 _SHOWN = 10  # characters of a token that lists show
-_ACCESS_LOG = 10_000
+_ACCESS_LOG, _STRANGERS = 10_000, 1_000
+_NOBODY = "nobody known"
+_MOST_SAID = 200
 
 
 class Role(StrEnum):
@@ -70,6 +72,7 @@ class TokenStore:
         self._store = store
         self._key = store.keys.prefix + "tokens"
         self._log = store.keys.prefix + "access"
+        self._strangers = store.keys.prefix + "access:strangers"
 
     def create(
         self,
@@ -142,17 +145,36 @@ class TokenStore:
         with guarded(self._store.where, f"note that somebody {action}"):
             self._add(self._store.client, action, who, what)
 
+    def note_stranger(self, what: str) -> None:
+        """Remembers that somebody unknown was refused something; the last 1,000 are kept, apart from all else.
+
+        Anybody can make as many as they like: they must not push out what is known of people.
+        """
+        with guarded(self._store.where, "note that somebody unknown was refused"):
+            self._add(self._store.client, "refused", _NOBODY, what, self._strangers, _STRANGERS)
+
     def access_log(self, limit: int = 50, *, before: str | None = None) -> list[dict[str, str]]:
         """Refusals, reading of content and changes of tokens, newest first: the latest, or those before an id."""
         latest = "+" if before is None else f"({before}"
         with guarded(self._store.where, "read the access log"):
-            found: Any = self._store.client.xrevrange(self._log, max=latest, count=limit)
+            pipeline = self._store.client.pipeline(transaction=False)
+            for stream in (self._log, self._strangers):
+                pipeline.xrevrange(stream, max=latest, count=limit)
+            known, strangers = pipeline.execute()
+        # Of two with one id the stranger's comes second: where a page ends between them, it is the one left out.
+        found = sorted([*known, *strangers], key=lambda entry: _stream_order(entry[0]), reverse=True)[:limit]
         return [{"id": key.decode(), **{k.decode(): v.decode() for k, v in entry.items()}} for key, entry in found]
 
-    def _add(self, client: Any, action: str, who: str, what: str) -> None:
+    def _add(self, client: Any, action: str, who: str, what: str, stream: str = "", kept: int = _ACCESS_LOG) -> None:
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        fields = {"action": action, "who": who, "what": what, "at": at}
-        client.xadd(self._log, fields, maxlen=_ACCESS_LOG, approximate=True)
+        # a path may be as long as whoever asks likes
+        fields = {"action": action, "who": who, "what": what[:_MOST_SAID], "at": at}
+        client.xadd(stream or self._log, fields, maxlen=kept, approximate=True)
+
+
+def _stream_order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
 
 
 def digest(secret: str) -> str:

@@ -1,6 +1,7 @@
 """One dead letter, as read from its topic."""
 
 import base64
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,10 @@ class DeadLetter:
     def source(self) -> str:
         """``<topic>/<partition>/<offset>`` of the original."""
         return f"{self.source_topic}/{self.source_partition}/{self.source_offset}"
+
+    def without_content(self) -> "DeadLetter":
+        """The same without key, value and headers: many of them take little memory."""
+        return dataclasses.replace(self, key=None, value=None, headers=())
 
     def facts(self) -> dict[str, Any]:
         """Everything but key, value and headers, under the names of the JSON output."""

@@ -24,6 +24,7 @@ READER_GROUP = "streamtag-dlq-reader"  # never joined, never committed to
 CALL_S = 10.0  # one request to the broker
 _STALLED_S = 30.0  # neither a record nor an end for so long
 _POLL_S = 0.2
+_FRAMING_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def client_options(settings: Settings, name: str) -> StreamOptions:
         group=name,
         topics=(settings.topics.dead_letters,),
         transactional_id=name,
+        # what the tagger may write, a replay must be able to write back
+        max_message_bytes=max(StreamOptions.max_message_bytes, settings.dead_letters.max_bytes + _FRAMING_BYTES),
         client=settings.kafka.client,
         consumer=settings.kafka.consumer,
         producer=settings.kafka.producer,
@@ -163,9 +166,9 @@ class DeadLetterReader:
             elif self._ended(message, open_ends):
                 heard = time.monotonic()
             elif message.error() is None:
-                heard = time.monotonic()
                 record = _record(message)
                 if record.offset < open_ends.get(record.partition, 0):
+                    heard = time.monotonic()
                     batch.append(record)
                     size += record.bytes
                 self._advance(record, open_ends)

@@ -11,18 +11,18 @@ import msgspec
 
 from streamtag.model import card_figures
 from streamtag.model.bundle import Bundle
-from streamtag.model.card_notes import Measured, datasets, measured, notes, sets_of
+from streamtag.model.card_notes import Measured, datasets, notes, sets_of
 from streamtag.model.card_tables import number, table
 
 __all__ = ["card", "facts"]
 
 
-def facts(bundle: Bundle, more: Sequence[Measured] = ()) -> dict[str, Any]:
+def facts(bundle: Bundle, measured: Sequence[Measured] = ()) -> dict[str, Any]:
     """The card as plain data.
 
     Args:
         bundle: verified.
-        more: figures beside those that are recorded.
+        measured: figures beside those that its manifest records; of two with one title the later is shown.
     """
     manifest, known = bundle.manifest, datasets()
     return {
@@ -38,15 +38,15 @@ def facts(bundle: Bundle, more: Sequence[Measured] = ()) -> dict[str, Any]:
         ],
         "training": manifest.training,
         "evaluation": manifest.evaluation,
-        "measured": msgspec.to_builtins(list({one.title: one for one in (*measured(bundle), *more)}.values())),
+        "measured": msgspec.to_builtins(list({one.title: one for one in measured}.values())),
         "calibration": msgspec.to_builtins(manifest.calibration),
         "recalibrations": msgspec.to_builtins(manifest.recalibrations),
     }
 
 
-def card(bundle: Bundle, more: Sequence[Measured] = ()) -> str:
+def card(bundle: Bundle, measured: Sequence[Measured] = ()) -> str:
     """The card as Markdown; arguments as of `facts`."""
-    found = facts(bundle, more)
+    found = facts(bundle, measured)
     ref = found["bundle"]
     parts = [
         f"# Model card: `{ref['name']}@{ref['version']}`",

@@ -4,21 +4,36 @@ All of it lies in ``streamtag/model/cards/``: ``<name>.yaml`` are notes, ``datas
 ``<name>-<version>.json`` figures, which are of exactly one bundle and shown for no other.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from streamtag import strict_yaml
+from streamtag.domain.release import BundleRef
 from streamtag.errors import RefusedError
 from streamtag.model.bundle import Bundle
 from streamtag.model.manifest import Manifest
 
-__all__ = ["Dataset", "Measured", "Notes", "datasets", "measured", "notes", "read_figures", "saved", "sets_of"]
+__all__ = [
+    "Dataset",
+    "Measured",
+    "Notes",
+    "datasets",
+    "decoded",
+    "measured",
+    "notes",
+    "read_figures",
+    "saved",
+    "sets_of",
+]
 
 _CARDS = Path(__file__).parent / "cards"
-_NOT_SHOWN = ("bundle", "curves", "cooccurrence")
+_DIGITS = 6
+"""Significant ones of a figure that is kept."""
 
 
 class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,10 +68,17 @@ class Measured(msgspec.Struct, frozen=True):
     Attributes:
         title: on what.
         figures: the document.
+        at: when it was kept, where anybody said.
     """
 
     title: str
     figures: dict[str, Any]
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    @property
+    def id(self) -> str:
+        """By its content: 12 hexadecimal digits."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,17 +118,19 @@ def measured(bundle: Bundle) -> list[Measured]:
     file = _CARDS / f"{bundle.ref.name}-{bundle.ref.version}.json"
     if not file.is_file():
         return []
-    found = msgspec.json.decode(file.read_bytes(), type=_File)
-    return found.measured if found.sha256 == bundle.ref.sha256 else []
+    return decoded(file.read_bytes(), bundle.ref)
 
 
-def saved(bundle: Bundle, found: Sequence[Measured]) -> bytes:
-    """Figures as a file of ``cards/``: without curves, which no card shows."""
-    kept = [
-        Measured(one.title, {name: value for name, value in one.figures.items() if name not in _NOT_SHOWN})
-        for one in found
-    ]
-    return msgspec.json.format(msgspec.json.encode(_File(bundle.ref.sha256, kept)), indent=1) + b"\n"
+def decoded(content: bytes, ref: BundleRef) -> list[Measured]:
+    """What `saved` wrote; nothing where it is of another bundle. Raises `msgspec.DecodeError` where it is damaged."""
+    found = msgspec.json.decode(content, type=_File)
+    return found.measured if found.sha256 == ref.sha256 else []
+
+
+def saved(ref: BundleRef, found: Sequence[Measured]) -> bytes:
+    """Figures as a file: as they ship in ``cards/``, or as `reports` keeps them."""
+    kept = [msgspec.structs.replace(one, figures=_rounded(one.figures)) for one in found]
+    return msgspec.json.encode(_File(ref.sha256, kept)) + b"\n"
 
 
 def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> Measured:
@@ -135,3 +159,11 @@ def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> 
             problems=[f"its sha256 is {str(sha256)[:12]}…, that of the bundle {bundle.ref.sha256[:12]}…"],
         )
     return Measured(title or f"Measured on {Path(name).stem}", figures)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items() if key != "bundle"}  # the file says whose they are
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

@@ -200,7 +200,9 @@ class WindowsSettings(LoopSettings):
 class StatsSettings(Section):
     """What the commit summaries count."""
 
-    pane_s: int = Field(10, ge=1, le=3_600, description="Width of a pane, seconds of record timestamp")
+    pane_s: int = Field(
+        10, ge=1, le=60, description="Width of a pane, seconds of record timestamp; a minute must be a multiple of it"
+    )
     segments: dict[Literal["lang", "channel", "tenant"], list[str]] = Field(
         default_factory=dict,
         description="Values counted on their own per dimension; the rest count as 'other'",
@@ -216,3 +218,9 @@ class StatsSettings(Section):
     replication_factor: int = Field(1, ge=1, le=16, description="Copies of the topics that the Faust app makes")
     web_host: str = Field("127.0.0.1", description="Address of the web views of `streamtag stats`")
     web_port: int | None = Field(6066, ge=1, le=65_535, description="Their port; none = no views")
+
+    @model_validator(mode="after")
+    def _windows_are_whole_panes(self) -> Self:
+        if 60 % self.pane_s:
+            raise ValueError(f"pane_s: a minute is no multiple of {self.pane_s} s; panes would straddle windows")
+        return self

@@ -38,6 +38,7 @@ class LabelMetrics:
         for size, document in latest.items():
             if document is self._shown.get(size):
                 continue
+            self._metrics.forget("streamtag.label.rate", window=size)  # those of labels that another bundle had
             for one in label_figures(document):
                 self._metrics.set("streamtag.label.rate", one.rate or 0.0, label=one.label, window=size)
         self._shown = latest

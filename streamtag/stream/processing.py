@@ -78,7 +78,7 @@ class Processing:
         self._stop = False  # no event: a signal handler that interrupts another would wait for its lock
         self._abandon = threading.Event()
         self._finish = threading.Event()  # asked: end the open transaction now
-        self._ending_since: float | None = None  # a commit or abort is under way
+        self._ending_since: float | None = None  # the producer's start, a commit or an abort is under way
         self._committing_at = 0.0  # the last commit began
         self._commit_s = 0.0  # what a commit takes
         self._pace = Pace()
@@ -153,7 +153,7 @@ class Processing:
         self._finish.clear()
 
     def ending_s(self) -> float:
-        """How long the commit or abort that is under way has taken; 0 when none is."""
+        """How long the start, commit or abort that is under way has taken; 0 when none is."""
         since = self._ending_since
         return 0.0 if since is None else self._clock() - since
 
@@ -161,7 +161,7 @@ class Processing:
         """Why nothing gets committed, or None."""
         ending_s = self.ending_s()
         if ending_s > _TELL_ENDING_S:
-            return f"a commit or abort has been waiting for Kafka for {ending_s:.0f} s"
+            return f"the start or end of a transaction has been waiting for Kafka for {ending_s:.0f} s"
         if self._undone >= _TELL_UNDONE:
             return f"{self._undone} transactions in a row undone, the last: {self._cause}"
         return None
@@ -177,8 +177,11 @@ class Processing:
                 log.error("processing ended", exc_info=error)
 
     def _process_all(self) -> None:
-        # At once, not with the first batch: readers and new owners wait for what a predecessor left open.
+        # At once, not with the first batch: readers and new owners wait for what a predecessor left open. Told while it
+        # lasts: where an ACL or too few brokers forbid transactions, the worker would only look ready.
+        self._ending_since = self._clock()
         self._settle()
+        self._ending_since = None
         while not self._stop:
             self._step()
         self._guarded(self._commit)

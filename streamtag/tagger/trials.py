@@ -226,7 +226,8 @@ class Trials:
         scores, took_s = answer
         if part.asked is not None:
             scores = scores[part.asked]
-        self._figures[trial.id].took.append((self._clock(), took_s * 1000))
+        if (figures := self._figures.get(trial.id)) is not None:  # else it has ended since it was asked
+            figures.took.append((self._clock(), took_s * 1000))
         scores, stages = _stages(scores, labels)
         valid: NDArray[np.bool_] = np.all((scores >= 0) & (scores <= 1), axis=1)
         self.count(trial, "scored", int(valid.sum()))

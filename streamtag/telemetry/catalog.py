@@ -185,7 +185,8 @@ METRICS = (
         "streamtag.commit.waiting",
         "gauge",
         "s",
-        "How long the commit or abort that is under way has taken so far; 0 when none is. Above 1 s: unready.",
+        "How long the start of the producer, the commit or the abort that is under way has taken so far; 0 when none "
+        "is. Above 1 s: unready.",
         "Kafka does not answer this worker: broker, network, or its transaction coordinator.",
     ),
     Metric(

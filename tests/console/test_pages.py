@@ -62,11 +62,17 @@ def test_a_bundle_says_what_it_is(visit: Visit) -> None:
     row = person.page.get_by_role("row").filter(has_text=f"made-up label {CRITICAL}")
     expect(row).to_contain_text("yes")
     expect(person.page.get_by_text(re.compile("^[0-9a-f]{64}$")).first).to_be_visible()
-    person.open("models/moderation/1")
+    person.open("models/moderation/2")
     expect(person.page.get_by_role("heading", name="What it is for")).to_be_visible()
+    with person.page.context.expect_page() as opened:
+        person.page.get_by_role("link", name="On the rows held out of its training").click()
+    report = opened.value
+    expect(report.get_by_role("heading", name="moderation@2")).to_be_visible()
+    expect(report.get_by_role("heading", name="Precision, recall and calibration")).to_be_visible()
+    report.close()
     person.shoot("models-card")
     person.check_for_everybody()
-    on_the_way = visit("models/moderation/1", phone=True)
+    on_the_way = visit("models/moderation/2", phone=True)
     on_the_way.shoot("models-card-phone")
     on_the_way.check_width()
 

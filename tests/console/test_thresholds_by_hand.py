@@ -102,6 +102,30 @@ def test_the_second_of_two_operators_learns_who_was_first_and_what_differs(visit
     wait_until(lambda: draft(second) == settled, 20, "the page shows what was published")
 
 
+def test_a_change_for_a_time_and_a_restore_rest_on_what_was_seen(visit: Visit, stack: Stack) -> None:
+    person = visit("label/praise", name="boris")
+    person.expect(412)
+    dialog = person.page.get_by_role("dialog")
+
+    def refused(button: str, meanwhile: float) -> None:
+        """What somebody else does while the dialog is open is not undone by it."""
+        with stack.client(name="anna") as client:
+            moved = client.patch("/v1/thresholds", json={"labels": {"praise": meanwhile}, "reason": "a wave of thanks"})
+            assert moved.status_code == 200, moved.text
+        dialog.get_by_label("Why").fill("too few were tagged")
+        dialog.get_by_role("button", name=button, exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("a wave of thanks")
+        assert threshold(stack, "praise") == meanwhile
+        dialog.get_by_role("button", name="Cancel").click()
+
+    drag_to(person, 0.8)
+    person.page.get_by_role("button", name="Publish …").click()
+    dialog.get_by_label("For how long").select_option(label="2 hours, then back")
+    refused("Publish", 0.83)
+    person.page.get_by_role("button", name="Restore …").first.click()
+    refused("Restore", 0.84)
+
+
 def test_an_earlier_revision_is_restored_from_the_history(visit: Visit, stack: Stack) -> None:
     with stack.client(name="boris") as client:
         for value in (0.88, 0.7):

@@ -128,6 +128,13 @@ def test_show_keeps_content_back_until_it_is_asked_for(filled: Topics) -> None:
     assert "original" not in json.dumps(shown)
     asked = run(filled, "show", "1/4", "--content")
     assert (asked["key"], base64.b64decode(asked["value_base64"])) == ("key-4", b"\xff\x00 original 4")
+    steering = [*ORIGINAL, (wire.REPLAY_ID, b"\x1b]52;c;aGk=\x07")]  # the producer's own header
+    produce(filled.bootstrap, filled.dead_letters, [letter(filled, 12, headers=steering)], partition=1)
+    table = subprocess.run(
+        command(filled, "show", "1/13"), capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert "\x1b" not in table
+    assert r"\x1b]52" in table
     assert "holds no dead letter of streamtag" in run(filled, "show", "1/12", expect=4)
     assert "holds no (committed) record" in run(filled, "show", "3/0", expect=4)
     assert "partition/offset" in run(filled, "show", "7", expect=2)

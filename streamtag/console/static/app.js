@@ -122,16 +122,24 @@ async function out() {
 
 // -- what happens meanwhile ---------------------------------------------------------------------------------------
 
+const FOLLOW_AGAIN_MS = 5_000;
 let source = null;
+let retry;
 
 async function follow() {
+  clearTimeout(retry);
   source?.close();
-  source = new EventSource("/v1/changes");
-  source.addEventListener("change", async (event) => {
+  // A browser opens six connections to one host, over all of its tabs: those that nobody sees do without.
+  const opened = source = document.hidden ? null : new EventSource("/v1/changes");
+  opened?.addEventListener("change", async (event) => {
     const change = JSON.parse(event.data);
     notice(`${change.author ?? change.by ?? "somebody"}: ${done(change.action)}${change.note ? ` (${change.note})` : ""}`);
     await refresh();
     for (const heard of listeners) heard(change);
+  });
+  opened?.addEventListener("error", () => {
+    // By its specification it gives up for good on an answer such as 503.
+    if (opened === source && opened.readyState === EventSource.CLOSED) retry = setTimeout(follow, FOLLOW_AGAIN_MS);
   });
   await refresh();
 }
@@ -141,7 +149,10 @@ let again;
 
 async function refresh() {
   clearTimeout(again);
-  if (who === null) return source?.close();
+  if (who === null) {
+    clearTimeout(retry);
+    return source?.close();
+  }
   try {
     [champion, { freeze }] = await Promise.all([api.get("/v1/releases/current"), api.get("/v1/freeze")]);
   } catch {
@@ -164,6 +175,7 @@ async function start() {
   if (chosen) document.documentElement.dataset.theme = chosen;
   document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
   addEventListener("hashchange", () => { show(); main.focus(); });
+  document.addEventListener("visibilitychange", () => { if (who !== null) follow(); });
   // The demo's address brings a token behind the #, which is never sent. It must not stay where one can read it.
   const given = location.hash.match(/^#(st_[\w-]+)$/);
   if (given) history.replaceState(null, "", "#/now");

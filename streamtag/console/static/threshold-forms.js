@@ -40,12 +40,16 @@ export function compared(before, after) {
   return found;
 }
 
+/** What names the thresholds that a change rests on, for the API to refuse it where others decide by now. */
+const restsOn = (base) => ({ headers: { "If-Match": base.etag } });
+
 /** Adds to a refusal what somebody else has changed meanwhile. */
 async function whatDiffers(problem, before) {
+  if (problem.status !== 412) throw problem;
   const now = await api.get("/v1/thresholds");
   problem.problems = compared(before.thresholds, now.thresholds).map((one) => `${one.label}${one.segment && ` (${one.segment})`}: ${score(one.before)} → ${score(one.after)}`);
   problem.hint = "The page shows the new state. Close this, look again, and publish if it is still needed.";
-  return problem;
+  throw problem;
 }
 
 /** Moves one threshold, live; for a time by a change request of one's own that needs nobody else. Resolves when done. */
@@ -58,11 +62,12 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
   ],
   act: async ({ reason, lasts, force = false, end_experiments = false }) => {
     if (!lasts) {
-      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force, end_experiments }, { headers: { "If-Match": base.etag } })
-        .catch(async (problem) => { throw problem.status === 412 ? await whatDiffers(problem, base.body) : problem; });
+      const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force, end_experiments }, restsOn(base))
+        .catch((problem) => whatDiffers(problem, base.body));
       return notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     }
-    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts), end_experiments });
+    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts), end_experiments }, restsOn(base))
+      .catch((problem) => whatDiffers(problem, base.body));
     if (opened.needs.length) {
       notice(`Change ${opened.number} is open. It waits for a second person: ${opened.needs.join("; ")}.`);
       location.hash = `#/changes/${opened.number}`;
@@ -70,7 +75,8 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
     }
     // What cannot go live now must not lie about: the dialog stays, and may be sent again.
     const { request } = await api.post(`/v1/change-requests/${opened.number}/publish`).catch(async (problem) => {
-      await api.post(`/v1/change-requests/${opened.number}/withdraw`, { comment: `could not go live: ${problem.message}` });
+      // whatever comes of this, it is the first refusal that somebody has to hear of
+      await api.post(`/v1/change-requests/${opened.number}/withdraw`, { comment: `could not go live: ${problem.message}` }).catch(() => {});
       throw problem;
     });
     notice(`Change ${request.number} is live, and goes back at ${moment(request.expires_at)}.`);
@@ -78,7 +84,7 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
 });
 
 /** Asks somebody else: nothing is live until it is approved and published. */
-export const askForMove = async ({ name, id, when, before, after, preview, effect }) => ask({
+export const askForMove = async ({ name, id, when, before, after, preview, base, effect }) => ask({
   title: `Ask for ${name}${place(when) && ` (${place(when)})`}: ${score(before)} → ${score(after)}`,
   body: html`<p>${preview?.needs?.length ? `It needs a second person: ${preview.needs.join("; ")}.` : "Somebody else looks at it before it goes live."}</p>${effect ?? nothing}`,
   fields: [
@@ -88,7 +94,8 @@ export const askForMove = async ({ name, id, when, before, after, preview, effec
   ],
   action: "Ask",
   act: async ({ reason, ticket, lasts, end_experiments = false }) => {
-    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, ticket, lasts_s: lasts ? Number(lasts) : null, end_experiments });
+    const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, ticket, lasts_s: lasts ? Number(lasts) : null, end_experiments }, restsOn(base))
+      .catch((problem) => whatDiffers(problem, base.body));
     notice(`Change ${opened.number} is open.`);
     location.hash = `#/changes/${opened.number}`;
   },
@@ -96,14 +103,15 @@ export const askForMove = async ({ name, id, when, before, after, preview, effec
 
 /** Back to an earlier revision, after a look at what differs from now. */
 export async function restoreRevision(revision) {
-  const { thresholds } = await api.get("/v1/thresholds");
+  const base = await api.read("/v1/thresholds");
   return ask({
     title: `Restore revision ${revision.revision}`,
-    body: html`<p>By ${revision.author} on ${moment(revision.at)}: ${revision.reason}. The whole set goes back:</p>${differences(compared(thresholds, revision.thresholds))}`,
+    body: html`<p>By ${revision.author} on ${moment(revision.at)}: ${revision.reason}. The whole set goes back:</p>${differences(compared(base.body.thresholds, revision.thresholds))}`,
     fields: [REASON, ...await ending()],
     action: "Restore",
     act: async ({ reason, end_experiments = false }) => {
-      const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason, end_experiments });
+      const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason, end_experiments }, restsOn(base))
+        .catch((problem) => whatDiffers(problem, base.body));
       notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     },
   });

@@ -2,74 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.thresholds import Compiled, ThresholdSet
 from streamtag.model.evaluation.labelled import Labelled
-from streamtag.model.evaluation.metrics import DEBIASED, OVERALL, Interval, Measured, bootstrap
+from streamtag.model.evaluation.metrics import Measured, bootstrap
+from streamtag.model.evaluation.result import SLICED, Curves, Evaluation, Slice, TermBias
 from streamtag.model.training.metrics import ece_null_quantile
 
 LENGTHS = ((0, 50), (50, 200), (200, 1_000), (1_000, None))
 """Slices by characters, half open."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Overall figures on some of the documents."""
-
-    by: str
-    value: str
-    rows: int
-    figures: dict[str, Interval]
-
-
-@dataclass(frozen=True)
-class TermBias:
-    """How well a label is told apart where an identity term is mentioned (Borkan et al. 2019, arXiv 1903.04561).
-
-    Attributes:
-        subgroup_auc: among documents with the term.
-        bpsn_auc: positives without the term against negatives with it; low: the term alone raises the score.
-        bnsp_auc: positives with the term against negatives without it; low: the term alone lowers the score.
-    """
-
-    term: str
-    label: str
-    rows: int
-    positives: int
-    subgroup_auc: float
-    bpsn_auc: float
-    bnsp_auc: float
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Points to draw: (mean score, share of positives, rows) of each bin, and (recall, precision)."""
-
-    reliability: list[tuple[float, float, int]]
-    precision_recall: list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All of it. Lists by label are in the order of ``labels``; `metrics` names the figures."""
-
-    labels: tuple[str, ...]
-    rows: int
-    groups: int
-    draws: int
-    known: list[int]
-    positives: list[int]
-    cutoffs: list[float]
-    figures: dict[str, list[Interval]]
-    ece_null_95: list[float]
-    slices: list[Slice]
-    terms: list[TermBias]
-    cooccurrence: list[list[float]]
-    curves: list[Curves]
 
 
 def evaluate_scores(
@@ -133,7 +77,7 @@ def _slices(
         _, group = np.unique(data.group[mask], return_inverse=True)
         measured = Measured(scores[mask], data.targets[mask], cutoffs[mask])
         figures = bootstrap(measured, group.astype(np.intp), draws=draws)
-        overall = {name: figures[name][0] for name in (*OVERALL, DEBIASED["mean_ece"])}
+        overall = {name: figures[name][0] for name in SLICED}
         found.append(Slice(by, value, int(mask.sum()), overall))
     return found
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
-from streamtag.model.evaluation.evaluate import Evaluation
+from streamtag.domain.release import BundleRef
 from streamtag.model.evaluation.metrics import Interval
 from streamtag.model.evaluation.report_plots import difference_bar, interval_bar, key, precision_recall, reliability
 from streamtag.model.evaluation.report_words import GLOSSARY, summary
-from streamtag.model.evaluation.robustness import Disguise
+from streamtag.model.evaluation.result import Disguise, Evaluation
 
 __all__ = ["render"]
 
@@ -32,37 +32,38 @@ _WIDE = '<div class="wide" tabindex="0">'
 """Of a table that may be wider than the screen; the keyboard can scroll it, too."""
 
 
-def render(found: Evaluation, bundle: str, sha256: str, disguises: Sequence[Disguise] = ()) -> str:
+def render(found: Evaluation, bundle: BundleRef, title: str = "") -> str:
     """The page.
 
     Args:
         found: all figures.
         bundle: whose they are.
-        sha256: of it.
-        disguises: what disguised spelling costs, where it was measured.
+        title: on what they were measured, where somebody said.
     """
+    name = escape(str(bundle))
     sections = [
         ("labels", "Each label", _labels(found)),
         ("curves", "Precision, recall and calibration", _curves(found)),
-        ("robustness", "Disguised spelling", _robustness(disguises)),
+        ("robustness", "Disguised spelling", _robustness(found.robustness)),
         ("slices", "Slices", _slices(found)),
         ("terms", "Identity terms", _terms(found)),
         ("together", "Which labels come together", _together(found)),
     ]
-    shown = [(name, title, body) for name, title, body in sections if body]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
-    bodies = "\n".join(f'<section id="{name}"><h2>{title}</h2>{body}</section>' for name, title, body in shown)
+    shown = [(anchor, heading, body) for anchor, heading, body in sections if body]
+    links = "".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading, _ in shown)
+    bodies = "\n".join(f'<section id="{anchor}"><h2>{heading}</h2>{body}</section>' for anchor, heading, body in shown)
     style = files(__package__).joinpath("report_style.css").read_text(encoding="utf-8")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(bundle)}: evaluation</title><style>{style}</style>"
+        f"<title>{name}: evaluation</title><style>{style}</style>"
     )
+    on = f"{escape(title)} · " if title else ""
     about = (
-        f"{found.rows:,} labelled documents in {found.groups:,} groups · {len(found.labels)} labels · intervals: 95 % "
-        f"of {found.draws:,} bootstrap draws · sha256 <code>{escape(sha256[:12])}…</code>"
+        f"{on}{found.rows:,} labelled documents in {found.groups:,} groups · {len(found.labels)} labels · intervals: "
+        f"95 % of {found.draws:,} bootstrap draws · sha256 <code>{escape(bundle.sha256[:12])}…</code>"
     )
     return (
-        f'<!doctype html><html lang="en"><head>{head}</head>\n<body><main><header><h1>{escape(bundle)}</h1>'
+        f'<!doctype html><html lang="en"><head>{head}</head>\n<body><main><header><h1>{name}</h1>'
         f"<p>{about}</p><nav>{links}</nav></header>\n{_tiles(found)}\n{_words(found)}\n{bodies}\n{_glossary()}"
         "<footer>Made by streamtag model evaluate. A dash: nothing supports the figure.</footer></main></body></html>\n"
     )
@@ -134,8 +135,8 @@ def _calibrated(ece: Interval, perfect: float, positives: int) -> str:
 
 def _curves(found: Evaluation) -> str:
     cards = []
-    for j, label in enumerate(found.labels):
-        if not found.curves[j].reliability:
+    for j, (label, curves) in enumerate(zip(found.labels, found.curves, strict=False)):
+        if not curves.reliability:
             continue
         recall, precision = (found.figures[name][j].value for name in ("recall", "precision"))
         cut = None if math.isnan(recall) or math.isnan(precision) else (recall, precision)
@@ -143,9 +144,11 @@ def _curves(found: Evaluation) -> str:
         cards.append(
             f'<article class="card"><div class="head"><h3>{escape(label)}</h3><span class="soft">'
             f"{found.positives[j]:,} positives, {base:.2%}</span></div>"
-            f'<div class="pair">{precision_recall(label, found.curves[j], base, cut)}'
-            f"{reliability(label, found.curves[j])}</div></article>"
+            f'<div class="pair">{precision_recall(label, curves, base, cut)}'
+            f"{reliability(label, curves)}</div></article>"
         )
+    if not cards:
+        return ""
     signs = key(
         [
             ('<line class="curve" x1="0" y1="6" x2="16" y2="6"/>', "precision over recall"),
@@ -233,7 +236,7 @@ def _auc(value: float) -> str:
 
 
 def _together(found: Evaluation) -> str:
-    if len(found.labels) < 2:
+    if len(found.labels) < 2 or not found.cooccurrence:
         return ""
     rows = [
         f'<tr><th scope="row">{escape(label)}</th>{"".join(map(_shade, row))}</tr>'

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from streamtag.model.evaluation.evaluate import Curves
 from streamtag.model.evaluation.metrics import Interval
+from streamtag.model.evaluation.result import Curves
 
 __all__ = ["difference_bar", "interval_bar", "key", "precision_recall", "reliability"]
 

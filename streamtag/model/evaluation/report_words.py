@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from html import escape
 
-from streamtag.model.evaluation.evaluate import Evaluation
+from streamtag.model.evaluation.result import Evaluation
 
 __all__ = ["GLOSSARY", "summary"]
 

@@ -1,24 +1,15 @@
 """What disguised spelling costs: the same documents, each kind of disguise on every one, against their clean text."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.preprocessor import FeatureRow
 from streamtag.model.evaluation.labelled import Labelled
-from streamtag.model.evaluation.metrics import Interval, Measured, paired
+from streamtag.model.evaluation.metrics import Measured, paired
+from streamtag.model.evaluation.result import Disguise
 from streamtag.model.training.obfuscate import KINDS, obfuscate
-
-
-@dataclass(frozen=True)
-class Disguise:
-    """Disguised less clean, paired; below 0 is lost."""
-
-    kind: str
-    mean_roc_auc: Interval
-    macro_f1: Interval
 
 
 def robustness(

@@ -88,6 +88,8 @@ NEEDS: dict[tuple[str, str], Role | None] = {
             "/v1/ledger",
             "/v1/models",
             "/v1/models/{name}/{version}",
+            "/v1/models/{name}/{version}/reports/{report_id}",
+            "/v1/models/{name}/{version}/reports/{report_id}/page",
             "/v2",
             "/v2/models/{name}",
             "/v2/models/{name}/versions/{version}",
@@ -116,7 +118,7 @@ def test_the_table_has_every_route(api: Api) -> None:
 
 
 def ask(client: TestClient, method: str, path: str) -> int:
-    url = path.format(name="x", version="1", number=1, label="spam", partition=0, offset=0)
+    url = path.format(name="x", version="1", number=1, label="spam", partition=0, offset=0, report_id="0" * 12)
     body: dict[str, object] | None = None if method in ("get", "delete") else {}
     return client.request(method, url, json=body).status_code
 
@@ -152,6 +154,23 @@ def test_a_refusal_is_remembered_with_who_and_what_and_nothing_else(api: Api) ->
         ("refused", "nobody known", "GET /v1/labels"),
         ("refused", "viewer-0", "PATCH /v1/thresholds"),
     ]
+
+
+def test_strangers_push_nothing_out_of_the_access_log_but_one_another(api: Api) -> None:
+    api.tokens.note("read content", "rita", "GET /v1/dead-letters/0/7/content")
+    for _ in range(1_200):
+        api.tokens.note_stranger("GET /v1/labels/" + "x" * 5_000)
+    found = api.tokens.access_log(2_000)
+    assert [one["who"] for one in found if one["action"] != "refused"] == ["rita"]
+    assert len(found) < 1_200
+    assert max(len(one["what"]) for one in found) == 200
+    first = api.tokens.access_log(10)
+    assert api.tokens.access_log(10, before=first[-1]["id"]) == found[10:20]
+
+
+def test_a_date_without_a_zone_is_refused(api: Api) -> None:
+    asked = {"name": "ci", "role": "viewer", "expires_at": "2099-01-01T00:00:00"}
+    assert api.as_(Role.ADMIN).post("/v1/tokens", json=asked).status_code == 422
 
 
 def test_a_token_is_kept_as_a_hash_and_shown_once(api: Api) -> None:

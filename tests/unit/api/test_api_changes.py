@@ -8,6 +8,7 @@ from api_rig import LABELS, Api, running
 from fastapi.testclient import TestClient
 from tiny_bundle import build_tiny_bundle
 
+from streamtag.api import changing, routes_thresholds
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 from streamtag.control.tokens import Role
@@ -178,3 +179,45 @@ def test_an_experiment_that_decides_is_asked_for_where_it_needs_a_second_person(
         live = anna.post("/v1/change-requests/1/publish").json()
         assert (live["experiment"], live["result"], live["request"]["state"]) == (1, None, "live")
         assert anna.get("/v1/experiments/1").json()["phases"][-1]["share"] == 0.1
+
+
+def test_a_request_that_rests_on_other_cut_offs_than_decide_is_refused(anna: TestClient, boris: TestClient) -> None:
+    seen = anna.get("/v1/thresholds")
+    rests = {"If-Match": seen.headers["etag"]}
+    assert anna.post("/v1/change-requests", json=ASK, headers=rests).status_code == 201
+    assert boris.patch("/v1/thresholds", json={"labels": {"spam": 0.55}, "reason": "x"}).status_code == 200
+    late = anna.post("/v1/change-requests", json=ASK, headers=rests)
+    assert (late.status_code, late.json()["detail"][:5]) == (412, "boris")
+    back = {"revision": 1, "reason": "x"}
+    assert anna.post("/v1/thresholds/restore", json=back, headers=rests).status_code == 412
+    now = {"If-Match": anna.get("/v1/thresholds").headers["etag"]}
+    assert anna.post("/v1/thresholds/restore", json=back, headers=now).json()["committed"] is True
+
+
+def test_what_a_token_was_allowed_is_what_it_does(api: Api, boris: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at what would change and the change, somebody moves another label."""
+    limited = api.as_(Role.OPERATOR, labels=["spam"])
+    looked = changing.unless_changed
+
+    def meanwhile(*given: Any) -> None:
+        looked(*given)
+        monkeypatch.undo()
+        boris.patch("/v1/thresholds", json={"labels": {"greeting": 0.55}, "reason": "x"})
+
+    whole = {"thresholds": {"labels": {"spam": 0.6, "greeting": 0.5}}, "reason": "x"}
+    monkeypatch.setattr(routes_thresholds, "unless_changed", meanwhile)
+    assert limited.put("/v1/thresholds", json=whole).status_code == 409
+    assert limited.patch("/v1/thresholds", json={"labels": {"spam": 0.6}, "reason": "x"}).status_code == 200
+    boris.patch("/v1/thresholds", json={"labels": {"greeting": 0.5}, "reason": "x"})
+    monkeypatch.setattr(routes_thresholds, "unless_changed", meanwhile)
+    assert limited.post("/v1/thresholds/restore", json={"revision": 1, "reason": "x"}).status_code == 409
+    assert boris.get("/v1/thresholds").json()["thresholds"]["labels"] == {"spam": 0.6, "greeting": 0.55}
+
+
+@pytest.mark.parametrize(
+    "body", [r'{"labels": {"\ud800": 0.5}, "reason": "x"}', r'{"labels": {"spam": 0.6}, "reason": "\udfff"}']
+)
+def test_what_is_no_text_is_refused(anna: TestClient, body: str) -> None:
+    for method, path in (("PATCH", "/v1/thresholds"), ("POST", "/v1/change-requests")):
+        found = anna.request(method, path, content=body, headers={"Content-Type": "application/json"})
+        assert found.status_code == 422, found.text

@@ -169,6 +169,28 @@ def test_what_there_is_can_be_read(api: Api) -> None:
     assert client.get("/v1/models/tiny/2").status_code == 404
 
 
+def test_the_reports_of_a_bundle_are_figures_and_pages(api: Api) -> None:
+    client = api.as_(Role.VIEWER)
+    found = client.get("/v1/models/moderation/2").json()
+    assert found["problems"] == []
+    shipped = {one["title"]: one for one in found["reports"]}
+    one = shipped["On the rows held out of its training"]
+    place = f"/v1/models/moderation/2/reports/{one['id']}"
+    document = client.get(place).json()
+    assert document["figures"]["rows"] == one["rows"] > 5_000
+    assert document["bundle"]["sha256"] == found["sha256"]
+    page = client.get(f"{place}/page")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "sandbox" in page.headers["content-security-policy"]
+    for part in ("moderation@2", one["title"], "Precision, recall and calibration", "threat"):
+        assert part in page.text
+    assert "<script" not in page.text
+    for path in ("000000000000", "000000000000/page"):
+        assert client.get(f"/v1/models/moderation/2/reports/{path}").status_code == 404
+    assert client.get("/v1/models/moderation/1/reports/" + one["id"]).status_code == 404
+    assert api.anonymous.get(f"{place}/page").status_code == 401
+
+
 def test_changes_come_as_events_from_where_a_client_left_off(api: Api) -> None:
     client = api.as_(Role.OPERATOR)
     [first] = api.store.audit(1)

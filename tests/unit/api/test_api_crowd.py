@@ -4,9 +4,11 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from streamtag.api.app import _Crowd
+from streamtag.api.app import _BodyLimit, _Crowd
 
 ANSWERED = 204
 
@@ -76,3 +78,54 @@ def test_long_requests_count_by_their_length() -> None:
 
 def test_beyond_the_limit_scoring_is_refused_unread_and_everything_else_is_answered() -> None:
     asyncio.run(crowded())
+
+
+async def stalled() -> None:
+    whole, pieces = asyncio.Event(), [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if pieces:
+            return pieces.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        whole.set()
+
+    crowd = _Crowd(_BodyLimit(app, most=1_000, most_s=0.05), most=1, most_bytes=1_000)
+    scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"", "headers": []}
+    with pytest.raises(HTTPException) as caught:
+        await crowd(scope, receive, receive)  # type: ignore[arg-type]  # nothing is sent
+    assert caught.value.status_code == 408
+    # its place is free again
+    pieces[:] = [{"type": "http.request", "body": b"}"}]
+    await crowd(dict(scope), receive, receive)  # type: ignore[arg-type]  # as above
+    assert whole.is_set()
+
+
+def test_a_request_that_is_never_sent_to_its_end_gives_its_place_back() -> None:
+    asyncio.run(stalled())
+
+
+async def followed() -> None:
+    messages = [{"type": "http.request", "body": b""}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.sleep(0.1)  # longer than a body may take
+        return {"type": "http.disconnect"}
+
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.extend([(await receive())["type"] for _ in range(2)])
+
+    await _BodyLimit(app, most=1_000, most_s=0.05)({"type": "http"}, receive, receive)  # type: ignore[arg-type]
+    assert heard == ["http.request", "http.disconnect"]
+
+
+def test_whoever_follows_what_happens_may_stay_as_long_as_they_like() -> None:
+    asyncio.run(followed())

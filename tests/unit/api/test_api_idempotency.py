@@ -10,6 +10,7 @@ from control_plane import current
 from streamtag.api.idempotency import HEADER
 from streamtag.api.routes_thresholds import router
 from streamtag.control.tokens import Role
+from streamtag.errors import UnavailableError
 
 pytest_plugins = ("api_fixture",)
 
@@ -108,3 +109,24 @@ def test_every_route_that_changes_something_takes_the_key(api: Api) -> None:
     asks |= {("post", path) for path in document["paths"] if path.endswith("/infer")}
     assert takes == changing - asks
     assert router.routes
+
+
+def test_what_may_have_been_done_is_not_done_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, commit = api.as_(Role.OPERATOR), api.store.commit
+
+    def unheard(**how: Any) -> Any:
+        commit(**how)
+        raise UnavailableError("Redis did not answer in time; whether it was committed is unknown")
+
+    monkeypatch.setattr(api.store, "commit", unheard)
+    assert client.patch("/v1/thresholds", json=MOVE, headers={HEADER: "k1"}).status_code == 503
+    monkeypatch.undo()
+    assert current(api.store).id.number == 2
+    back = {"reason": "too much"}
+    monkeypatch.setattr(api.store, "commit", unheard)
+    assert client.post("/v1/releases/return", json=back, headers={HEADER: "k2"}).status_code == 503
+    monkeypatch.undo()
+    again = client.post("/v1/releases/return", json=back, headers={HEADER: "k2"})
+    assert again.status_code == 409
+    assert "nobody knows" in again.json()["detail"]
+    assert current(api.store).thresholds.labels["spam"] == 0.5

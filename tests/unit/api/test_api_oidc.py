@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from oidc_provider_mock import User, run_server_in_thread
 from streamtag.api.access import COOKIE
 from streamtag.api.oidc import _SOONEST_S, OidcProvider
 from streamtag.control.tokens import Role
-from streamtag.errors import SettingsError
+from streamtag.errors import SettingsError, UnavailableError
 from streamtag.settings import load_settings
 
 ROLES = "{moderators: operator, readers: viewer}"
@@ -136,6 +137,38 @@ def test_without_the_provider_known_keys_stand_and_others_are_told(tmp_path: Pat
     with running(tmp_path, **settings, **{"oidc.roles": ROLES}) as api:
         assert api.client(token).get("/v1/labels").status_code == 503
         assert api.as_(Role.VIEWER).get("/v1/labels").status_code == 200
+
+
+def test_a_provider_that_is_slow_keeps_nobody_waiting_whose_key_is_known(
+    provider: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = {"oidc.issuer": provider.url, "oidc.client_id": "streamtag", "oidc.role_claim": "realm_access.roles"}
+    settings = load_settings(environ={}, overrides={**raw, "oidc.roles": ROLES}).settings.oidc
+    now = [0.0]
+    found = OidcProvider(settings, clock=lambda: now[0])
+    assert found.bearer(provider.token()) is not None
+    looked = provider.looked
+    assert found.bearer(provider.token(exp=1)) is None
+    now[0] += _SOONEST_S
+    assert found.bearer(provider.token(exp=1)) is None
+    assert provider.looked == looked, "an old token says nothing about keys"
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(_url: str) -> dict[str, Any]:
+        asked.set()
+        assert go.wait(20)
+        raise UnavailableError("too late")
+
+    monkeypatch.setattr(found, "_get", slow)
+    stranger = threading.Thread(target=found.bearer, args=("a.b.c",))
+    stranger.start()
+    assert asked.wait(20)
+    try:
+        assert found.bearer(provider.token()) is not None  # and returns while the other one waits
+        assert found.bearer("a.b.c") is None
+    finally:
+        go.set()
+        stranger.join(20)
 
 
 @pytest.mark.parametrize(

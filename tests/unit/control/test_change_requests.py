@@ -424,3 +424,11 @@ def test_a_frozen_policy_of_an_experiment_is_not_passed_by_its_rollout(rig: Rig)
     rig.freezes.begin(BORIS)
     with pytest.raises(FrozenError):
         rollout.set_share(1, 0.3, ANNA)
+
+
+def test_a_candidate_without_its_verdict_is_in_the_way_of_its_own_promotion(rig: Rig) -> None:
+    log = ExperimentLog(rig.store)
+    experiments = ExperimentChanges(log, now=rig.now)
+    experiment = experiments.start(split(1.0, mode="shadow"), CANDIDATE, ANNA)
+    asked = rig.requests.open(rig.requests.compose().candidate(experiment), ANNA, end_experiments=True)
+    assert "verdict: experiment 1 has not passed" in rig.requests.obstacles(asked)

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, parse
+from streamtag.dead_letters.reader import client_options
 from streamtag.events import dead_letters as wire
 from streamtag.events.rejection import ErrorClass, Rejected
+from streamtag.settings import load_settings
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -97,3 +99,16 @@ def test_any_headers_are_a_letter_or_refused(headers: Headers, real: bool) -> No
         assert not real
     else:
         assert letter.headers == tuple(headers) or not real
+
+
+def test_what_the_tagger_may_write_a_replay_can_put_back() -> None:
+    for most in ("1048576", "16777216"):
+        settings = load_settings(environ={}, overrides={"dead_letters.max_bytes": most}).settings
+        assert client_options(settings, "x").max_message_bytes > settings.dead_letters.max_bytes
+
+
+def test_a_letter_in_a_list_holds_no_content() -> None:
+    letter = read(dead())
+    bare = letter.without_content()
+    assert (bare.key, bare.value, bare.headers) == (None, None, ())
+    assert bare.facts() == letter.facts()

@@ -71,6 +71,32 @@ def test_evaluate_measures_and_writes_one_page(truth: Path) -> None:
         assert part in text
 
 
+def test_a_kept_report_is_on_the_card_from_then_on(truth: Path) -> None:
+    kept = run_json("evaluate", "--labels", truth, "--draws", 100, "--robustness", "--keep", "Our truth")
+    again = run_json("evaluate", "--labels", truth, "--draws", 100, "--keep", "Our truth, again")
+    card = run_json("card", "tiny")
+    assert [one["title"] for one in card["measured"]] == ["Our truth", "Our truth, again"]
+    assert card["measured"][1]["figures"]["figures"]["f1"][0]["value"] == pytest.approx(
+        again["figures"]["f1"][0]["value"], rel=1e-5
+    )
+    assert len(kept["robustness"]) == len(KINDS)
+    assert "### Our truth" in run("card", "tiny")
+    damaged = next((truth.parent / "tiny" / ".reports" / "1").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    found = CliRunner().invoke(app, ["card", "tiny"])
+    assert f"{damaged.name} is damaged" in found.stderr
+    assert [line for line in found.stdout.splitlines() if line.startswith("### Our truth")]
+
+
+def test_a_report_is_kept_nowhere_without_a_title_or_a_place(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("evaluate", "--labels", truth, "--draws", 100, "--keep")
+    with pytest.raises(RefusedError, match="needs a title"):
+        run(*arguments, " ")
+    monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides={}))
+    with pytest.raises(RefusedError, match="no place to keep"):
+        run(*arguments, "Our truth", "--bundle", truth.parent / "tiny" / "1")
+
+
 def test_evaluate_wants_one_kind_of_data(truth: Path) -> None:
     for arguments in (["evaluate"], ["evaluate", "--labels", truth, "--data", truth.parent]):
         with pytest.raises(StreamtagError, match="either --labels or --data"):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.model.evaluation.evaluate import evaluate_scores
 from streamtag.model.evaluation.labelled import Labelled
@@ -134,8 +135,9 @@ def test_slices_follow_language_and_length_and_the_page_stands_alone() -> None:
     assert {(s.by, s.value, s.rows) for s in found.slices} == {
         ("lang", "de", 60), ("lang", "en", 60), ("characters", "0 to 49", 60), ("characters", "200 to 999", 60),
     }  # fmt: skip
-    page = render(found, "tiny@1", "0" * 64)
+    page = render(found, BundleRef("tiny", "1", "0" * 64), "<on> these")
     assert "&lt;spam&gt;" in page
+    assert "&lt;on&gt; these" in page
     # no markup of a label, nothing from elsewhere, no text of any document
     for absent in ("<spam>", "http", "src=", "url(", "xxx"):
         assert absent not in page

@@ -25,7 +25,8 @@ NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_of_a_shipped_bundle_is_its_card(name: str) -> None:
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert page == card(read_bundle(find_bundle(name, []))), "run: make docs"
+    bundle = read_bundle(find_bundle(name, []))
+    assert page == card(bundle, measured(bundle)), "run: make docs"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,9 +72,9 @@ def test_figures_are_of_one_bundle_and_can_be_kept(tmp_path: Path) -> None:
     found = read_figures(json.dumps(document).encode(), "held.json", bundle)
     assert found.title == "Measured on held"
     assert "### Measured on held" in card(bundle, [found])
-    kept = json.loads(saved(bundle, [found]))
+    kept = json.loads(saved(bundle.ref, [found]))
     assert kept["sha256"] == bundle.ref.sha256
-    assert "curves" not in kept["measured"][0]["figures"]
+    assert "bundle" not in kept["measured"][0]["figures"]
     other = read_bundle(build_tiny_bundle(tmp_path))
     with pytest.raises(RefusedError, match="another bundle"):
         read_figures(json.dumps(document).encode(), "held.json", other)
@@ -84,9 +85,9 @@ def test_figures_are_of_one_bundle_and_can_be_kept(tmp_path: Path) -> None:
 def test_the_command_writes_markdown_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "GLOBALS", context.Globals())
     bundle = read_bundle(find_bundle("moderation", []))
-    assert CliRunner().invoke(app, ["card", "moderation"]).stdout == card(bundle)
+    assert CliRunner().invoke(app, ["card", "moderation"]).stdout == card(bundle, measured(bundle))
     found = json.loads(CliRunner().invoke(app, ["card", "moderation", "-o", "json"]).stdout)
-    assert found == json.loads(msgspec.json.encode(facts(bundle)))
+    assert found == json.loads(msgspec.json.encode(facts(bundle, measured(bundle))))
 
 
 def test_a_bar_in_a_cell_does_not_end_it() -> None:

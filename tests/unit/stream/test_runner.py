@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from fake_broker import FakeBroker
-from loop import Loop, undone
+from loop import Loop, ObedientSink, undone
 from services import wait_until
 
 from streamtag.stream import member, processing
@@ -844,6 +844,27 @@ def test_a_commit_that_hangs_is_told_while_it_hangs(make_loop: MakeLoop, broker:
     loop.wait_committed(ZERO, 4)
     wait_until(lambda: loop.runner.status().error is None, 10, "over")
     wait_until(lambda: loop.metrics.value("streamtag.commit.waiting") == 0, 10, "measured")
+    loop.stop()
+
+
+def test_a_producer_that_cannot_start_is_told_as_long_as_it_cannot(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, settle = Gate(), ObedientSink.settle
+
+    def waits(sink: ObedientSink) -> None:
+        gate()
+        settle(sink)
+
+    monkeypatch.setattr(ObedientSink, "settle", waits)
+    broker.write(ZERO, 4)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    assert gate.reached.wait(10)
+    wait_until(lambda: "waiting for Kafka" in (loop.runner.status().error or ""), 10, "told")
+    gate.open()
+    loop.wait_committed(ZERO, 4)
+    wait_until(lambda: loop.runner.status().error is None, 10, "over")
     loop.stop()
 
 

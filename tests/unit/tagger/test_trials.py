@@ -334,6 +334,15 @@ def test_an_experiment_that_ends_lets_its_candidate_go() -> None:
     assert rows_of(rig.close()) == []
 
 
+def test_an_experiment_may_end_while_its_candidate_has_answered_and_nothing_is_committed() -> None:
+    rig = Trying(experiment(bundle=True))
+    rig.process(record(0, 0.6, 0.1))
+    rig.running = ()
+    rig.process(record(1, 0.6, 0.1))
+    assert rig.candidate.closed
+    rig.close()
+
+
 def test_two_shadows_at_once_each_have_their_rows() -> None:
     rig = Trying(experiment(cutoff=0.2), experiment(cutoff=0.8, number=4))
     rig.process(record(0, 0.6, 0.1))

@@ -103,8 +103,8 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
     return html`<div class="buttons start">
       ${runs ? html`<button @click=${stop}>Stop …</button>` : nothing}
       ${experiment.state === "running" ? html`<button @click=${share}>Share …</button>` : nothing}
-      ${["PASS", "running", "INCONCLUSIVE"].includes(experiment.state) ? html`<button @click=${askFor}>Ask for it …</button>
-        <button class=${experiment.state === "PASS" ? "main" : ""} @click=${promote}>Promote …</button>` : nothing}</div>`;
+      ${["PASS", "running"].includes(experiment.state) ? html`<button @click=${askFor}>Ask for it …</button>` : nothing}
+      ${["PASS", "running", "INCONCLUSIVE"].includes(experiment.state) ? html`<button class=${experiment.state === "PASS" ? "main" : ""} @click=${promote}>Promote …</button>` : nothing}</div>`;
   };
 
   const show = () => {

@@ -34,9 +34,16 @@ async function all({ api, draw, every, signal }) {
 async function one({ api, draw, signal }, name, version) {
   const found = await api.get(`/v1/models/${encodeURIComponent(name)}/${encodeURIComponent(version)}`, { signal });
   const { files, training, evaluation, ...rest } = found.manifest;
+  const place = `/v1/models/${encodeURIComponent(name)}/${encodeURIComponent(version)}/reports`;
   draw(html`
     <p><a href="#/models">← Models</a></p>
     <h1>${name}@${version}</h1>
+    ${found.problems.length ? failure({ title: "Some reports cannot be read.", problems: found.problems }) : nothing}
+    <section class="sheet">${table("Reports", [
+      { name: "measured", of: (r) => html`<a href=${`${place}/${r.id}/page`} target="_blank" rel="noopener">${r.title}</a>` },
+      { name: "documents", right: true, of: (r) => count(r.rows) },
+      { name: "kept", of: (r) => (r.at ? moment(r.at) : "shipped with it") },
+    ], found.reports, { none: "None is kept. streamtag model evaluate --labels … --keep TITLE keeps one." })}</section>
     <section class="sheet">${markdown(found.card.replace(/^# .*\n+/, ""))}</section>
     <section class="sheet"><h2>As it is recorded</h2>
       ${branch({ sha256: found.sha256, ...rest, evaluation, training, files })}</section>`);
