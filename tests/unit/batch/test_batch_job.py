@@ -395,6 +395,21 @@ def test_features_come_as_json_could_have_brought_them(tmp_path: Path) -> None:
     assert [(r.number, r.field) for r in batch.rejects] == [(3, "/features/n")]
 
 
+def test_a_csv_column_named_features_is_passed_by_and_is_nothing_to_score(fixture: Fixture, tmp_path: Path) -> None:
+    table = tmp_path / "in.csv"
+    table.write_text("id,text,features\na,one,0.3\nb,two,\n")
+    report = fixture.run(table)
+    assert (report.scored, report.rejected) == (2, 0)
+    table.write_text("id,features\na,0.3\n")
+    with pytest.raises(RefusedError) as caught:
+        fixture.run(table, out="none")
+    assert "has no column text; it has id, features" in caught.value.problems[0]
+    table.write_text("id,text,attributes\na,one,0.3\n")
+    with pytest.raises(RefusedError) as caught:
+        fixture.run(table, out="asked", columns=COLUMNS | {"features": "attributes"})
+    assert "is CSV, which has no features" in caught.value.problems[0]
+
+
 def test_parts_that_lie_among_the_inputs_are_none(fixture: Fixture, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", documents(5))
     fixture.run(source, out="scored")
