@@ -180,7 +180,7 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
     if current is None:
         raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
-    found = read_admitted(find_exact(ref.bundle, directories), loaded.model)
+    found = read_admitted(find_exact(ref.bundle, directories, trusted=loaded.model.trusted_keys), loaded.model)
     return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number, breakers)
 
 
