@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamtag.batch.lines import BLOCK, BOM, stretches
 from streamtag.batch.places import Source, open_source
+from streamtag.batch.rows import TEXT_FIELDS
 from streamtag.errors import RefusedError
 from streamtag.events.rejection import ErrorClass, Rejected
 
@@ -40,7 +41,7 @@ def parse(content: bytes, delimiter: str) -> list[str]:
 
 
 def fields_of(content: bytes, delimiter: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Field to value of one record, for those of ``columns`` that the file has.
+    """Field to value of one record, for the text fields whose columns the file has; what else it has is passed by.
 
     Raises:
         Rejected: not CSV, or not as many fields as the header.
@@ -50,7 +51,7 @@ def fields_of(content: bytes, delimiter: str, header: Sequence[str], columns: Ma
         message = f"{len(values)} fields, the header has {len(header)}"
         raise Rejected(ErrorClass.INVALID_CSV, stage="decode", message=message)
     named = dict(zip(header, values, strict=True))
-    return {field: named[column] for field, column in columns.items() if column in named}
+    return {field: named[columns[field]] for field in TEXT_FIELDS if columns[field] in named}
 
 
 def header_of(source: Source) -> Header:

@@ -201,20 +201,26 @@ class Output:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps others off while the block runs; on this machine only.
+        """Keeps others off while the block runs, on this machine only; makes the directory where there is none.
 
         Raises:
             ConflictError: somebody else is at work here.
+            StreamtagError: the directory cannot be made or opened.
         """
         if not self._local:
             yield
             return
-        descriptor = os.open(self._root, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.makedirs(self._root, exist_ok=True)
+            descriptor = os.open(self._root, os.O_RDONLY)
+        except OSError as error:
+            raise StreamtagError(f"cannot write to {self.url}: {_reason(error)}") from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConflictError(f"another run is at work on {self.url}", hint="Wait for it, or stop it.") from None
             yield
-        except BlockingIOError:
-            raise ConflictError(f"another run is at work on {self.url}", hint="Wait for it, or stop it.") from None
         finally:
             os.close(descriptor)
 

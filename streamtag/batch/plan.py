@@ -13,7 +13,7 @@ from streamtag.batch.csv_files import header_of
 from streamtag.batch.lines import blocks, stretches
 from streamtag.batch.parquet_files import groups_of
 from streamtag.batch.places import FileFormat, Source, open_source
-from streamtag.batch.rows import Slice
+from streamtag.batch.rows import TEXT_FIELDS, Slice
 from streamtag.control.breakers import ActiveBreakers
 from streamtag.errors import RefusedError, StreamtagError
 
@@ -150,7 +150,9 @@ def _json_slices(index: int, source: Source, columns: Mapping[str, str], target:
 
 def _csv_slices(index: int, source: Source, columns: Mapping[str, str], target: int) -> Iterator[Slice]:
     header = header_of(source)
-    _check_columns(source, header.names, columns)
+    if columns["features"] != "features":
+        raise RefusedError(f"{source.url} is CSV, which has no features: {columns['features']} cannot be their column")
+    _check_columns(source, header.names, {field: columns[field] for field in TEXT_FIELDS})
     if source.compression:
         yield Slice(index, header.end, -1, header.line, source.size, header=header.names)
         return
@@ -175,7 +177,7 @@ def _parquet_slices(index: int, source: Source, columns: Mapping[str, str], targ
 def _check_columns(source: Source, names: Sequence[str], columns: Mapping[str, str]) -> None:
     """Refuses a table without what is to be scored, or without a column that was asked for by a name of its own."""
     wanted = [column for field, column in columns.items() if column not in names and column != field]
-    if not {columns["text"], columns["features"]} & set(names):
+    if not {columns["text"], columns.get("features")} & set(names):
         wanted.append(columns["text"])
     if wanted:
         shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

@@ -7,10 +7,12 @@ import msgspec
 from streamtag.events.content import ContentEvent
 from streamtag.events.rejection import Rejected
 
-__all__ = ["FIELDS", "Batch", "Reject", "Slice"]
+__all__ = ["FIELDS", "TEXT_FIELDS", "Batch", "Reject", "Slice"]
 
-FIELDS = ("id", "text", "lang", "channel", "tenant", "features")
-"""What a column of a table can be. CSV has no ``features``."""
+TEXT_FIELDS = ("id", "text", "lang", "channel", "tenant")
+"""What a column of CSV can be."""
+FIELDS = (*TEXT_FIELDS, "features")
+"""What a column of any table can be."""
 
 
 class Slice(msgspec.Struct, frozen=True, omit_defaults=True):

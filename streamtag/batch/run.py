@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from streamtag.batch.unit_scoring import DONE, REJECTS, Job, UnitDone, part_name
 from streamtag.control.breakers import ActiveBreakers
 from streamtag.errors import ConflictError
 
-__all__ = ["PLAN", "SUCCESS", "Report", "Watch", "prepare", "run"]
+__all__ = ["PLAN", "SUCCESS", "Report", "Watch", "prepared", "run"]
 
 PLAN, SUCCESS, ALL_REJECTS = "_plan.json", "_SUCCESS", "_rejects.jsonl"
 _PART = re.compile(r"part-\d{6,}\.\w+")
@@ -59,7 +60,8 @@ class Watch:
     unit: Callable[[int], None] = lambda weight: None
 
 
-def prepare(
+@contextmanager
+def prepared(
     output: Output,
     sources: Sequence[Source],
     columns: Mapping[str, str],
@@ -67,8 +69,11 @@ def prepare(
     *,
     breakers: ActiveBreakers | None = None,
     restart: bool,
-) -> Plan:
-    """The plan to follow: the one that stands in the output, or a new one, written there.
+) -> Iterator[Plan]:
+    """The plan to follow: the one that stands in the output, or a new one, written there; others are kept off.
+
+    A new plan removes what belongs to the old one, so nobody may be at work by it, nor begin to until this one is
+    worked off: `run` belongs into the block.
 
     Args:
         output: directory of the job.
@@ -79,9 +84,22 @@ def prepare(
         restart: remove what an earlier job left there.
 
     Raises:
-        ConflictError: another job's parts are there, or files without a plan.
+        ConflictError: another run is at work there, another job's parts are there, or files without a plan.
         RefusedError: some inputs cannot be read.
     """
+    with output.locked():
+        yield _plan(output, sources, columns, decides, breakers, restart=restart)
+
+
+def _plan(
+    output: Output,
+    sources: Sequence[Source],
+    columns: Mapping[str, str],
+    decides: Mapping[str, Any],
+    breakers: ActiveBreakers | None,
+    *,
+    restart: bool,
+) -> Plan:
     raw = output.read(PLAN)
     if raw is None and output.names():
         raise ConflictError(f"{output.url} is not empty, and holds no batch job", hint="Choose another output.")
@@ -104,19 +122,17 @@ def prepare(
 def run(
     job: Job, plan: Plan, *, processes: int, cpu_hour_price: float | None = None, watch: Watch | None = None
 ) -> Report:
-    """Works off what is left of ``plan``, and marks the output as whole.
+    """Works off what is left of ``plan``, and marks the output as whole; inside of `prepared`, which keeps others off.
 
     Raises:
-        ConflictError: another run is at work there.
         StreamtagError: the first failure; another run goes on after what is done.
     """
     output = Output(job.output)
-    with output.locked():
-        output.tidy()  # of a run that was killed
-        try:
-            return _run(job, plan, output, processes, cpu_hour_price, watch or Watch())
-        finally:
-            output.tidy()
+    output.tidy()  # of a run that was killed
+    try:
+        return _run(job, plan, output, processes, cpu_hour_price, watch or Watch())
+    finally:
+        output.tidy()
 
 
 def _run(job: Job, plan: Plan, output: Output, processes: int, price: float | None, watch: Watch) -> Report:

@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from streamtag.batch.rows import FIELDS
+from streamtag.batch.rows import TEXT_FIELDS
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 
 __all__ = ["row_event"]
-
-_TEXTS = tuple(field for field in FIELDS if field != "features")
 
 
 def row_event(fields: Mapping[str, Any], decoder: Decoder, default_id: str) -> ContentEvent:
@@ -28,7 +26,7 @@ def row_event(fields: Mapping[str, Any], decoder: Decoder, default_id: str) -> C
     found = dict(fields)
     if found.setdefault("id", default_id) is None:
         raise Rejected(ErrorClass.MISSING_FIELD, stage="decode", field="/id", message="id is missing")
-    for field in _TEXTS:
+    for field in TEXT_FIELDS:
         value = found.get(field)
         if value is not None and not isinstance(value, str):
             message = f"{field} must be text, not {type(value).__name__}"
@@ -40,7 +38,11 @@ def row_event(fields: Mapping[str, Any], decoder: Decoder, default_id: str) -> C
 
 def _features(value: Any) -> dict[str, Any]:
     """Named numbers and words as JSON could have brought them; NaN, which tables have for "none", becomes null."""
-    named = dict(value)  # a map comes as pairs
+    try:
+        named = dict(value)  # a map comes as pairs
+    except (TypeError, ValueError):
+        message = f"features must be a struct or a map, not {type(value).__name__}"
+        raise Rejected(ErrorClass.WRONG_TYPE, stage="decode", field="/features", message=message) from None
     for name, item in named.items():
         if isinstance(item, float) and math.isnan(item):
             named[name] = None

@@ -110,32 +110,39 @@ def batch(
         "events": loaded.events.model_dump(mode="json"),
         "parts": to.value,
     }
-    plan = runs.prepare(target, sources, columns, decides, breakers=deciding.breakers, restart=restart)
-    if plan.breakers is not None and plan.breakers.labels:
-        warn(f"since this job began, tags ask for review only: {', '.join(sorted(plan.breakers.labels))}")
-    job = jobs.Job(
-        bundle=deciding.bundle.path,
-        batch=loaded.model.batch,
-        thresholds=deciding.thresholds,
-        identity=identity,
-        limits=loaded.events,
-        columns=columns,
-        sources=plan.sources,
-        output=out,
-        output_format=places.FileFormat(to),
-        breakers=plan.breakers,
-    )
-    with _Bar() as bar:
-        try:
-            watch = runs.Watch(bar.start, bar.rows, bar.unit)
-            report = runs.run(job, plan, processes=processes or _cores(), cpu_hour_price=cpu_hour_price, watch=watch)
-        except KeyboardInterrupt:
-            warn("interrupted: the same command goes on after what is done")
-            raise
+    with runs.prepared(target, sources, columns, decides, breakers=deciding.breakers, restart=restart) as plan:
+        if plan.breakers is not None and plan.breakers.labels:
+            warn(f"since this job began, tags ask for review only: {', '.join(sorted(plan.breakers.labels))}")
+        job = jobs.Job(
+            bundle=deciding.bundle.path,
+            batch=loaded.model.batch,
+            thresholds=deciding.thresholds,
+            identity=identity,
+            limits=loaded.events,
+            columns=columns,
+            sources=plan.sources,
+            output=out,
+            output_format=places.FileFormat(to),
+            breakers=plan.breakers,
+        )
+        report = _worked_off(job, plan, processes or _cores(), cpu_hour_price)
     _show(report, output)
     if report.rejected:
         warn(f"{report.rejected} of {report.rejected + report.scored} documents refused: {out}/{runs.ALL_REJECTS}")
         raise typer.Exit(1)
+
+
+def _worked_off(job: Any, plan: Any, processes: int, cpu_hour_price: float | None) -> "Report":
+    """Does what is left of a job, while people see how far it is."""
+    runs = _room("run")
+    with _Bar() as bar:
+        try:
+            watch = runs.Watch(bar.start, bar.rows, bar.unit)
+            report: Report = runs.run(job, plan, processes=processes, cpu_hour_price=cpu_hour_price, watch=watch)
+        except KeyboardInterrupt:
+            warn("interrupted: the same command goes on after what is done")
+            raise
+    return report
 
 
 def _room(module: str) -> Any:
@@ -173,7 +180,7 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
     if current is None:
         raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
-    found = read_admitted(find_exact(ref.bundle, directories), loaded.model)
+    found = read_admitted(find_exact(ref.bundle, directories, trusted=loaded.model.trusted_keys), loaded.model)
     return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number, breakers)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from streamtag.cli.context import Author, Output, OutputFormat, Reason, author_or_user, print_json, say, settings
-from streamtag.cli.model_registry import release_command
+from streamtag.cli.model_registry import already, release_command
 from streamtag.control.proposal import Who
 from streamtag.errors import RefusedError
 from streamtag.model.admission import read_admitted
@@ -64,7 +64,8 @@ def import_(
     store = BundleStore(to)
     with MlflowRegistry(uri).fetched(spec) as fetched:
         read_admitted(fetched.path, model)
-        ref, created = store.publish(fetched.path, trusted=model.trusted_keys)
+        done = store.publish(fetched.path, trusted=model.trusted_keys)
+    ref = done.ref
     moved = fetched.alias is not None and store.set_alias(
         fetched.alias,
         ref,
@@ -75,10 +76,11 @@ def import_(
     )
     proposal = release_command(ref, reason)
     if output is OutputFormat.JSON:
-        about = {"ref": msgspec.to_builtins(ref), "place": store.url, "created": created, "alias": fetched.alias}
-        print_json({**about, "moved": moved, "proposal": proposal})
+        about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}
+        facts = {"created": done.created, "new_signature": done.new_signature}
+        print_json({**about, **facts, "moved": moved, "proposal": proposal})
         return
-    say(f"{spec} is {ref} in {store.url}" + ("" if created else ", as it was before"))
+    say(f"{spec} is {ref} in {store.url}{already(done)}")
     if moved:
         say(f"{ref.name}@{fetched.alias} is version {ref.version} now")
     say(f"Workers follow releases alone. To let it decide:\n  {shlex.join(proposal)}")

@@ -25,7 +25,7 @@ from streamtag.model.admission import read_admitted
 from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.registry import find_bundle, locate
 from streamtag.model.shipped import SHIPPED
-from streamtag.model.store import BundleStore
+from streamtag.model.store import BundleStore, Published
 
 Spec = Annotated[str, typer.Argument(metavar="BUNDLE", help="name, name@version, name@alias or a path with a /.")]
 Alias = Annotated[str, typer.Option("--alias", help="What the version shall be called.")]
@@ -36,17 +36,28 @@ def publish(
     to: Annotated[str, typer.Option("--to", help="Directory or fsspec URL, e.g. s3://bucket/bundles.")],
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Copy a bundle into a directory or to a URL that workers read; a version there is never changed."""
+    """Copy a bundle into a directory or to a URL that workers read; a version there is never changed.
+
+    Published again with another signature, it gets that one: how keys are changed.
+    """
     model = settings().settings.model
     path = find_bundle(bundle, model.directories)
     read_admitted(path, model)
     store = BundleStore(to)
-    ref, created = store.publish(path, trusted=model.trusted_keys)
+    done = store.publish(path, trusted=model.trusted_keys)
     if output is OutputFormat.JSON:
-        print_json({"ref": msgspec.to_builtins(ref), "place": store.url, "created": created})
+        facts = {"created": done.created, "new_signature": done.new_signature}
+        print_json({"ref": msgspec.to_builtins(done.ref), "place": store.url, **facts})
         return
-    say(f"{ref} is in {store.url}" + ("" if created else " already, with the same content"))
-    say(f"sha256 {ref.sha256}")
+    say(f"{done.ref} is in {store.url}{already(done)}")
+    say(f"sha256 {done.ref.sha256}")
+
+
+def already(done: Published) -> str:
+    """What to say of a version that was published before; empty where it was not."""
+    if done.created:
+        return ""
+    return " already, with the same content" + ("; its signature is new" if done.new_signature else "")
 
 
 def promote(

@@ -114,12 +114,12 @@ def snapshot(settings: Settings) -> Iterator[Finding]:
 
 def bundle(settings: Settings) -> Iterator[Finding]:
     """The bundle that seeds an empty Redis, and the one of the last good release, through every gate."""
-    directories = settings.model.directories
+    directories, trusted = settings.model.directories, settings.model.trusted_keys
     yield _loaded("bundle.first", lambda: find_bundle(settings.model.bundle, directories), settings)
     current = SnapshotFile(settings.state_dir, settings.redis.namespace).read().current
     if current is not None:
         ref = current.ref.bundle
-        yield _loaded("bundle.snapshot", lambda: find_exact(ref, directories), settings)
+        yield _loaded("bundle.snapshot", lambda: find_exact(ref, directories, trusted=trusted), settings)
 
 
 def _loaded(check: str, find: Callable[[], Path], settings: Settings) -> Finding:

@@ -46,7 +46,7 @@ def release_bundle(ref: BundleRef, model: ModelSettings) -> Path:
             what a store does not, later.
     """
     try:
-        return find_exact(ref, model.directories)
+        return find_exact(ref, model.directories, trusted=model.trusted_keys)
     except UnavailableError as error:
         raise RefusedError(error.message, hint=error.hint) from None
 

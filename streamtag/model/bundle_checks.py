@@ -82,6 +82,9 @@ def decode_parity(content: bytes, labels: list[str], found: list[str]) -> Parity
     for i, fixture in enumerate(parity.fixtures):
         if len(fixture.scores) != len(labels):
             found.append(f"{PARITY}: fixture {i} has {len(fixture.scores)} scores for {len(labels)} labels")
+        outside = [score for score in fixture.scores if not 0 <= score <= 1]
+        if outside:
+            found.append(f"{PARITY}: fixture {i} has the score {outside[0]:g}; must be a probability, 0 … 1")
     if parity.labels is not None and parity.labels != labels:
         found.append(
             f"{PARITY}: its scores are those of {', '.join(parity.labels)}, in this order; {MANIFEST} says "

@@ -1,7 +1,7 @@
 """From a directory to a scorer that may decide: every gate a bundle must pass before it is put to work.
 
-Read → verify hashes → load the graph → largest inputs → parity → same bits in any batch → warm-up. The caller swaps
-only what came back from here; when a gate fails, whatever serves goes on serving.
+Read → verify hashes → load the graph → largest inputs → parity → probabilities → same bits in any batch → warm-up. The
+caller swaps only what came back from here; when a gate fails, whatever serves goes on serving.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,6 +50,7 @@ def gates(scorer: Scorer) -> Iterator[tuple[str, list[str]]]:
     checks = (
         ("largest inputs", _edge_problems),
         (PARITY_GATE, _parity_problems),
+        ("probabilities", _range_problems),
         (INVARIANCE_GATE, _invariance_problems),
         ("warm-up", _warm_up),
     )
@@ -84,6 +85,19 @@ def _parity_problems(scorer: Scorer) -> list[str]:
         f"fixture {i}, {scorer.labels[j]}: {got[i, j]:.7f}, must be {expected[i, j]:.7f} ± {parity.tolerance:g}"
         for i, j in wrong.tolist()
     ]
+
+
+def _range_problems(scorer: Scorer) -> list[str]:
+    """What scores anything else than 0 … 1 would make dead letters of its events."""
+    texts, features = _documents(scorer)
+    refused = scorer.preprocessor.read(texts, features).refused  # by the contract: they have no scores
+    scores = np.delete(scorer.score(texts, features), refused, axis=0)
+    # NaN compares false: ask for what must hold, not for its opposite
+    wrong = scores[~((scores >= 0) & (scores <= 1)).all(axis=1)]
+    if not len(wrong):
+        return []
+    reach = f"from {wrong.min():g} to {wrong.max():g}"
+    return [f"{len(wrong)} of {len(scores)} documents have scores {reach}; must be 0 … 1: are they logits?"]
 
 
 def _invariance_problems(scorer: Scorer) -> list[str]:

@@ -81,16 +81,23 @@ def locate(spec: str, places: Sequence[Place]) -> Located:
     raise _not_found(spec, places)
 
 
-def find_exact(ref: BundleRef, places: Sequence[Place]) -> Path:
+def find_exact(ref: BundleRef, places: Sequence[Place], *, trusted: Sequence[str] = ()) -> Path:
     """The directory of exactly this bundle; a namesake with another hash is passed over.
 
-    One that was fetched from a URL before is taken from the cache, and no place is asked.
+    One that was fetched from a URL before is taken from the cache, and no place is asked, unless its signature does not
+    hold: the version may have been signed anew since.
+
+    Args:
+        ref: the bundle.
+        places: searched in this order, before the shipped ones.
+        trusted: `model.trusted_keys`, whose signatures count; whoever reads the bundle has to check them all the same.
 
     Raises:
         NotFoundError: names the places searched, and the namesakes found there.
         UnavailableError: it was not found, and not every place did answer.
     """
-    if any("://" in str(place) for place in places) and _plain(ref) and (before := cached(ref)) is not None:
+    remote = any("://" in str(place) for place in places)
+    if remote and _plain(ref) and (before := cached(ref, trusted)) is not None:
         return before
     others, silent = [], []
     for place in (*places, SHIPPED):

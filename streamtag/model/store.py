@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from streamtag.domain.release import BundleRef
 from streamtag.errors import BundleError, NotFoundError, RefusedError
@@ -15,15 +16,29 @@ from streamtag.model.aliases import Alias, Aliases, read_aliases, write_aliases
 from streamtag.model.bundle import read_bundle
 from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.manifest import MANIFEST
-from streamtag.model.signature import SIGNATURE
+from streamtag.model.signature import SIGNATURE, check_signature
 from streamtag.model.store_files import Files, LocalFiles, open_files
 
-__all__ = ["BundleStore", "bundle_cache"]
+__all__ = ["BundleStore", "Published", "bundle_cache", "cached"]
 
 
 def bundle_cache() -> Path:
     """Where bundles of URLs are kept, by hash: ``$XDG_CACHE_HOME/streamtag/bundles``. It may be removed at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamtag" / "bundles"
+
+
+class Published(NamedTuple):
+    """What publishing a bundle came to.
+
+    Attributes:
+        ref: the version.
+        created: it was not there before.
+        new_signature: it was there, and what is new is its signature.
+    """
+
+    ref: BundleRef
+    created: bool
+    new_signature: bool
 
 
 class BundleStore:
@@ -64,16 +79,26 @@ class BundleStore:
     def path(self, name: str, version: str) -> Path:
         """A directory of this machine with the bundle; from a URL, it is fetched first. Nothing is verified.
 
+        What was fetched before is taken again, with the signature that the version has by now.
+
         Raises:
             NotFoundError: there is none.
         """
         if self.files.directory is not None:
             return self.files.directory / name / version
         ref = self.ref(name, version)
-        return cached(ref) or self._fetch(ref)
+        found = cached(ref)
+        if found is None:
+            return self._fetch(ref)
+        _sign(_cache_of(ref), f"{name}/{version}", self.files.read(f"{name}/{version}/{SIGNATURE}"))
+        return found
 
-    def publish(self, path: Path, *, trusted: Sequence[str] = ()) -> tuple[BundleRef, bool]:
-        """Copies the bundle at ``path`` here once it verifies; False where it is here already.
+    def publish(self, path: Path, *, trusted: Sequence[str] = ()) -> Published:
+        """Copies the bundle at ``path`` here once it verifies; where it is here already, its signature alone.
+
+        Args:
+            path: directory of the bundle.
+            trusted: `model.trusted_keys`, see `read_bundle`; without keys, nobody asks whether its signature holds.
 
         Raises:
             BundleError: it is refused, or this version is here with other content.
@@ -94,7 +119,8 @@ class BundleStore:
                 f"{ref.sha256[:12]}…)",
                 hint="A version is never changed: give this one another.",
             )
-        return ref, created
+        new_signature = not created and _sign(self.files, folder, contents.get(SIGNATURE))
+        return Published(ref, created, new_signature)
 
     def aliases(self, name: str) -> Aliases:
         """The aliases of ``name`` as they are."""
@@ -141,13 +167,32 @@ class BundleStore:
         if hashlib.sha256(whole.get(MANIFEST, b"")).hexdigest() != ref.sha256:
             raise BundleError(f"bundle {ref} at {self.url} changed while it was fetched", hint="Try again.")
         # One that was fetched by another process meanwhile has the same hash, and is as good.
-        LocalFiles(bundle_cache() / ref.sha256).put(folder, whole, last=MANIFEST)
+        _cache_of(ref).put(folder, whole, last=MANIFEST)
         found = cached(ref)
         assert found is not None, "it was written just now"
         return found
 
 
-def cached(ref: BundleRef) -> Path | None:
-    """Exactly this bundle, where it was fetched before."""
-    path = bundle_cache() / ref.sha256 / ref.name / ref.version
-    return path if (path / MANIFEST).is_file() else None
+def cached(ref: BundleRef, trusted: Sequence[str] = ()) -> Path | None:
+    """Exactly this bundle, where it was fetched before and, if keys are given, its signature is of one of them."""
+    path = _cache_of(ref).directory / ref.name / ref.version
+    if not (path / MANIFEST).is_file():
+        return None
+    try:
+        check_signature(path, (path / MANIFEST).read_bytes(), trusted)
+    except BundleError:
+        return None
+    return path
+
+
+def _cache_of(ref: BundleRef) -> LocalFiles:
+    return LocalFiles(bundle_cache() / ref.sha256)
+
+
+def _sign(files: Files, folder: str, signature: bytes | None) -> bool:
+    """Gives the bundle in ``folder`` this signature; False where it has it already, or there is none to give."""
+    path = f"{folder}/{SIGNATURE}"
+    if signature is None or files.read(path) == signature:
+        return False
+    files.replace(path, signature)
+    return True

@@ -1,7 +1,7 @@
 """The few things a bundle store asks of a place for files: one implementation for directories, one for fsspec URLs.
 
 Both create a file for good or not at all, and never over another one: that is what immutable versions and the
-compare-and-set of aliases rest on.
+compare-and-set of aliases rest on. Only signatures are ever replaced.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from streamtag.atomic_files import create_file, new_directory
+from streamtag.atomic_files import create_file, new_directory, replace_file
 from streamtag.errors import StreamtagError, UnavailableError
 
 __all__ = ["Files", "FsspecFiles", "LocalFiles", "open_files", "place_name"]
@@ -36,6 +36,9 @@ class Files(Protocol):
 
     def create(self, path: str, content: bytes) -> bool:
         """Writes a new file at one stroke; False, and nothing is written, where there is one already."""
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Writes a file in the place of what may be there."""
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Writes a folder that counts once its file ``last`` is there; False where that is there already."""
@@ -78,6 +81,11 @@ class LocalFiles:
         """See `Files`."""
         with _reached(self.url):
             return create_file(self.directory / path, content, mode=0o644)
+
+    def replace(self, path: str, content: bytes) -> None:
+        """See `Files`."""
+        with _reached(self.url):
+            replace_file(self.directory / path, content, mode=0o644)
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """See `Files`."""
@@ -147,6 +155,11 @@ class FsspecFiles:
             except FileExistsError:
                 return False
         return self.read(path) == content
+
+    def replace(self, path: str, content: bytes) -> None:
+        """See `Files`."""
+        with _reached(self.url):
+            self._fs.pipe_file(self._path(path), content)
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """See `Files`."""

@@ -31,7 +31,7 @@ def bundle(tmp_path: Path) -> str:
     return "tiny"
 
 
-def test_no_row_is_doubled_or_missing_after_a_kill(tmp_path: Path, bundle: str) -> None:
+def test_no_row_is_doubled_or_missing_after_a_restart_is_refused_and_a_kill(tmp_path: Path, bundle: str) -> None:
     rows = documents(30_000)
     source = write_jsonl(tmp_path / "in.jsonl", rows)
     out = tmp_path / "out"
@@ -42,6 +42,10 @@ def test_no_row_is_doubled_or_missing_after_a_kill(tmp_path: Path, bundle: str) 
         assert first.poll() is None, first.communicate()[1].decode()
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    os.killpg(first.pid, signal.SIGSTOP)  # it is at work, and waits for us
+    there = {path for path in out.rglob("*") if not path.name.startswith(".")}
+    assert "another run is at work" in run(tmp_path, *arguments, "--restart", code=5)["error"]
+    assert there <= set(out.rglob("*"))
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     done = len(list((out / "_done").glob("*.json")))

@@ -12,13 +12,14 @@ from tiny_bundle import build_tiny_bundle
 from typer.testing import CliRunner
 
 from streamtag.batch import run as runs
+from streamtag.batch.places import Output
 from streamtag.batch.pool import Ended
 from streamtag.batch.unit_scoring import UnitScorer
 from streamtag.cli import batch as command
 from streamtag.cli import context
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
-from streamtag.errors import NotFoundError, RefusedError, SettingsError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError, SettingsError
 from streamtag.model.bundle import read_bundle
 
 
@@ -140,6 +141,15 @@ def test_contradictions_are_refused_before_anything_is_written(run: Command) -> 
     with pytest.raises(SettingsError, match="--column body: no such field"):
         run("--column", "body=text")
     assert not (run.root / "out").exists()
+
+
+def test_a_job_at_work_is_left_alone_by_a_restart(run: Command) -> None:
+    run()
+    out = run.root / "out"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with Output(str(out)).locked(), pytest.raises(ConflictError, match="another run is at work"):
+        run("--restart")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_rows_that_are_refused_make_the_exit_code_1(run: Command) -> None:

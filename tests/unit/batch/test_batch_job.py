@@ -20,7 +20,7 @@ from streamtag.batch.parts import Identity
 from streamtag.batch.places import FileFormat, Output, find_sources
 from streamtag.batch.reading import Reader
 from streamtag.batch.rows import FIELDS
-from streamtag.batch.run import Report, prepare
+from streamtag.batch.run import Report, prepared
 from streamtag.batch.unit_scoring import Job, UnitScorer
 from streamtag.domain.scores import from_micro
 from streamtag.domain.thresholds import Override, ThresholdSet
@@ -65,8 +65,8 @@ class Fixture:
     def run(self, *inputs: Path | str, out: str = "out", restart: bool = False, **changes: Any) -> Report:
         job = self.job(*inputs, out=out, **changes)
         decides = {"decided by": msgspec.to_builtins(job.identity), "parts": job.output_format.value}
-        plan = prepare(Output(job.output), job.sources, job.columns, decides, restart=restart)
-        return runs.run(job, plan, processes=1)
+        with prepared(Output(job.output), job.sources, job.columns, decides, restart=restart) as plan:
+            return runs.run(job, plan, processes=1)
 
     def expected(self, rows: list[dict[str, str | None]]) -> list[tuple[str | None, list[str], list[float]]]:
         """Id, tags and scores as the tagger's stages give them."""
@@ -289,12 +289,24 @@ def test_a_directory_of_something_else_is_left_alone(fixture: Fixture, tmp_path:
     assert other.read_text() == "precious"
 
 
-def test_nobody_else_writes_while_a_run_does(fixture: Fixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_nobody_else_writes_or_removes_anything_while_a_run_is_at_work(
+    fixture: Fixture, tmp_path: Path, restart: bool
+) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", documents(5))
-    output = Output(str(tmp_path / "out"))
-    output.write("_plan.json", b"")
-    with output.locked(), pytest.raises(ConflictError, match="another run is at work"):
-        runs.run(fixture.job(source), plans.Plan(1, {}, (), ()), processes=1)
+    fixture.run(source, out="begun")
+    for out in ("begun", "new"):
+        with Output(str(tmp_path / out)).locked():
+            before = sorted((tmp_path / out).rglob("*"))
+            with pytest.raises(ConflictError, match="another run is at work"):
+                fixture.run(source, out=out, restart=restart)
+            assert sorted((tmp_path / out).rglob("*")) == before
+
+
+def test_an_output_that_is_a_file_is_named(fixture: Fixture, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", documents(5))
+    with pytest.raises(StreamtagError, match=r"cannot write to .*in\.jsonl: File exists"):
+        fixture.run(source, out=source.name)
 
 
 def test_one_large_row_group_is_shared_and_small_files_are_put_together(fixture: Fixture, tmp_path: Path) -> None:
@@ -361,7 +373,7 @@ def test_all_that_is_wrong_with_the_inputs_is_said_before_anything_is_written(fi
         "f.parquet does not fit: column 'text' is int64",
     ):
         assert any(word in problem for problem in caught.value.problems), word
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_columns_of_other_names_numbers_as_ids_and_text_that_is_no_utf8(fixture: Fixture, tmp_path: Path) -> None:
@@ -381,6 +393,21 @@ def test_features_come_as_json_could_have_brought_them(tmp_path: Path) -> None:
     (batch,) = Reader(EventsSettings.model_validate({}), COLUMNS).read(source, plan.units[0].slices[0])
     assert [event.features for event in batch.events] == [{"n": 1.5, "word": "x"}, {"n": None, "word": None}, None]
     assert [(r.number, r.field) for r in batch.rejects] == [(3, "/features/n")]
+
+
+def test_a_csv_column_named_features_is_passed_by_and_is_nothing_to_score(fixture: Fixture, tmp_path: Path) -> None:
+    table = tmp_path / "in.csv"
+    table.write_text("id,text,features\na,one,0.3\nb,two,\n")
+    report = fixture.run(table)
+    assert (report.scored, report.rejected) == (2, 0)
+    table.write_text("id,features\na,0.3\n")
+    with pytest.raises(RefusedError) as caught:
+        fixture.run(table, out="none")
+    assert "has no column text; it has id, features" in caught.value.problems[0]
+    table.write_text("id,text,attributes\na,one,0.3\n")
+    with pytest.raises(RefusedError) as caught:
+        fixture.run(table, out="asked", columns=COLUMNS | {"features": "attributes"})
+    assert "is CSV, which has no features" in caught.value.problems[0]
 
 
 def test_parts_that_lie_among_the_inputs_are_none(fixture: Fixture, tmp_path: Path) -> None:

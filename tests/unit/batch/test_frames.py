@@ -58,6 +58,16 @@ def test_rows_that_cannot_be_scored_say_why_and_keep_their_place(bundle: Path) -
     assert nameless["error"][1:].tolist() == ["wrong_type at /text: text must be text, not int"]
 
 
+def test_features_that_name_nothing_are_refused_alone(bundle: Path) -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "features": [{"n": 1}, "0.3", 0.3]})
+    found = FrameScorer(bundle)(frame)
+    assert found["score_spam"].isna().tolist() == [False, True, True]
+    assert found["error"][1:].tolist() == [
+        "wrong_type at /features: features must be a struct or a map, not str",
+        "wrong_type at /features: features must be a struct or a map, not float",
+    ]
+
+
 def test_cutoffs_that_do_not_fit_are_refused(bundle: Path) -> None:
     with pytest.raises(RefusedError) as caught:
         FrameScorer(bundle, thresholds={"labels": {"spam": 2}})

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from signing import ANNA, BORIS
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.control.first_start import configured_bundle
@@ -10,6 +11,7 @@ from streamtag.errors import BundleError, RefusedError, UnavailableError
 from streamtag.model import admission
 from streamtag.model.admission import load_admitted, read_admitted, release_bundle
 from streamtag.model.bundle import peek_ref
+from streamtag.model.store import BundleStore
 from streamtag.settings import ModelSettings, Settings
 
 KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
@@ -41,8 +43,19 @@ def test_a_bundle_passes_what_the_settings_ask_and_no_more(admit: object, tiny: 
         admit(tiny, model(taxonomy=str(file)))
 
 
+def test_a_release_goes_on_with_the_signature_of_a_new_key(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url, ref = "memory://new-key/bundles", peek_ref(tiny)
+    for signer in (ANNA, BORIS):  # what was fetched with Anna's signature does not stand in the way of Boris'
+        settings = model(directories=[url], trusted_keys=[signer.public])
+        BundleStore(url).publish(signer.sign(tiny), trusted=settings.trusted_keys)
+        assert read_admitted(release_bundle(ref, settings), settings).ref == ref
+
+
 def test_a_silent_place_is_a_refusal_and_not_redis_that_is_away(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(*_: object) -> Path:
+    def silent(*_: object, **_options: object) -> Path:
         raise UnavailableError("s3://bucket cannot be used", hint="Is it there?")
 
     ref = peek_ref(tiny)

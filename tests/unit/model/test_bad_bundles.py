@@ -152,6 +152,11 @@ DEFECTS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], str]] =
         manifest(lambda m: swap(m, "labels")),
         f"{PARITY}: its scores are those of meeting, travel, offer",
     ),
+    "fixtures whose scores are logits": (
+        tiny,
+        parity(lambda document: document["fixtures"][2].update(scores=[0.5, 4.1])),
+        f"{PARITY}: fixture 2 has the score 4.1; must be a probability",
+    ),
     # weights
     "a weight is NaN": (tiny, graph(nan_in("table")), f"{MODEL}: tensor 'table' has 1 weights that are NaN"),
     "a weight of 64 bits is NaN": (tiny, graph(nan_in("bias", np.float64)), f"{MODEL}: tensor 'bias' has 1 weights"),

@@ -1,5 +1,7 @@
 """Figures and intervals against scikit-learn, published numbers, and each other."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,6 +106,19 @@ def test_copies_in_a_group_do_not_make_an_interval_narrower() -> None:
     alone = bootstrap(Measured(scores, targets, np.full(3, 0.4)), np.arange(100), draws=200)
     many = Measured(np.tile(scores, (9, 1)), np.tile(targets, (9, 1)), np.full(3, 0.4))
     assert bootstrap(many, np.tile(np.arange(100), 9), draws=200)["f1"][0].low == pytest.approx(alone["f1"][0].low)
+
+
+def test_memory_does_not_grow_with_the_draws() -> None:
+    rows, draws = 20_000, 100
+    scores, targets = made_up(rows)
+    one = Measured(scores[:, :1], targets[:, :1], np.array([0.4]))
+    tracemalloc.start()
+    try:
+        paired(one, one, np.arange(rows), draws=draws)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < rows * draws * 8 / 2
 
 
 def test_a_bundle_does_not_differ_from_itself_and_noise_is_worse() -> None:

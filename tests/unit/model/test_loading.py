@@ -12,7 +12,7 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.errors import BundleError
 from streamtag.model.bundle import Bundle, read_bundle, write_bundle
 from streamtag.model.loading import load_scorer
-from streamtag.model.manifest import MODEL, PARITY, dump
+from streamtag.model.manifest import MODEL, PARITY, Fixture, Parity, dump
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 
@@ -78,6 +78,20 @@ def test_a_model_that_computes_nan_fails_parity(bundle: Bundle, tmp_path: Path) 
     sigmoid.op_type = "Log"  # of margins, some of which are negative
     error = refusal(with_files(bundle, tmp_path / "changed", model_onnx=model.SerializeToString()))
     assert any("nan" in problem for problem in error.problems)
+
+
+def test_a_model_that_gives_logits_is_refused_even_where_its_fixtures_do_not_show_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    model = onnx.load_from_string(bundle.model)
+    sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
+    sigmoid.op_type = "Identity"
+    parity = Parity(1e-5, [Fixture("", [0.0, 0.0])], list(bundle.labels))  # the logit of nothing at all
+    error = refusal(
+        with_files(bundle, tmp_path / "changed", model_onnx=model.SerializeToString(), parity_json=dump(parity))
+    )
+    assert error.message.endswith("fails the gate: probabilities")
+    assert "are they logits?" in error.problems[0]
 
 
 def test_a_model_whose_bits_depend_on_the_company_is_refused(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from signing import ANNA
 from tiny_bundle import build_tiny_bundle
 from typer.testing import CliRunner
 
@@ -92,7 +93,11 @@ def test_a_broken_bundle_is_not_promoted(published: Path) -> None:
 def test_a_bundle_is_published_once_and_found_there(published: Path, tmp_path: Path) -> None:
     to = tmp_path / "elsewhere"
     assert run_json("publish", "tiny@1", "--to", to)["created"] is True
-    assert "already, with the same content" in run("publish", "tiny@1", "--to", to)
+    assert "already, with the same content\n" in run("publish", "tiny@1", "--to", to)
+    ANNA.sign(published / "tiny" / "1")
+    assert "already, with the same content; its signature is new" in run("publish", "tiny@1", "--to", to)
+    again = run_json("publish", "tiny@1", "--to", to)
+    assert (again["created"], again["new_signature"]) == (False, False)
     assert peek_ref(to / "tiny" / "1") == peek_ref(published / "tiny" / "1")
     assert run_json("aliases", "tiny", "--place", to)["aliases"] == {}
     with pytest.raises(SettingsError):

@@ -1,13 +1,10 @@
 """Signatures of bundles: minisign's own vectors, and every way in which one does not count."""
 
-import base64
-import hashlib
 import sys
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from signing import ANNA, BORIS
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.errors import BundleError, StreamtagError
@@ -27,27 +24,6 @@ RWQf6LRCGA9i59SLOFxz6NxvASXDJeRtuZykwQepbDEGt87ig1BNpWaVWuNrm73YiIiJbq71Wi+dP9eK
 trusted comment: timestamp:1555779966\tfile:test
 QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfNQUaOAA==
 """
-
-
-class Signer:
-    """Signs as `minisign -S` does."""
-
-    def __init__(self, seed: int) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-        self._id = bytes([seed]) * 8
-        raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.public = base64.b64encode(b"Ed" + self._id + raw).decode()
-
-    def sign(self, bundle: Path, comment: bytes = b"made for a test") -> Path:
-        signed = self._key.sign(hashlib.blake2b((bundle / MANIFEST).read_bytes()).digest())
-        line = base64.b64encode(b"ED" + self._id + signed)
-        of_comment = base64.b64encode(self._key.sign(signed + comment))
-        lines = [b"untrusted comment: x", line, b"trusted comment: " + comment, of_comment, b""]
-        (bundle / SIGNATURE).write_bytes(b"\n".join(lines))
-        return bundle
-
-
-ANNA, BORIS = Signer(1), Signer(2)
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ from typing import Any
 
 import fsspec
 import pytest
+from signing import ANNA, BORIS
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.errors import BundleError, ConflictError, NotFoundError, StreamtagError, UnavailableError
 from streamtag.model.aliases import Alias, Aliases
 from streamtag.model.bundle import MANIFEST, MODEL, peek_ref, read_bundle
 from streamtag.model.registry import find_bundle, find_exact, list_bundles
+from streamtag.model.signature import SIGNATURE
 from streamtag.model.store import BundleStore, bundle_cache
 from streamtag.model.store_files import FsspecFiles, LocalFiles, open_files, place_name
 
@@ -53,7 +55,7 @@ def set_alias(store: BundleStore, alias: str, path: Path, based_on: Aliases | No
 
 def test_what_was_published_is_found_and_verifies(place: Path | str, tiny: Path) -> None:
     store = BundleStore(place)
-    assert store.publish(tiny) == (peek_ref(tiny), True)
+    assert store.publish(tiny) == (peek_ref(tiny), True, False)
     found = read_bundle(find_bundle("tiny", [place]))
     assert found.ref == peek_ref(tiny)
     assert find_exact(found.ref, [place]) == found.path
@@ -67,12 +69,33 @@ def test_publishing_again_changes_nothing_and_another_content_is_refused(
 ) -> None:
     store = BundleStore(place)
     store.publish(tiny)
-    assert store.publish(tiny) == (peek_ref(tiny), False)
+    assert store.publish(tiny) == (peek_ref(tiny), False, False)
     other = build_tiny_bundle(tmp_path / "other", weights_seed=1)
     with pytest.raises(BundleError, match="with other content"):
         store.publish(other)
     assert store.ref("tiny", "1") == peek_ref(tiny)
     read_bundle(store.path("tiny", "1"))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_version_that_is_signed_anew_is_so_in_its_place_and_in_every_copy(
+    place: Path | str, tiny: Path, exact: bool
+) -> None:
+    store, ref = BundleStore(place), peek_ref(tiny)
+
+    def found() -> Path:
+        return find_exact(ref, [place], trusted=[ANNA.public]) if exact else find_bundle("tiny@1", [place])
+
+    store.publish(tiny)
+    assert not (found() / SIGNATURE).exists()  # of a URL, there is a copy now
+    for signer in (BORIS, ANNA):  # it is signed; then the key changes
+        signer.sign(tiny)
+        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, True)
+        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, False)
+    assert read_bundle(found(), trusted=[ANNA.public]).ref == ref
+    (tiny / SIGNATURE).unlink()
+    assert store.publish(tiny) == (ref, False, False)
+    assert read_bundle(found(), trusted=[ANNA.public]).ref == ref
 
 
 def test_a_broken_bundle_is_not_published(place: Path | str, tiny: Path) -> None:
@@ -98,7 +121,7 @@ def test_one_of_two_who_publish_at_once_wins_and_the_other_is_told(tmp_path: Pat
 
     def publish(path: Path) -> None:
         try:
-            told.append("made" if BundleStore(tmp_path / "published").publish(path)[1] else "there")
+            told.append("made" if BundleStore(tmp_path / "published").publish(path).created else "there")
         except BundleError:
             told.append("refused")
 
@@ -174,13 +197,16 @@ def test_damaged_aliases_are_named_with_the_cure(tmp_path: Path, tiny: Path) -> 
         store.aliases("tiny")
 
 
-def test_a_bundle_fetched_before_needs_no_answer(tiny: Path) -> None:
+def test_a_bundle_fetched_before_needs_no_answer_while_its_signature_holds(tiny: Path) -> None:
     url = "memory://away/bundles"
-    BundleStore(url).publish(tiny)
+    BundleStore(url).publish(ANNA.sign(tiny))
     path = find_bundle("tiny", [url])
     assert path.is_relative_to(bundle_cache())
     memory().store.clear()
     assert find_exact(peek_ref(tiny), [url]) == path
+    assert find_exact(peek_ref(tiny), [url], trusted=[BORIS.public, ANNA.public]) == path
+    with pytest.raises(NotFoundError):
+        find_exact(peek_ref(tiny), [url], trusted=[BORIS.public])
     with pytest.raises(NotFoundError):
         find_bundle("tiny", [url])
 
@@ -222,5 +248,7 @@ def test_a_file_is_created_once(place: Path | str) -> None:
     assert files.create("a/b", b"one")
     assert not files.create("a/b", b"two")
     assert files.read("a/b") == b"one"
+    files.replace("a/b", b"three")
+    assert files.read("a/b") == b"three"
     assert files.names("a") == ["b"]
     assert files.names("c") == []
