@@ -1,6 +1,7 @@
 """`streamtag dlq` against a real Kafka: the real command, its real output."""
 
 import base64
+import dataclasses
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from streamtag.dead_letters.transaction import TransactionWriter
 from streamtag.events import dead_letters as wire
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.settings import load_settings
+from streamtag.stream.options import StreamOptions
 
 pytestmark = pytest.mark.services
 
@@ -260,7 +262,7 @@ def test_a_replay_killed_midway_and_run_again_replays_each_letter_exactly_once(t
     assert replayed_of(read_all(topics.bootstrap, topics.input)) == Counter(wanted)
 
 
-@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
+@pytest.mark.parametrize("moment", ["before the commit", "killed before the commit", "after the commit"])
 def test_a_replay_that_dies_around_a_commit_goes_on_without_loss_or_double(
     topics: Topics, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -268,6 +270,14 @@ def test_a_replay_that_dies_around_a_commit_goes_on_without_loss_or_double(
     transactions = 0
 
     class DyingWriter(TransactionWriter):
+        def __init__(self, options: StreamOptions, group: object) -> None:
+            # So long that nobody but the next run ends what is left open.
+            super().__init__(dataclasses.replace(options, transaction_timeout_ms=120_000), group)
+
+        def close(self) -> None:
+            if moment != "killed before the commit":
+                super().close()
+
         def _call(self, call: Callable[[], object], doing: str) -> None:
             nonlocal transactions
             committing = doing == "commit the transaction"
@@ -280,6 +290,7 @@ def test_a_replay_that_dies_around_a_commit_goes_on_without_loss_or_double(
 
     settings = load_settings(overrides=topics.overrides(), environ={}).settings
     request = ReplayRequest(ReplaySpec(topics.dead_letters), batch=5)
+    monkeypatch.setattr("streamtag.dead_letters.replay._GLANCE_S", 1.0)
     with monkeypatch.context() as patch:
         patch.setattr("streamtag.dead_letters.replay.TransactionWriter", DyingWriter)
         with pytest.raises(KeyboardInterrupt):
