@@ -8,23 +8,33 @@ something else. Progress lives as long as the broker keeps a group's positions (
 by default after the last commit).
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.error import KafkaException
 
 from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, replay_headers, step_for
 from streamtag.dead_letters.reader import CALL_S, DeadLetterReader, Record, client_options, kafka_failure
 from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
-from streamtag.errors import ConflictError, NotFoundError, RefusedError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
 
 NAME = "streamtag-dlq-replay-"
+
+_GLANCE_S = 3.0  # for a look at the progress that may come to nothing
+
+# While positions are in an open transaction the client asks for them again and again, until its time is over.
+_UNSETTLED = (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT)
+_UNSETTLED_HINT = (
+    "A killed run leaves a transaction open for up to 15 s: a replay ends it, a dry run waits for its end. "
+    "`streamtag doctor` looks at the connection to Kafka."
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,9 @@ def replay(
     with DeadLetterReader(settings, group=name) as reader:
         writer = None
         # A command that is refused must leave a running replay of this id alone: making the writer takes over from it.
-        _agreed(request.spec, _progress(reader), replay_id, reader.topic)
+        # What a killed run has left open is ended by the writer only: there is no use in waiting for it here.
+        with contextlib.suppress(_UnsettledError):
+            _agreed(request.spec, _progress(reader, _GLANCE_S), replay_id, reader.topic)
         if not request.dry_run:
             writer = TransactionWriter(client_options(settings, name), reader.consumer.consumer_group_metadata())
         try:
@@ -123,14 +135,29 @@ def replay(
     return ReplayResult(replay_id, spec, resumed=bool(progress), limited=limited, tally=run.tally)
 
 
-def _progress(reader: DeadLetterReader) -> dict[int, TopicPartition]:
+class _UnsettledError(UnavailableError):
+    """Positions are in a transaction that is still open, or Kafka is slow."""
+
+
+def _progress(reader: DeadLetterReader, timeout_s: float = CALL_S) -> dict[int, TopicPartition]:
     """Committed positions of this replay, per partition; empty for a new one."""
     wanted = [TopicPartition(reader.topic, partition) for partition in range(reader.topics[reader.topic])]
     try:
-        found = reader.consumer.committed(wanted, timeout=CALL_S)
+        found = reader.consumer.committed(wanted, timeout=timeout_s)
     except KafkaException as exception:
-        raise kafka_failure(exception, "cannot read the progress of the replay") from None
+        raise _unread(exception) from None
+    for position in found:
+        if position.error is not None:
+            raise _unread(KafkaException(position.error))
     return {position.partition: position for position in found if position.offset >= 0}
+
+
+def _unread(exception: KafkaException) -> StreamtagError:
+    """Progress that is not known must not be taken for none: the replay would start from the beginning."""
+    failure = kafka_failure(exception, "cannot read the progress of the replay")
+    if exception.args[0].code() in _UNSETTLED:
+        return _UnsettledError(failure.message, hint=_UNSETTLED_HINT)
+    return failure
 
 
 def _agreed(

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _CALL_S = 10.0
 _PATIENCE_S = 60.0  # for one call that may be repeated
-_ATTEMPTS = 5  # of one transaction
+_ATTEMPTS = 5  # of one transaction, without learning which record to leave out
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class TransactionWriter:
                 too_large = {i for i, error in self._failed.items() if error.code() == KafkaError.MSG_SIZE_TOO_LARGE}
                 if too_large and one_by_one:
                     refused |= too_large
+                    attempts = 0  # the client may fail the transaction after each refused record, too
                 elif too_large:
                     # A topic refuses whole batches: to know which record it is, each goes alone.
                     one_by_one = True

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.05  # longest wait for a first record: bounds how late calls of the processing thread are served
 _TICK_S = 1.0
+_FULL_BYTES = 16_777_216  # of values: a batch that holds so much takes no more, whatever its count
 _TRIAL_S = 0.5  # how long an idle poller in trouble waits for a sign of life from the broker, once a tick
 
 # A batch of records that the client cannot unpack, e.g. as it would be too large.
@@ -173,7 +174,7 @@ class Source:
             try:
                 self.batches.put(batch, timeout=patience_s)
             except queue.Full:
-                more = [] if self._paused else self._more(self._options.batch_size - len(batch.records))
+                more = self._more(self._room(batch))
                 patience_s = 0.0 if more else _IDLE_POLL_S
                 batch.records.extend(more)
                 self._housekeeping()
@@ -183,6 +184,16 @@ class Source:
             else:
                 break
         self._resume()
+
+    def _room(self, batch: Batch) -> int:
+        """How many records a batch still takes.
+
+        Three batches are about: in processing, queued, in hand. Of large records, their count alone would let a backlog
+        take more memory than the process may have.
+        """
+        if self._paused or sum(map(len, batch.records)) >= _FULL_BYTES:  # the length of a message is that of its value
+            return 0
+        return self._options.batch_size - len(batch.records)
 
     def _pause(self) -> None:
         if not self._paused:

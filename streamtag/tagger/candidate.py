@@ -61,7 +61,7 @@ def read_frame(stream: IO[bytes]) -> bytes:
     return body
 
 
-_Question = tuple[int, list[str], Sequence[FeatureRow | None] | None, Sequence[str] | None]
+_Question = tuple[int, list[str | None], Sequence[FeatureRow | None] | None, Sequence[str] | None]
 """Its ticket, the texts, and the features and the ids where they matter."""
 
 
@@ -98,13 +98,14 @@ class Candidate:
 
     def ask(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | None],
         features: Sequence[FeatureRow | None] | None = None,
         ids: Sequence[str] | None = None,
     ) -> int | None:
         """Gives it documents to score; None when it has not come up, or too many wait already.
 
-        A candidate with two stages wants the ids of the events, too.
+        A candidate with two stages wants the ids of the events, too. A document without the text that the bundle reads
+        gets NaN for its scores.
         """
         if not self._up:
             return None
@@ -197,7 +198,7 @@ class Candidate:
             self._working = ticket
             began = self._busy_since = time.monotonic()
             # As bytes: a text may hold lone surrogates, which no strict encoding takes.
-            encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+            encoded = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
             # As JSON: Python's own has numbers of any size, NaN, and lone surrogates again.
             also = None if features is None else json.dumps(features).encode()
             names = None if ids is None else [one.encode("utf-8", "surrogatepass") for one in ids]

@@ -25,8 +25,8 @@ from streamtag.tagger.rerank import Budget, Limits, infer_stages
 _NICE = 19  # the champion comes first; SCHED_IDLE was no better: its wait for answers grew
 _AUTOGROUP = Path("/proc/self/autogroup")
 _TRIES, _PAUSE_S = 5, 0.2
-_Asked = tuple[list[bytes], bytes | None, list[bytes] | None]
-"""Texts, features as JSON, ids."""
+_Asked = tuple[list[bytes | None], bytes | None, list[bytes] | None]
+"""Texts (None: the event has none), features as JSON, ids."""
 
 
 def main() -> None:
@@ -41,10 +41,10 @@ def main() -> None:
     write_frame(answers, b"ready")
     while True:
         encoded, also, ids = msgspec.msgpack.decode(asked.get(), type=_Asked)
-        texts = [text.decode("utf-8", "surrogatepass") for text in encoded]
+        texts = [None if text is None else text.decode("utf-8", "surrogatepass") for text in encoded]
         features = None if also is None else json.loads(also)
         if ids is None:
-            scores = scorer.score(texts, features)
+            scores = _by_one(scorer, texts, features)
         else:
             scores = _by_stages(scorer, budget, [one.decode("utf-8", "surrogatepass") for one in ids], texts, features)
         write_frame(answers, np.ascontiguousarray(scores, dtype=np.float32).tobytes())
@@ -69,8 +69,16 @@ def _step_back() -> None:
             return
 
 
+def _by_one(scorer: Scorer, texts: Sequence[str | None], features: Any) -> NDArray[np.float32]:
+    """What `Candidate.answer` gives of a bundle with one stage; where a text is missing that it reads, NaN."""
+    scores = scorer.score([text or "" for text in texts], features)
+    if scorer.reads_text:  # as the champion, it would set such an event aside
+        scores[[i for i, text in enumerate(texts) if text is None]] = np.nan
+    return scores
+
+
 def _by_stages(
-    scorer: Scorer, budget: Budget | None, ids: Sequence[str], texts: Sequence[str], features: Any
+    scorer: Scorer, budget: Budget | None, ids: Sequence[str], texts: Sequence[str | None], features: Any
 ) -> NDArray[np.float32]:
     """What `Candidate.answer` gives of a bundle with two stages; rows without scores are NaN."""
     rows = features or [None] * len(texts)

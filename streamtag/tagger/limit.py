@@ -1,7 +1,7 @@
 """When dead letters are no longer single accidents: stop, rather than drain a topic into the dead-letter topic."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from streamtag.settings import DeadLetterSettings
 from streamtag.stream.processor import Partition
@@ -24,9 +24,23 @@ class DeadLetterLimit:
         self._settings = settings
         self._window: deque[tuple[int, int]] = deque()  # (records, dead) per batch, committed
         self._in_row: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}  # up to where each row was counted
         self._open: list[tuple[int, int]] = []
         self._open_in_row: dict[Partition, int] = {}
+        self._open_ends: Mapping[Partition, int] = {}
         self._pardoned = False
+
+    def assigned(self, positions: Mapping[Partition, int]) -> None:
+        """These partitions are read from there on; what is open of them will not be committed.
+
+        A row goes on where it was left: it outlasts an undone transaction, and a rebalance that leaves the partition
+        here. Anywhere else somebody else has read in between, perhaps nothing but good records.
+        """
+        for partition, position in positions.items():
+            self._open_in_row.pop(partition, None)
+            if self._ends.get(partition) != position:
+                self._in_row.pop(partition, None)
+                self._ends.pop(partition, None)
 
     def report(self, outcomes: Sequence[tuple[Partition, bool]]) -> None:
         """Outcomes of a batch, true = dead letter, in position order per partition."""
@@ -64,11 +78,16 @@ class DeadLetterLimit:
             return f"{dead} of the last {records} records are dead letters (dead_letters.max_ratio is {ratio:g})"
         return None
 
+    def closing(self, ends: Mapping[Partition, int]) -> None:
+        """What was reported is about to be committed, up to these positions."""
+        self._open_ends = ends
+
     def committed(self) -> None:
         """What was reported stands."""
         self._pardoned = False
         self._window.extend(self._open)
         self._in_row.update(self._open_in_row)
+        self._ends.update(self._open_ends)
         self.undo()
         total = sum(records for records, _ in self._window)
         while self._window and total - self._window[0][0] >= self._settings.window:
@@ -78,6 +97,7 @@ class DeadLetterLimit:
         """What was reported since the last commit comes again."""
         self._open.clear()
         self._open_in_row.clear()
+        self._open_ends = {}
 
     def reset(self) -> None:
         """A person has lifted the stop: count anew, and let one transaction pass, or lifting would achieve nothing."""

@@ -1,7 +1,7 @@
 """The processor: decode → infer → decide → emit, for one batch under one release."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import Rejected
 from streamtag.settings import Settings
 from streamtag.stream.processor import Commit, Hold, Output, Partition, Range
+from streamtag.stream.start import Start
 from streamtag.tagger.columns import ScoredBatch
 from streamtag.tagger.counts import Counts
 from streamtag.tagger.decide import Deciding, Decisions, decide_batch
@@ -50,7 +51,7 @@ class _Applied(NamedTuple):
 
 
 class Tagger:
-    """A `streamtag.stream.processor.Processor`; see there for who calls what.
+    """A `streamtag.stream.processor.Processor`, and a `Keeper` beside it; see there for who calls what.
 
     Args:
         settings: the whole tree.
@@ -164,6 +165,7 @@ class Tagger:
         """The commit summaries of the covered ranges."""
         if self._taking_part is not None:
             self._taking_part.close()
+        self._limit.closing({partition: span.end for partition, span in covered.items()})
         for one in self._counts.summaries(covered, self._clock_ms()):
             key = summary.key(one.topic, one.partition)
             yield Output(self._settings.topics.stats, key, summary.encode(one))
@@ -205,6 +207,19 @@ class Tagger:
         """Forgets what the open transaction counted."""
         self._limit.undo()
         self._forget()
+
+    # -- Keeper ------------------------------------------------------------------------------------------------------
+
+    def assigned(self, starts: Mapping[Partition, Start]) -> None:
+        """Dead letters in a row are counted on only where nobody else has read since."""
+        self._limit.assigned({partition: start.position for partition, start in starts.items()})
+
+    def released(self, partitions: Collection[Partition]) -> None:
+        """Says nothing yet: they may come back where they were left."""
+
+    def idle(self) -> Iterable[Output]:
+        """Nothing is due by the clock."""
+        return ()
 
     def _forget(self) -> None:
         self._counts.clear()

@@ -119,7 +119,7 @@ class Trial:
             events = [decoded.events[row] for row in rows[chosen].tolist()]
             features = [event.features for event in events] if self._reads_features else None
             ids = [event.id for event in events] if self._two_stages else None
-            ticket = self.candidate.ask([event.text or "" for event in events], features, ids)
+            ticket = self.candidate.ask([event.text for event in events], features, ids)
         return Part(rows, hashes, chosen, ticket)
 
     def control_tags(self, tagged: NDArray[np.bool_]) -> NDArray[np.bool_]:

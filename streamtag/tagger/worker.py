@@ -116,7 +116,7 @@ class _Worker:
             trials=self._trials,
             breakers=self._breakers.current,
         )
-        self.runner = Runner(stream_options(settings, slot), self._tagger, metrics)
+        self.runner = Runner(stream_options(settings, slot), self._tagger, metrics, keeper=self._tagger)
         self._heartbeats = HeartbeatSender(self._store, settings, self._heartbeat, metrics=metrics)
         self._seen: ReleaseRef | None = None
 

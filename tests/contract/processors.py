@@ -153,12 +153,13 @@ def _summary(partition: int, offset: int) -> bytes:
 _TAGGERS_TOPICS = frozenset({"tags", "dead-letters", "stats"})
 
 PROCESSORS = (
-    Kind("tagger", _tagger, lambda _p, offset: good(offset), _TAGGERS_TOPICS),
+    Kind("tagger", _tagger, lambda _p, offset: good(offset), _TAGGERS_TOPICS, keeps=True),
     Kind(
         "tagger of tagged events only",
         lambda active: _tagger(active, tagger__emit="tagged"),
         lambda _p, offset: good(offset),
         _TAGGERS_TOPICS,
+        keeps=True,
     ),
     Kind("windower", _windower, _summary, frozenset({"panes", "dead-letters"}), upserts=True, keeps=True),
 )

@@ -13,7 +13,7 @@ from fake_broker import FakeBroker
 from loop import Loop, ObedientSink, undone
 from services import wait_until
 
-from streamtag.stream import member, processing
+from streamtag.stream import member, processing, source
 from streamtag.stream.pace import LONGEST_S
 from streamtag.stream.processor import Hold, Output, Partition
 from streamtag.stream.sink import TwinError
@@ -734,6 +734,44 @@ def test_batches_grow_while_processing_is_busy(make_loop: MakeLoop, broker: Fake
     loop.wait_committed(ZERO, 6)
     loop.stop()
     assert sizes == [1, 1, 4]
+    loop.check_exactly_once(ZERO)
+
+
+def test_a_batch_of_large_records_stops_growing_before_its_count_is_reached(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_FULL_BYTES", 3)  # the values of the first ten records have a byte each
+    loop = make_loop(queue_batches=1, pause_after_ms=60_000, batch_size=8)
+    sizes: list[int] = []
+    gate = Gate()
+
+    def noted(records: Sequence[Message]) -> None:
+        sizes.append(len(records))
+        gate(records)
+
+    loop.processor.before = noted
+    loop.start().rebalance("assign", ZERO)
+    broker.write(ZERO, 1)
+    assert gate.reached.wait(10)
+    for _ in range(4):  # one is queued, three are in hand
+        broker.write(ZERO, 1)
+        wait_until(lambda: loop.consumer.reading.get(ZERO) == len(broker.logs[ZERO]), 10, "it is read")
+    broker.write(ZERO, 1)
+    turns = 0
+    keep = loop.runner._source.member.keep
+
+    def counted() -> None:
+        nonlocal turns
+        turns += 1
+        keep()
+
+    monkeypatch.setattr(loop.runner._source.member, "keep", counted)
+    wait_until(lambda: turns >= 3, 10, "it has had the time to read on")
+    assert loop.consumer.reading[ZERO] == 5
+    gate.open()
+    loop.wait_committed(ZERO, 6)
+    loop.stop()
+    assert sizes == [1, 1, 3, 1]
     loop.check_exactly_once(ZERO)
 
 

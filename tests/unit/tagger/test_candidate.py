@@ -72,6 +72,19 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert candidate.why_not(ticket) == "shed"
 
 
+def test_an_event_without_the_text_that_the_bundle_reads_has_no_scores(bundle: Path, candidate: Candidate) -> None:
+    """Nor would it have any if the candidate were the champion: it would be set aside."""
+    before = asked(candidate)
+    assert candidate.answer(before, 30) is not None
+    ticket = candidate.ask(["see you at noon", None, ""])
+    assert ticket is not None
+    answer = candidate.answer(ticket, 30)
+    assert answer is not None
+    assert np.isnan(answer[0]).all(axis=1).tolist() == [False, True, False]
+    scores = load_scorer(bundle, batch=64).score(["see you at noon", ""])
+    assert np.array_equal(answer[0][[0, 2]], scores)
+
+
 def test_everybody_else_goes_first_within_its_session_and_among_sessions(candidate: Candidate) -> None:
     asked(candidate)
     pid = pid_of(candidate)
@@ -87,7 +100,7 @@ def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path
     bands = {"spam": (0.3, 0.7)}
     first, second = map(read_bundle, parts)
     path = pair(first, second, tmp_path, name="tiny", version="2", bands=bands, sample=0.2)
-    texts, ids = [f"item {i} of {i * i}" for i in range(50)], [f"e{i}" for i in range(50)]
+    texts, ids = [*(f"item {i} of {i * i}" for i in range(50)), None], [f"e{i}" for i in range(51)]
     found = Candidate(path, 2, 64, Limits(1.0, None, 1_000))
     try:
         wait_until(lambda: found.ask(texts, None, ids) is not None, 60, "the candidate takes a question")
@@ -98,10 +111,13 @@ def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path
     events = [ContentEvent(name, text) for name, text in zip(ids, texts, strict=True)]
     wanted = infer_stages(events, load_scorer(path, batch=64))
     assert wanted.stages is not None
-    assert (to_micro(answer[0][:, :2]) == wanted.micro).all()
-    assert (to_micro(answer[0][:, 2:4]) == wanted.stages.first).all()
-    assert answer[0][:, 4].tolist() == wanted.stages.route.tolist()
-    assert {0, 1, 2} == set(wanted.stages.route.tolist())
+    assert list(wanted.refused) == [50]
+    assert np.isnan(answer[0][50]).all()
+    scored = answer[0][:50]
+    assert (to_micro(scored[:, :2]) == wanted.micro[:50]).all()
+    assert (to_micro(scored[:, 2:4]) == wanted.stages.first[:50]).all()
+    assert scored[:, 4].tolist() == wanted.stages.route[:50].tolist()
+    assert {0, 1, 2} == set(wanted.stages.route[:50].tolist())
 
 
 def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> None:
@@ -113,7 +129,7 @@ def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> N
         {"amount": True, "age": None},
         None,
     ]
-    texts = [""] * len(features)
+    texts = [None] * len(features)
     found = Candidate(path, 3, 64)
     try:
         wait_until(lambda: found.ask(texts, features) is not None, 60, "the candidate takes a question")
@@ -121,7 +137,7 @@ def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> N
     finally:
         found.close()
     assert answer is not None
-    assert np.array_equal(answer[0], load_scorer(path, batch=64).score(texts, features), equal_nan=True)
+    assert np.array_equal(answer[0], load_scorer(path, batch=64).score([""] * len(texts), features), equal_nan=True)
     assert np.isnan(answer[0]).all(axis=1).tolist() == [False, True, True, False, True]
 
 

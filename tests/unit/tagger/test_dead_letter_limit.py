@@ -58,6 +58,59 @@ def test_a_good_record_of_another_partition_does_not_end_a_row() -> None:
     assert "content/0" in (found.exceeded() or "")
 
 
+# -- partitions that come and go ---------------------------------------------------------------------------------------
+
+
+def committed(found: DeadLetterLimit, dead: int, end: int) -> None:
+    found.report(outcomes(dead))
+    found.closing({ZERO: end})
+    found.committed()
+
+
+def test_a_row_does_not_go_on_over_what_another_worker_has_read() -> None:
+    found = limit(max_consecutive=5)
+    committed(found, dead=4, end=4)
+    found.assigned({ZERO: 1_000_000})
+    found.report(outcomes(5))
+    assert found.exceeded() is None
+    found.report(outcomes(1))
+    assert found.exceeded() == "6 dead letters in a row on content/0 (dead_letters.max_consecutive is 5)"
+
+
+def test_a_row_goes_on_where_it_was_left() -> None:
+    """A rebalance that takes other partitions, and an undone transaction, have all of them assigned anew."""
+    found = limit(max_consecutive=5)
+    committed(found, dead=4, end=4)
+    found.report(outcomes(1))
+    found.closing({ZERO: 5})
+    found.undo()
+    found.assigned({ZERO: 4, ONE: 7})
+    found.report(outcomes(1))
+    assert found.exceeded() is None
+    found.report(outcomes(1))
+    assert found.exceeded() is not None
+
+
+def test_what_is_read_again_before_its_transaction_is_undone_counts_once() -> None:
+    """A worker that was slow finds out at its next commit that the transaction is doomed, and reads on until then."""
+    found = limit(max_consecutive=5)
+    committed(found, dead=2, end=2)
+    found.report(outcomes(3))
+    found.assigned({ZERO: 2})
+    found.report(outcomes(3))
+    assert found.exceeded() is None
+    found.report(outcomes(1))
+    assert found.exceeded() is not None
+
+
+def test_only_the_rows_of_partitions_that_were_elsewhere_are_forgotten() -> None:
+    found = limit(max_consecutive=5)
+    committed(found, dead=4, end=4)
+    found.assigned({ONE: 9})
+    found.report(outcomes(2))
+    assert found.exceeded() is not None
+
+
 # -- the ratio ---------------------------------------------------------------------------------------------------------
 
 

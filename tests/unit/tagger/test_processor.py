@@ -1,8 +1,11 @@
 """The tagger as a processor: one release a batch, nothing left over from what was undone, and what it tells others."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from foreign_models import build_numbers_bundle
@@ -14,9 +17,14 @@ from streamtag.model.loading import load_scorer
 from streamtag.settings import load_settings
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Hold, Range
+from streamtag.stream.start import Start
+from streamtag.tagger import worker
 from streamtag.tagger.worker import stream_options
+from streamtag.telemetry.metrics import Metrics
+from streamtag.telemetry.setup import Telemetry
+from streamtag.telemetry.tracing import BatchTracer
 
-ONE = ("content", 1)
+ZERO, ONE = ("content", 0), ("content", 1)
 
 
 def test_without_a_release_nothing_is_processed() -> None:
@@ -220,6 +228,33 @@ def test_dead_letters_that_were_undone_do_not_add_up() -> None:
         rig.process(raw_record(0, b"{}"), raw_record(1, b"{}"))
         rig.tagger.undo()
     assert rig.tagger.held() is None
+
+
+@pytest.mark.parametrize(("position", "stops"), [(3, True), (1_000_000, False)])
+def test_dead_letters_in_a_row_are_those_of_one_worker_only(position: int, stops: bool) -> None:
+    """Whoever had the partition in between may have tagged a million good records."""
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    rig.process(*[raw_record(i, b"{}") for i in range(3)])
+    rig.close()
+    rig.tagger.released([ZERO])
+    rig.tagger.assigned({ZERO: Start(position)})
+    with pytest.raises(Hold) if stops else nullcontext():
+        rig.process(raw_record(position, b"{}"))
+    assert (rig.tagger.held() is not None) == stops
+
+
+def test_a_worker_tells_its_tagger_of_partitions_that_come_and_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Any] = []
+
+    def runner(_options: StreamOptions, processor: object, _metrics: Metrics, *, keeper: object) -> None:
+        made.extend([processor, keeper])
+
+    monkeypatch.setattr(worker, "Runner", runner)
+    found = load_settings(environ={}, overrides={"state_dir": str(tmp_path)}).settings
+    worker._Worker(found, "slot", cast(Telemetry, SimpleNamespace(metrics=Metrics.in_memory(), tracer=BatchTracer())))
+    assert made[0] is made[1]
 
 
 def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tagging import LABELS, Rig, record, release
+from tagging import LABELS, Rig, TextScorer, raw_record, record, release
 
 from streamtag.control.documents import ExperimentDocument, ExperimentId, Phase, Unit
 from streamtag.control.experiment_log import Experiment
@@ -44,7 +44,7 @@ class FakeCandidate:
     """Answers with the numbers in the texts, halved; or what the test says."""
 
     def __init__(self) -> None:
-        self.asked: dict[int, list[str]] = {}
+        self.asked: dict[int, list[str | None]] = {}
         self.why: Literal["loading", "failures", "shed"] | None = None
         self.scores: NDArray[np.float32] | None = None
         self.closed = False
@@ -53,7 +53,7 @@ class FakeCandidate:
     def ready(self) -> bool:
         return self.why is None
 
-    def ask(self, texts: Sequence[str], features: object, ids: Sequence[str] | None) -> int | None:
+    def ask(self, texts: Sequence[str | None], features: object, ids: Sequence[str] | None) -> int | None:
         assert features is None
         self.ids = ids
         self.asked[len(self.asked)] = list(texts)
@@ -65,7 +65,7 @@ class FakeCandidate:
             return None
         if self.scores is not None:
             return self.scores, 0.001
-        rows = [[float(word) / 2 for word in text.split()][::-1] for text in self.asked[ticket]]
+        rows = [[float(word) / 2 for word in (text or "").split()][::-1] for text in self.asked[ticket]]
         return np.array(rows, dtype=np.float32), 0.001
 
     def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
@@ -322,6 +322,20 @@ def test_events_that_the_champion_refuses_take_no_part() -> None:
     rig.candidate.scores = np.array([[0.9, 0.0], [0.5, 0.5], [0.0, 0.9]], dtype=np.float32)
     found = rows_of(rig.close())
     assert sorted(row[3] for row in found) == [(False, True), (True, False)]
+
+
+def test_a_candidate_is_told_which_events_have_no_text() -> None:
+    """A champion that reads features only decides them; a candidate that reads texts could not."""
+    champion = TextScorer()
+    champion.reads_text = False
+    rig = Trying(experiment(bundle=True))
+    rig.active = release(scorer=champion)
+    rig.candidate.scores = np.array([[0.9, 0.9], [np.nan, np.nan], [0.9, 0.9]], dtype=np.float32)
+    rig.process(record(0, 0.6, 0.1), raw_record(1, b'{"id": "e1", "features": {"amount": 1}}'), record(2, text=""))
+    assert rig.candidate.asked[0] == ["0.6 0.1", None, ""]
+    assert len(rows_of(rig.close())) == 2
+    figures = rig.trials.figures()["3-eeeeeeeeeeee"]
+    assert (figures.scored, figures.invalid) == (2, 1)
 
 
 def test_an_experiment_that_ends_lets_its_candidate_go() -> None:

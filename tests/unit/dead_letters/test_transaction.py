@@ -1,0 +1,91 @@
+"""A transaction that is done again: as often as records are refused, and not for ever."""
+
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from streamtag.dead_letters import transaction as module
+from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
+from streamtag.errors import UnavailableError
+from streamtag.stream.options import StreamOptions
+
+Told = Callable[[KafkaError | None, None], None]
+
+
+class Client:
+    """A producer whose topic refuses batches with certain values; it loses count after each, as librdkafka may."""
+
+    def __init__(self, refused: set[bytes], *, always_lost: bool = False) -> None:
+        self._refused = refused
+        self._always_lost = always_lost
+        self._lost = False
+        self._unsent: list[tuple[bytes, Told]] = []
+        self._open: list[bytes] = []
+        self.written: list[bytes] = []
+
+    def init_transactions(self, _timeout: float) -> None:
+        return None
+
+    def begin_transaction(self) -> None:
+        self._open, self._unsent = [], []
+
+    def produce(self, _topic: str, *, value: bytes, on_delivery: Told, **_: object) -> None:
+        self._unsent.append((value, on_delivery))
+
+    def poll(self, _timeout: float) -> None:
+        return None
+
+    def flush(self, _timeout: float) -> None:
+        """One batch."""
+        batch, self._unsent = self._unsent, []
+        if not batch:
+            return
+        error = None
+        if self._lost or self._always_lost:
+            error = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+            self._lost = False
+        elif self._refused.intersection(value for value, _ in batch):
+            error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+            self._lost = True
+        else:
+            self._open += [value for value, _ in batch]
+        for _, told in batch:
+            told(error, None)
+        if error is not None:
+            self._open = []
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        return None
+
+    def commit_transaction(self, timeout: float) -> None:
+        waiting = len(self._unsent)
+        self.flush(timeout)
+        if waiting and not self._open:
+            raise KafkaException(KafkaError(KafkaError._INCONSISTENT, "a record failed", False, False, True))
+        self.written += self._open
+
+    def abort_transaction(self, _timeout: float) -> None:
+        self._open, self._unsent = [], []
+
+
+def write(monkeypatch: pytest.MonkeyPatch, client: Client, values: list[bytes]) -> set[int]:
+    monkeypatch.setattr(module, "Producer", lambda *_, **__: client)
+    options = StreamOptions(bootstrap_servers="127.0.0.1:1", group="g", topics=("dead",), transactional_id="g-0")
+    return TransactionWriter(options, None).write([Outgoing("content", 0, None, value, []) for value in values], [])
+
+
+def test_many_refused_records_in_one_batch_are_left_out_and_the_others_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = [b"%d" % n for n in range(14)]
+    client = Client(refused=set(values[::2]))
+    assert write(monkeypatch, client, values) == set(range(0, 14, 2))
+    assert client.written == values[1::2]
+
+
+def test_a_transaction_that_keeps_failing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(refused=set(), always_lost=True)
+    with pytest.raises(UnavailableError, match="failed 5 times"):
+        write(monkeypatch, client, [b"0", b"1"])
+    assert client.written == []
