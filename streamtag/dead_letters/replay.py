@@ -29,8 +29,15 @@ NAME = "streamtag-dlq-replay-"
 
 _GLANCE_S = 3.0  # for a look at the progress that may come to nothing
 
-# While positions are in an open transaction the client asks for them again and again, until its time is over.
-_UNSETTLED = (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT)
+# While positions are in an open transaction the client asks for them again and again, until its time is over. A group
+# that is new, or whose coordinator moves, has nobody to ask for a moment.
+_UNSETTLED = (
+    KafkaError._TIMED_OUT,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 _UNSETTLED_HINT = (
     "A killed run leaves a transaction open for up to 15 s: a replay ends it, a dry run waits for its end. "
     "`streamtag doctor` looks at the connection to Kafka."
