@@ -61,9 +61,9 @@ class StatsState:
         self._wait = wait
         self._keep = 2 * settings.windows.max_open
         self.model = ReadModel(store, max_age_s=settings.stats.max_age_s)
-        experiments = ExperimentLog(store)
-        self._judge = Judge(experiments, self.model, panes, metrics, keep=self._keep)
-        self._rollout = Rollout(experiments, settings, metrics)
+        self._experiments = ExperimentLog(store)
+        self._judge = self._new_judge()
+        self._rollout = Rollout(self._experiments, settings, metrics)
         self._breakers = BreakerWatch(settings.breakers, store, metrics)
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
@@ -74,10 +74,14 @@ class StatsState:
         """Size to the newest window that was written, for views and metrics; replaced, never changed."""
 
     def restore(self) -> None:
-        """Goes on from the checkpoint; without one from the first record that the topic still holds."""
+        """Goes on from the checkpoint; without one from the first record that the topic still holds.
+
+        Nothing of before is kept: somebody else may have gone on meanwhile.
+        """
         found = self._patiently(self.model.checkpoint)
         low, high = self._patiently(self._panes.bounds)
-        self._windows = Windows(self.model.load)
+        self._windows, self._judge, self._dirty = Windows(self.model.load), self._new_judge(), False
+        self.latest = {}
         if found is not None and found.position > high:
             log.error("the panes topic ends before what was added up: it was made anew; windows begin again from it")
             found = None
@@ -175,6 +179,9 @@ class StatsState:
         ]
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _new_judge(self) -> Judge:
+        return Judge(self._experiments, self.model, self._panes, self._metrics, keep=self._keep)
 
     def _take(self, position: int, pane: Pane | UnreadablePaneError) -> None:
         self._dirty = True

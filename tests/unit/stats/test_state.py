@@ -393,6 +393,25 @@ def test_what_was_saved_and_is_wrong_is_found_out_and_dropped() -> None:
     assert rig.state.model.saved_fold(experiment.id) is None
 
 
+def test_whoever_takes_over_again_trusts_nothing_it_knew_before() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    stood_by, other = rig.state, rig.fresh()
+    other.restore()
+    rig.write(*(pane(n + 1, 10 * n, [cell([True], [rows(experiment, n, [n], [True], [False])])]) for n in range(4, 8)))
+    other.catch_up(8)
+    other.flush()
+    stood_by.restore()
+    assert stood_by.latest == {}
+    assert stood_by.evidence() == other.evidence()
+    assert stood_by.evidence()[0]["units"] == 8
+    rig.write(pane(9, 2 * 86_400 * 7, [cell([True])]))  # beyond the horizon
+    stood_by.catch_up(9)
+    [judged] = stood_by.look()
+    assert (judged.verdict.state, judged.verdict.units) == (State.INCONCLUSIVE, 8)
+    assert "streamtag.experiment.unconfirmed" not in rig.metrics.counts
+
+
 def test_the_looks_go_on_behind_a_restart_though_the_panes_before_it_are_gone() -> None:
     rig = Rig()
     experiment = half_done(rig)
