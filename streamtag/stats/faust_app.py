@@ -89,7 +89,6 @@ class _Follower:
         self._labels = LabelMetrics(telemetry.metrics, state.model)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stats")
         self._active = False
-        self._end = 0  # of the log, as of the last look at it
         self._looked_at = 0.0
         # Only for the views: what they hold follows from the log, and is written anew by whoever becomes active.
         self._rates = app.Table("rates", default=dict, partitions=1)
@@ -144,9 +143,7 @@ class _Follower:
         now = time.monotonic()
         if now - self._looked_at >= _CATCH_UP_S:
             self._looked_at = now
-            if self._state.position < self._end:  # it was there five seconds ago
-                self._state.catch_up(self._end)
-            self._end = self._state.end()
+            self._state.keep_up()
         ready, reason = True, ""
         try:
             self._state.flush()

@@ -68,6 +68,7 @@ class StatsState:
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
         self._dirty = False
+        self._end = 0  # of the log, at the last `keep_up`
         self.position = 0
         """Of the record that comes next."""
         self.latest: Mapping[str, WindowDocument] = {}
@@ -80,8 +81,8 @@ class StatsState:
         """
         found = self._patiently(self.model.checkpoint)
         low, high = self._patiently(self._panes.bounds)
-        self._windows, self._judge, self._dirty = Windows(self.model.load), self._new_judge(), False
-        self.latest = {}
+        self._windows, self._judge, self._dirty = Windows(self.model.load, high), self._new_judge(), False
+        self.latest, self._end = {}, 0
         if found is not None and found.position > high:
             log.error("the panes topic ends before what was added up: it was made anew; windows begin again from it")
             found = None
@@ -126,6 +127,20 @@ class StatsState:
                 self._take(position, pane)
                 if self.position % _WRITE_EVERY == 0:
                     self._patiently(self.flush)
+
+    def keep_up(self) -> None:
+        """Reads what the log held at the last call already, and nobody has fed since. Call it every few seconds.
+
+        A log that ends before the position is another one, made anew meanwhile: then it begins as after a restart.
+
+        Raises:
+            ConflictError: as `catch_up`.
+        """
+        if self.position < self._end:
+            self.catch_up(self._end)
+        self._end = self.end()
+        if self._end < self.position:
+            self.restore()
 
     def end(self) -> int:
         """Where the log ends now."""

@@ -518,6 +518,41 @@ def _killed_at(position: int, take: Callable[[int, Any], None]) -> Callable[[int
     return taken
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_log_that_was_made_anew_goes_on_counting_in_the_windows_of_today(restarted: bool) -> None:
+    rig = Rig()
+    rig.write(*(pane(n, 0, [cell([True] * n)]) for n in range(1, 6)))
+    follow(rig)
+    rig.state.keep_up()
+    rig.log.values.clear()
+    rig.write(pane(6, 10, [cell([True])]), pane(7, 10, [cell([True, False])]))
+    if restarted:
+        rig.state = rig.fresh()
+        rig.state.restore()
+    else:
+        rig.state.keep_up()
+    assert rig.state.position == 0
+    rig.state.catch_up(2)
+    rig.state.flush()
+    document = rig.state.model.load("1m", NOW // 60_000 * 60_000)
+    assert document is not None
+    assert [(one.events, one.labels["spam"].alerts) for one in document.cells] == [(7, 6)]
+    assert (document.position, document.exact) == (2, False)
+    rig.state = rig.fresh()
+    follow(rig)  # of this log now: nothing counts twice
+    assert rig.state.model.load("1m", NOW // 60_000 * 60_000) == document
+
+
+def test_what_is_not_fed_is_read_once_it_has_been_there_for_a_turn() -> None:
+    rig = Rig()
+    rig.state.restore()
+    rig.write(pane(1, 0, [cell([True])]))
+    rig.state.keep_up()
+    assert rig.state.position == 0, "it may be on its way"
+    rig.state.keep_up()
+    assert rig.state.position == 1
+
+
 def test_records_that_are_no_panes_are_passed_by_and_counted() -> None:
     rig = Rig()
     rig.write(pane(1, 0, [cell([True])]))
