@@ -23,7 +23,7 @@ from faust.types import TP, StreamT
 from faust.types.web import Request, Response
 from faust.web import View
 
-from streamtag.errors import ConflictError, SettingsError, StreamtagError
+from streamtag.errors import ConflictError, SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.label_metrics import LabelMetrics
@@ -182,7 +182,7 @@ class _Follower:
     def _give_up(self, doing: str, error: BaseException) -> None:
         log.critical("%s failed; starting again", doing, exc_info=error)
         logging.shutdown()
-        os._exit(EXIT_BROKEN)
+        os._exit(error.exit_code if isinstance(error, UnavailableError) else EXIT_BROKEN)
 
     # -- web ---------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from streamtag.stats.breaker_watch import BreakerWatch
 from streamtag.stats.judge import Judge, Judged
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import Checkpoint, ReadModel
-from streamtag.stats.revisions import Revisions
+from streamtag.stats.revisions import Memory, Revisions
 from streamtag.stats.windows import WindowDocument, Windows
 
 __all__ = ["StatsState"]
@@ -41,6 +41,7 @@ class StatsState:
         store: the control plane.
         panes: the log.
         metrics: where it reports.
+        on_wait: told why, each time that Redis or Kafka is waited for.
         now_ms: Unix milliseconds.
         wait: seconds; while Redis or Kafka is away.
     """
@@ -52,11 +53,13 @@ class StatsState:
         panes: PaneLog,
         metrics: MetricSink,
         *,
+        on_wait: Callable[[str], None] = lambda _why: None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._panes = panes
         self._metrics = metrics
+        self._on_wait = on_wait
         self._now_ms = now_ms
         self._wait = wait
         self._keep = 2 * settings.windows.max_open
@@ -89,13 +92,12 @@ class StatsState:
         if found is None:
             self._revisions, self.position = Revisions(self._keep), low
         else:
-            self._revisions, self.position = Revisions(self._keep, found.memory), max(found.position, low)
+            self.position = max(found.position, low)
             if found.position < low:
                 self._missed(low - found.position)
-            first = self.position if found.memory.position is None else max(found.memory.position, low)
-            for position, pane in self._panes.read(first, self.position):
-                if not isinstance(pane, UnreadablePaneError):
-                    self._revisions.apply(position, pane)
+            memory = found.memory
+            first = self.position if memory.position is None else max(memory.position, low)
+            self._revisions = self._patiently(lambda: self._remembered(memory, first))
         self._patiently(lambda: self._judge.look_up(self.position))
         log.info("windows go on", extra={"position": self.position, "end": high})
 
@@ -117,16 +119,7 @@ class StatsState:
         Raises:
             ConflictError: somebody else writes the windows.
         """
-        low, _ = self._patiently(self._panes.bounds)
-        if low > self.position:
-            self._missed(low - self.position)
-            self.position = low
-        if end > self.position:
-            self._metrics.add("streamtag.panes.reread", end - self.position)
-            for position, pane in self._panes.read(self.position, end):
-                self._take(position, pane)
-                if self.position % _WRITE_EVERY == 0:
-                    self._patiently(self.flush)
+        self._patiently(lambda: self._read_to(end))
 
     def keep_up(self) -> None:
         """Reads what the log held at the last call already, and nobody has fed since. Call it every few seconds.
@@ -143,8 +136,8 @@ class StatsState:
             self.restore()
 
     def end(self) -> int:
-        """Where the log ends now."""
-        return self._panes.bounds()[1]
+        """Where the log ends now; waits for Kafka as long as it takes."""
+        return self._patiently(self._panes.bounds)[1]
 
     def flush(self) -> None:
         """Writes what has changed since the last time."""
@@ -198,6 +191,26 @@ class StatsState:
     def _new_judge(self) -> Judge:
         return Judge(self._experiments, self.model, self._panes, self._metrics, keep=self._keep)
 
+    def _remembered(self, memory: Memory, first: int) -> Revisions:
+        """Those that were known before the position."""
+        revisions = Revisions(self._keep, memory)
+        for position, pane in self._panes.read(first, self.position):
+            if not isinstance(pane, UnreadablePaneError):
+                revisions.apply(position, pane)
+        return revisions
+
+    def _read_to(self, end: int) -> None:
+        low, _ = self._panes.bounds()
+        if low > self.position:
+            self._missed(low - self.position)
+            self.position = low
+        if end > self.position:
+            for position, pane in self._panes.read(self.position, end):
+                self._metrics.add("streamtag.panes.reread")
+                self._take(position, pane)
+                if self.position % _WRITE_EVERY == 0:
+                    self._patiently(self.flush)
+
     def _take(self, position: int, pane: Pane | UnreadablePaneError) -> None:
         self._dirty = True
         if isinstance(pane, UnreadablePaneError):
@@ -228,5 +241,6 @@ class StatsState:
             except UnavailableError as error:
                 log.warning("waiting: %s", error.message)
                 self._metrics.add("streamtag.panes.waits")
+                self._on_wait(error.message)
                 self._wait(wait_s)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)

@@ -53,8 +53,11 @@ class Log:
     values: list[bytes | None] = field(default_factory=list)
     low: int = 0
     starts: list[int] = field(default_factory=list)  # of what was read
+    away: list[int] = field(default_factory=list)  # what is asked for at these turns gets no answer, or half of one
+    turn: int = 0
 
     def bounds(self) -> tuple[int, int]:
+        self._answer()
         return self.low, len(self.values)
 
     def position_at(self, at_ms: int) -> int:
@@ -64,10 +67,16 @@ class Log:
         assert start >= self.low
         self.starts.append(start)
         for position in range(start, end):
+            self._answer()
             try:
                 yield position, read_pane(self.values[position])
             except UnreadablePaneError as error:
                 yield position, error
+
+    def _answer(self) -> None:
+        self.turn += 1
+        if self.turn in self.away:
+            raise UnavailableError("Kafka is away")
 
 
 def cell(alerts: list[bool], rows: list[PlacedRows] | None = None, **changes: Any) -> Cell:
@@ -570,6 +579,34 @@ def test_what_expired_before_it_was_read_is_counted() -> None:
     rig.log.low = 3
     rig.state.feed(4, rig.log.values[4])
     assert rig.metrics.counts["streamtag.panes.expired"] == 2
+
+
+@pytest.mark.parametrize("feeds", [True, False])
+def test_kafka_that_is_away_at_any_moment_is_waited_for(feeds: bool) -> None:
+    smooth, rough = Rig(), Rig()
+    panes = [pane(n, 10 * (n % 3), [cell([True] * n)]) for n in range(1, 13)]
+    smooth.write(*panes)
+    rough.write(*panes)
+    follow(smooth)
+    told: list[str] = []
+    for away in range(1, 30):
+        rough.store.client.flushall()
+        rough.log.turn, rough.log.away = 0, [away, away + 1, away + 3]
+        for part in (5, 12):  # goes on from a checkpoint, too
+            rough.state = StatsState(
+                SETTINGS, rough.store, cast(PaneLog, rough.log), rough.metrics,
+                on_wait=told.append, now_ms=lambda: NOW, wait=lambda _: None,
+            )  # fmt: skip
+            rough.state.restore()
+            if feeds:
+                rough.state.feed(part - 1, rough.log.values[part - 1])
+            else:
+                rough.state.keep_up()
+                rough.state.catch_up(part)
+            rough.state.flush()
+            assert rough.state.position == part
+        assert rough.documents() == smooth.documents()
+    assert set(told) == {"Kafka is away"}
 
 
 def test_redis_that_is_away_is_waited_for() -> None:
