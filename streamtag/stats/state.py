@@ -7,6 +7,7 @@ and is read again from the topic; one that comes again is passed by. So it does 
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from streamtag.control.experiment_log import ExperimentLog
@@ -67,7 +68,9 @@ class StatsState:
         self._experiments = ExperimentLog(store)
         self._judge = self._new_judge()
         self._rollout = Rollout(self._experiments, settings, metrics)
-        self._breakers = BreakerWatch(settings.breakers, store, metrics)
+        self._breakers = BreakerWatch(
+            settings.breakers, store, metrics, now=lambda: datetime.fromtimestamp(now_ms() / 1000, UTC)
+        )
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
         self._dirty = False
