@@ -206,7 +206,7 @@ class StatsSettings(Section):
         description="Values counted on their own per dimension; the rest count as 'other'",
     )
     max_future_s: int = Field(
-        60, ge=0, description="Timestamps later than now + this are placed by arrival and flagged"
+        60, ge=0, le=3_600, description="Timestamps later than now + this are placed by arrival and flagged"
     )
     max_age_s: int = Field(604_800, ge=60, description="Timestamps older than this are placed by arrival and flagged")
     group: Name = Field("streamtag-stats", description="Consumer group (Faust app) of `streamtag stats`")
