@@ -213,6 +213,5 @@ class StatsSettings(Section):
     session_timeout_s: int = Field(
         6, ge=1, le=3_600, description="Another `streamtag stats` takes over after this silence of the active one"
     )
-    replication_factor: int = Field(1, ge=1, le=16, description="Copies of the topics that the Faust app makes")
     web_host: str = Field("127.0.0.1", description="Address of the web views of `streamtag stats`")
     web_port: int | None = Field(6066, ge=1, le=65_535, description="Their port; none = no views")
