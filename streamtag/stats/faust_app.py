@@ -116,7 +116,7 @@ class _Follower:
             consumer = self._app.consumer
             if consumer is None or self._source not in consumer.assignment():
                 self._active = False
-                self._telemetry.health.set_ready("panes", True, "")
+                await self._do(self._stand_by)
                 return
             await self._become_active()
             await self._do(self._work)
@@ -136,9 +136,7 @@ class _Follower:
 
     def _work(self) -> None:
         """Once a second: what Faust has not brought, what has changed, what experiments have come to."""
-        now = time.monotonic()
-        if now - self._looked_at >= _CATCH_UP_S:
-            self._looked_at = now
+        if self._due():
             self._state.keep_up()
         ready, reason = True, ""
         try:
@@ -151,6 +149,20 @@ class _Follower:
             log.warning("%s", error.message)
             ready, reason = False, error.message
         self._telemetry.health.set_ready("panes", ready, reason)
+
+    def _stand_by(self) -> None:
+        """Once a second: whoever could not read the panes is not ready to take over."""
+        if self._due():
+            self._state.end()
+        self._telemetry.health.set_ready("panes", True, "")
+
+    def _due(self) -> bool:
+        """Whether the log was not looked at for long enough."""
+        now = time.monotonic()
+        if now - self._looked_at < _CATCH_UP_S:
+            return False
+        self._looked_at = now
+        return True
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -219,7 +219,7 @@ def test_an_app_waits_for_a_broker_that_is_away(
     overrides = STATS | {"stats.group": f"stats-{namespace}"}
     with Fleet(topics, redis_server.url, namespace, tmp_path / "state", tmp_path, overrides) as fleet:
         app = fleet.start(role="stats")
-        app.wait_unready("panes: Kafka", 60)
+        app.wait_unready("panes: cannot read where", 60)
         own_kafka.restart()
         app.wait_ready(90)
         assert app.metrics().get("streamtag_stats_restarts_total", 0) == 0, "it waited, and was not started again"
