@@ -101,6 +101,8 @@ def make_pipeline_topics(bootstrap: str, *, partitions: int = 4, max_bytes: int 
     counts = {**dict.fromkeys(topics.names, partitions), topics.panes: 1}
     # Kept whatever their records' timestamps: a broker deletes what it takes for old every 5 minutes.
     config = {name: {"max.message.bytes": str(limits[name]), "retention.ms": "-1"} for name in counts}
+    for name in (topics.stats, topics.panes):
+        config[name]["message.timestamp.type"] = "LogAppendTime"  # as declared
     create_topics(bootstrap, [(name, n, config[name]) for name, n in counts.items()])
     return topics
 

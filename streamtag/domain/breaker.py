@@ -38,10 +38,11 @@ class Breaker:
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one label in the newest window."""
+    """Of one label in the newest window, which began at ``began_s`` (Unix time)."""
 
     events: int
     alerts: int
+    began_s: float
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,16 @@ class Step:
 def next_step(bound: Bound, breaker: Breaker | None, counted: Counted, now_s: float) -> Step | None:
     """The next step; None where there is nothing to do.
 
-    Once closed it stays so for the width of a window: what was counted before must not open it again. It closes on a
-    window in which the bound itself would have shown, that is, with at least ``min_alerts / rate`` events.
+    A window that has been over for longer than its width says nothing of now, and one that began before the breaker
+    last changed nothing of what has come of that. Once closed it stays so for the width of a window, too. It closes on
+    a window in which the bound itself would have shown, that is, with at least ``min_alerts / rate`` events.
 
     >>> bound = Bound(0.1, min_alerts=20, window_s=300)
-    >>> next_step(bound, None, Counted(100, 30), 0.0).reason
+    >>> next_step(bound, None, Counted(100, 30, began_s=0.0), 60.0).reason
     '30 of 100 events (30.00%) in the newest window, bound 10.00%'
     """
+    if counted.began_s + 2 * bound.window_s < now_s or (breaker is not None and counted.began_s < breaker.since_s):
+        return None
     said = f"{counted.alerts:,} of {counted.events:,} events ({_part(counted):.2%}) in the newest window"
     if breaker is None or not breaker.open:
         rests = breaker is not None and now_s - breaker.since_s < bound.window_s

@@ -208,14 +208,13 @@ class StatsSettings(Section):
         description="Values counted on their own per dimension; the rest count as 'other'",
     )
     max_future_s: int = Field(
-        60, ge=0, description="Timestamps later than now + this are placed by arrival and flagged"
+        60, ge=0, le=3_600, description="Timestamps later than now + this are placed by arrival and flagged"
     )
     max_age_s: int = Field(604_800, ge=60, description="Timestamps older than this are placed by arrival and flagged")
     group: Name = Field("streamtag-stats", description="Consumer group (Faust app) of `streamtag stats`")
     session_timeout_s: int = Field(
         6, ge=1, le=3_600, description="Another `streamtag stats` takes over after this silence of the active one"
     )
-    replication_factor: int = Field(1, ge=1, le=16, description="Copies of the topics that the Faust app makes")
     web_host: str = Field("127.0.0.1", description="Address of the web views of `streamtag stats`")
     web_port: int | None = Field(6066, ge=1, le=65_535, description="Their port; none = no views")
 

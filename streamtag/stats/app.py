@@ -62,7 +62,14 @@ def serve(launch: Launch) -> None:
         schedule.start()
         stack.callback(schedule.close)
         panes = stack.enter_context(PaneLog(settings))
-        state = StatsState(settings, store, panes, telemetry.metrics)
+        state = StatsState(
+            settings,
+            store,
+            panes,
+            telemetry.metrics,
+            on_wait=lambda why: telemetry.health.set_ready("panes", False, why),
+        )
+        state.end()  # Faust ends at once where no broker answers, this waits
         worker = faust.Worker(
             build(settings, telemetry, state), quiet=True, override_logging=False, redirect_stdouts=False
         )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from streamtag.control.breakers import BreakerLog, BreakerState
@@ -92,6 +93,6 @@ def _counted(document: WindowDocument) -> dict[str, Counted]:
     found: dict[str, Counted] = {}
     for cell in filter(traffic, document.cells):
         for label, counts in cell.labels.items():
-            known = found.get(label, Counted(0, 0))
-            found[label] = Counted(known.events + cell.events, known.alerts + counts.alerts)
+            known = found.get(label, Counted(0, 0, document.start_ms / 1000))
+            found[label] = replace(known, events=known.events + cell.events, alerts=known.alerts + counts.alerts)
     return found

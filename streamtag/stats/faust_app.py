@@ -1,4 +1,4 @@
-"""The Faust app around `StatsState`: an agent on the panes topic, tables, timers and web views.
+"""The Faust app around `StatsState`: an agent on the panes topic, a timer and web views.
 
 Nothing exact rests on Faust: the state knows which position comes next, reads again what it was not given, and goes on
 from its own checkpoint, not from Faust's commits. Of several apps in the group the one that is given the partition of
@@ -23,7 +23,7 @@ from faust.types import TP, StreamT
 from faust.types.web import Request, Response
 from faust.web import View
 
-from streamtag.errors import ConflictError, SettingsError, StreamtagError
+from streamtag.errors import ConflictError, SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.label_metrics import LabelMetrics
@@ -55,7 +55,6 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         stats.group,
         broker="kafka://" + settings.kafka.bootstrap_servers.replace(",", ";"),
         broker_credentials=_credentials(settings.kafka.client),
-        store="memory://",
         # The state says where to go on; what comes before is read from the topic.
         consumer_auto_offset_reset="latest",
         broker_session_timeout=stats.session_timeout_s,
@@ -63,9 +62,10 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         broker_commit_interval=1.0,
         # Each of these has been seen to crash or to lose state otherwise (shared research on Faust and Kafka 4).
         processing_guarantee="at_least_once",
-        table_standby_replicas=0,
+        # Not for tables, of which there are none: at 0 it would leave its own assignor, which lets whoever has the
+        # partition keep it, for one that does not, and that an earlier version in the same group does not speak.
+        table_standby_replicas=1,
         topic_disable_leader=True,
-        topic_replication_factor=stats.replication_factor,
         stream_wait_empty=False,
         web_enabled=stats.web_port is not None,
         web_host=stats.web_host,
@@ -89,11 +89,7 @@ class _Follower:
         self._labels = LabelMetrics(telemetry.metrics, state.model)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stats")
         self._active = False
-        self._end = 0  # of the log, as of the last look at it
         self._looked_at = 0.0
-        # Only for the views: what they hold follows from the log, and is written anew by whoever becomes active.
-        self._rates = app.Table("rates", default=dict, partitions=1)
-        self._evidence = app.Table("evidence", default=dict, partitions=1)
         app.agent(panes, name="panes")(self._follow)
         app.timer(_LOOK_S, name="look")(self._look)
         app.on_before_shutdown.connect(self._shut_down, weak=False)
@@ -110,7 +106,6 @@ class _Follower:
             try:
                 await self._become_active()
                 await self._do(lambda: self._state.feed(position, value))  # noqa: B023 - awaited before the next
-                self._fill_tables()
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 - Faust would go on behind the record
@@ -121,7 +116,7 @@ class _Follower:
             consumer = self._app.consumer
             if consumer is None or self._source not in consumer.assignment():
                 self._active = False
-                self._telemetry.health.set_ready("panes", True, "")
+                await self._do(self._stand_by)
                 return
             await self._become_active()
             await self._do(self._work)
@@ -141,12 +136,8 @@ class _Follower:
 
     def _work(self) -> None:
         """Once a second: what Faust has not brought, what has changed, what experiments have come to."""
-        now = time.monotonic()
-        if now - self._looked_at >= _CATCH_UP_S:
-            self._looked_at = now
-            if self._state.position < self._end:  # it was there five seconds ago
-                self._state.catch_up(self._end)
-            self._end = self._state.end()
+        if self._due():
+            self._state.keep_up()
         ready, reason = True, ""
         try:
             self._state.flush()
@@ -159,6 +150,20 @@ class _Follower:
             ready, reason = False, error.message
         self._telemetry.health.set_ready("panes", ready, reason)
 
+    def _stand_by(self) -> None:
+        """Once a second: whoever could not read the panes is not ready to take over."""
+        if self._due():
+            self._state.end()
+        self._telemetry.health.set_ready("panes", True, "")
+
+    def _due(self) -> bool:
+        """Whether the log was not looked at for long enough."""
+        now = time.monotonic()
+        if now - self._looked_at < _CATCH_UP_S:
+            return False
+        self._looked_at = now
+        return True
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     async def _become_active(self) -> None:
@@ -169,23 +174,10 @@ class _Follower:
     async def _do(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _fill_tables(self) -> None:
-        document = self._state.latest.get("1m")
-        if document is not None:
-            for one in label_figures(document):
-                self._rates[one.label] = {
-                    "events": one.events,
-                    "alerts": one.alerts,
-                    "start_ms": document.start_ms,
-                    "position": document.position,
-                }
-        for found in self._state.evidence():
-            self._evidence[str(found["experiment"])] = found
-
     def _give_up(self, doing: str, error: BaseException) -> None:
         log.critical("%s failed; starting again", doing, exc_info=error)
         logging.shutdown()
-        os._exit(EXIT_BROKEN)
+        os._exit(error.exit_code if isinstance(error, UnavailableError) else EXIT_BROKEN)
 
     # -- web ---------------------------------------------------------------------------------------------------------
 

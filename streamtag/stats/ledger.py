@@ -89,15 +89,6 @@ class PartitionLedger(msgspec.Struct):
     doubled: int = 0
 
 
-class State(msgspec.Struct):
-    """All of a ledger, as `Ledger.snapshot` writes it."""
-
-    partitions: dict[str, PartitionLedger]
-    positions: dict[int, int]
-    asides: list[Aside]
-    asides_count: int
-
-
 def read_summary(key: bytes | None, value: bytes | None) -> CommitSummary:
     """A record of the stats topic.
 
@@ -136,16 +127,10 @@ def _check_version(version: int) -> None:
 
 
 class Ledger:
-    """Fed with all summaries, in offset order of each shard (partition of the stats topic).
-
-    A summary below the position of its shard has been added before and is passed over, so that a ledger restored
-    from a snapshot may be fed from any earlier position.
-    """
+    """Fed with all summaries, each once, in offset order of each shard (partition of the stats topic)."""
 
     def __init__(self) -> None:
         self._partitions: dict[Partition, PartitionLedger] = {}
-        self.positions: dict[int, int] = {}
-        """Per shard, the position behind the last record added or put aside."""
         self.asides: list[Aside] = []
         self.asides_count = 0
 
@@ -156,8 +141,6 @@ class Ledger:
 
     def add(self, place: Place, one: CommitSummary) -> list[Finding]:
         """Adds a summary; returns what is wrong since. A longer overlap is told once, as it begins."""
-        if not self._advance(place):
-            return []
         source = one.topic, one.partition
         found = self._partitions.get(source)
         if found is None:
@@ -168,15 +151,11 @@ class Ledger:
         found.at = one.to_offset, place
         return news
 
-    def put_aside(self, place: Place, value: bytes | None, why: UnreadableSummaryError) -> Aside | None:
-        """Counts a record that cannot be read, and names it; None where it has been put aside before."""
-        if not self._advance(place):
-            return None
-        aside = Aside(place, len(value or b""), str(why))
+    def put_aside(self, place: Place, value: bytes | None, why: UnreadableSummaryError) -> None:
+        """Counts a record that cannot be read, and names it."""
         self.asides_count += 1
         if len(self.asides) < MAX_NAMED:
-            self.asides.append(aside)
-        return aside
+            self.asides.append(Aside(place, len(value or b""), str(why)))
 
     def findings(self) -> Iterator[Finding]:
         """Everything that is wrong now and is named, by source: gaps, overlaps, imbalances."""
@@ -207,32 +186,6 @@ class Ledger:
             "imbalance": sum(one.imbalance_count for one in every),
             "unreadable": self.asides_count,
         }
-
-    def snapshot(self) -> bytes:
-        """JSON of everything; the same ledger gives the same bytes."""
-        partitions = {f"{topic}/{partition}": one for (topic, partition), one in self.partitions.items()}
-        return _encode(State(partitions, dict(sorted(self.positions.items())), self.asides, self.asides_count))
-
-    @classmethod
-    def restore(cls, snapshot: bytes) -> "Ledger":
-        """The ledger that `snapshot` was taken of.
-
-        Raises:
-            msgspec.DecodeError: it is no snapshot.
-        """
-        state = _decode_state(snapshot)
-        ledger = cls()
-        for name, one in state.partitions.items():
-            topic, _, partition = name.rpartition("/")
-            ledger._partitions[topic, int(partition)] = one
-        ledger.positions, ledger.asides, ledger.asides_count = state.positions, state.asides, state.asides_count
-        return ledger
-
-    def _advance(self, place: Place) -> bool:
-        if place.offset < self.positions.get(place.shard, 0):
-            return False
-        self.positions[place.shard] = place.offset + 1
-        return True
 
 
 def outcomes(one: CommitSummary) -> int:
@@ -304,5 +257,3 @@ class _Version(msgspec.Struct):
 
 
 _decode_version = msgspec.json.Decoder(_Version).decode
-_encode = msgspec.json.Encoder().encode
-_decode_state = msgspec.json.Decoder(State).decode

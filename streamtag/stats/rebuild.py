@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TypeVar
 
 import msgspec
+from confluent_kafka import Message
 
 from streamtag.control.store import ControlStore
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
@@ -20,11 +21,12 @@ from streamtag.events.panes import Pane
 from streamtag.events.summary import PaneCounts
 from streamtag.stats.cells import InvalidCellError, all_columns
 from streamtag.stats.lease import Lease, forget_abandoned
-from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
+from streamtag.stats.ledger import UnreadableSummaryError
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.read_model import Checkpoint, ReadModel
 from streamtag.stats.recompute import CLOCKS_MS
 from streamtag.stats.revisions import Revisions, Step
+from streamtag.stats.summaries import read_counted
 from streamtag.stats.windows import SIZES, WindowDocument, Windows, start_of
 from streamtag.stream.topic_reader import TopicReader
 
@@ -226,7 +228,7 @@ class Rebuild:
             for record in batch:
                 shard, offset = record.partition() or 0, record.offset() or 0
                 self._result.summaries += 1
-                for counts in _counts(record.key(), record.value()):
+                for counts in _counts(record):
                     if counts.start_ms >= self._since_ms:
                         self._counts.setdefault((shard, counts.start_ms), []).append((offset, counts))
         self._sources |= {shard: end for shard, (_, end) in ranges.items()}
@@ -301,7 +303,7 @@ def day_touched(reader: TopicReader, stats_topic: str, offsets: Mapping[int, int
     earliest: int | None = None
     for batch in reader.batches(stats_topic, ranges):
         for record in batch:
-            for counts in _counts(record.key(), record.value()):
+            for counts in _counts(record):
                 earliest = counts.start_ms if earliest is None else min(earliest, counts.start_ms)
     if earliest is None:
         raise NotFoundError(f"{stats_topic}: nothing is counted from there on")
@@ -314,12 +316,11 @@ def _batched(every: Iterable[T], n: int) -> Iterator[list[T]]:
         yield some
 
 
-def _counts(key: bytes | None, value: bytes | None) -> Iterator[PaneCounts]:
+def _counts(record: Message) -> Iterator[PaneCounts]:
     """Of a summary that the windower has counted, too."""
     try:
-        summary = read_summary(key, value)
+        summary = read_counted(record)
         all_columns(summary.panes)
     except (UnreadableSummaryError, InvalidCellError):
         return
-    if not contradictions(summary):
-        yield from summary.panes
+    yield from summary.panes

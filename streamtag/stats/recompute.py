@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from confluent_kafka import Message
 from msgspec import UNSET
 
 from streamtag.control.experiment_log import Experiment
@@ -11,9 +12,10 @@ from streamtag.events.panes import Pane, PlacedRows
 from streamtag.events.summary import PaneCounts
 from streamtag.stats.cells import InvalidCellError, all_columns
 from streamtag.stats.experiment_fold import ExperimentFold
-from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
+from streamtag.stats.ledger import UnreadableSummaryError
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError
 from streamtag.stats.revisions import Revisions, Step
+from streamtag.stats.summaries import read_counted
 from streamtag.stream.topic_reader import TopicReader
 
 __all__ = ["CLOCKS_MS", "recompute", "recompute_from_source"]
@@ -110,20 +112,18 @@ def _source_rows(reader: TopicReader, topic: str, experiment: Experiment, spans:
     found: Rows = {}
     for batch in reader.batches(topic, spans):
         for record in batch:
-            shard, offset = record.partition() or 0, record.offset() or 0
-            for start_ms, arm, rows in _rows_of(record.key(), record.value(), offset, str(experiment.id)):
+            shard = record.partition() or 0
+            for start_ms, arm, rows in _rows_of(record, str(experiment.id)):
                 found.setdefault((shard, start_ms), []).append((arm, rows))
     return found
 
 
-def _rows_of(key: bytes | None, value: bytes | None, offset: int, wanted: str) -> Iterator[tuple[int, str, PlacedRows]]:
+def _rows_of(record: Message, wanted: str) -> Iterator[tuple[int, str, PlacedRows]]:
     try:
-        summary = read_summary(key, value)
-        cells = all_columns(summary.panes)
+        cells = all_columns(read_counted(record).panes)
     except (UnreadableSummaryError, InvalidCellError):
         return  # the windower has set it aside, too
-    if contradictions(summary):
-        return
+    offset = record.offset() or 0
     for cell in (one.cell for one in sorted(cells, key=lambda one: one.identity)):  # as they stand in a pane
         if not isinstance(cell, PaneCounts):
             continue

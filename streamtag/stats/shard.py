@@ -2,7 +2,8 @@
 
 A pane is *closed* once the watermark has passed its end: it is published, and again with every change. It is *final*
 once the watermark has passed its end by the lateness: it is dropped from memory, and counts that come later are
-published as addenda. The horizon, up to which panes are final, depends on the log alone, never on the wall clock.
+published as addenda. The horizon, up to which panes are final, depends on the log alone, never on the wall clock; and
+where the broker dates the log, not on the clock of whoever writes it.
 
 There is no store. What is committed is the position of the oldest summary that still matters, and in the metadata how
 far the log was read and the horizon. From there on the same records lead to the same state: those read before are
@@ -114,13 +115,22 @@ class Shard:
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
-    def fold(self, offset: int, summary: CommitSummary, cells: Sequence[Columns] | None = None) -> list[Pane]:
+    def fold(
+        self,
+        offset: int,
+        summary: CommitSummary,
+        cells: Sequence[Columns] | None = None,
+        *,
+        taken_ms: int | None = None,
+    ) -> list[Pane]:
         """Folds the summary at ``offset``; returns what has to be published now: final panes and addenda.
 
         Args:
             offset: of its record.
             summary: what it says.
             cells: its cells, where they have been taken apart and checked before.
+            taken_ms: when the broker took it, Unix milliseconds: it was closed no later than that. None: nobody but
+                itself says.
 
         Raises:
             InvalidCellError: its counts contradict each other, or it has no panes' width; nothing was folded.
@@ -132,14 +142,16 @@ class Shard:
         for cell, found in zip(summary.panes, cells, strict=True):
             by_start.setdefault(cell.start_ms, []).append(found)
         newest_ms = max(by_start, default=None)
+        taken_ms = summary.committed_at_ms if taken_ms is None else taken_ms
+        closed_ms = min(summary.committed_at_ms, taken_ms)
         broken = self._cover(offset, summary, newest_ms)
         again = self._advance(offset)
         self.broken = None if again else broken
         if self._expired:
             if again:
                 return []
-            self._leave_published(summary)
-        self._watermark.observe(offset, (summary.topic, summary.partition), summary.committed_at_ms, newest_ms)
+            self._leave_published(taken_ms)
+        self._watermark.observe(offset, (summary.topic, summary.partition), closed_ms, newest_ms)
         late = []
         for start_ms, cells in sorted(by_start.items()):
             final = self._is_final(start_ms + summary.pane_ms)
@@ -264,10 +276,10 @@ class Shard:
     def _unpublished(self) -> list[OpenPane]:
         return [pane for _, pane in sorted(self._panes.items()) if pane.unpublished()]
 
-    def _leave_published(self, summary: CommitSummary) -> None:
+    def _leave_published(self, taken_ms: int) -> None:
         """Of panes whose first part has expired, what comes is added to what was published."""
         self._expired = False
-        behind_ms = summary.committed_at_ms + self._options.lateness_ms
+        behind_ms = taken_ms + self._options.lateness_ms
         self._horizon_ms = behind_ms if self._horizon_ms is None else max(self._horizon_ms, behind_ms)
 
 

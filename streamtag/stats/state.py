@@ -7,6 +7,7 @@ and is read again from the topic; one that comes again is passed by. So it does 
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from streamtag.control.experiment_log import ExperimentLog
@@ -20,7 +21,7 @@ from streamtag.stats.breaker_watch import BreakerWatch
 from streamtag.stats.judge import Judge, Judged
 from streamtag.stats.pane_log import PaneLog, UnreadablePaneError, read_pane
 from streamtag.stats.read_model import Checkpoint, ReadModel
-from streamtag.stats.revisions import Revisions
+from streamtag.stats.revisions import Memory, Revisions
 from streamtag.stats.windows import WindowDocument, Windows
 
 __all__ = ["StatsState"]
@@ -41,6 +42,7 @@ class StatsState:
         store: the control plane.
         panes: the log.
         metrics: where it reports.
+        on_wait: told why, each time that Redis or Kafka is waited for.
         now_ms: Unix milliseconds.
         wait: seconds; while Redis or Kafka is away.
     """
@@ -52,45 +54,53 @@ class StatsState:
         panes: PaneLog,
         metrics: MetricSink,
         *,
+        on_wait: Callable[[str], None] = lambda _why: None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._panes = panes
         self._metrics = metrics
+        self._on_wait = on_wait
         self._now_ms = now_ms
         self._wait = wait
         self._keep = 2 * settings.windows.max_open
         self.model = ReadModel(store, max_age_s=settings.stats.max_age_s)
-        experiments = ExperimentLog(store)
-        self._judge = Judge(experiments, self.model, panes, metrics, keep=self._keep)
-        self._rollout = Rollout(experiments, settings, metrics)
-        self._breakers = BreakerWatch(settings.breakers, store, metrics)
+        self._experiments = ExperimentLog(store)
+        self._judge = self._new_judge()
+        self._rollout = Rollout(self._experiments, settings, metrics)
+        self._breakers = BreakerWatch(
+            settings.breakers, store, metrics, now=lambda: datetime.fromtimestamp(now_ms() / 1000, UTC)
+        )
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
         self._dirty = False
+        self._end = 0  # of the log, at the last `keep_up`
         self.position = 0
         """Of the record that comes next."""
         self.latest: Mapping[str, WindowDocument] = {}
         """Size to the newest window that was written, for views and metrics; replaced, never changed."""
 
     def restore(self) -> None:
-        """Goes on from the checkpoint; without one from the first record that the topic still holds."""
+        """Goes on from the checkpoint; without one from the first record that the topic still holds.
+
+        Nothing of before is kept: somebody else may have gone on meanwhile.
+        """
         found = self._patiently(self.model.checkpoint)
         low, high = self._patiently(self._panes.bounds)
-        self._windows = Windows(self.model.load)
+        self._windows, self._judge, self._dirty = Windows(self.model.load, high), self._new_judge(), False
+        self.latest, self._end = {}, 0
         if found is not None and found.position > high:
             log.error("the panes topic ends before what was added up: it was made anew; windows begin again from it")
             found = None
         if found is None:
             self._revisions, self.position = Revisions(self._keep), low
         else:
-            self._revisions, self.position = Revisions(self._keep, found.memory), max(found.position, low)
+            self.position = max(found.position, low)
             if found.position < low:
                 self._missed(low - found.position)
-            first = self.position if found.memory.position is None else max(found.memory.position, low)
-            for position, pane in self._panes.read(first, self.position):
-                if not isinstance(pane, UnreadablePaneError):
-                    self._revisions.apply(position, pane)
+            memory = found.memory
+            first = self.position if memory.position is None else max(memory.position, low)
+            self._revisions = self._patiently(lambda: self._remembered(memory, first))
         self._patiently(lambda: self._judge.look_up(self.position))
         log.info("windows go on", extra={"position": self.position, "end": high})
 
@@ -112,20 +122,25 @@ class StatsState:
         Raises:
             ConflictError: somebody else writes the windows.
         """
-        low, _ = self._patiently(self._panes.bounds)
-        if low > self.position:
-            self._missed(low - self.position)
-            self.position = low
-        if end > self.position:
-            self._metrics.add("streamtag.panes.reread", end - self.position)
-            for position, pane in self._panes.read(self.position, end):
-                self._take(position, pane)
-                if self.position % _WRITE_EVERY == 0:
-                    self._patiently(self.flush)
+        self._patiently(lambda: self._read_to(end))
+
+    def keep_up(self) -> None:
+        """Reads what the log held at the last call already, and nobody has fed since. Call it every few seconds.
+
+        A log that ends before the position is another one, made anew meanwhile: then it begins as after a restart.
+
+        Raises:
+            ConflictError: as `catch_up`.
+        """
+        if self.position < self._end:
+            self.catch_up(self._end)
+        self._end = self.end()
+        if self._end < self.position:
+            self.restore()
 
     def end(self) -> int:
-        """Where the log ends now."""
-        return self._panes.bounds()[1]
+        """Where the log ends now; waits for Kafka as long as it takes."""
+        return self._patiently(self._panes.bounds)[1]
 
     def flush(self) -> None:
         """Writes what has changed since the last time."""
@@ -176,6 +191,29 @@ class StatsState:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _new_judge(self) -> Judge:
+        return Judge(self._experiments, self.model, self._panes, self._metrics, keep=self._keep)
+
+    def _remembered(self, memory: Memory, first: int) -> Revisions:
+        """Those that were known before the position."""
+        revisions = Revisions(self._keep, memory)
+        for position, pane in self._panes.read(first, self.position):
+            if not isinstance(pane, UnreadablePaneError):
+                revisions.apply(position, pane)
+        return revisions
+
+    def _read_to(self, end: int) -> None:
+        low, _ = self._panes.bounds()
+        if low > self.position:
+            self._missed(low - self.position)
+            self.position = low
+        if end > self.position:
+            for position, pane in self._panes.read(self.position, end):
+                self._metrics.add("streamtag.panes.reread")
+                self._take(position, pane)
+                if self.position % _WRITE_EVERY == 0:
+                    self._patiently(self.flush)
+
     def _take(self, position: int, pane: Pane | UnreadablePaneError) -> None:
         self._dirty = True
         if isinstance(pane, UnreadablePaneError):
@@ -206,5 +244,6 @@ class StatsState:
             except UnavailableError as error:
                 log.warning("waiting: %s", error.message)
                 self._metrics.add("streamtag.panes.waits")
+                self._on_wait(error.message)
                 self._wait(wait_s)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)

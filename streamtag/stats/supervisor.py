@@ -64,6 +64,8 @@ def supervise(
 ) -> None:
     """Runs ``command`` until SIGTERM or SIGINT. Main thread only.
 
+    A child that says that Kafka or Redis is away is no failure: it is started again for as long as that lasts.
+
     Args:
         command: reads a `Launch` on stdin, and ends by itself at SIGTERM.
         settings: for it.
@@ -100,10 +102,11 @@ def supervise(
         if code == SettingsError.exit_code:
             raise SettingsError("the Faust app has refused its settings; its own message stands above")
         lived_s = clock() - began
-        failures = 1 if lived_s >= good_life_s else failures + 1
-        pause_s = first_pause_s if lived_s >= good_life_s else pause_s
+        if lived_s >= good_life_s:
+            failures, pause_s = 0, first_pause_s
+        failures += code != UnavailableError.exit_code
         if failures >= most_failures:
-            raise (UnavailableError if code == UnavailableError.exit_code else StreamtagError)(
+            raise StreamtagError(
                 f"the Faust app ended {failures} times in a row, the last time with code {code} after {lived_s:.0f} s",
                 hint="Its last lines say why; `streamtag doctor` looks at Kafka and Redis.",
             )

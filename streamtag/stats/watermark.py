@@ -40,10 +40,12 @@ class Watermark:
         """Takes note of a summary; ``newest_ms`` is the start of its newest pane, None when it has none."""
         time_ms = closed_at_ms if self._time_ms is None else max(self._time_ms, closed_at_ms)
         self._time_ms, awake_since = time_ms, time_ms - self._idle_ms
-        self._recent.append((offset, closed_at_ms))
+        awake = closed_at_ms >= awake_since
+        if awake:  # so the latest of all is always among them
+            self._recent.append((offset, closed_at_ms))
         while self._recent[0][1] < awake_since:
             self._recent.popleft()
-        if newest_ms is not None and closed_at_ms >= awake_since:
+        if newest_ms is not None and awake:
             stands = min(newest_ms, closed_at_ms)
             heads = self._heads.setdefault(source, [])
             heads[:] = [head for head in heads if head[0] > closed_at_ms or head[1] > stands]

@@ -13,8 +13,9 @@ from streamtag.events.panes import Pane
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.summary import CommitSummary
 from streamtag.stats.cells import Columns, InvalidCellError, all_columns
-from streamtag.stats.ledger import UnreadableSummaryError, contradictions, read_summary
+from streamtag.stats.ledger import UnreadableSummaryError
 from streamtag.stats.shard import Break, Shard, ShardOptions
+from streamtag.stats.summaries import read_counted, taken_ms
 from streamtag.stream.processor import Commit, Output, Partition, Range
 from streamtag.stream.start import Start
 from streamtag.telemetry.metrics import Metrics
@@ -131,7 +132,7 @@ class Windower:
         if isinstance(summary, UnreadableSummaryError):
             return self._skip(shard, record, summary)
         try:
-            published = shard.fold(_offset(record), summary, cells)
+            published = shard.fold(_offset(record), summary, cells, taken_ms=taken_ms(record))
         except InvalidCellError as error:
             return self._skip(shard, record, error)
         if shard.broken is not None and shard.broken.end > shard.broken.start:
@@ -182,11 +183,9 @@ class Windower:
 
 def _read(record: Message) -> CommitSummary | UnreadableSummaryError:
     try:
-        summary = read_summary(record.key(), record.value())
+        return read_counted(record)
     except UnreadableSummaryError as error:
         return error
-    wrong = contradictions(summary)
-    return UnreadableSummaryError("; ".join(wrong)) if wrong else summary
 
 
 def _apart(summaries: Sequence[CommitSummary | UnreadableSummaryError]) -> list[Sequence[Columns] | None]:

@@ -1,7 +1,8 @@
 """Windows of 1 min, 5 min, 1 h and 1 day as sums of panes. Pure: steps of the log in, documents out.
 
 A window says up to which position of the log it was added up, so a step that comes again changes nothing. The same log
-makes the same documents, byte for byte.
+makes the same documents, byte for byte. One that says more than the log has is of another log, from before this one was
+made anew: what it counted stays, and as some of that may come again, it is not exact any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +65,7 @@ def hour_before(start_ms: int) -> int:
 
 
 class _Window:
-    def __init__(self, size: str, start_ms: int, document: WindowDocument | None) -> None:
+    def __init__(self, size: str, start_ms: int, document: WindowDocument | None, end: int) -> None:
         self._size, self._start_ms = size, start_ms
         self._sums: dict[Identity, CellSums] = {}
         self._positions: dict[str, tuple[int, int]] = {}
@@ -73,6 +74,8 @@ class _Window:
         if document is not None:
             self.position, self._exact, self._positions = document.position, document.exact, dict(document.positions)
             self._count(all_columns(document.cells), 1)
+            if document.position > end:
+                self.position, self._exact = 0, False
 
     def replace(self, position: int, pane: Pane, now: Sequence[Columns], before: Sequence[Columns]) -> bool:
         """Puts the cells of a pane in the place of those that were counted before."""
@@ -105,11 +108,13 @@ class Windows:
 
     Args:
         load: a window (by size and start) as it was last written, None where there is none.
+        end: where the log ended when this began; windows that say more, and more than the step applied, are of another.
         keep: windows in memory.
     """
 
-    def __init__(self, load: Load, keep: int = 64) -> None:
+    def __init__(self, load: Load, end: int = 0, keep: int = 64) -> None:
         self._load = load
+        self._end = end
         self._keep = keep
         self._open: dict[tuple[str, int], _Window] = {}  # the one that changed last comes last
         self._touched: set[tuple[str, int]] = set()
@@ -125,7 +130,7 @@ class Windows:
         before = [] if step.before is None else all_columns(step.before.cells)
         for size in SIZES:
             place = size, start_of(size, step.pane.start_ms)
-            window = self._open.pop(place, None) or _Window(*place, self._load(*place))
+            window = self._open.pop(place, None) or _Window(*place, self._load(*place), max(self._end, position))
             self._open[place] = window
             if window.replace(position, step.pane, now, before):
                 self._touched.add(place)

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from pane_numbers import PaneReader
 from pipeline import Ledger, events, read_outputs, wait_covered
-from services import Topics, read_all, wait_until
+from services import MakeTopics, Redis, Topics, read_all, wait_until
 from workers import Fleet, Worker
 
 from streamtag.control.store import ControlStore
+from streamtag.devstack.kafka import KafkaServer
 from streamtag.domain.assignment import unit_hashes
 from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
@@ -206,3 +207,18 @@ def test_a_frozen_app_that_wakes_writes_nothing_old(statistics: Fleet, ledger: L
     wait_until(lambda: windows_of(fleet) == expected, 60, "windows equal a recount of the tag events", every_s=1)
     assert second.alive
     assert first.alive
+
+
+def test_an_app_waits_for_a_broker_that_is_away(
+    own_kafka: KafkaServer, make_topics: MakeTopics, redis_server: Redis, namespace: str, tmp_path: Path
+) -> None:
+    topics = make_topics(partitions=1, bootstrap=own_kafka.bootstrap)
+    own_kafka.kill()
+    overrides = STATS | {"stats.group": f"stats-{namespace}"}
+    with Fleet(topics, redis_server.url, namespace, tmp_path / "state", tmp_path, overrides) as fleet:
+        app = fleet.start(role="stats")
+        app.wait_unready("panes: cannot read where", 60)
+        own_kafka.restart()
+        app.wait_ready(90)
+        assert app.metrics().get("streamtag_stats_restarts_total", 0) == 0, "it waited, and was not started again"
+        assert app.stop(60) == 0

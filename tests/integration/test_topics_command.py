@@ -112,6 +112,7 @@ def test_apply_mends_what_it_can_and_names_what_it_cannot(topics_command: Comman
         ("tags", "max.message.bytes", "set"),
         ("stats", "max.message.bytes", "set"),
         ("stats", "retention.ms", "set"),
+        ("stats", "message.timestamp.type", "set"),
     }
     assert whats(done.json["remaining"]) == {
         ("content", "partitions", "keep"),

@@ -33,8 +33,9 @@ SOURCES = 12
 class Summaries:
     """Writes summaries as taggers do: ranges that touch, several sources in a transaction, some of them aborted."""
 
-    def __init__(self, topics: Topics, seed: int, *, ends: dict[int, int] | None = None) -> None:
+    def __init__(self, topics: Topics, seed: int, *, ends: dict[int, int] | None = None, ahead_ms: int = 0) -> None:
         self._topics = topics
+        self._ahead_ms = ahead_ms  # of its clock
         self._choose = random.Random(seed)
         self.ends = ends or dict.fromkeys(range(SOURCES), 0)
         self._producer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": topics.stats})
@@ -71,7 +72,7 @@ class Summaries:
         self.written += len(made)
 
     def _make(self, partition: int, ends: dict[int, int]) -> CommitSummary:
-        choose, now_ms = self._choose, time.time_ns() // 1_000_000
+        choose, now_ms = self._choose, time.time_ns() // 1_000_000 + self._ahead_ms
         late_ms = [choose.choice([0, 0, 0, 0, 1_500, 4_000, 20_000]) for _ in range(choose.randint(0, 2))]
         cells = [self._cell((now_ms - late) // PANE_MS * PANE_MS) for late in late_ms]
         events = sum(cell.events for cell in cells)
@@ -244,6 +245,21 @@ def test_a_pane_is_published_though_nothing_comes_after_it(topics: Topics, windo
     writer.commit()
     wait_counted(topics, 30)
     assert worker.metrics()["streamtag_panes_newest_seconds"] > time.time() - 60
+
+
+def test_what_a_clock_dates_a_month_ahead_is_placed_where_the_broker_took_it(topics: Topics, windows: Fleet) -> None:
+    start(windows).wait_ready(60)
+    writer = Summaries(topics, SEED, ahead_ms=30 * 86_400_000)
+    for _ in range(5):
+        writer.commit()
+    events = sum(cell.events for _, _, one in read_summaries(topics) for cell in one.panes)
+
+    def placed() -> list[Pane]:
+        found = read_panes(topics).every()
+        return found if sum(cell.by_arrival for pane in found for cell in pane.cells) == events else []
+
+    every = wait_until(placed, 30, "all of them are counted, and flagged")
+    assert max(pane.start_ms for pane in every) <= time.time() * 1000
 
 
 def test_what_is_no_summary_is_set_aside_and_its_neighbours_are_counted(topics: Topics, windows: Fleet) -> None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from streamtag.domain.breaker import Bound, Breaker, Counted, next_step
 
 BOUND = Bound(0.1, min_alerts=20, window_s=300, close_ratio=0.5, close_after_s=600)
-counted = st.integers(0, 5_000).flatmap(lambda n: st.builds(Counted, st.just(n), st.integers(0, n)))
+BEGAN = st.sampled_from([0.0, 399.0, 400.0, 600.0, 900.0, 1_000.0])
+counted = st.integers(0, 5_000).flatmap(lambda n: st.builds(Counted, st.just(n), st.integers(0, n), BEGAN))
 breakers = st.one_of(st.none(), st.builds(Breaker, st.booleans(), st.sampled_from([0.0, 100.0, 500.0, 900.0])))
 
 
@@ -15,6 +16,8 @@ def test_it_opens_beyond_the_bound_on_enough_and_closes_well_below_it(breaker: B
     step = next_step(BOUND, breaker, seen, 1_000.0)
     if step is None:
         return
+    assert seen.began_s >= 400, "not longer over than it was wide"
+    assert breaker is None or seen.began_s >= breaker.since_s
     if step.kind == "open":
         assert breaker is None or (not breaker.open and breaker.since_s <= 700)
         assert seen.alerts >= 20
@@ -34,16 +37,24 @@ def test_what_has_just_changed_does_not_change_back(seen: Counted) -> None:
 
 
 def test_few_alerts_say_nothing_however_large_their_part() -> None:
-    assert next_step(BOUND, None, Counted(19, 19), 0.0) is None
-    assert next_step(BOUND, None, Counted(20, 20), 0.0) is not None
-    assert next_step(BOUND, None, Counted(0, 0), 0.0) is None
+    assert next_step(BOUND, None, Counted(19, 19, 0.0), 0.0) is None
+    assert next_step(BOUND, None, Counted(20, 20, 0.0), 0.0) is not None
+    assert next_step(BOUND, None, Counted(0, 0, 0.0), 0.0) is None
 
 
 def test_a_person_closes_what_has_no_rule_for_it() -> None:
     bound = Bound(0.1, min_alerts=20, window_s=300)
-    assert next_step(bound, Breaker(True, 0.0), Counted(1_000, 0), 1e9) is None
+    assert next_step(bound, Breaker(True, 0.0), Counted(1_000, 0, 1e9), 1e9) is None
 
 
 def test_quiet_traffic_closes_nothing() -> None:
-    assert next_step(BOUND, Breaker(True, 0.0), Counted(199, 0), 1_000.0) is None
-    assert next_step(BOUND, Breaker(True, 0.0), Counted(200, 0), 1_000.0) is not None
+    assert next_step(BOUND, Breaker(True, 0.0), Counted(199, 0, 900.0), 1_000.0) is None
+    assert next_step(BOUND, Breaker(True, 0.0), Counted(200, 0, 900.0), 1_000.0) is not None
+
+
+def test_only_a_window_that_began_since_it_changed_and_is_not_long_over_says_anything() -> None:
+    closed = Breaker(False, 500.0)
+    assert next_step(BOUND, closed, Counted(100, 100, 499.0), 900.0) is None
+    assert next_step(BOUND, closed, Counted(100, 100, 500.0), 900.0) is not None
+    assert next_step(BOUND, None, Counted(100, 100, 0.0), 600.0) is not None
+    assert next_step(BOUND, None, Counted(100, 100, 0.0), 601.0) is None

@@ -10,17 +10,19 @@ from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts
 from streamtag.settings import BreakerSettings
 from streamtag.stats.breaker_watch import AUTHOR, BreakerWatch
-from streamtag.stats.windows import VERSION, WindowDocument
+from streamtag.stats.windows import VERSION, WindowDocument, start_of
 
 SETTINGS = BreakerSettings(rates={"spam": 0.1, "*": 0.5}, min_alerts=20, close_after_s=600)  # type: ignore[call-arg]
 
 
-def window(events: int, **alerts: int) -> dict[str, WindowDocument]:
+def window_at(at: datetime, events: int, **alerts: int) -> dict[str, WindowDocument]:
+    """The newest windows, of which those of five minutes hold this moment."""
     labels = {label: LabelCounts(n, 0, [], []) for label, n in alerts.items()}
     traffic = Cell(1, "0" * 64, "tiny@1", "0" * 64, 1, "0" * 64, "control", events, 0, labels, {})
     wild = {label: LabelCounts(events, 0, [], []) for label in alerts}
     beside = Cell(2, "1" * 64, "tiny@1", "0" * 64, 1, "0" * 64, "candidate", events, 0, wild, {}, shadow=True)
-    return {"5m": WindowDocument(VERSION, "5m", 0, 7, True, {}, [traffic, beside])}
+    start_ms = start_of("5m", round(at.timestamp() * 1000))
+    return {"5m": WindowDocument(VERSION, "5m", start_ms, 7, True, {}, [traffic, beside])}
 
 
 class Watched(Rig):
@@ -34,18 +36,22 @@ class Watched(Rig):
     def of(self, settings: BreakerSettings) -> BreakerWatch:
         return BreakerWatch(settings, self.store, self.metrics, now=self.now)
 
+    def look(self, events: int, **alerts: int) -> list[str]:
+        """At a window of now."""
+        return self.watch.look(window_at(self.now(), events, **alerts))
+
 
 def test_a_label_that_goes_wild_is_turned_to_review_and_trusted_again() -> None:
     rig = Watched()
-    assert rig.watch.look(window(1_000, spam=90, insult=300)) == []
-    (done,) = rig.watch.look(window(1_000, spam=101, insult=300))
+    assert rig.look(1_000, spam=90, insult=300) == []
+    (done,) = rig.look(1_000, spam=101, insult=300)
     assert done == "open spam: 101 of 1,000 events (10.10%) in the newest window, bound 10.00%"
     assert rig.log.active().labels == {"spam"}
     assert rig.log.present().labels["spam"].by == AUTHOR
-    assert rig.watch.look(window(2_000, spam=900, insult=300)) == [], "said once"
+    assert rig.look(2_000, spam=900, insult=300) == [], "said once"
     rig.wait(0.25)
-    assert rig.watch.look(window(1_000, spam=80, insult=300)) == [], "not yet low enough"
-    (done,) = rig.watch.look(window(1_000, spam=50, insult=300))
+    assert rig.look(1_000, spam=80, insult=300) == [], "not yet low enough"
+    (done,) = rig.look(1_000, spam=50, insult=300)
     assert done.startswith("close spam")
     assert rig.log.active().labels == frozenset()
     assert rig.metrics.counts == {
@@ -58,23 +64,48 @@ def test_a_label_that_goes_wild_is_turned_to_review_and_trusted_again() -> None:
 
 def test_what_a_person_has_closed_stays_so_for_a_window() -> None:
     rig = Watched()
-    rig.watch.look(window(1_000, spam=500))
+    rig.look(1_000, spam=500)
     rig.log.close("spam", ANNA)
-    assert rig.watch.look(window(1_000, spam=500)) == []
+    assert rig.look(1_000, spam=500) == []
     rig.wait(5 / 60)
-    assert len(rig.watch.look(window(1_000, spam=500))) == 1
+    assert len(rig.look(1_000, spam=500)) == 1
+
+
+def test_what_was_counted_before_it_was_closed_never_opens_it_again() -> None:
+    rig = Watched()
+    spike = window_at(rig.now(), 1_000, spam=500)
+    assert len(rig.watch.look(spike)) == 1
+    rig.wait(1 / 60)
+    rig.log.close("spam", ANNA)
+    for _ in range(30):  # nothing newer comes: no traffic, or no windower
+        rig.wait(1 / 60)
+        assert rig.watch.look(spike) == []
+    assert rig.log.active().labels == frozenset()
+    assert len(rig.look(1_000, spam=500)) == 1
+
+
+def test_a_window_of_long_ago_opens_and_closes_nothing() -> None:
+    rig = Watched()
+    before = window_at(rig.now(), 1_000, spam=500, insult=0)
+    rig.wait(0.25)
+    assert rig.watch.look(before) == [], "what came late, after a restart"
+    assert len(rig.look(1_000, spam=500)) == 1
+    quiet = window_at(rig.now(), 1_000, spam=0)
+    rig.wait(0.25)
+    assert rig.watch.look(quiet) == []
+    assert rig.log.active().labels == {"spam"}
 
 
 def test_every_other_label_has_the_bound_of_all_and_without_bounds_nothing_happens() -> None:
     rig = Watched()
-    assert len(rig.watch.look(window(1_000, insult=501))) == 1
+    assert len(rig.look(1_000, insult=501)) == 1
     other = Watched()
-    assert other.of(BreakerSettings()).look(window(1_000, insult=1_000)) == []  # type: ignore[call-arg]
+    assert other.of(BreakerSettings()).look(window_at(other.now(), 1_000, insult=1_000)) == []  # type: ignore[call-arg]
     assert other.watch.look({}) == [], "no window yet"
     assert other.actions() == ["seed"]
 
 
 def test_times_are_those_of_the_clock() -> None:
     rig = Watched()
-    rig.watch.look(window(1_000, spam=500))
+    rig.look(1_000, spam=500)
     assert rig.log.present().labels["spam"].at == datetime(2026, 11, 23, 3, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The ledger names every gap, overlap and imbalance, and nothing else; a restart changes nothing."""
+"""The ledger names every gap, overlap and imbalance, and nothing else."""
 
 from itertools import pairwise
 from typing import Any
@@ -154,40 +154,13 @@ def test_gaps_beyond_what_is_kept_apart_are_counted() -> None:
     assert ledger.partitions["content", 0].coverage.missing() == MAX_SPANS + 4
 
 
-# -- restarts --------------------------------------------------------------------------------------------------------
-
-SUMMARIES = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 30), st.integers(0, 9), st.booleans()).map(
-        lambda t: make(t[1], t[1] + t[2], partition=t[0], dead=int(t[3]))
-    ),
-    max_size=15,
-)
-
-
-@given(SUMMARIES, st.data())
-def test_a_restart_from_any_snapshot_and_any_earlier_position_changes_nothing(
-    summaries: list[CommitSummary], data: st.DataObject
-) -> None:
-    places = [Place(number % 2, 3 * number) for number in range(len(summaries))]
-    whole, restarted = Ledger(), Ledger()
-    for number, (place, one) in enumerate(zip(places, summaries, strict=True)):
-        whole.add(place, one)
-        restarted.add(place, one)
-        if data.draw(st.booleans()):
-            restarted = Ledger.restore(restarted.snapshot())
-            for again in range(data.draw(st.integers(0, number)), number + 1):
-                assert restarted.add(places[again], summaries[again]) == []
-    assert restarted.snapshot() == whole.snapshot()
-    assert list(restarted.findings()) == list(whole.findings())
-
-
-def test_a_snapshot_holds_what_was_kept_aside() -> None:
+def test_what_cannot_be_read_is_named_and_counted_up_to_the_limit() -> None:
     ledger, _ = fed([make(0, 10)])
-    assert ledger.put_aside(Place(0, 1), b"{}", UnreadableSummaryError("why")) is not None
-    ledger = Ledger.restore(ledger.snapshot())
-    assert ledger.put_aside(Place(0, 1), b"{}", UnreadableSummaryError("why")) is None
-    assert ledger.counts()["unreadable"] == 1
-    assert [(a.place, a.bytes, a.reason) for a in ledger.asides] == [(Place(0, 1), 2, "why")]
+    for offset in range(room.MAX_NAMED + 7):
+        ledger.put_aside(Place(0, 1 + offset), b"{}", UnreadableSummaryError("why"))
+    assert ledger.counts()["unreadable"] == room.MAX_NAMED + 7
+    assert len(ledger.asides) == room.MAX_NAMED
+    assert (ledger.asides[0].place, ledger.asides[0].bytes, ledger.asides[0].reason) == (Place(0, 1), 2, "why")
 
 
 # -- records ---------------------------------------------------------------------------------------------------------

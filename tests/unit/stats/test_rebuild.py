@@ -7,6 +7,7 @@ from typing import Any, cast
 import fakeredis
 import pytest
 import shard_log
+from confluent_kafka import Message
 from control_plane import RecordedMetrics, new_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from streamtag.stats.rebuild import Rebuild, Rebuilt, day_touched
 from streamtag.stats.recompute import CLOCKS_MS
 from streamtag.stats.shard import Shard
 from streamtag.stats.state import StatsState
+from streamtag.stats.summaries import read_counted
 from streamtag.stats.windows import SIZES, WindowDocument, start_of
 from streamtag.stream.processor import Commit
 from streamtag.stream.topic_reader import TopicReader
@@ -244,6 +246,21 @@ def test_new_windows_stay_where_the_answer_to_the_swap_is_lost(monkeypatch: pyte
         rig.rebuild()
     assert ReadModel(rig.store).generation() == str(NOW)
     assert rig.windows() == live
+
+
+def test_what_was_placed_by_the_clock_of_the_broker_is_placed_so_again() -> None:
+    def records() -> Iterator[Record]:
+        for i in range(120):
+            at_ms = NOW + 1_000 * i
+            ahead_ms = 0 if i % 3 else 30 * SIZES["1d"]
+            one = commit_of(at_ms, 2 * i, counts((at_ms + ahead_ms) // PANE_MS * PANE_MS, [600_000, 1]))
+            yield Record(i, one, at_ms)
+
+    rig = Rig([(one.offset(), read_counted(cast(Message, one))) for one in records()])
+    rig.summaries.records = list(records())
+    live = rig.windows()
+    assert all(start <= NOW + 120_000 for _, start in live)
+    assert (rig.rebuild().differing, rig.windows()) == ([], live)
 
 
 def test_whoever_keeps_the_live_windows_goes_on_from_the_new_ones() -> None:

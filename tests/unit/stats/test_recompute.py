@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import summary_factory
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_state import LABELS, NOW, Log, Rig, cell, follow, pane, rows
@@ -26,8 +27,9 @@ START_MS = NOW // 60_000 * 60_000
 class Record:
     """Of the stats topic."""
 
-    def __init__(self, offset: int, one: CommitSummary) -> None:
+    def __init__(self, offset: int, one: CommitSummary, taken_ms: int | None = None) -> None:
         self._offset = offset
+        self._stamp = (TIMESTAMP_NOT_AVAILABLE, -1) if taken_ms is None else (TIMESTAMP_LOG_APPEND_TIME, taken_ms)
         self._key, self._value = summary_factory.record(one)
 
     def key(self) -> bytes:
@@ -35,6 +37,9 @@ class Record:
 
     def value(self) -> bytes:
         return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return self._stamp
 
     def partition(self) -> int:
         return 0
@@ -61,22 +66,22 @@ class Source:
             yield self.records[low:high]
 
 
-def written(offset: int, start_s: int, found: PlacedRows | None, events: int) -> Record:
-    """A summary with these rows in one cell."""
+def written(offset: int, start_s: int, found: PlacedRows | None, events: int, *, ahead_s: int = 0) -> Record:
+    """A summary with these rows in one cell; of a tagger whose clock is so much ahead of the broker's."""
     labels = {label: LabelCounts(0, 0, [0], [events]) for label in LABELS}
     one = summary_factory.make(offset, offset + events, pane_ms=10_000, tagged=0, clean=events, in_=events)
     counted = one.panes[0]
-    counted.start_ms, counted.labels = START_MS + 1000 * start_s, labels
+    counted.start_ms, counted.labels = START_MS + 1000 * (start_s + ahead_s), labels
     if found is not None:
         counted.experiments = [ExperimentRows(found.id, found.phase, found.mode, found.labels, found.units, found.shed)]
-    return Record(offset, one)
+    return Record(offset, one, START_MS + 1000 * start_s if ahead_s else None)
 
 
 Moves = list[tuple[int, list[bool]]]
 MOVES = st.lists(st.tuples(st.integers(0, 4), st.lists(st.booleans(), min_size=1, max_size=4)), min_size=3, max_size=20)
 
 
-def both(experiment: Experiment, moves: Moves, *, groups: int = 3) -> tuple[list[Pane], Source]:
+def both(experiment: Experiment, moves: Moves, *, groups: int = 3, ahead_s: int = 0) -> tuple[list[Pane], Source]:
     """The panes, a revision for each summary, and these; units come again after every ``groups`` summaries."""
     held: dict[int, list[PlacedRows]] = {}
     events: dict[int, list[bool]] = {}
@@ -87,7 +92,7 @@ def both(experiment: Experiment, moves: Moves, *, groups: int = 3) -> tuple[list
         held.setdefault(place, []).extend([mine] if mine else [])
         events.setdefault(place, []).extend(alerts)
         found.append(pane(offset + 1, place * 10, [cell(list(events[place]), list(held[place]))]))
-        records.append(written(offset, place * 10, mine, len(alerts)))
+        records.append(written(offset, place * 10, mine, len(alerts), ahead_s=ahead_s))
     return found, Source(records)
 
 
@@ -100,11 +105,11 @@ def document(rig: Rig, experiment: Experiment, source: Source | None = None) -> 
 
 
 @settings(max_examples=40, deadline=None)
-@given(MOVES)
-def test_panes_and_the_summaries_they_were_made_of_come_to_the_same_document(moves: Moves) -> None:
+@given(MOVES, st.sampled_from([0, 30 * 86_400]))
+def test_panes_and_the_summaries_they_were_made_of_come_to_the_same_document(moves: Moves, ahead_s: int) -> None:
     rig = Rig()
     experiment = rig.start(alpha=1e-9)
-    panes, source = both(experiment, moves)
+    panes, source = both(experiment, moves, ahead_s=ahead_s)
     rig.write(*panes)
     follow(rig)
     assert document(rig, experiment) == document(rig, experiment, source)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,31 @@ def test_without_records_the_wall_clock_publishes_and_decides_nothing() -> None:
     assert places(one.publish_idle(START + 12_000)) == [(0, 1, False)]
     assert one.publish_idle(START + 99_000) == []
     assert places(one.fold(1, summary(90, 1, pane=0))) == [], "not final: the log says nothing of the time"
+
+
+@given(logs(), st.sampled_from([0, 1, 2]), st.sampled_from([1, 3_600_000, 86_400_000]))
+@settings(max_examples=40, deadline=None)
+def test_where_the_broker_dates_the_log_a_clock_that_is_ahead_changes_nothing(log: Log, who: int, ms: int) -> None:
+    right, wrong = shard(), shard()
+    for offset, one in log:
+        if one is None:
+            assert right.skip(offset) == wrong.skip(offset)
+            continue
+        ahead = ms if one.partition == who else 0
+        other = msgspec.structs.replace(one, committed_at_ms=one.committed_at_ms + ahead)
+        taken_ms = one.committed_at_ms
+        assert right.fold(offset, one, taken_ms=taken_ms) == wrong.fold(offset, other, taken_ms=taken_ms)
+        assert right.publish() == wrong.publish()
+        assert right.commit() == wrong.commit()
+
+
+def test_after_records_have_expired_the_broker_says_what_may_have_been_published() -> None:
+    ahead, behind = summary(86_400, 5, pane=0), summary(-86_400, 5, pane=0)
+    for first in (ahead, behind):
+        late = Shard(0, Commit(5, ""), OPTIONS, expired=True)
+        assert places(late.fold(5, first, taken_ms=START + 5_000)) == [(0, 6, True)]
+        later = late.fold(6, summary(30, 6), taken_ms=START + 30_000)
+        assert places([*later, *late.publish_idle(10 * NOW), *late.publish_idle(20 * NOW)]) == [(3, 7, False)]
 
 
 # -- final -----------------------------------------------------------------------------------------------------------

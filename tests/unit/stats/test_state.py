@@ -53,8 +53,11 @@ class Log:
     values: list[bytes | None] = field(default_factory=list)
     low: int = 0
     starts: list[int] = field(default_factory=list)  # of what was read
+    away: list[int] = field(default_factory=list)  # what is asked for at these turns gets no answer, or half of one
+    turn: int = 0
 
     def bounds(self) -> tuple[int, int]:
+        self._answer()
         return self.low, len(self.values)
 
     def position_at(self, at_ms: int) -> int:
@@ -64,10 +67,16 @@ class Log:
         assert start >= self.low
         self.starts.append(start)
         for position in range(start, end):
+            self._answer()
             try:
                 yield position, read_pane(self.values[position])
             except UnreadablePaneError as error:
                 yield position, error
+
+    def _answer(self) -> None:
+        self.turn += 1
+        if self.turn in self.away:
+            raise UnavailableError("Kafka is away")
 
 
 def cell(alerts: list[bool], rows: list[PlacedRows] | None = None, **changes: Any) -> Cell:
@@ -393,6 +402,25 @@ def test_what_was_saved_and_is_wrong_is_found_out_and_dropped() -> None:
     assert rig.state.model.saved_fold(experiment.id) is None
 
 
+def test_whoever_takes_over_again_trusts_nothing_it_knew_before() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    stood_by, other = rig.state, rig.fresh()
+    other.restore()
+    rig.write(*(pane(n + 1, 10 * n, [cell([True], [rows(experiment, n, [n], [True], [False])])]) for n in range(4, 8)))
+    other.catch_up(8)
+    other.flush()
+    stood_by.restore()
+    assert stood_by.latest == {}
+    assert stood_by.evidence() == other.evidence()
+    assert stood_by.evidence()[0]["units"] == 8
+    rig.write(pane(9, 2 * 86_400 * 7, [cell([True])]))  # beyond the horizon
+    stood_by.catch_up(9)
+    [judged] = stood_by.look()
+    assert (judged.verdict.state, judged.verdict.units) == (State.INCONCLUSIVE, 8)
+    assert "streamtag.experiment.unconfirmed" not in rig.metrics.counts
+
+
 def test_the_looks_go_on_behind_a_restart_though_the_panes_before_it_are_gone() -> None:
     rig = Rig()
     experiment = half_done(rig)
@@ -499,6 +527,41 @@ def _killed_at(position: int, take: Callable[[int, Any], None]) -> Callable[[int
     return taken
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_log_that_was_made_anew_goes_on_counting_in_the_windows_of_today(restarted: bool) -> None:
+    rig = Rig()
+    rig.write(*(pane(n, 0, [cell([True] * n)]) for n in range(1, 6)))
+    follow(rig)
+    rig.state.keep_up()
+    rig.log.values.clear()
+    rig.write(pane(6, 10, [cell([True])]), pane(7, 10, [cell([True, False])]))
+    if restarted:
+        rig.state = rig.fresh()
+        rig.state.restore()
+    else:
+        rig.state.keep_up()
+    assert rig.state.position == 0
+    rig.state.catch_up(2)
+    rig.state.flush()
+    document = rig.state.model.load("1m", NOW // 60_000 * 60_000)
+    assert document is not None
+    assert [(one.events, one.labels["spam"].alerts) for one in document.cells] == [(7, 6)]
+    assert (document.position, document.exact) == (2, False)
+    rig.state = rig.fresh()
+    follow(rig)  # of this log now: nothing counts twice
+    assert rig.state.model.load("1m", NOW // 60_000 * 60_000) == document
+
+
+def test_what_is_not_fed_is_read_once_it_has_been_there_for_a_turn() -> None:
+    rig = Rig()
+    rig.state.restore()
+    rig.write(pane(1, 0, [cell([True])]))
+    rig.state.keep_up()
+    assert rig.state.position == 0, "it may be on its way"
+    rig.state.keep_up()
+    assert rig.state.position == 1
+
+
 def test_records_that_are_no_panes_are_passed_by_and_counted() -> None:
     rig = Rig()
     rig.write(pane(1, 0, [cell([True])]))
@@ -516,6 +579,34 @@ def test_what_expired_before_it_was_read_is_counted() -> None:
     rig.log.low = 3
     rig.state.feed(4, rig.log.values[4])
     assert rig.metrics.counts["streamtag.panes.expired"] == 2
+
+
+@pytest.mark.parametrize("feeds", [True, False])
+def test_kafka_that_is_away_at_any_moment_is_waited_for(feeds: bool) -> None:
+    smooth, rough = Rig(), Rig()
+    panes = [pane(n, 10 * (n % 3), [cell([True] * n)]) for n in range(1, 13)]
+    smooth.write(*panes)
+    rough.write(*panes)
+    follow(smooth)
+    told: list[str] = []
+    for away in range(1, 30):
+        rough.store.client.flushall()
+        rough.log.turn, rough.log.away = 0, [away, away + 1, away + 3]
+        for part in (5, 12):  # goes on from a checkpoint, too
+            rough.state = StatsState(
+                SETTINGS, rough.store, cast(PaneLog, rough.log), rough.metrics,
+                on_wait=told.append, now_ms=lambda: NOW, wait=lambda _: None,
+            )  # fmt: skip
+            rough.state.restore()
+            if feeds:
+                rough.state.feed(part - 1, rough.log.values[part - 1])
+            else:
+                rough.state.keep_up()
+                rough.state.catch_up(part)
+            rough.state.flush()
+            assert rough.state.position == part
+        assert rough.documents() == smooth.documents()
+    assert set(told) == {"Kafka is away"}
 
 
 def test_redis_that_is_away_is_waited_for() -> None:

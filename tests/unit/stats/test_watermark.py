@@ -53,6 +53,12 @@ def test_what_was_closed_long_ago_and_comes_now_moves_nothing() -> None:
     assert watermark((A, 9_000, 8_000), (B, 6_999, 1_000)).time() == 8_000
 
 
+def test_no_more_is_kept_than_may_matter_though_one_clock_is_ahead() -> None:
+    ahead = watermark((A, 86_400_000, 80_000), *((B, 100_000 + n, 90_000) for n in range(1_000)))
+    assert ahead.oldest == 0
+    assert len(ahead._recent) == 1
+
+
 @given(RECORDS)
 def test_reading_from_the_oldest_that_matters_gives_the_same_for_ever(steps: Records) -> None:
     now_ms, records = 100_000, []

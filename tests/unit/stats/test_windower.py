@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_log import NOW, OPTIONS, PANE_MS, Log, Topic, commit_of, counts, fold, logs
@@ -45,10 +45,14 @@ class Rig:
         return self.windower.close({partition: Range(0, end)})
 
 
-def record(offset: int, one: CommitSummary | bytes | None, partition: Partition = ONE) -> Message:
+def record(
+    offset: int, one: CommitSummary | bytes | None, partition: Partition = ONE, *, taken_ms: int | None = None
+) -> Message:
+    """Dated by the broker where ``taken_ms`` says so."""
     value = summary.encode(one) if isinstance(one, CommitSummary) else one
     key = summary.key("content", one.partition if isinstance(one, CommitSummary) else 0)
-    return Message(topic=partition[0], partition=partition[1], offset=offset, key=key, value=value, timestamp=(1, NOW))
+    stamp = (TIMESTAMP_CREATE_TIME, NOW) if taken_ms is None else (TIMESTAMP_LOG_APPEND_TIME, taken_ms)
+    return Message(topic=partition[0], partition=partition[1], offset=offset, key=key, value=value, timestamp=stamp)
 
 
 def at(seconds: float, start: int) -> CommitSummary:
@@ -81,6 +85,19 @@ def test_closed_panes_go_out_before_the_commit_and_final_ones_at_once() -> None:
     assert metrics.value("streamtag.summaries.read") == 5
     assert [metrics.value("streamtag.panes.published", kind=kind) for kind in ("revision", "addendum")] == [3, 1]
     assert metrics.value("streamtag.panes.newest") == (NOW + 2 * PANE_MS) / 1000
+
+
+def test_a_worker_whose_clock_is_a_month_ahead_takes_no_pane_and_no_count_along() -> None:
+    ahead_ms = 30 * 86_400_000
+    wrong = commit_of(NOW + ahead_ms, 0, counts((NOW + ahead_ms) // PANE_MS * PANE_MS, [1]), partition=1)
+    rig = Rig()
+    for offset, (seconds, one) in enumerate([(1, at(1, 0)), (2, wrong), (12, at(12, 1)), (13, at(13, 2))]):
+        assert rig.process(record(offset, one, taken_ms=NOW + seconds * 1_000)) == []
+    [closed] = published(rig.close(4))
+    assert (closed.start_ms, closed.n, closed.exact) == (NOW, 2, True)
+    assert [(cell.events, cell.by_arrival) for cell in closed.cells] == [(2, 1)]
+    rig.process(record(4, at(41, 3), taken_ms=NOW + 41_000))
+    assert rig.windower.commits({ONE: Range(0, 5)})[ONE].position == 4
 
 
 def test_every_partition_of_the_stats_topic_is_a_shard_of_its_own() -> None:
