@@ -30,7 +30,7 @@ from streamtag.stats.label_metrics import LabelMetrics
 from streamtag.stats.state import StatsState
 from streamtag.telemetry.setup import Telemetry
 
-__all__ = ["EXIT_BROKEN", "build", "check_membership", "watch_membership"]
+__all__ = ["EXIT_BROKEN", "Neglect", "build", "check_membership", "watch_membership"]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class _Follower:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stats")
         self._active = False
         self._looked_at = 0.0
+        self._neglect = Neglect()
         app.agent(panes, name="panes")(self._follow)
         app.timer(_LOOK_S, name="look")(self._look)
         app.on_before_shutdown.connect(self._shut_down, weak=False)
@@ -118,6 +119,7 @@ class _Follower:
                 self._active = False
                 await self._do(self._stand_by)
                 return
+            self._neglect = Neglect()
             await self._become_active()
             await self._do(self._work)
         except asyncio.CancelledError:
@@ -153,7 +155,9 @@ class _Follower:
     def _stand_by(self) -> None:
         """Once a second: whoever could not read the panes is not ready to take over."""
         if self._due():
-            self._state.end()
+            end = self._state.end()
+            if self._neglect.seen(self._state.kept(), end):
+                raise UnavailableError("panes are published, and the group gives them to nobody: joining it anew")
         self._telemetry.health.set_ready("panes", True, "")
 
     def _due(self) -> bool:
@@ -215,6 +219,27 @@ class _Follower:
                 return self.json({"experiments": state.evidence()})
 
         return Experiments
+
+
+class Neglect:
+    """Notices, from the side, that a log grows and nobody adds it up.
+
+    Faust's leader hands out the topics that its client knows. Of a broker that has just come back it may know none:
+    then everybody stands by, and nothing makes the group think again (seen in a fault campaign).
+
+    Args:
+        most: looks in a row that may find nothing done; each may be an app that takes over.
+    """
+
+    def __init__(self, most: int = 5) -> None:
+        self._most = most
+        self._looks, self._position = 0, -1
+
+    def seen(self, position: int, end: int) -> bool:
+        """Whether it is so, by one more look: the log is added up to ``position``, and ends at ``end``."""
+        idle = position == self._position and position < end
+        self._looks, self._position = self._looks + 1 if idle else 0, position
+        return self._looks >= self._most
 
 
 def check_membership(consumer: Any) -> None:

@@ -11,7 +11,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator  # type: ignore
 from aiokafka.consumer.subscription_state import SubscriptionState  # type: ignore[import-untyped]
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from streamtag.stats.faust_app import check_membership, watch_membership
+from streamtag.stats.faust_app import Neglect, check_membership, watch_membership
 
 
 class Client:
@@ -87,3 +87,15 @@ class Ended:
 
     def exception(self) -> BaseException:
         return self.error
+
+
+def test_a_log_that_grows_and_that_nobody_adds_up_is_noticed() -> None:
+    neglect = Neglect(most=3)
+    assert [neglect.seen(7, end) for end in (9, 9, 10, 11)] == [False, False, False, True]
+
+
+def test_nothing_is_neglected_where_somebody_goes_on_or_nothing_is_left() -> None:
+    neglect = Neglect(most=2)
+    assert not any(neglect.seen(position, position + 5) for position in range(20))
+    assert not any(neglect.seen(25, 25) for _ in range(20))
+    assert [neglect.seen(25, 26), neglect.seen(26, 27), neglect.seen(26, 28)] == [False, False, False]
