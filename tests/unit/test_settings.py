@@ -320,3 +320,9 @@ def _message(options: dict[str, str]) -> str | None:
 @example({"state_dir": "~0"})  # the home of a user who does not exist
 def test_options_are_either_accepted_or_refused_in_words_and_never_crash(options: dict[str, str]) -> None:
     assert _message(options) != ""
+
+
+@pytest.mark.parametrize("seconds", ["7", "45", "300"])
+def test_a_pane_that_would_straddle_windows_is_refused(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="pane_s"):
+        load_settings(environ={}, overrides={"stats.pane_s": seconds})

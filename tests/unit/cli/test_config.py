@@ -116,3 +116,10 @@ def test_validate_refuses_a_bad_file_naming_the_fault(tmp_path: Path) -> None:
     path.write_text("tagger: {grup: moderation}")
     with pytest.raises(SettingsError, match=r"tagger\.grup: unknown setting; did you mean tagger\.group\?"):
         run("validate", str(path))
+
+
+def test_every_entry_of_a_list_is_shown_without_its_secrets() -> None:
+    places = ["bundles", "sftp://app:hunter2@host/bundles"]
+    assert shown("model.directories", places) == ["bundles", f"sftp://app:{MASK}@host/bundles"]
+    assert shown("model.trusted_keys", ["a public one"]) == ["a public one"]
+    assert shown("model.trusted_keys", []) == []

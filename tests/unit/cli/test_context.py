@@ -83,3 +83,15 @@ def test_a_user_without_a_name_must_give_an_author(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError) as refused:
         context.author_or_user(None)
     assert "--author" in refused.value.hint
+
+
+def test_nothing_that_others_wrote_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    steering = "a raid\x1b[2A\x1b[2Kon the forum"
+    context.say(steering)
+    context.warn(steering)
+    context.print_facts({"reason": steering})
+    context.print_table(["reason"], [[steering]])
+    said = capsys.readouterr()
+    assert "\x1b[2" not in said.out + said.err
+    assert (said.out + said.err).count(r"\x1b[2A\x1b[2Kon") == 4
+    assert context.printable("two\nlines\tof text") == "two\nlines\tof text"

@@ -1,6 +1,7 @@
 """`streamtag stats show`, `top` and its signals, on windows in an embedded Redis."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,14 +16,14 @@ from typer.testing import CliRunner
 
 from streamtag.cli import context
 from streamtag.cli.stats import _since_ms, app
-from streamtag.cli.stats_views import sparkline
+from streamtag.cli.stats_views import sparkline, surprise
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, SettingsError
 from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts, SegmentCounts
 from streamtag.settings import RedisSettings
-from streamtag.stats.comparison import signals
-from streamtag.stats.label_figures import label_figures
+from streamtag.stats.comparison import Compared, signals
+from streamtag.stats.label_figures import LabelFigures, label_figures
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import SIZES, VERSION, WindowDocument, hour_before, start_of
 from streamtag.stream.topic_reader import TopicReader
@@ -266,3 +267,14 @@ def test_the_sparkline_shows_the_few_beside_the_many() -> None:
     bins[0], bins[1023] = 1_000_000, 1
     line = sparkline(bins)
     assert (line[0], line[-1]) == ("█", "▁")
+
+
+def test_nothing_surprises_more_than_a_label_that_never_was_tagged() -> None:
+    def of(alerts: int, hour: float | None) -> float:
+        return surprise(
+            Compared(LabelFigures("threat", 1_000, alerts, 0.1, np.zeros(1_024, dtype=np.int64)), hour, None)
+        )
+
+    assert of(50, 0.0) == math.inf
+    assert 0 < of(500, 0.1) < math.inf
+    assert of(0, 0.0) == of(50, 0.05) == of(50, None) == 0
