@@ -157,12 +157,12 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     stdout.print(table)
 
 
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: what is not printable is escaped, but for line ends and tabs."""
+def printable(text: str, *, but: str = "\n\t") -> str:
+    """Text that cannot steer a terminal: what is not printable is escaped, ``but`` these (line ends and tabs)."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(cell: object) -> Text:
-    return cell if isinstance(cell, Text) else Text("" if cell is None else printable(str(cell)))
+    return Text("" if cell is None else printable(str(cell)))

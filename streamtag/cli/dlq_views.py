@@ -45,11 +45,9 @@ def time_of(at_ms: int) -> str:
 
 
 def printable(content: bytes | str | None) -> str | None:
-    """Text that cannot steer a terminal: whatever is not printable is escaped."""
+    """Text on one line that cannot steer a terminal."""
     text = content.decode("utf-8", "backslashreplace") if isinstance(content, bytes) else content
-    if text is None or text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return None if text is None else context.printable(text, but="")
 
 
 def stop_facts(mark: StopMark) -> dict[str, Any]:

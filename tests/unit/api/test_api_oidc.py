@@ -110,13 +110,18 @@ def test_who_has_no_role_may_do_nothing_and_is_told_why(api: Api, provider: Issu
     assert api.client(provider.token(preferred_username="a\nb")).get("/v1/labels").status_code == 403
 
 
-def test_new_keys_are_found_and_unknown_ones_do_not_make_us_ask_for_ever(provider: Issuer) -> None:
+def known(provider: Issuer, now: list[float]) -> tuple[OidcProvider, int]:
+    """One that knows the provider's keys, by a clock that is set by hand; and how often they have been asked for."""
     raw = {"oidc.issuer": provider.url, "oidc.client_id": "streamtag", "oidc.role_claim": "realm_access.roles"}
     settings = load_settings(environ={}, overrides={**raw, "oidc.roles": ROLES}).settings.oidc
-    now = [0.0]
     found = OidcProvider(settings, clock=lambda: now[0])
     assert found.bearer(provider.token()) is not None
-    looked = provider.looked
+    return found, provider.looked
+
+
+def test_new_keys_are_found_and_unknown_ones_do_not_make_us_ask_for_ever(provider: Issuer) -> None:
+    now = [0.0]
+    found, looked = known(provider, now)
     for _ in range(5):
         assert found.bearer(provider.token(key=RSAKey.generate_key(2048, auto_kid=True))) is None
     assert provider.looked == looked
@@ -142,12 +147,8 @@ def test_without_the_provider_known_keys_stand_and_others_are_told(tmp_path: Pat
 def test_a_provider_that_is_slow_keeps_nobody_waiting_whose_key_is_known(
     provider: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = {"oidc.issuer": provider.url, "oidc.client_id": "streamtag", "oidc.role_claim": "realm_access.roles"}
-    settings = load_settings(environ={}, overrides={**raw, "oidc.roles": ROLES}).settings.oidc
     now = [0.0]
-    found = OidcProvider(settings, clock=lambda: now[0])
-    assert found.bearer(provider.token()) is not None
-    looked = provider.looked
+    found, looked = known(provider, now)
     assert found.bearer(provider.token(exp=1)) is None
     now[0] += _SOONEST_S
     assert found.bearer(provider.token(exp=1)) is None

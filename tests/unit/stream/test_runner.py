@@ -62,6 +62,22 @@ class Gate:
         self._open.set()
 
 
+def held_at_the_first(loop: Loop, broker: FakeBroker) -> tuple[Gate, list[int]]:
+    """Starts a loop that stands at the first record until the gate is opened; with the sizes of its batches."""
+    sizes: list[int] = []
+    gate = Gate()
+
+    def noted(records: Sequence[Message]) -> None:
+        sizes.append(len(records))
+        gate(records)
+
+    loop.processor.before = noted
+    loop.start().rebalance("assign", ZERO)
+    broker.write(ZERO, 1)
+    assert gate.reached.wait(10)
+    return gate, sizes
+
+
 def within(asked: Sequence[str], first: str, *then: str) -> bool:
     """Whether ``then`` follow ``first`` in this order, whatever else lies in between."""
     rest = iter(asked[asked.index(first) :])
@@ -716,17 +732,7 @@ def test_a_slow_processor_pauses_reading_and_never_stops_polling(make_loop: Make
 
 def test_batches_grow_while_processing_is_busy(make_loop: MakeLoop, broker: FakeBroker) -> None:
     loop = make_loop(queue_batches=1, pause_after_ms=60_000)
-    sizes: list[int] = []
-    gate = Gate()
-
-    def noted(records: Sequence[Message]) -> None:
-        sizes.append(len(records))
-        gate(records)
-
-    loop.processor.before = noted
-    loop.start().rebalance("assign", ZERO)
-    broker.write(ZERO, 1)
-    assert gate.reached.wait(10)
+    gate, sizes = held_at_the_first(loop, broker)
     for _ in range(5):  # one is queued, four wait together
         broker.write(ZERO, 1)
         wait_until(lambda: loop.consumer.reading.get(ZERO) == len(broker.logs[ZERO]), 10, "it is read")
@@ -742,17 +748,7 @@ def test_a_batch_of_large_records_stops_growing_before_its_count_is_reached(
 ) -> None:
     monkeypatch.setattr(source, "_FULL_BYTES", 3)  # the values of the first ten records have a byte each
     loop = make_loop(queue_batches=1, pause_after_ms=60_000, batch_size=8)
-    sizes: list[int] = []
-    gate = Gate()
-
-    def noted(records: Sequence[Message]) -> None:
-        sizes.append(len(records))
-        gate(records)
-
-    loop.processor.before = noted
-    loop.start().rebalance("assign", ZERO)
-    broker.write(ZERO, 1)
-    assert gate.reached.wait(10)
+    gate, sizes = held_at_the_first(loop, broker)
     for _ in range(4):  # one is queued, three are in hand
         broker.write(ZERO, 1)
         wait_until(lambda: loop.consumer.reading.get(ZERO) == len(broker.logs[ZERO]), 10, "it is read")
