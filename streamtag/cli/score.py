@@ -94,7 +94,7 @@ class LineScorer:
             try:
                 event = self._event(source, line)
             except Rejected as rejected:
-                refused.append((line.number, rejected))
+                refused.append((line.number, rejected.kept()))
                 continue
             if event is not None:
                 numbers.append(line.number)

@@ -35,7 +35,7 @@ class Calls:
             try:
                 work()
             except (KafkaException, Undone) as error:
-                done.set_exception(error)
+                done.set_exception(error.with_traceback(None))  # whose frames hold what is in hand
             else:
                 done.set_result(None)
             block_s = 0.0

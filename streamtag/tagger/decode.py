@@ -69,7 +69,7 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
             try:
                 decoder.check_key(key or b"")
             except Rejected as rejected:
-                out.dead.append((record, rejected))
+                out.dead.append((record, rejected.kept()))
             else:
                 out.skipped.append(record)
             continue
@@ -81,7 +81,7 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
         try:
             event = decode_one(value, key=key, headers=headers, position=position)
         except Rejected as rejected:
-            out.dead.append((record, rejected))
+            out.dead.append((record, rejected.kept()))
             continue
         out.records.append(record)
         out.positions.append(position)

@@ -1,5 +1,9 @@
 """Stage 1: each record on its own, and what belongs together stays together."""
 
+import gc
+import weakref
+
+import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,3 +41,18 @@ def test_every_record_has_one_outcome_in_order_and_columns_belong_together(kinds
     assert [one.offset() for one, _ in found.dead] == offsets_of("bad", "empty")
     assert {rejected.stage for _, rejected in found.dead} <= {"decode"}
     assert [one.offset() for one in found.skipped] == offsets_of("tombstone")
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"\xff", b'{"id": 1}', b'{"id": "a", "id": "b"}', b"[" * 100, b'{"id": "a"}']
+)
+def test_a_refused_record_keeps_its_batch_in_memory_no_longer_than_the_batch_is_used(content: bytes) -> None:
+    gc.disable()
+    try:
+        found = decode([raw_record(0, content), record(1, text="text")], DECODER)
+        assert len(found.dead) == len(found.events) == 1
+        gone = weakref.ref(found)
+        del found
+        assert gone() is None, "a cycle: it would stay until the collector comes"
+    finally:
+        gc.enable()

@@ -1,10 +1,14 @@
 """A run after a run finds the memory that the first one freed."""
 
+import gc
 import resource
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from streamtag.tagger.memory import EVERY_S, FreedMemory
 
 # In a process of its own: what this one has freed so far decides what the C library does.
 _ALLOCATE = """
@@ -90,3 +94,24 @@ print(before - rss())
 def test_once_a_minute_what_is_free_is_given_back_wherever_it_stands() -> None:
     run = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True)
     assert int(run.stdout) > 100
+
+
+def test_once_a_minute_what_cycles_hold_is_freed() -> None:
+    class Held:
+        def __init__(self) -> None:
+            self.itself = self
+
+    now = 0.0
+    freed = FreedMemory(lambda: now)
+    gc.disable()
+    try:
+        held = Held()
+        gone = weakref.ref(held)
+        del held
+        freed.give_back()
+        assert gone() is not None
+        now = EVERY_S
+        freed.give_back()
+        assert gone() is None
+    finally:
+        gc.enable()
