@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # parameters of mallopt(3)
-_KEPT = 32 * 2**20
+_KEPT = 8 * 2**20  # of each arena's end; below 4 MiB a thousand characters cost a page fault, at 8 MiB none
 _LARGEST = 8 * 2**20
 _ARENAS = 4
 EVERY_S = 60.0
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep what arrays free, up to 32 MiB an arena, instead of returning it to the kernel.
+    """Has the C library keep what arrays free, up to 8 MiB an arena, instead of returning it to the kernel.
 
     A run of the model frees a few megabytes, and the next one asks for as much again. glibc would give them back and
     have them faulted in anew, page by page: 0.6 to 1.8 faults an event. Where the C library has no ``mallopt``, nothing
