@@ -44,7 +44,6 @@ class StreamOptions:
             # The same in records, per partition: each costs some 400 bytes beside its own.
             "queued.min.messages": 10_000,
             "topic.metadata.refresh.interval.ms": 10_000,
-            "fetch.message.max.bytes": 4_194_304,
             **self.client,
             **self.consumer,
             "bootstrap.servers": self.bootstrap_servers,

@@ -9,7 +9,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # parameters of mallo
 _KEPT = 8 * 2**20  # of each arena's end; below 4 MiB a thousand characters cost a page fault, at 8 MiB none
 _LARGEST = 8 * 2**20
 _ARENAS = 4
-EVERY_S = 60.0
+EVERY_S = 15.0
 
 
 def keep_freed_memory() -> None:
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 
 class FreedMemory:
-    """What the heap keeps, given back to the kernel once a minute, wherever it stands; before, what cycles keep.
+    """What the heap keeps, given back to the kernel every 15 s, wherever it stands; before, what cycles keep.
 
     The backlog of an outage goes through the heap when the outage is over, and leaves room behind between what stays:
     in an hour with a fault a minute 154 MiB (docs/reliability.md). Giving it back takes milliseconds, and what comes

@@ -91,12 +91,12 @@ print(before - rss())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_once_a_minute_what_is_free_is_given_back_wherever_it_stands() -> None:
+def test_now_and_then_what_is_free_is_given_back_wherever_it_stands() -> None:
     run = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True)
     assert int(run.stdout) > 100
 
 
-def test_once_a_minute_what_cycles_hold_is_freed() -> None:
+def test_now_and_then_what_cycles_hold_is_freed() -> None:
     class Held:
         def __init__(self) -> None:
             self.itself = self
