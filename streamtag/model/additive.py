@@ -72,7 +72,7 @@ class AdditiveGraph:
         Calibration may bend: a step of margin is worth the slope of the chord from the empty text to this one.
         """
         encoded = self._featuriser.encode(text)
-        counts = self._featuriser.counts([encoded])
+        counts = self._featuriser.entries([encoded])
         features = self._featuriser.features_of([encoded])
         margin, logit, scores = (values[0] for values in self._run(features.ids, features.weights))
         margins, logits = self._probe(counts.ids)
@@ -89,7 +89,7 @@ class AdditiveGraph:
 
     def _probe(self, ids: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Margin and logit of the empty text, then of each n-gram alone with weight 1: float64 [1 + ids, labels]."""
-        alone = np.full((1 + len(ids), PAD_TO), self._featuriser.n_buckets, dtype=np.int32)
+        alone = np.full((1 + len(ids), PAD_TO), self._featuriser.padding, dtype=np.int32)
         alone[1:, 0] = ids
         weights = np.zeros((len(alone), 1, PAD_TO), dtype=np.float32)
         weights[1:, 0, 0] = 1
@@ -111,7 +111,7 @@ class AdditiveGraph:
         start, end, blank = _origins(text, encoded, self._featuriser)
         owned = start < end
         given = np.zeros((len(start), parts.shape[1]))
-        nowhere = np.zeros(parts.shape[1])
+        nowhere = parts[ids >= self._featuriser.n_buckets].sum(axis=0)  # the length has no place
         places = self._featuriser.places(encoded)
         entries = np.searchsorted(ids, places.ids)
         times = np.bincount(entries, minlength=len(ids))

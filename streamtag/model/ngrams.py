@@ -8,7 +8,7 @@ alone and in any batch. The arithmetic is specified in ``docs/models.md``; a cha
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -70,9 +70,9 @@ class Counts:
 
     Attributes:
         row_at: intp [n + 1]; text i owns entries ``row_at[i]:row_at[i + 1]``.
-        ids: int32 [entries], index of the bucket among those of the featuriser.
-        weights: float32 [entries], log-TF over the text's norm: the L2 norm of its log-TF x IDF. The IDF above the
-            line is a constant per bucket, so the model's table has it in its coefficients.
+        ids: int32 [entries], index of the bucket among those of the featuriser; further features have ids behind them.
+        weights: float32 [entries], of n-grams log-TF over the text's norm: the L2 norm of its log-TF x IDF. The IDF
+            above the line is a constant per bucket, so the model's table has it in its coefficients.
     """
 
     row_at: NDArray[np.intp]
@@ -126,7 +126,12 @@ class Featuriser:
         contract: what to do.
         buckets: uint32 [n], those the model knows, ascending, unique; n-grams of others are dropped.
         idf: uint16 [n], in units of 1/256, at most `MAX_IDF`.
+
+    Attributes:
+        more_ids: of features that are no n-grams, behind those of the buckets.
     """
+
+    more_ids: ClassVar[int] = 0
 
     def __init__(self, contract: NgramContract, buckets: NDArray[np.uint32], idf: NDArray[np.uint16]) -> None:
         self.contract = contract
@@ -134,6 +139,8 @@ class Featuriser:
         self.idf = idf
         self._terms_once = np.square(idf.astype(np.int64)) * _TF_SQUARED_UNIT
         self.n_buckets = len(buckets)
+        self.padding = self.n_buckets + self.more_ids
+        """Id of the row of zeros behind the table."""
         self._id_bits = max(1, (self.n_buckets - 1).bit_length())
         # The smaller it is, the more of it stays in the processor's cache.
         smallest = np.int16 if self.n_buckets <= np.iinfo(np.int16).max else np.int32
@@ -204,17 +211,36 @@ class Featuriser:
         """Texts as inputs of the graph; for callers that do not need their encoded lengths."""
         return self.features_of(self.encode_all(texts))
 
+    def more(self, encoded: Sequence[bytes]) -> NDArray[np.float32]:
+        """Features that are no n-grams, and no part of the norm: float32 [n, more_ids]."""
+        return np.empty((len(encoded), self.more_ids), dtype=np.float32)
+
+    def entries(self, encoded: Sequence[bytes]) -> Counts:
+        """All that the graph is given: `counts`, and behind those of each text `more`."""
+        counts, k = self.counts(encoded), self.more_ids
+        ends = counts.row_at[1:].repeat(k)
+        ids = np.tile(np.arange(self.n_buckets, self.padding), len(encoded))
+        return Counts(
+            counts.row_at + k * np.arange(len(counts.row_at)),
+            np.insert(counts.ids, ends, ids),
+            np.insert(counts.weights, ends, self.more(encoded).ravel()),
+        )
+
     def features_of(self, encoded: Sequence[bytes]) -> Features:
-        """`counts` as rectangles, as wide as the text with most distinct n-grams needs."""
+        """`entries` as rectangles, as wide as the text with most of them needs."""
         counts = self.counts(encoded)
         per_text = np.diff(counts.row_at).astype(np.int32)
-        width = max(1, -(-int(per_text.max(initial=0)) // PAD_TO)) * PAD_TO
+        width = max(1, -(-(int(per_text.max(initial=0)) + self.more_ids) // PAD_TO)) * PAD_TO
         # Entries stand text by text, as the cells of a mask do: assigning by it copies whole stretches.
         used = np.arange(width, dtype=np.int32) < per_text[:, None]
-        ids = np.full(used.shape, self.n_buckets, dtype=np.int32)
+        ids = np.full(used.shape, self.padding, dtype=np.int32)
         ids[used] = counts.ids
         weights = np.zeros(used.shape, dtype=np.float32)
         weights[used] = counts.weights
+        if self.more_ids:
+            cells = np.arange(len(encoded))[:, None], per_text[:, None] + np.arange(self.more_ids)
+            ids[cells] = np.arange(self.n_buckets, self.padding)
+            weights[cells] = self.more(encoded)
         return Features(ids, weights[:, None])
 
     def places(self, encoded: bytes) -> Places:

@@ -137,9 +137,3 @@ def _powers_of(base: int, n: int) -> NDArray[np.uint32]:
     powers = np.full(n, base, dtype=np.uint32)
     powers[0] = 1
     return np.cumprod(powers, dtype=np.uint32)
-
-
-def make_featuriser(contract: NgramContract, buckets: NDArray[np.uint32], idf: NDArray[np.uint16]) -> Featuriser:
-    """The featuriser of either contract of hashed n-grams."""
-    kind = WordFeaturiser if isinstance(contract, WordNgramContract) else Featuriser
-    return kind(contract, buckets, idf)

@@ -19,6 +19,7 @@ from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLog
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.text_rules import TextRules
 from streamtag.model.contracts.tokenizer import TOKENIZER, TokenizerContract
+from streamtag.model.length_ngrams import LengthNgramContract
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.normalise import Normalisation
 from streamtag.model.word_ngrams import WordNgramContract
@@ -43,6 +44,7 @@ _BUCKETS = np.arange(0, 1 << _SMALL, 3, dtype=np.uint32)
 _TABLES = {BUCKETS: array_bytes(_BUCKETS), IDF: array_bytes(np.full(len(_BUCKETS), 300, dtype=np.uint16))}
 _NGRAMS = NgramContract(bits=_SMALL)
 _WORDS = WordNgramContract(bits=_SMALL)
+_LENGTHS = LengthNgramContract(bits=_SMALL)
 _TOKENIZER = {TOKENIZER: train_tokenizer().to_str().encode()}
 _NUMBERS = [Feature("amount", 0, 100), Feature("age", 0, 120, default=30), Feature("ratio", 0, 1, outside="clip")]
 _STRING = StringContract("text", text=TextRules(40, 20, Normalisation(), lowercase=True))
@@ -54,6 +56,7 @@ _WORD_TABLES = {WORDS: array_bytes(_KNOWN), WORDS_IDF: array_bytes(np.full(len(_
 CONTRACTS = (
     Case("hashed n-grams", _NGRAMS, _TABLES),
     Case("hashed n-grams and words", _WORDS, _TABLES),
+    Case("hashed n-grams, words and length", _LENGTHS, _TABLES),
     Case("rendered logs", _LOGS, _WORD_TABLES),
     Case("tokens", _TOKENS, _TOKENIZER),
     Case("a string", _STRING),
@@ -61,6 +64,7 @@ CONTRACTS = (
     Case("numbers", NumericContract(_NUMBERS), reads_features=True),
     Case("numbers in columns", NumericContract(_NUMBERS, "columns", dtype="float64"), reads_features=True),
     Case("n-grams and numbers", CombinedContract([_NGRAMS, NumericContract(_NUMBERS)]), _TABLES, True),
+    Case("length and numbers", CombinedContract([_LENGTHS, NumericContract(_NUMBERS)]), _TABLES, True),
     Case("words and numbers", CombinedContract([_WORDS, NumericContract(_NUMBERS)]), _TABLES, True),
     Case("tokens and numbers", CombinedContract([_TOKENS, NumericContract(_NUMBERS)]), _TOKENIZER, True),
     Case("a string and numbers", CombinedContract([_STRING, NumericContract(_NUMBERS)]), {}, True),

@@ -11,11 +11,12 @@ from streamtag.model.contracts.numeric import NumericContract
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor, Unfit
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract
+from streamtag.model.length_ngrams import LengthNgramContract
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.word_ngrams import WordNgramContract
 
 KIND: Literal["combined/1"] = "combined/1"
-Part = NgramContract | WordNgramContract | TokenizerContract | StringContract | NumericContract
+Part = NgramContract | WordNgramContract | LengthNgramContract | TokenizerContract | StringContract | NumericContract
 
 
 class CombinedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=KIND):

@@ -1,4 +1,4 @@
-"""``hashed-ngrams/1`` and ``/2`` as contracts; the arithmetic is in `streamtag.model.ngrams` and `.word_ngrams`."""
+"""``hashed-ngrams/1`` to ``/3`` as contracts; the arithmetic is in `streamtag.model.ngrams` and what builds on it."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
 from streamtag.model.contracts.text_rules import cut_problems
 from streamtag.model.contracts.weighted_ids import SIGNATURE, by_length, idf_problems, read_vector
+from streamtag.model.featurisers import make_featuriser
 from streamtag.model.ngrams import IDS, PAD_TO, WEIGHTS, NgramContract
-from streamtag.model.word_ngrams import make_featuriser
 
 BUCKETS, IDF = "buckets.npy", "idf.npy"
 
@@ -62,7 +62,7 @@ class HashedNgrams(Preprocessor):
             return {IDS: features.ids, WEIGHTS: features.weights}
         extra = wider * PAD_TO
         return {
-            IDS: np.pad(features.ids, ((0, 0), (0, extra)), constant_values=self.featuriser.n_buckets),
+            IDS: np.pad(features.ids, ((0, 0), (0, extra)), constant_values=self.featuriser.padding),
             WEIGHTS: np.pad(features.weights, ((0, 0), (0, 0), (0, extra))),
         }
 

@@ -11,12 +11,15 @@ from streamtag.model.contracts.preprocessor import Preprocessor
 from streamtag.model.contracts.rendered_log import RenderedLog, RenderedLogContract
 from streamtag.model.contracts.string import String, StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract, Tokens
+from streamtag.model.featurisers import CONTRACTS
+from streamtag.model.length_ngrams import LengthNgramContract
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.word_ngrams import WordNgramContract
 
 Contract = (
     NgramContract
     | WordNgramContract
+    | LengthNgramContract
     | TokenizerContract
     | NumericContract
     | StringContract
@@ -28,16 +31,14 @@ Contract = (
 KINDS: tuple[str, ...] = tuple(kind.__struct_config__.tag for kind in get_args(Contract))
 
 _KEEPERS: Mapping[type, Any] = {
-    NgramContract: HashedNgrams,
-    WordNgramContract: HashedNgrams,
+    **dict.fromkeys(CONTRACTS.values(), HashedNgrams),
     TokenizerContract: Tokens,
     NumericContract: Numeric,
     StringContract: String,
     RenderedLogContract: RenderedLog,
 }
 _CHECKS: Mapping[type, Any] = {
-    NgramContract: hashed_ngrams.contract_problems,
-    WordNgramContract: hashed_ngrams.contract_problems,
+    **dict.fromkeys(CONTRACTS.values(), hashed_ngrams.contract_problems),
     TokenizerContract: tokenizer.contract_problems,
     NumericContract: numeric.contract_problems,
     StringContract: string.contract_problems,

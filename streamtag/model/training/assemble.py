@@ -40,7 +40,7 @@ class Fitted:
         contract: preprocessing it was fitted under.
         buckets: uint32 [n], ascending.
         idf: uint16 [n], in units of 1/256.
-        coefficients: float32 [n, labels], IDF multiplied in.
+        coefficients: float32 [n, labels], IDF multiplied in; one row more for each feature that is no n-gram.
         bias: float32 [labels].
         calibration: per label.
         head: between margins and calibration; None: every label for itself.

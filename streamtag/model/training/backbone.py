@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
+from streamtag.model.featurisers import CONTRACTS, make_featuriser
 from streamtag.model.ngrams import IDF_UNIT, NgramContract
 from streamtag.model.training.config import FeatureConfig, LossConfig
 from streamtag.model.training.masked import Fit, LinearModel, Progress, fit_masked, importance
 from streamtag.model.training.matrix import count_matrix, inverse_document_frequency
-from streamtag.model.word_ngrams import KIND as WORD_KIND
-from streamtag.model.word_ngrams import WordNgramContract
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,14 @@ class Material:
         targets: int8 [rows, labels]; -1 is unknown.
         weight: float32 [rows], of a row in the loss.
         source: intp [rows], number of its set.
+        more: float32 [rows, features], what the contract gives beside n-grams.
     """
 
     counts: csr_matrix
     targets: NDArray[np.int8]
     weight: NDArray[np.float32]
     source: NDArray[np.intp]
+    more: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ class Backbone:
 
 def contract_of(features: FeatureConfig) -> NgramContract:
     """The preprocessing that a configuration asks for."""
-    kind = WordNgramContract if features.contract == WORD_KIND else NgramContract
-    return kind(bits=features.bits)
+    return CONTRACTS[features.contract](bits=features.bits)
 
 
 def count_all(contract: NgramContract, texts: list[str]) -> csr_matrix:
@@ -62,6 +62,12 @@ def count_all(contract: NgramContract, texts: list[str]) -> csr_matrix:
     n = 1 << contract.bits
     even = np.full(n, IDF_UNIT, dtype=np.uint16)
     return count_matrix(contract, texts, buckets=np.arange(n, dtype=np.uint32), idf=even)
+
+
+def more_features(contract: NgramContract, texts: list[str]) -> NDArray[np.float32]:
+    """What the contract gives beside n-grams, float32 [texts, features]."""
+    featuriser = make_featuriser(contract, np.zeros(1, dtype=np.uint32), np.full(1, IDF_UNIT, dtype=np.uint16))
+    return featuriser.more(featuriser.encode_all(texts))
 
 
 def weigh(counts: csr_matrix, buckets: NDArray[np.uint32], idf: NDArray[np.uint16]) -> csr_matrix:

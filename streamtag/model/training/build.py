@@ -23,7 +23,7 @@ from streamtag.model.manifest import Calibration, Label
 from streamtag.model.ngrams import IDF_UNIT
 from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
-from streamtag.model.training.backbone import Backbone, Material, contract_of, count_all, fit_backbone
+from streamtag.model.training.backbone import Backbone, Material, contract_of, count_all, fit_backbone, more_features
 from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
 from streamtag.model.training.config import HeadConfig, TrainConfig
 from streamtag.model.training.divide import bare_names, divide
@@ -38,8 +38,10 @@ from streamtag.model.training.heads import (
 )
 from streamtag.model.training.held_out import HELD_OUT, figures_of, masked_figures
 from streamtag.model.training.made import make_rows
+from streamtag.model.training.masked import LinearModel
 from streamtag.model.training.moderation import Evaluation
 from streamtag.model.training.split import Split, group_names, unit_hash
+from streamtag.model.training.stacking import Stack, Stacking
 from streamtag.model.training.train import environment
 from streamtag.model.two_stages import final_scores
 
@@ -66,9 +68,10 @@ class Prepared:
         places: intp [train rows], into the gathered rows.
         targets: int8 [train rows, labels].
         folds: intp [train rows].
-        margins: float64 [train rows, labels], out of fold.
+        margins: float64 [train rows, labels], out of fold, of all that comes before the head.
         natural: bool [train rows], those that calibration, cut-offs and heads are for.
         backbone: fitted on all training rows.
+        stack: what follows it, where the contract has more than n-grams.
     """
 
     gathered: Gathered
@@ -79,6 +82,7 @@ class Prepared:
     margins: NDArray[np.float64]
     natural: NDArray[np.bool_]
     backbone: Backbone
+    stack: Stack | None
 
 
 def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
@@ -95,21 +99,27 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
         losses = [config.loss, *config.blend]
         iterations = sum(loss.iterations for loss in losses)
         iterations += config.features.select_iterations if config.features.buckets else 0
-        places = np.flatnonzero(split.train)
-        margins = np.zeros((len(places), len(config.labels)))
+        margins = np.zeros((len(folds), len(config.labels)))
         for k in range(config.folds):
             watcher.stage(f"fold {k + 1} of {config.folds}", iterations)
             fitted = fit_backbone(material, folds != k, config.features, losses, watcher.step)
-            mine = folds[: len(places)] == k
-            margins[mine] = fitted.margins(material.counts[: len(places)][mine])
+            margins[folds == k] = fitted.margins(material.counts[folds == k])
         watcher.stage("fit on all training rows", iterations)
         everything = np.ones(len(folds), dtype=np.bool_)
         backbone = fit_backbone(material, everything, config.features, losses, watcher.step)
+        stack = None
+        if material.more.shape[1]:
+            own = material.source == 0  # sets differ in their rates
+            silent = np.array([label in config.identity.unknown for label in config.label_ids])
+            stack, margins = Stacking(silent).fit_out_of_fold(
+                margins, material.more, material.targets, material.weight, folds, own
+            )
+    places = np.flatnonzero(split.train)
+    n = len(places)
     natural = gathered.rows.natural[places]
     if not natural.any():
-        natural = np.ones(len(places), dtype=np.bool_)
-    targets = gathered.rows.targets[places]
-    return Prepared(gathered, split, places, targets, folds[: len(places)], margins, natural, backbone)
+        natural = np.ones(n, dtype=np.bool_)
+    return Prepared(gathered, split, places, material.targets[:n], folds[:n], margins[:n], natural, backbone, stack)
 
 
 def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> Fitted:
@@ -127,18 +137,26 @@ def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> 
         entry, threshold = _calibrated(label.id, unseen[:, j], targets[:, j], config.f1_within)
         calibration.append(entry)
         labels.append(Label(label.id, label.description, threshold, label.critical))
-    backbone = prepared.backbone
+    backbone, model = prepared.backbone, _unweighted(prepared.backbone)
+    if prepared.stack is not None:
+        model = prepared.stack.onto(model)
     return Fitted(
         labels=labels,
         contract=contract_of(config.features),
         buckets=backbone.buckets,
         idf=backbone.idf,
-        coefficients=backbone.model.weights * (backbone.idf / np.float32(IDF_UNIT)).astype(np.float32)[:, None],
-        bias=backbone.model.bias.astype(np.float32),
+        coefficients=model.weights,
+        bias=model.bias.astype(np.float32),
         calibration=calibration,
         head=None if head_config.kind == "independent" else head,
         half=config.features.half,
     )
+
+
+def _unweighted(backbone: Backbone) -> LinearModel:
+    """Over log-TF alone: IDF multiplied into the weights."""
+    idf = (backbone.idf / np.float32(IDF_UNIT)).astype(np.float32)
+    return LinearModel(backbone.model.weights * idf[:, None], backbone.model.bias)
 
 
 def train_bundle(config: TrainConfig, raw: bytes, data: Path, out: Path, watcher: Watcher) -> Path:
@@ -209,6 +227,7 @@ def _material(
         np.concatenate([targets, made.targets]),
         np.concatenate([weight, weight[made.of] * made.factor]),
         np.concatenate([source, source[made.of]]),
+        more_features(contract, [*texts, *made.texts]),
     )
     return split, material, np.concatenate([folds, folds[made.of]]), len(made.texts)
 

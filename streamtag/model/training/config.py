@@ -66,7 +66,8 @@ class FeatureConfig(Strict):
     """Hashed n-grams.
 
     Attributes:
-        contract: of preprocessing; the second sees through disguised spelling, and knows whole words.
+        contract: of preprocessing; the second sees through disguised spelling, and knows whole words; the third knows
+            how long a text is besides, and what the other labels say (`streamtag.model.training.stacking`).
         bits: of the hash.
         min_documents: buckets in fewer training documents are left out.
         buckets: how many to keep, by importance in a plain model; None: all. Few make a fast bundle.
@@ -74,7 +75,7 @@ class FeatureConfig(Strict):
         half: coefficients are kept in float16, at half the size.
     """
 
-    contract: Literal["hashed-ngrams/1", "hashed-ngrams/2"] = "hashed-ngrams/1"
+    contract: Literal["hashed-ngrams/1", "hashed-ngrams/2", "hashed-ngrams/3"] = "hashed-ngrams/1"
     bits: Annotated[int, Field(ge=8, le=22)] = 18
     min_documents: Annotated[int, Field(ge=1)] = 2
     buckets: Annotated[int, Field(ge=8)] | None = None

@@ -7,7 +7,7 @@ margins; calibration follows.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +156,7 @@ def fit_chain(margins: Floats, targets: Targets, *, orders: int, penalty: float,
             known = targets[:, j] >= 0
             before = order[:place]
             design = np.column_stack([margins[:, j], seen[:, before]])
-            found = _logistic(design[known], targets[known, j], [0.0] + [penalty] * place)
+            found = fit_logistic(design[known], targets[known, j], [0.0] + [penalty] * place)
             slope[k, j], bias[k, j], coupling[k, j, before] = found[0], found[-1], found[1:-1]
             seen[:, j] = expit(design @ found[:-1] + found[-1])
     return Chain(chosen, slope, bias, coupling)
@@ -220,11 +220,11 @@ def fit_two_stage(margins: Floats, targets: Targets, *, members: Sequence[int], 
     own = targets[:, list(members)]
     any_holds, none_holds = (own == 1).any(axis=1), (own == 0).all(axis=1)
     decided = any_holds | none_holds
-    gate = _logistic(expit(margins[decided]), any_holds[decided].astype(np.int8), [penalty / 100] * labels)
+    gate = fit_logistic(expit(margins[decided]), any_holds[decided].astype(np.int8), [penalty / 100] * labels)
     slope, bias = np.ones(labels), np.zeros(labels)
     for j in members:
         rows = any_holds & (targets[:, j] >= 0)
-        slope[j], bias[j] = _logistic(margins[rows, j : j + 1], targets[rows, j], [0.0])
+        slope[j], bias[j] = fit_logistic(margins[rows, j : j + 1], targets[rows, j], [0.0])
     is_member = np.zeros(labels, dtype=np.bool_)
     is_member[list(members)] = True
     return TwoStage(is_member, gate[:-1], float(gate[-1]), slope, bias)
@@ -239,28 +239,37 @@ def _log_loss(logit: Floats, sign: Floats, share: Floats) -> tuple[float, Floats
     return float((share * np.logaddexp(0, -signed)).sum()), -share * sign * expit(-signed)
 
 
-def _logistic(design: Floats, target: Targets, penalties: Sequence[float]) -> Floats:
+def fit_logistic(
+    design: Floats, target: Targets, penalties: Sequence[float], weight: NDArray[np.floating[Any]] | None = None
+) -> Floats:
     """Weights, then bias, of L2-penalised logistic regression; few columns, many rows.
 
     By Newton's method, a step halved until the loss falls, on Platt's smoothed targets, which keep the optimum finite
     where the rows can be told apart without error.
+
+    Args:
+        design: float64 [n, columns].
+        target: int8 [n], 0 or 1.
+        penalties: per column; the bias has none.
+        weight: [n], of each row in the loss; None: 1.
     """
     columns = np.column_stack([design, np.ones(len(design))])
     shrink = np.array([*penalties, 0.0])
+    counts = np.ones(len(target)) if weight is None else weight.astype(np.float64)
     positives = int((target > 0).sum())
     wanted = np.where(target > 0, (positives + 1) / (positives + 2), 1 / (len(target) - positives + 2))
 
     def loss(point: Floats) -> float:
         logit = columns @ point
-        return float((np.logaddexp(0, logit) - wanted * logit).sum()) + 0.5 * float(shrink @ np.square(point))
+        return float(counts @ (np.logaddexp(0, logit) - wanted * logit)) + 0.5 * float(shrink @ np.square(point))
 
     point = np.zeros(columns.shape[1])
     point[-1] = np.log((positives + 1) / (len(target) - positives + 1))
     now = loss(point)
     for _ in range(_NEWTON_STEPS):
         probability = expit(columns @ point)
-        gradient = (probability - wanted) @ columns + shrink * point
-        curvature = (columns.T * (probability * (1 - probability))) @ columns + np.diag(shrink + _RIDGE)
+        gradient = (counts * (probability - wanted)) @ columns + shrink * point
+        curvature = (columns.T * (counts * probability * (1 - probability))) @ columns + np.diag(shrink + _RIDGE)
         step = np.linalg.solve(curvature, gradient)
         while (then := loss(point - step)) > now and np.abs(step).max() > _SMALL_STEP:
             step /= 2

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from streamtag.model.featurisers import make_featuriser
 from streamtag.model.ngrams import IDF_UNIT, MAX_IDF, NgramContract
-from streamtag.model.word_ngrams import make_featuriser
 
 _RUN = 256
 
@@ -20,7 +20,7 @@ def count_matrix(
     idf: NDArray[np.uint16],
     progress: Callable[[int], None] = lambda done: None,
 ) -> csr_matrix:
-    """Rows as the graph's table will meet them, with the IDF that the table has in its coefficients.
+    """N-grams as the graph's table will meet them, with the IDF that the table has in its coefficients.
 
     Args:
         contract: preprocessing.

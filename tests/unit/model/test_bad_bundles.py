@@ -238,7 +238,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], str]] =
     "a contract that is not known": (
         tokens,
         manifest(lambda m: m["preprocessing"].update(kind="tokenizer/9")),
-        "preprocessing contract 'tokenizer/9'; this streamtag has hashed-ngrams/1, hashed-ngrams/2, tokenizer/1",
+        "preprocessing contract 'tokenizer/9'; this streamtag has hashed-ngrams/1, hashed-ngrams/2, hashed-ngrams/3",
     ),
     "a field that is not known": (tiny, manifest(lambda m: m.update(surprise=1)), "unknown field `surprise`"),
 }

@@ -31,7 +31,7 @@ labels:
 sets:
   - {reader: jigsaw, path: jigsaw_toxic}
   - {reader: davidson, weight: 0.5, means: {identity_hate: [hate]}, positives_only: [identity_hate]}
-features: {contract: hashed-ngrams/2, bits: 12, buckets: 700, select_iterations: 8, half: true}
+features: {contract: hashed-ngrams/3, bits: 12, buckets: 700, select_iterations: 8, half: true}
 split: {method: stratified, share: 0.25}
 loss: {strength: 4, iterations: 15}
 blend: [{strength: 1, smoothing: 1, iterations: 10}]
