@@ -24,7 +24,6 @@ from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
 from streamtag.dead_letters.replay import replay as run_replay
 from streamtag.dead_letters.selection import Selection, parse_selection
-from streamtag.errors import NotFoundError
 
 __all__ = ["router"]
 
@@ -205,11 +204,7 @@ def replay(request: Request, body: Replay, who: Operator) -> dict[str, Any]:
 
 def _letter(request: Request, partition: int, offset: int) -> DeadLetter:
     with _reader(request) as reader:
-        found = list(reader.letters(Selection(positions=(f"{partition}/{offset}",))))
-    if not found or found[0] is None:
-        what = "no dead letter of streamtag" if found else "no (committed) record"
-        raise NotFoundError(f"{reader.topic}/{partition}/{offset} holds {what}")
-    return found[0]
+        return reader.letter(partition, offset)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
 from streamtag.dead_letters.replay import replay as run_replay
 from streamtag.dead_letters.selection import Selection, parse_position, parse_selection
-from streamtag.errors import NotFoundError, SettingsError
+from streamtag.errors import SettingsError
 
 app = typer.Typer(help="Dead letters: list, show, group, replay; lift a stop.", no_args_is_help=True)
 
@@ -91,11 +91,7 @@ def show(
     """Shows one dead letter with the headers of the original; its content only when asked for."""
     partition, offset = parse_position(position)
     with _reader() as reader:
-        found = list(reader.letters(Selection(positions=(f"{partition}/{offset}",))))
-    if not found or found[0] is None:
-        what = "no dead letter of streamtag" if found else "no (committed) record"
-        raise NotFoundError(f"{reader.topic}/{partition}/{offset} holds {what}")
-    letter = found[0]
+        letter = reader.letter(partition, offset)
     document = letter.facts() | {"headers": [encoded("value", value, name=name) for name, value in letter.headers]}
     if content:
         document |= encoded("key", letter.key) | encoded("value", letter.value)

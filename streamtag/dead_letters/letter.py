@@ -147,9 +147,7 @@ def parse(
     )
 
 
-def latest(
-    letters: Iterable[DeadLetter], most: int, *, before: tuple[int, int, int] | None = None
-) -> list[DeadLetter]:
+def latest(letters: Iterable[DeadLetter], most: int, *, before: tuple[int, int, int] | None = None) -> list[DeadLetter]:
     """The newest ``most``, or those right before a place; latest first, and without content: it holds no more."""
     wanted = (one.without_content() for one in letters if before is None or one.place < before)
     return heapq.nlargest(most, wanted, key=lambda one: one.place)
