@@ -193,8 +193,7 @@ class StatsState:
 
     def kept(self) -> int:
         """The position up to which somebody has added up the log; waits for Redis as long as it takes."""
-        found = self._patiently(self.model.checkpoint)
-        return 0 if found is None else found.position
+        return self._patiently(self.model.position)
 
     def _new_judge(self) -> Judge:
         return Judge(self._experiments, self.model, self._panes, self._metrics, keep=self._keep)

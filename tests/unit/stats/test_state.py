@@ -628,6 +628,21 @@ def test_redis_that_is_away_is_waited_for() -> None:
     assert len(rig.documents()) == 4
 
 
+def test_whoever_looks_how_far_another_is_may_not_write_from_there() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]))
+    assert rig.state.kept() == 0
+    follow(rig)
+    late = rig.state
+    rig.state = rig.fresh()
+    rig.write(pane(2, 0, [cell([True, True])]))
+    follow(rig)
+    assert late.kept() == 2
+    late.feed(1, rig.log.values[1])
+    with pytest.raises(ConflictError):
+        late.flush()
+
+
 def test_other_windows_take_the_place_of_the_live_ones_only_while_these_stand_still() -> None:
     rig = Rig()
     rig.write(pane(1, 0, [cell([True])]))
