@@ -10,12 +10,14 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
+from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
 
 __all__ = ["CALL_S", "TopicReader", "kafka_failure"]
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
 CALL_S = 10.0  # one request to the broker
 _STALLED_S = 30.0  # neither a record nor an end for so long
@@ -163,7 +165,7 @@ class TopicReader:
         # Positions are given; only retention can overtake them, and then what is left is what there is.
         config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
         kafka = {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}
-        return Consumer(config, logger=log), AdminClient(kafka, logger=log)
+        return Consumer(config, logger=client_log), AdminClient(kafka, logger=client_log)
 
     def _begin_anew(self) -> None:
         """Makes new clients: the old ones may never be right again.

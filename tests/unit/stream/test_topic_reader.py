@@ -12,6 +12,7 @@ from streamtag.errors import NotFoundError, UnavailableError
 from streamtag.stream import topic_reader as room
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.topic_reader import TopicReader, _Reading
+from streamtag.telemetry.repeats import Repeats
 
 
 def options(bootstrap: str) -> StreamOptions:
@@ -90,6 +91,20 @@ def test_a_kafka_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(room, "CALL_S", 0.3)
     with TopicReader(options("127.0.0.1:1")) as reader, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
         reader.bounds("content")
+
+
+def test_a_kafka_that_stays_away_is_told_once_however_often_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "CALL_S", 0.3)
+    monkeypatch.setattr(room.client_log, "_repeats", Repeats())
+    with TopicReader(options("127.0.0.1:1")) as reader:
+        for _ in range(4):
+            with pytest.raises(UnavailableError):
+                reader.bounds("content")
+            reader.consumer.poll(0.1)
+    told = [record.getMessage() for record in caplog.records if "FAIL" in record.getMessage()]
+    assert len(told) == 1, told
 
 
 def test_an_end_that_a_transaction_hides_is_waited_for_and_then_named() -> None:
