@@ -38,7 +38,11 @@ EXIT_BROKEN = 70
 """As BSD's sysexits call it: a defect, or a state that somebody else has taken over; start again."""
 _LOOK_S = 1.0
 _CATCH_UP_S = 5.0
-_DRAIN_S = 5.0
+_DRAIN_S, _STOP_S = 3.0, 6.0
+"""From the wish to stop: what was added up is written by then; the process ends by then, whatever still waits.
+
+While Kafka is away that is Faust's client, for a coordinator to be told of it, and our own thread, for the log.
+"""
 _ANY_PORT = 6066  # Faust wants one, also where it serves nothing
 
 T = TypeVar("T")
@@ -128,6 +132,7 @@ class _Follower:
             self._give_up("looking at experiments", error)
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
+        threading.Thread(target=_end_after, args=(_STOP_S,), name="stop", daemon=True).start()
         if self._active:
             try:
                 await asyncio.wait_for(self._do(self._state.flush), _DRAIN_S)
@@ -281,6 +286,13 @@ def watch_membership(
     thread = threading.Thread(target=watch, name="membership", daemon=True)
     thread.start()
     return thread
+
+
+def _end_after(seconds: float) -> None:
+    time.sleep(seconds)
+    log.warning("still not stopped after %.0f s: the group learns of it by the end of the session", seconds)
+    logging.shutdown()
+    os._exit(0)
 
 
 def _credentials(client: Mapping[str, object]) -> Any:
