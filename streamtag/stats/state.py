@@ -102,7 +102,14 @@ class StatsState:
             first = self.position if memory.position is None else max(memory.position, low)
             self._revisions = self._patiently(lambda: self._remembered(memory, first))
         self._patiently(lambda: self._judge.look_up(self.position))
+        self._metrics.set("streamtag.panes.position", self.position)
         log.info("windows go on", extra={"position": self.position, "end": high})
+
+    def stand_by(self) -> None:
+        """Somebody else goes on: nothing is shown any more, until `restore`. What stood still here would be a lie."""
+        self.latest = {}
+        self._metrics.forget("streamtag.panes.position")
+        self._breakers.hide()
 
     def feed(self, position: int, value: bytes | None) -> None:
         """The record at ``position``; whatever was skipped before it is read from the topic."""
