@@ -6,6 +6,7 @@ skip.
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from workers import Fleet
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from streamtag.control.store import ControlStore
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
+from streamtag.settings import RedisSettings
 
 # In an environment of their own, with MLflow in it: `make mlflow-test`.
 collect_ignore = ["mlflow_server"]
@@ -129,6 +132,14 @@ def fleet(topics: Topics, redis_server: Redis, namespace: str, tmp_path: Path, b
     """Tagger processes on fresh topics and a fresh namespace; none outlives the test."""
     with Fleet(topics, redis_server.url, namespace, tmp_path / "state", bundles) as found:
         found.overrides["stats.segments"] = "{lang: [de, en]}"
+        yield found
+
+
+@pytest.fixture
+def store(fleet: Fleet) -> Iterator[ControlStore]:
+    """The control plane of `fleet`."""
+    settings = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
+    with closing(ControlStore(settings)) as found:
         yield found
 
 

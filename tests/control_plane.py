@@ -44,6 +44,9 @@ class RecordedMetrics:
     def set(self, name: str, value: float, **_attributes: str | int) -> None:
         self.values[name] = value
 
+    def forget(self, name: str, **_attributes: str | int) -> None:
+        self.values.pop(name, None)
+
 
 class FakeScorer:
     """Has labels; scores nothing."""

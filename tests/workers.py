@@ -139,6 +139,12 @@ class Fleet:
         self.workers.append(worker)
         return worker
 
+    def start_api(self, **extra: str) -> tuple[Worker, str]:
+        """An API that is ready, on a machine that may be slow, and its address."""
+        port = free_port()
+        worker = self.start(role="api", **{"api__port": str(port), "api__deadline_ms": "5000", **extra})
+        return worker.wait_ready(), f"http://127.0.0.1:{port}"
+
     def __enter__(self) -> "Fleet":
         return self
 

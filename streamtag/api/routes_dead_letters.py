@@ -1,6 +1,5 @@
 """Dead letters: counted, looked at, put back. What they hold is for reviewers, and reading it leaves a trace."""
 
-import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,14 +17,13 @@ from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.room import Room
 from streamtag.api.strict import Flag, Whole
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
-from streamtag.dead_letters.letter import DeadLetter
+from streamtag.dead_letters.letter import DeadLetter, latest
 from streamtag.dead_letters.masked import masked as mask_content
 from streamtag.dead_letters.plan import ReplaySpec
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
 from streamtag.dead_letters.replay import replay as run_replay
 from streamtag.dead_letters.selection import Selection, parse_selection
-from streamtag.errors import NotFoundError
 
 __all__ = ["router"]
 
@@ -133,9 +131,9 @@ def dead_letters(
     counts = Counts()
     with _reader(request) as reader:
         found = counts.over(reader.letters(chosen))
-        wanted = (one.without_content() for one in found if before is None or _place(one) < before)
-        latest = heapq.nlargest(limit + 1, wanted, key=_place)
-    return {**page(latest, limit, DeadLetter.facts, _place), "matching": counts.letters, "foreign": counts.foreign}
+        newest = latest(found, limit + 1, before=before)
+    items = page(newest, limit, DeadLetter.facts, lambda letter: letter.place)
+    return {**items, "matching": counts.letters, "foreign": counts.foreign}
 
 
 @router.get("/groups")
@@ -206,18 +204,10 @@ def replay(request: Request, body: Replay, who: Operator) -> dict[str, Any]:
 
 def _letter(request: Request, partition: int, offset: int) -> DeadLetter:
     with _reader(request) as reader:
-        found = list(reader.letters(Selection(positions=(f"{partition}/{offset}",))))
-    if not found or found[0] is None:
-        what = "no dead letter of streamtag" if found else "no (committed) record"
-        raise NotFoundError(f"{reader.topic}/{partition}/{offset} holds {what}")
-    return found[0]
+        return reader.letter(partition, offset)
 
 
 @contextmanager
 def _reader(request: Request) -> Iterator[DeadLetterReader]:
     with _ROOM.place(), DeadLetterReader(settings_of(request)) as reader:
         yield reader
-
-
-def _place(letter: DeadLetter) -> tuple[int, int, int]:
-    return letter.at_ms, letter.partition, letter.offset

@@ -9,8 +9,8 @@ import typer
 
 from streamtag.cli import context
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say
-from streamtag.cli.secrets import shown
 from streamtag.settings import Loaded, describe, load_settings
+from streamtag.settings.secrets import shown
 
 app = typer.Typer(help="Settings: show values and where they came from, check a file.", no_args_is_help=True)
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, warn
-from streamtag.cli.secrets import shown_url
 from streamtag.devstack.local_stack import LocalStack, ServiceStatus
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import Remedy, declared_topics, read_declarations
 from streamtag.settings import KafkaSettings, Settings
+from streamtag.settings.secrets import shown_url
 
 app = typer.Typer(help="A real Kafka and Redis on this host: start, stop, look.", no_args_is_help=True)
 
@@ -38,7 +38,8 @@ def up(output: Output = OutputFormat.TABLE) -> None:
     if created:
         say(f"Topics created: {', '.join(created)}.")
     for service in services:
-        say(f"export {_VARIABLES[service.name]}={service.address}")
+        if service.started is not None:  # of one that is not ours, the variable is where we have it from
+            say(f"export {_VARIABLES[service.name]}={service.address}")
 
 
 @app.command()
@@ -103,7 +104,7 @@ def _document(service: ServiceStatus) -> dict[str, Any]:
     return {
         "service": service.name,
         "state": service.state,
-        "address": service.address,
+        "address": shown_url(service.address or "") or None,
         "pid": ours.pid if ours else None,
         "since": ours.started_at if ours else None,
         "log": ours.log if ours else None,

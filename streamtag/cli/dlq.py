@@ -1,6 +1,5 @@
 """``streamtag dlq``: look at dead letters, put them back, let a stopped group go on."""
 
-import heapq
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,13 @@ from streamtag.cli import dlq_views as views
 from streamtag.cli.context import Author, Output, OutputFormat, Reason
 from streamtag.control.stops import StopStore
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
-from streamtag.dead_letters.letter import encoded
+from streamtag.dead_letters.letter import encoded, latest
 from streamtag.dead_letters.plan import ReplaySpec, Tally
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
 from streamtag.dead_letters.replay import replay as run_replay
 from streamtag.dead_letters.selection import Selection, parse_position, parse_selection
-from streamtag.errors import NotFoundError, SettingsError
+from streamtag.errors import SettingsError
 
 app = typer.Typer(help="Dead letters: list, show, group, replay; lift a stop.", no_args_is_help=True)
 
@@ -66,20 +65,18 @@ def list_(
     )
     counts = Counts()
     with _reader() as reader:
-        found = counts.over(reader.letters(selection))
-        known = (letter.without_content() for letter in found)
-        latest = heapq.nlargest(limit, known, key=lambda letter: (letter.at_ms, letter.partition, letter.offset))
-    latest.reverse()
+        newest = latest(counts.over(reader.letters(selection)), limit)
+    newest.reverse()
     if output is OutputFormat.JSON:
         context.print_json(
-            {"matching": counts.letters, "foreign": counts.foreign, "letters": [letter.facts() for letter in latest]}
+            {"matching": counts.letters, "foreign": counts.foreign, "letters": [letter.facts() for letter in newest]}
         )
         return
     columns = ("position", "time", "class", "stage", "field", "message", "source", "bytes", "replays")
-    context.print_table(columns, (views.row(letter) for letter in latest))
+    context.print_table(columns, (views.row(letter) for letter in newest))
     shown = (
-        f"{len(latest)} of {counts.letters} dead letters"
-        if counts.letters > len(latest)
+        f"{len(newest)} of {counts.letters} dead letters"
+        if counts.letters > len(newest)
         else f"{counts.letters} in all"
     )
     context.say(f"{shown}{views.foreign_note(counts)}")
@@ -94,11 +91,7 @@ def show(
     """Shows one dead letter with the headers of the original; its content only when asked for."""
     partition, offset = parse_position(position)
     with _reader() as reader:
-        found = list(reader.letters(Selection(positions=(f"{partition}/{offset}",))))
-    if not found or found[0] is None:
-        what = "no dead letter of streamtag" if found else "no (committed) record"
-        raise NotFoundError(f"{reader.topic}/{partition}/{offset} holds {what}")
-    letter = found[0]
+        letter = reader.letter(partition, offset)
     document = letter.facts() | {"headers": [encoded("value", value, name=name) for name, value in letter.headers]}
     if content:
         document |= encoded("key", letter.key) | encoded("value", letter.value)

@@ -1,6 +1,8 @@
 """The ``streamtag`` command: noun, then verb. Exit codes are those of `streamtag.errors`."""
 
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -75,7 +77,22 @@ def main() -> None:
     """Entry point: runs a command; errors become one clear message on stderr and a documented exit code."""
     _register()
     try:
+        _run()
+    except BrokenPipeError:
+        # Whoever read has seen enough (`| head`): no error, and no answer either. Other commands end by
+        # SIGPIPE, which Python leaves out as it would end a worker whose connection breaks.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be written
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _run() -> None:
+    try:
         app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich make exit code 1 of it
+            raise end.__context__ from None
+        sys.stdout.flush()
+        raise
     except StreamtagError as error:
         if context.GLOBALS.debug:
             raise

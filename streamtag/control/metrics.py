@@ -16,3 +16,6 @@ class MetricSink(Protocol):
 
     def set(self, name: str, value: float, **attributes: str | int) -> None:
         """Sets a gauge."""
+
+    def forget(self, name: str, **attributes: str | int) -> None:
+        """Shows the series of a gauge that carry these attributes no more; all of them, where none are given."""

@@ -2,7 +2,8 @@
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,11 @@ class DeadLetter:
     def position(self) -> str:
         """``<partition>/<offset>`` in the dead-letter topic."""
         return f"{self.partition}/{self.offset}"
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """In their order: by time, where that is the same by position."""
+        return self.at_ms, self.partition, self.offset
 
     @property
     def source(self) -> str:
@@ -139,6 +145,12 @@ def parse(
         value=value,
         headers=tuple(original),
     )
+
+
+def latest(letters: Iterable[DeadLetter], most: int, *, before: tuple[int, int, int] | None = None) -> list[DeadLetter]:
+    """The newest ``most``, or those right before a place; latest first, and without content: it holds no more."""
+    wanted = (one.without_content() for one in letters if before is None or one.place < before)
+    return heapq.nlargest(most, wanted, key=lambda one: one.place)
 
 
 def encoded(field: str, content: bytes | None, **more: Any) -> dict[str, Any]:

@@ -1,29 +1,26 @@
 """Reads the dead-letter topic as it stands: committed records, up to where it ended when reading began."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, parse
 from streamtag.dead_letters.selection import Selection, parse_position
-from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
+from streamtag.errors import NotFoundError, StreamtagError
 from streamtag.events.headers import read_headers
 from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
+from streamtag.stream.topic_reader import CALL_S, TopicReader, kafka_failure
 
-__all__ = ["DeadLetterReader", "Record", "client_options", "kafka_failure"]
+__all__ = ["DeadLetterReader", "Record", "client_options"]
 
 log = logging.getLogger(__name__)
 
 READER_GROUP = "streamtag-dlq-reader"  # never joined, never committed to
-CALL_S = 10.0  # one request to the broker
-_STALLED_S = 30.0  # neither a record nor an end for so long
-_POLL_S = 0.2
 _FRAMING_BYTES = 65_536
 
 
@@ -52,16 +49,8 @@ def client_options(settings: Settings, name: str) -> StreamOptions:
     )
 
 
-def kafka_failure(exception: KafkaException, doing: str) -> StreamtagError:
-    """A failed call to Kafka as an error for people."""
-    error: KafkaError = exception.args[0]
-    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-        return NotFoundError(f"{doing}: {error.str()}")
-    return UnavailableError(f"{doing}: {error.str()}", hint="`streamtag doctor` looks at the connection to Kafka.")
-
-
 class DeadLetterReader:
-    """A consumer of the whole dead-letter topic, outside of any group membership.
+    """Reads the whole dead-letter topic, outside of any group membership; a context manager.
 
     Args:
         settings: whose ``topics.dead_letters`` is read.
@@ -74,24 +63,13 @@ class DeadLetterReader:
 
     def __init__(self, settings: Settings, *, group: str = READER_GROUP) -> None:
         self.topic = settings.topics.dead_letters
-        self.where = f"Kafka at {settings.kafka.bootstrap_servers}"
-        config = client_options(settings, group).consumer_config()
-        # Positions are given; only retention can overtake them, and then what is left is what there is.
-        config |= {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
-        self.consumer = Consumer(config, logger=log)
+        # Who looks at dead letters does not wait for a worker that was killed while it wrote some.
+        self._reader = TopicReader(client_options(settings, group), settled=True)
         try:
-            metadata = self.consumer.list_topics(timeout=CALL_S)
-        except KafkaException as exception:
-            self.consumer.close()
-            raise kafka_failure(exception, f"cannot reach {self.where}") from None
-        # topic to number of partitions
-        self.topics: Mapping[str, int] = {name: len(found.partitions) for name, found in metadata.topics.items()}
-        if self.topic not in self.topics:
-            self.consumer.close()
-            raise NotFoundError(
-                f"topic {self.topic} does not exist on {self.where}",
-                hint="topics.dead_letters names it; `streamtag topics apply` creates what is missing.",
-            )
+            self.topics = self._topics()
+        except StreamtagError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -99,24 +77,25 @@ class DeadLetterReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.consumer.close()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._reader.__exit__(None, None, None)
+
+    @property
+    def consumer(self) -> Consumer:
+        """The client, for what belongs to its group: positions with metadata, transactions."""
+        return self._reader.consumer
 
     def bounds(self) -> dict[int, tuple[int, int]]:
         """First and next offset of each partition, now."""
-        found = {}
-        for partition in range(self.topics[self.topic]):
-            try:
-                marks = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=CALL_S)
-            except KafkaException as exception:
-                raise kafka_failure(exception, f"cannot read where {self.topic}/{partition} ends") from None
-            if marks is None:
-                raise UnavailableError(f"{self.where} does not say where {self.topic}/{partition} ends")
-            found[partition] = marks
-        return found
+        return self._reader.bounds(self.topic)
 
     def ranges(self, selection: Selection) -> dict[int, tuple[int, int]]:
         """Half-open offset ranges outside of which nothing can match ``selection``."""
-        ranges = self.bounds()
+        since_ms = selection.since_ms
+        ranges = self.bounds() if since_ms is None else self._reader.from_time(self.topic, since_ms)
         if selection.positions:
             wanted: dict[int, list[int]] = {}
             for partition, offset in map(parse_position, selection.positions):
@@ -126,15 +105,6 @@ class DeadLetterReader:
                 for partition, (low, high) in ranges.items()
                 if partition in wanted
             }
-        if selection.since_ms is not None and ranges:
-            times = [TopicPartition(self.topic, partition, selection.since_ms) for partition in ranges]
-            try:
-                starts = self.consumer.offsets_for_times(times, timeout=CALL_S)
-            except KafkaException as exception:
-                raise kafka_failure(exception, f"cannot look up times in {self.topic}") from None
-            for start in starts:
-                low, high = ranges[start.partition]
-                ranges[start.partition] = (max(low, start.offset) if start.offset >= 0 else high, high)
         return {partition: (low, high) for partition, (low, high) in ranges.items() if low < high}
 
     def batches(
@@ -145,39 +115,34 @@ class DeadLetterReader:
         Args:
             ranges: partition to half-open offset range.
             records: most records at once.
-            max_bytes: a batch ends with the record that reaches this.
+            max_bytes: a batch ends with the record that reaches this: what is written back fits one transaction.
 
         Raises:
             UnavailableError: Kafka stopped answering.
         """
-        open_ends = {partition: high for partition, (low, high) in ranges.items() if low < high}
-        self.consumer.assign([TopicPartition(self.topic, p, ranges[p][0]) for p in open_ends])
-        batch: list[Record] = []
-        size = 0
-        heard = time.monotonic()
-        while open_ends:
-            message = self.consumer.poll(_POLL_S)
-            if message is None:
-                if time.monotonic() - heard > _STALLED_S:
-                    raise UnavailableError(
-                        f"{self.where} has sent nothing of {self.topic} for {_STALLED_S:.0f} s",
-                        hint="`streamtag doctor` looks at the connection to Kafka.",
-                    )
-            elif self._ended(message, open_ends):
-                heard = time.monotonic()
-            elif message.error() is None:
-                record = _record(message)
-                if record.offset < open_ends.get(record.partition, 0):
-                    heard = time.monotonic()
-                    batch.append(record)
-                    size += record.bytes
-                self._advance(record, open_ends)
-            if batch and (message is None or len(batch) >= records or size >= max_bytes):
+        for messages in self._reader.batches(self.topic, ranges, records=records):
+            batch: list[Record] = []
+            size = 0
+            for record in map(_record, messages):
+                batch.append(record)
+                size += record.bytes
+                if size >= max_bytes:
+                    yield batch
+                    batch, size = [], 0
+            if batch:
                 yield batch
-                batch, size = [], 0
-                heard = time.monotonic()
-        if batch:
-            yield batch
+
+    def letter(self, partition: int, offset: int) -> DeadLetter:
+        """The one at a position.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = list(self.letters(Selection(positions=(f"{partition}/{offset}",))))
+        if not found or found[0] is None:
+            what = "no dead letter of streamtag" if found else "no (committed) record"
+            raise NotFoundError(f"{self.topic}/{partition}/{offset} holds {what}")
+        return found[0]
 
     def letters(self, selection: Selection) -> Iterator[DeadLetter | None]:
         """All letters that match; None for each record that is no dead letter."""
@@ -186,24 +151,19 @@ class DeadLetterReader:
                 if record.letter is None or selection.matches(record.letter):
                     yield record.letter
 
-    def _ended(self, message: Message, open_ends: dict[int, int]) -> bool:
-        """Whether ``message`` says that a partition has no more; raises for errors that do not pass by themselves."""
-        error = message.error()
-        if error is None:
-            return False
-        if error.code() == KafkaError._PARTITION_EOF:
-            # The end for a reader of committed records; it may lie below the high watermark.
-            open_ends.pop(message.partition() or 0, None)
-            return True
-        if error.retriable():
-            log.warning("reading %s: %s", self.topic, error.str())
-            return False
-        raise kafka_failure(KafkaException(error), f"cannot read {self.topic}")
-
-    def _advance(self, record: Record, open_ends: dict[int, int]) -> None:
-        if record.offset + 1 >= open_ends.get(record.partition, 0):
-            open_ends.pop(record.partition, None)
-            self.consumer.pause([TopicPartition(self.topic, record.partition)])
+    def _topics(self) -> Mapping[str, int]:
+        """All topics, with their numbers of partitions."""
+        where = self._reader.where
+        try:
+            found = self.consumer.list_topics(timeout=CALL_S).topics
+        except KafkaException as exception:
+            raise kafka_failure(exception.args[0], f"cannot reach {where}") from None
+        if self.topic not in found:
+            raise NotFoundError(
+                f"topic {self.topic} does not exist on {where}",
+                hint="topics.dead_letters names it; `streamtag topics apply` creates what is missing.",
+            )
+        return {name: len(topic.partitions) for name, topic in found.items()}
 
 
 def _record(message: Message) -> Record:

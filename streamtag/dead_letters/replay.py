@@ -20,10 +20,11 @@ from confluent_kafka.error import KafkaException
 
 from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, replay_headers, step_for
-from streamtag.dead_letters.reader import CALL_S, DeadLetterReader, Record, client_options, kafka_failure
+from streamtag.dead_letters.reader import DeadLetterReader, Record, client_options
 from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
+from streamtag.stream.topic_reader import CALL_S, kafka_failure
 
 NAME = "streamtag-dlq-replay-"
 
@@ -152,17 +153,17 @@ def _progress(reader: DeadLetterReader, timeout_s: float = CALL_S) -> dict[int, 
     try:
         found = reader.consumer.committed(wanted, timeout=timeout_s)
     except KafkaException as exception:
-        raise _unread(exception) from None
+        raise _unread(exception.args[0]) from None
     for position in found:
         if position.error is not None:
-            raise _unread(KafkaException(position.error))
+            raise _unread(position.error)
     return {position.partition: position for position in found if position.offset >= 0}
 
 
-def _unread(exception: KafkaException) -> StreamtagError:
+def _unread(error: KafkaError) -> StreamtagError:
     """Progress that is not known must not be taken for none: the replay would start from the beginning."""
-    failure = kafka_failure(exception, "cannot read the progress of the replay")
-    if exception.args[0].code() in _UNSETTLED:
+    failure = kafka_failure(error, "cannot read the progress of the replay")
+    if error.code() in _UNSETTLED:
         return _UnsettledError(failure.message, hint=_UNSETTLED_HINT)
     return failure
 

@@ -9,11 +9,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from streamtag.errors import ConflictError, StreamtagError, UnavailableError
 from streamtag.events.dead_letters import Headers
+from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 
 __all__ = ["Outgoing", "TransactionWriter"]
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
 _CALL_S = 10.0
 _PATIENCE_S = 60.0  # for one call that may be repeated
@@ -50,7 +52,7 @@ class TransactionWriter:
 
     def __init__(self, options: StreamOptions, group: object) -> None:
         self._name = options.transactional_id
-        self._producer = Producer(options.producer_config(), logger=log)
+        self._producer = Producer(options.producer_config(), logger=client_log)
         self._group = group
         self._failed: dict[int, KafkaError] = {}
         self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")

@@ -22,6 +22,7 @@ from streamtag.devstack.process import ProcessRef
 from streamtag.devstack.redis import RedisServer, find_redis, redis_answers
 from streamtag.devstack.server import listens
 from streamtag.errors import StreamtagError
+from streamtag.settings.secrets import shown_url
 
 SERVICES = ("kafka", "redis")
 USUAL_PORTS = {"kafka": 9092, "redis": 6379}
@@ -156,7 +157,8 @@ class LocalStack:
         if found.state == "external, silent":
             variable = f"STREAMTAG_{name.upper()}"
             raise StreamtagError(
-                f"{name} at {found.address} ({variable}) does not answer", hint=f"Unset {variable} to start one here."
+                f"{name} at {shown_url(found.address or '')} ({variable}) does not answer",
+                hint=f"Unset {variable} to start one here.",
             )
         if found.state == "silent":
             raise StreamtagError(

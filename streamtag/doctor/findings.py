@@ -10,6 +10,8 @@ from streamtag.errors import RefusedError, StreamtagError
 
 Status = Literal["ok", "warn", "fail"]
 
+WITHIN_S = 55.0
+"""All examinations: the command ends within a minute, whatever it was told to wait for one answer."""
 _NO_ANSWER = "Look for a network that drops packets, or a frozen server."
 
 
@@ -29,7 +31,7 @@ class Examination:
 
     Attributes:
         checks: name of each check and the call that makes it; one check may have several findings.
-        deadline_s: for all of them together. What has not answered by then is a finding of its own.
+        deadline_s: for all of them together, at most `WITHIN_S`. What has not answered by then is a finding of its own.
     """
 
     checks: Sequence[tuple[str, Callable[[], Iterator[Finding]]]]
@@ -43,11 +45,11 @@ class Blocked(Exception):  # noqa: N818 - a state, not an error: the finding has
 def examine(examinations: Sequence[Examination], clock: Callable[[], float] = time.monotonic) -> list[Finding]:
     """Runs all examinations at once; returns their findings in the order given, however long anyone hangs."""
     started = clock()
-    running = [_Running(examination) for examination in examinations]
+    running = [_Running(one.checks, min(one.deadline_s, WITHIN_S)) for one in examinations]
     for one in running:
         one.thread.start()
     for one in running:
-        one.thread.join(max(0.0, started + one.examination.deadline_s - clock()))
+        one.thread.join(max(0.0, started + one.deadline_s - clock()))
     return [finding for one in running for finding in one.result()]
 
 
@@ -58,7 +60,8 @@ def words(error: StreamtagError) -> str:
 
 @dataclass
 class _Running:
-    examination: Examination
+    checks: Sequence[tuple[str, Callable[[], Iterator[Finding]]]]
+    deadline_s: float
     found: list[Finding] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     blocked_by: str | None = None
@@ -68,7 +71,7 @@ class _Running:
         self.thread = threading.Thread(target=self._run, name="doctor", daemon=True)
 
     def _run(self) -> None:
-        for name, check in self.examination.checks:
+        for name, check in self.checks:
             try:
                 for finding in check():
                     self.found.append(finding)
@@ -87,12 +90,12 @@ class _Running:
 
     def result(self) -> list[Finding]:
         found, finished, blocked_by = list(self.found), list(self.finished), self.blocked_by
-        for name, _ in self.examination.checks:
+        for name, _ in self.checks:
             if name in finished or name == blocked_by:
                 continue
             if blocked_by is not None:
                 found.append(Finding(name, "warn", f"not checked: needs {blocked_by}", f"Mend {blocked_by} first."))
             else:
-                text = f"no answer within {self.examination.deadline_s:g} s"
+                text = f"no answer within {self.deadline_s:g} s"
                 found.append(Finding(name, "fail", text, _NO_ANSWER))
         return found

@@ -15,15 +15,13 @@ import confluent_kafka
 
 from streamtag.atomic_files import replace_file
 from streamtag.control.snapshot import SnapshotFile
-from streamtag.doctor.findings import Examination, Finding, words
+from streamtag.doctor.findings import WITHIN_S, Examination, Finding, words
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_bundle, find_exact
 from streamtag.settings import Settings
 from streamtag.stream.slots import take_slot
 
-# A cold disk and one slow core; loading the shipped bundle takes about a second.
-_DEADLINE_S = 60.0
 _COLLECTOR_TIMEOUT_S = 3.0
 _FREE_BYTES = 100 * 1024 * 1024
 
@@ -40,8 +38,9 @@ def examinations(settings: Settings) -> list[Examination]:
         ("collector", lambda: collector(settings)),
     ]
     return [
-        Examination(host, _DEADLINE_S),
-        Examination([("bundle", lambda: bundle(settings))], _DEADLINE_S),
+        # A cold disk and one slow core; loading the shipped bundle takes about a second.
+        Examination(host, WITHIN_S),
+        Examination([("bundle", lambda: bundle(settings))], WITHIN_S),
     ]
 
 

@@ -6,6 +6,7 @@ bundle itself may be the package, where nobody writes. It says the hash of its b
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
@@ -57,18 +58,9 @@ def reports(bundle: Bundle, places: Sequence[Place]) -> tuple[list[Measured], li
     found: list[Measured] = []
     problems: list[str] = []
     for place in places:
-        try:
-            files = BundleStore(place).files
-            for name in files.names(_folder(bundle.ref)):
-                path = f"{_folder(bundle.ref)}/{name}"
-                content = files.read(path) if name.endswith(".json") else None
-                try:
-                    found += [] if content is None else _sound(content, bundle.ref)
-                except (msgspec.DecodeError, RefusedError) as error:
-                    why = "; ".join([str(error), *getattr(error, "problems", ())])
-                    problems.append(f"{files.url}/{path} is damaged: {why}. Remove it.")
-        except StreamtagError as error:
-            problems.append(error.message)
+        kept, trouble = _kept(bundle.ref, place)
+        found += kept
+        problems += trouble
     found.sort(key=lambda one: (one.at or _BEFORE, one.title))
     every = {one.id: one for one in (*measured(bundle), *found)}
     return list(every.values()), problems
@@ -80,17 +72,39 @@ def report(bundle: Bundle, places: Sequence[Place], which: str) -> tuple[Measure
     Raises:
         NotFoundError: there is none with this id that can be read.
     """
-    found, _ = reports(bundle, places)
-    one = next((one for one in found if one.id == which), None)
+    kept = (one for place in places for one in _kept(bundle.ref, place, which)[0])
+    one = next((one for one in chain(measured(bundle), kept) if one.id == which), None)
     if one is None:
         raise NotFoundError(f"{bundle.ref} has no report {which}", hint="Its card lists them.")
     return one, from_document(one.figures)
 
 
-def _sound(content: bytes, ref: BundleRef) -> list[Measured]:
+def _kept(ref: BundleRef, place: Place, which: str | None = None) -> tuple[list[Measured], list[str]]:
+    """What is kept in one place of a bundle, all or the one with this id; and what could not be read."""
+    found: list[Measured] = []
+    problems: list[str] = []
+    try:
+        files = BundleStore(place).files
+        names = files.names(_folder(ref)) if which is None else [f"{which}.json"]
+        for name in names:
+            path = f"{_folder(ref)}/{name}"
+            content = files.read(path) if name.endswith(".json") else None
+            try:
+                found += [] if content is None else _sound(content, ref, name.removesuffix(".json"))
+            except (msgspec.DecodeError, RefusedError) as error:
+                why = "; ".join([str(error), *getattr(error, "problems", ())])
+                problems.append(f"{files.url}/{path} is damaged: {why}. Remove it.")
+    except StreamtagError as error:
+        problems.append(error.message)
+    return found, problems
+
+
+def _sound(content: bytes, ref: BundleRef, name: str) -> list[Measured]:
     """What a file holds of this bundle, fit to be shown."""
     found = decoded(content, ref)
     for one in found:
+        if one.id != name:  # nobody could ask for it
+            raise RefusedError(f"it holds report {one.id}")
         from_document(one.figures)
     return found
 

@@ -67,8 +67,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _groups_differ(self) -> Self:
-        if self.tagger.group == self.windows.group:
-            raise ValueError(f"tagger.group and windows.group name the same group {self.tagger.group}")
+        named = {role: getattr(self, role).group for role in ("tagger", "windows", "stats")}
+        for group in sorted(set(named.values())):
+            settings = [f"{role}.group" for role, name in named.items() if name == group]
+            if len(settings) > 1:
+                raise ValueError(f"{' and '.join(settings)} name the same group {group}")
         return self
 
 

@@ -61,6 +61,10 @@ class BreakerWatch:
             self._metrics.set("streamtag.breaker.open", int(state.open), label=label)
         return done
 
+    def hide(self) -> None:
+        """Shows none any more, until the next look."""
+        self._metrics.forget("streamtag.breaker.open")
+
     def _step(self, label: str, state: BreakerState | None, counted: Counted) -> list[str]:
         bound = self._bound(label)
         if bound is None:

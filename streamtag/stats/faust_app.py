@@ -27,10 +27,11 @@ from streamtag.errors import ConflictError, SettingsError, StreamtagError, Unava
 from streamtag.settings import Settings
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.label_metrics import LabelMetrics
+from streamtag.stats.membership import Neglect, watch_membership
 from streamtag.stats.state import StatsState
 from streamtag.telemetry.setup import Telemetry
 
-__all__ = ["EXIT_BROKEN", "Neglect", "build", "check_membership", "watch_membership"]
+__all__ = ["EXIT_BROKEN", "build"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,11 @@ EXIT_BROKEN = 70
 """As BSD's sysexits call it: a defect, or a state that somebody else has taken over; start again."""
 _LOOK_S = 1.0
 _CATCH_UP_S = 5.0
-_DRAIN_S = 5.0
+_DRAIN_S, _STOP_S = 3.0, 6.0
+"""From the wish to stop: what was added up is written by then; the process ends by then, whatever still waits.
+
+While Kafka is away that is Faust's client, for a coordinator to be told of it, and our own thread, for the log.
+"""
 _ANY_PORT = 6066  # Faust wants one, also where it serves nothing
 
 T = TypeVar("T")
@@ -116,8 +121,8 @@ class _Follower:
         try:
             consumer = self._app.consumer
             if consumer is None or self._source not in consumer.assignment():
-                self._active = False
-                await self._do(self._stand_by)
+                await self._become_idle()
+                await self._do(self._look_from_aside)
                 return
             self._neglect = Neglect()
             await self._become_active()
@@ -128,6 +133,7 @@ class _Follower:
             self._give_up("looking at experiments", error)
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
+        threading.Thread(target=_end_after, args=(_STOP_S,), name="stop", daemon=True).start()
         if self._active:
             try:
                 await asyncio.wait_for(self._do(self._state.flush), _DRAIN_S)
@@ -152,7 +158,7 @@ class _Follower:
             ready, reason = False, error.message
         self._telemetry.health.set_ready("panes", ready, reason)
 
-    def _stand_by(self) -> None:
+    def _look_from_aside(self) -> None:
         """Once a second: whoever could not read the panes is not ready to take over."""
         if self._due():
             end = self._state.end()
@@ -174,6 +180,12 @@ class _Follower:
         if not self._active:
             await self._do(self._state.restore)
             self._active = True
+
+    async def _become_idle(self) -> None:
+        if self._active:
+            self._active = False
+            await self._do(self._state.stand_by)
+            await self._do(self._labels.hide)
 
     async def _do(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -221,66 +233,11 @@ class _Follower:
         return Experiments
 
 
-class Neglect:
-    """Notices, from the side, that a log grows and nobody adds it up.
-
-    Faust's leader hands out the topics that its client knows. Of a broker that has just come back it may know none:
-    then everybody stands by, and nothing makes the group think again (seen in a fault campaign).
-
-    Args:
-        most: looks in a row that may find nothing done; each may be an app that takes over.
-    """
-
-    def __init__(self, most: int = 5) -> None:
-        self._most = most
-        self._looks, self._position = 0, -1
-
-    def seen(self, position: int, end: int) -> bool:
-        """Whether it is so, by one more look: the log is added up to ``position``, and ends at ``end``."""
-        idle = position == self._position and position < end
-        self._looks, self._position = self._looks + 1 if idle else 0, position
-        return self._looks >= self._most
-
-
-def check_membership(consumer: Any) -> None:
-    """Whether the client still follows its group.
-
-    Its routine for that ends for good on what it does not expect, such as a broker that wakes from a freeze and names
-    no brokers. Faust asks for errors only where it fetches: an app that stands by would do so for ever, unseen.
-
-    Raises:
-        Exception: what has ended it.
-    """
-    client = getattr(getattr(consumer, "_thread", None), "_consumer", None)
-    coordinator = getattr(client, "_coordinator", None)
-    task = getattr(coordinator, "_coordination_task", None)
-    if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
-        raise task.exception()
-
-
-def watch_membership(
-    consumer: Callable[[], Any], give_up: Callable[[BaseException], object], every_s: float = _LOOK_S
-) -> threading.Thread:
-    """Looks at the membership on a thread of its own, from now on, until it is lost for good.
-
-    Args:
-        consumer: the present one; None: there is none yet.
-        give_up: told what has ended it, once.
-        every_s: seconds between two looks.
-    """
-
-    def watch() -> None:
-        while True:
-            try:
-                check_membership(consumer())
-            except BaseException as error:  # noqa: BLE001 - the client's routine may end on anything
-                give_up(error)
-                return
-            time.sleep(every_s)
-
-    thread = threading.Thread(target=watch, name="membership", daemon=True)
-    thread.start()
-    return thread
+def _end_after(seconds: float) -> None:
+    time.sleep(seconds)
+    log.warning("still not stopped after %.0f s: the group learns of it by the end of the session", seconds)
+    logging.shutdown()
+    os._exit(0)
 
 
 def _credentials(client: Mapping[str, object]) -> Any:

@@ -14,6 +14,8 @@ __all__ = ["LabelMetrics"]
 _SIZE = "5m"
 """Of the windows whose behaviour is compared with the full hour before, each once, when the next one has begun."""
 
+_SIGNALS = ("streamtag.label.signal", "streamtag.label.psi", "streamtag.label.psi.critical")
+
 
 class LabelMetrics:
     """For one thread at a time.
@@ -47,10 +49,16 @@ class LabelMetrics:
             self._show_signals(newest.start_ms - SIZES[_SIZE])
             self._compared_ms = newest.start_ms
 
+    def hide(self) -> None:
+        """Shows nothing any more, until it is given windows again."""
+        for name in ("streamtag.label.rate", *_SIGNALS):
+            self._metrics.forget(name)
+        self._shown, self._compared_ms = {}, None
+
     def _show_signals(self, start_ms: int) -> None:
         window, hour = self._model.read([(_SIZE, start_ms), ("1h", hour_before(start_ms))])
         found: list[Signal] = [] if window is None or hour is None else comparisons(window, hour)
-        for name in ("streamtag.label.signal", "streamtag.label.psi", "streamtag.label.psi.critical"):
+        for name in _SIGNALS:
             self._metrics.forget(name)
         for signal in found:
             if signal.name == "score_drift" and signal.critical is not None:

@@ -55,6 +55,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class _Position(msgspec.Struct, frozen=True):
+    """Of a checkpoint that alone."""
+
+    position: int
+
+
+Part = TypeVar("Part", Checkpoint, _Position)
+
+
 class ReadModel:
     """The read model of one namespace. Safe to use from several threads.
 
@@ -127,19 +136,14 @@ class ReadModel:
         return hour, week
 
     def checkpoint(self) -> Checkpoint | None:
-        """Where to go on; None where nothing was ever written, or all of it is lost."""
-        with self._guarded("read how far windows were added up"):
-            raw: Any = self.store.client.get(self.prefix + "checkpoint")
-        self._seen = raw
-        if raw is None:
-            return None
-        try:
-            return msgspec.json.decode(zlib.decompress(raw), type=Checkpoint)
-        except (zlib.error, msgspec.DecodeError) as error:
-            raise RefusedError(
-                f"the checkpoint of the windows in Redis cannot be read: {error}",
-                hint=f"Delete the key {self.prefix}checkpoint: `streamtag stats` then reads all panes that there are.",
-            ) from None
+        """Where to go on, for whoever then writes; None where nothing was ever written, or all of it is lost."""
+        self._seen = self._read_checkpoint()
+        return self._decoded(self._seen, Checkpoint)
+
+    def position(self) -> int:
+        """The position up to which somebody has added up the panes, for whoever only looks; 0 without a checkpoint."""
+        found = self._decoded(self._read_checkpoint(), _Position)
+        return 0 if found is None else found.position
 
     def write(self, documents: Iterable[WindowDocument], checkpoint: Checkpoint) -> None:
         """Stores windows and how far they go: all of it, or nothing.
@@ -273,6 +277,20 @@ class ReadModel:
             self.store.client.unlink(self._fold(wanted))
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _read_checkpoint(self) -> bytes | None:
+        with self._guarded("read how far windows were added up"):
+            raw: Any = self.store.client.get(self.prefix + "checkpoint")
+        return None if raw is None else bytes(raw)
+
+    def _decoded(self, raw: bytes | None, kind: type[Part]) -> Part | None:
+        try:
+            return None if raw is None else msgspec.json.decode(zlib.decompress(raw), type=kind)
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise RefusedError(
+                f"the checkpoint of the windows in Redis cannot be read: {error}",
+                hint=f"Delete the key {self.prefix}checkpoint: `streamtag stats` then reads all panes that there are.",
+            ) from None
 
     def _fold(self, wanted: ExperimentId) -> str:
         return f"{self._evidence(wanted)}:fold"

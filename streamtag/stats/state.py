@@ -102,7 +102,14 @@ class StatsState:
             first = self.position if memory.position is None else max(memory.position, low)
             self._revisions = self._patiently(lambda: self._remembered(memory, first))
         self._patiently(lambda: self._judge.look_up(self.position))
+        self._metrics.set("streamtag.panes.position", self.position)
         log.info("windows go on", extra={"position": self.position, "end": high})
+
+    def stand_by(self) -> None:
+        """Somebody else goes on: nothing is shown any more, until `restore`. What stood still here would be a lie."""
+        self.latest = {}
+        self._metrics.forget("streamtag.panes.position")
+        self._breakers.hide()
 
     def feed(self, position: int, value: bytes | None) -> None:
         """The record at ``position``; whatever was skipped before it is read from the topic."""
@@ -193,8 +200,7 @@ class StatsState:
 
     def kept(self) -> int:
         """The position up to which somebody has added up the log; waits for Redis as long as it takes."""
-        found = self._patiently(self.model.checkpoint)
-        return 0 if found is None else found.position
+        return self._patiently(self.model.position)
 
     def _new_judge(self) -> Judge:
         return Judge(self._experiments, self.model, self._panes, self._metrics, keep=self._keep)

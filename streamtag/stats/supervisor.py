@@ -134,5 +134,6 @@ def _life(child: "subprocess.Popen[bytes]", launch: Launch, stopping: Callable[[
     try:
         return child.wait(GRACE_S)
     except subprocess.TimeoutExpired:
+        log.warning("the Faust app has not ended within %.0f s; it is killed", GRACE_S)
         child.kill()
         return child.wait()

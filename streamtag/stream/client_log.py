@@ -6,7 +6,10 @@ from streamtag.telemetry.repeats import Repeats
 
 
 class ClientLog:
-    """Pass as ``logger=`` to a client: of each of its kinds of line (``FAIL``, ``REQTMOUT``, …) one a minute."""
+    """Pass as ``logger=`` to a client: of each kind of line (``FAIL``, ``REQTMOUT``, …) one a minute.
+
+    Keep one for all clients that are made alike: many are made anew for as long as a broker is away.
+    """
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -14,6 +17,6 @@ class ClientLog:
 
     def log(self, level: int, line: str, facility: str, client: str, text: str) -> None:
         """Called by the client; ``line`` is a format for the rest."""
-        left_out = self._repeats.left_out((facility, client))
+        left_out = self._repeats.left_out(facility)
         if left_out is not None:
             self._log.log(level, line, facility, client, text, extra={"left_out": left_out} if left_out else None)

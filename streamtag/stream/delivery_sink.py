@@ -15,6 +15,7 @@ from streamtag.stream.sink import CALL_S, Undone, enqueue
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
 
 class DeliverySink:
@@ -46,7 +47,7 @@ class DeliverySink:
     def open(self) -> None:
         """Forgets failures of what was aborted."""
         if self._producer is None:
-            self._producer = Producer(self._options.producer_config(), logger=ClientLog(log))
+            self._producer = Producer(self._options.producer_config(), logger=client_log)
         self._failed = None
 
     def produce(self, outputs: Iterable[Output]) -> None:

@@ -26,6 +26,7 @@ from streamtag.stream.trouble import Trouble
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
 _BROKER_CALL_S = 2.0
 _RETRY_S = 0.25  # between two attempts to learn a position
@@ -149,7 +150,7 @@ class Member:
 
     def _connect(self) -> Consumer:
         config = {**self._options.consumer_config(), "error_cb": lambda error: self._trouble.note(error, "client")}
-        return Consumer(config, logger=ClientLog(log))
+        return Consumer(config, logger=client_log)
 
     def _subscribe(self) -> None:
         self.consumer.subscribe(

@@ -10,18 +10,19 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
+from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
 
-__all__ = ["TopicReader"]
+__all__ = ["CALL_S", "TopicReader", "kafka_failure"]
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
-_CALL_S = 10.0  # one request to the broker
+CALL_S = 10.0  # one request to the broker
 _STALLED_S = 30.0  # neither a record nor an end for so long
 _SETTLE_S = 10.0  # twice the default of tagger.transaction_timeout_ms: by then the broker has ended it
 _POLL_S = 0.1
-_BATCH = 1_000
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
@@ -35,13 +36,15 @@ class TopicReader:
 
     Args:
         options: how to reach Kafka; ``group`` is the one whose positions are looked up, it is never joined.
+        settled: topics end where their first open transaction begins, so that none is waited for.
     """
 
-    def __init__(self, options: StreamOptions) -> None:
-        self._where = f"Kafka at {options.bootstrap_servers}"
+    def __init__(self, options: StreamOptions, *, settled: bool = False) -> None:
+        self.where = f"Kafka at {options.bootstrap_servers}"
         self._group = options.group
         self._options = options
-        self._consumer, self._admin = self._connect()
+        self._isolation = IsolationLevel.READ_COMMITTED if settled else IsolationLevel.READ_UNCOMMITTED
+        self.consumer, self._admin = self._connect()
         self.unsettled: dict[Partition, int] = {}
         """Where reading ended early, as a transaction stayed open; and at which position."""
 
@@ -51,14 +54,14 @@ class TopicReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        self.consumer.close()
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
-        """First and next offset of each partition now; what transactions have written that are open is within."""
+        """First and next offset of each partition now; unless ``settled``, open transactions are within."""
         doing = f"cannot read where {topic} ends"
         failed: KafkaError | None = None
         try:
-            metadata = self._consumer.list_topics(topic, timeout=_CALL_S).topics[topic]
+            metadata = self.consumer.list_topics(topic, timeout=CALL_S).topics[topic]
             places = [TopicPartition(topic, partition) for partition in metadata.partitions]
             lows, highs = self._list(places, _EARLIEST), self._list(places, _LATEST)
         except KafkaException as error:
@@ -77,7 +80,7 @@ class TopicReader:
         bounds = self.bounds(topic)
         places = [TopicPartition(topic, partition, max(0, at_ms)) for partition in bounds]
         try:
-            starts = self._consumer.offsets_for_times(places, timeout=_CALL_S)
+            starts = self.consumer.offsets_for_times(places, timeout=CALL_S)
         except KafkaException as error:
             raise self._explain(error.args[0], f"cannot look up times in {topic}") from None
         # Negative: every record is older.
@@ -92,39 +95,44 @@ class TopicReader:
             return {}
         places = [TopicPartition(topic, partition) for topic, partition in partitions]
         try:
-            found = self._consumer.committed(places, timeout=_CALL_S)
+            found = self.consumer.committed(places, timeout=CALL_S)
         except KafkaException as error:
             raise self._explain(error.args[0], f"cannot read what group {self._group} has committed") from None
         return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
-    def batches(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[list[Message]]:
+    def batches(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], *, records: int = 1_000
+    ) -> Iterator[list[Message]]:
         """The committed records in half-open offset ranges by partition, in order within each partition.
+
+        At most ``records`` at once; whoever is given them may take as long as it likes.
 
         A range that ends within an open transaction is read once that has ended; if it stays open,
         the partition ends early and is named in `unsettled`.
         """
         reading = _Reading({p: high for p, (low, high) in ranges.items() if low < high})
-        self._consumer.assign([TopicPartition(topic, p, ranges[p][0]) for p in reading.ends])
+        self.consumer.assign([TopicPartition(topic, p, ranges[p][0]) for p in reading.ends])
         heard = time.monotonic()
         try:
             while reading.ends:
-                messages = self._consumer.consume(_BATCH, _POLL_S)
+                messages = self.consumer.consume(records, _POLL_S)
                 now = time.monotonic()
                 heard = now if messages or reading.waiting else heard
                 if now - heard > _STALLED_S:
                     raise UnavailableError(
-                        f"{self._where} has sent nothing of {topic} for {_STALLED_S:.0f} s",
+                        f"{self.where} has sent nothing of {topic} for {_STALLED_S:.0f} s",
                         hint="`streamtag doctor` looks at the connection to Kafka.",
                     )
                 batch = [m for m in messages if self._take(topic, m, reading, now)]
                 if batch:
                     yield batch
+                    heard = time.monotonic()
                 for partition, position in reading.expired(now):
                     self.unsettled[topic, partition] = position
         finally:
             # librdkafka keeps a partition paused over unassign and assign.
-            self._consumer.resume(self._consumer.assignment())
-            self._consumer.unassign()
+            self.consumer.resume(self.consumer.assignment())
+            self.consumer.unassign()
 
     def _take(self, topic: str, message: Message, reading: "_Reading", now: float) -> bool:
         """Whether ``message`` is a record of the range; raises for errors that do not pass by themselves."""
@@ -133,12 +141,12 @@ class TopicReader:
         if error is None:
             wanted = offset < reading.ends.get(partition, 0)
             if reading.reached(partition, offset + 1):
-                self._consumer.pause([TopicPartition(topic, partition)])
+                self.consumer.pause([TopicPartition(topic, partition)])
             return wanted
         if error.code() == KafkaError._PARTITION_EOF:
             # The end for a reader of committed records: it lies below the high watermark while transactions are open.
             if reading.reached(partition, offset, ended=now):
-                self._consumer.pause([TopicPartition(topic, partition)])
+                self.consumer.pause([TopicPartition(topic, partition)])
             return False
         if error.retriable():
             log.warning("reading %s: %s", topic, error.str())
@@ -148,16 +156,16 @@ class TopicReader:
     def _list(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         # Asked by the consumer, the end would be that of a reader of committed records.
         asked = self._admin.list_offsets(
-            dict.fromkeys(places, spec), isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_CALL_S
+            dict.fromkeys(places, spec), isolation_level=self._isolation, request_timeout=CALL_S
         )
-        return {place: int(future.result(_CALL_S + 1).offset) for place, future in asked.items()}
+        return {place: int(future.result(CALL_S + 1).offset) for place, future in asked.items()}
 
     def _connect(self) -> tuple[Consumer, AdminClient]:
         options = self._options
         # Positions are given; only retention can overtake them, and then what is left is what there is.
         config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
         kafka = {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}
-        return Consumer(config, logger=log), AdminClient(kafka, logger=log)
+        return Consumer(config, logger=client_log), AdminClient(kafka, logger=client_log)
 
     def _begin_anew(self) -> None:
         """Makes new clients: the old ones may never be right again.
@@ -166,18 +174,21 @@ class TopicReader:
         not ask for another (librdkafka #4620). Where a single broker wakes from a freeze and names no broker, as it is
         fenced itself, clients forget every broker that they knew (librdkafka 2.10 and later).
         """
-        old = self._consumer
-        self._consumer, self._admin = self._connect()
+        old = self.consumer
+        self.consumer, self._admin = self._connect()
         old.close()
 
     def _explain(self, error: KafkaError, doing: str) -> StreamtagError:
-        if error.code() in _UNKNOWN:
-            return NotFoundError(
-                f"{doing}: {error.str()}", hint="`streamtag topics diff` compares a cluster with the settings."
-            )
-        return UnavailableError(
-            f"{doing}, {self._where}: {error.str()}", hint="`streamtag doctor` looks at the connection to Kafka."
+        return kafka_failure(error, f"{doing}, {self.where}")
+
+
+def kafka_failure(error: KafkaError, doing: str) -> StreamtagError:
+    """A failed call to Kafka as an error for people."""
+    if error.code() in _UNKNOWN:
+        return NotFoundError(
+            f"{doing}: {error.str()}", hint="`streamtag topics diff` compares a cluster with the settings."
         )
+    return UnavailableError(f"{doing}: {error.str()}", hint="`streamtag doctor` looks at the connection to Kafka.")
 
 
 class _Reading:

@@ -18,6 +18,7 @@ from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+client_log = ClientLog(log)
 
 # librdkafka's send_offsets_to_transaction ignores its timeout when the group coordinator goes away under it, and can
 # hang for ever after the broker is back (librdkafka #5456). Past this it is given up, together with its producer.
@@ -192,7 +193,7 @@ class TransactionSink:
                 return producer
 
     def _make_producer(self) -> Producer:
-        return Producer(self._options.producer_config(), logger=ClientLog(log))
+        return Producer(self._options.producer_config(), logger=client_log)
 
     def _discard(self) -> None:
         if self._producer is not None:

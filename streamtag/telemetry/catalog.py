@@ -488,7 +488,7 @@ METRICS = (
         "streamtag.panes.position",
         "gauge",
         "{offset}",
-        "Position of the panes topic up to which windows in Redis are added up.",
+        "Position of the panes topic up to which windows in Redis are added up. Absent in an app that stands by.",
         "Stands still while panes are published: look at Redis and at the log of `streamtag stats`.",
     ),
     Metric(

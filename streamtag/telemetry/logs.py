@@ -96,7 +96,7 @@ class StderrHandler(logging.Handler):
     def __init__(self, settings: TelemetrySettings, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = stream
-        self.addFilter(RepeatFilter("opentelemetry"))
+        self.addFilter(RepeatFilter("opentelemetry", "aiokafka"))
         self.configure(settings)
 
     def configure(self, settings: TelemetrySettings) -> None:
@@ -126,6 +126,7 @@ class OtelHandler(logging.Handler):
         super().__init__()
         self._logger = logger
         self.addFilter(lambda record: not record.name.startswith(("opentelemetry", "urllib3", "requests")))
+        self.addFilter(RepeatFilter("aiokafka"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Translates and queues one record."""
@@ -149,16 +150,24 @@ class OtelHandler(logging.Handler):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets one record a minute through for each logger under ``prefix``: exporters complain at every attempt."""
+    """Lets one record of a kind through a minute, of loggers under ``prefixes``: they complain at every attempt.
 
-    def __init__(self, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
+    A kind is a message before its arguments; the record says how many like it were left out.
+    """
+
+    def __init__(self, *prefixes: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._repeats = Repeats(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether ``record`` is shown."""
-        return not record.name.startswith(self._prefix) or self._repeats.left_out(record.name) is not None
+        if not record.name.startswith(self._prefixes):
+            return True
+        left_out = self._repeats.left_out((record.name, record.msg))
+        if left_out:
+            record.left_out = left_out
+        return left_out is not None
 
 
 def configure_logging(settings: TelemetrySettings) -> None:

@@ -3,8 +3,6 @@
 import json
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -12,14 +10,12 @@ import openai
 import pytest
 from pipeline import Ledger, events
 from services import wait_until
-from workers import Fleet, Worker
+from workers import Fleet
 
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
-from streamtag.devstack.server import free_port
-from streamtag.settings import RedisSettings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
@@ -27,22 +23,8 @@ SECRET = "words that nobody else shall see"
 
 
 @pytest.fixture
-def store(fleet: Fleet) -> Iterator[ControlStore]:
-    settings = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
-    with closing(ControlStore(settings)) as found:
-        yield found
-
-
-@pytest.fixture
 def tokens(store: ControlStore) -> TokenStore:
     return TokenStore(store)
-
-
-def started(fleet: Fleet) -> tuple[Worker, str]:
-    port = free_port()
-    api = fleet.start(role="api", api__port=str(port), api__deadline_ms="5000")
-    api.wait_ready()
-    return api, f"http://127.0.0.1:{port}"
 
 
 def latency(client: httpx.Client) -> bool:
@@ -56,7 +38,7 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
 ) -> None:
     ledger.write(list(events(200, seed=3)))
     fleet.start().wait_ready()
-    api, url = started(fleet)
+    api, url = fleet.start_api()
     secret = tokens.create("console", Role.OPERATOR, by="anna")
     told: list[dict[str, str]] = []
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=20) as client:
@@ -94,7 +76,7 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
 def test_what_the_api_scores_asks_for_review_while_a_breaker_is_open(
     fleet: Fleet, store: ControlStore, tokens: TokenStore
 ) -> None:
-    api, url = started(fleet)
+    api, url = fleet.start_api()
     secret = tokens.create("console", Role.OPERATOR, by="anna")
     breakers = BreakerLog(store)
     headers = {"Authorization": f"Bearer {secret}"}
@@ -124,7 +106,7 @@ def test_what_the_api_scores_asks_for_review_while_a_breaker_is_open(
 
 
 def test_openais_client_scores_and_nothing_of_it_is_logged_or_measured(fleet: Fleet, tokens: TokenStore) -> None:
-    api, url = started(fleet)
+    api, url = fleet.start_api()
     secret = tokens.create("ci", Role.VIEWER, by="anna")
     with openai.OpenAI(api_key=secret, base_url=f"{url}/v1", max_retries=0) as client:
         found = client.moderations.create(input=[SECRET, "a green window"])
@@ -146,7 +128,7 @@ def test_more_than_it_can_score_is_turned_away_and_the_rest_is_answered_in_time(
     fleet: Fleet, tokens: TokenStore
 ) -> None:
     fleet.overrides |= {"api.max_events": "50", "api.max_waiting": "100"}
-    api, url = started(fleet)
+    api, url = fleet.start_api()
     headers = {"Authorization": f"Bearer {tokens.create('ci', Role.VIEWER, by='anna')}"}
     body = {"events": [{"text": f"a green window and number {i} " * 60} for i in range(50)]}
     statuses: list[int] = []

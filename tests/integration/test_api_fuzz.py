@@ -6,7 +6,6 @@
 import os
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ from workers import Fleet
 
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
-from streamtag.devstack.server import free_port
-from streamtag.settings import RedisSettings
 
 EXAMPLES = int(os.environ.get("STREAMTAG_FUZZ_EXAMPLES", "3"))
 """Made up per route, beside those that cover its schema."""
@@ -27,15 +24,12 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(LIMIT_S + 60)]
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
 
 
-def test_no_request_finds_an_answer_that_openapi_does_not_promise(fleet: Fleet, tmp_path: Path) -> None:
+def test_no_request_finds_an_answer_that_openapi_does_not_promise(
+    fleet: Fleet, store: ControlStore, tmp_path: Path
+) -> None:
     fleet.start().wait_ready()  # seeds the first release
-    port = free_port()
-    api = fleet.start(role="api", api__port=str(port), api__deadline_ms="5000")
-    api.wait_ready()
-    redis = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
-    with closing(ControlStore(redis)) as store:
-        token = TokenStore(store).create("fuzz", Role.ADMIN, by="anna")
-    url = f"http://127.0.0.1:{port}"
+    api, url = fleet.start_api()
+    token = TokenStore(store).create("fuzz", Role.ADMIN, by="anna")
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run", f"{url}/openapi.json"]
     command += [f"--max-examples={EXAMPLES}", "--phases=examples,coverage,fuzzing", "--request-timeout=30"]
     command += ["--header", f"Authorization: Bearer {token}", "--no-color", "--continue-on-failure", "--seed=1"]

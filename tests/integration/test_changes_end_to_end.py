@@ -1,35 +1,16 @@
 """A change for a moment, on real processes: asked over one API, approved over another, live in a tagger, and back."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import httpx
 import pytest
 from pipeline import Ledger, events
 from services import wait_until
-from workers import Fleet, Worker
+from workers import Fleet
 
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
-from streamtag.devstack.server import free_port
 from streamtag.domain.audit_chain import verify
-from streamtag.settings import RedisSettings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def store(fleet: Fleet) -> Iterator[ControlStore]:
-    settings = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
-    with closing(ControlStore(settings)) as found:
-        yield found
-
-
-def api(fleet: Fleet) -> tuple[Worker, str]:
-    port = free_port()
-    worker = fleet.start(role="api", api__port=str(port), changes__approval="all")
-    worker.wait_ready()
-    return worker, f"http://127.0.0.1:{port}/v1"
 
 
 def test_a_change_for_a_moment_goes_live_on_every_worker_and_back_once(
@@ -37,11 +18,11 @@ def test_a_change_for_a_moment_goes_live_on_every_worker_and_back_once(
 ) -> None:
     ledger.write(list(events(200, seed=3)))
     fleet.start().wait_ready()
-    (one, url), (other, other_url) = api(fleet), api(fleet)
+    (one, url), (other, other_url) = (fleet.start_api(changes__approval="all") for _ in range(2))
     tokens = TokenStore(store)
     clients = [
         httpx.Client(
-            base_url=base,
+            base_url=f"{base}/v1",
             timeout=20,
             headers={"Authorization": f"Bearer {tokens.create(name, Role.OPERATOR, by='root')}"},
         )

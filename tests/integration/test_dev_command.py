@@ -139,3 +139,8 @@ def test_services_named_by_the_environment_are_used_as_they_are(dev: Dev, kafka:
     refused = dev("up", code=1, exports=silent)
     assert "STREAMTAG_KAFKA" in refused.stderr
     assert states(dev.json("status", code=1, exports=silent))["kafka"] == "external, silent"
+
+    away = {**exports, "STREAMTAG_REDIS": "redis://app:zq0hush@127.0.0.1:1/0"}
+    for said in (dev("up", code=1, exports=away), dev("status", "--output", "json", code=1, exports=away)):
+        assert "redis://app:" in said.stdout + said.stderr
+        assert "zq0hush" not in said.stdout + said.stderr

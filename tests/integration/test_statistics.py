@@ -222,3 +222,9 @@ def test_an_app_waits_for_a_broker_that_is_away(
         app.wait_ready(90)
         assert app.metrics().get("streamtag_stats_restarts_total", 0) == 0, "it waited, and was not started again"
         assert app.stop(60) == 0
+        assert "still not stopped" not in app.log.read_text(), "it has left its group"
+        app = fleet.start(role="stats").wait_ready(90)
+        own_kafka.kill()
+        app.wait_unready("panes: ", 60)
+        assert app.stop(60) == 0
+        assert "it is killed" not in app.log.read_text(), "it ends by itself, without Kafka, too"

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from workers import Fleet
 
 from streamtag.control.store import ControlStore
 from streamtag.control.tokens import Role, TokenStore
-from streamtag.devstack.server import free_port
-from streamtag.settings import RedisSettings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
@@ -30,16 +27,12 @@ OPENAI = "openai@^6"
 
 
 @pytest.fixture
-def served(fleet: Fleet) -> Iterator[tuple[str, str]]:
+def served(fleet: Fleet, store: ControlStore) -> Iterator[tuple[str, str]]:
     """Address and token of an API."""
     fleet.start().wait_ready()
-    port = free_port()
-    api = fleet.start(role="api", api__port=str(port), api__deadline_ms="5000")
-    api.wait_ready()
-    redis = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
-    with closing(ControlStore(redis)) as store:
-        token = TokenStore(store).create("sdk", Role.VIEWER, by="anna")
-    yield f"127.0.0.1:{port}", token
+    api, url = fleet.start_api()
+    token = TokenStore(store).create("sdk", Role.VIEWER, by="anna")
+    yield url.removeprefix("http://"), token
     assert api.stop() == 0
 
 

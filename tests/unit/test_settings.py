@@ -203,6 +203,7 @@ def test_a_value_of_the_wrong_type_or_beyond_its_bounds_is_refused(name: str, va
         ({"tagger.start": "2026-11-23T03:00:00"}, ["needs a time zone"]),
         ({"dead_letters.window": "100"}, ["min_records (500) is above window (100)"]),
         ({"topics.tags": "content"}, ["topics.input and topics.tags name the same topic content"]),
+        ({"stats.group": "streamtag-windows"}, ["windows.group and stats.group name the same group streamtag-windows"]),
         ({"redis.url": "localhost:6379"}, ["redis://"]),
         ({"telemetry.otlp_endpoint": "collector:4318"}, ["http://"]),
     ],

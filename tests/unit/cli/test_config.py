@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from streamtag.cli import context
 from streamtag.cli.config import app
-from streamtag.cli.secrets import MASK, shown, shown_url
 from streamtag.errors import SettingsError
 from streamtag.settings import describe
+from streamtag.settings.secrets import MASK, shown, shown_url
 
 
 @pytest.fixture(autouse=True)

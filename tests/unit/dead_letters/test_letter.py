@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, parse
+from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, latest, parse
 from streamtag.dead_letters.reader import client_options
 from streamtag.events import dead_letters as wire
 from streamtag.events.rejection import ErrorClass, Rejected
@@ -65,6 +65,19 @@ def test_a_truncated_letter_knows_the_size_of_the_whole() -> None:
 def test_replay_marks_of_the_original_are_read() -> None:
     letter = read(dead(headers=[(wire.REPLAY_COUNT, b"2"), (wire.REPLAY_ID, b"r1")]))
     assert (letter.replay_count, letter.replay_id) == (2, "r1")
+
+
+def test_the_latest_are_by_time_then_by_position_and_pages_leave_none_out() -> None:
+    key, value, headers = dead()
+    stored = [
+        parse(topic="dead", partition=p, offset=o, at_ms=at_ms, key=key, value=value, headers=headers)
+        for p, o, at_ms in [(0, 5, 10), (1, 4, 10), (1, 3, 10), (0, 6, 9), (2, 0, 11)]
+    ]
+    ordered = ["2/0", "1/4", "1/3", "0/5", "0/6"]
+    first = latest(stored, 2)
+    following = latest(stored, 9, before=first[-1].place)
+    assert [one.position for one in (*first, *following)] == ordered
+    assert {(one.key, one.value, one.headers) for one in following} == {(None, None, ())}
 
 
 @pytest.mark.parametrize("forged", [b"-1", b"x", b"", "\u0661".encode(), b"9" * 5_000, None])

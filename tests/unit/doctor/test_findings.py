@@ -4,6 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+import pytest
+
+from streamtag.doctor import findings as room
 from streamtag.doctor.findings import Blocked, Examination, Finding, examine
 from streamtag.errors import UnavailableError
 
@@ -55,6 +58,19 @@ def test_a_check_that_hangs_ends_at_its_deadline_and_keeps_what_was_found() -> N
     assert time.monotonic() - start < 5
     assert _statuses(found) == [("first", "ok"), ("hanging", "fail"), ("next", "fail")]
     assert "no answer within 0.2 s" in found[1].finding
+    release.set()
+
+
+def test_an_examination_that_would_take_longer_is_cut_short_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "WITHIN_S", 0.2)
+    release = threading.Event()
+
+    def hangs() -> Iterator[Finding]:
+        release.wait(20)
+        yield from _ok("too late")
+
+    [finding] = examine([Examination([("hanging", hangs)], 600.0)])
+    assert (finding.status, finding.finding) == ("fail", "no answer within 0.2 s")
     release.set()
 
 

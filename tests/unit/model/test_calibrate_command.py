@@ -2,17 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from foreign_models import build_numbers_bundle
+from model_commands import run, run_json
 from scipy.special import expit, logit
 from tiny_bundle import build_tiny_bundle
-from typer.testing import CliRunner
 
 from streamtag.cli import context
-from streamtag.cli.model import app
 from streamtag.domain.scores import MICRO, to_micro
 from streamtag.errors import BundleError
 from streamtag.model.explain import Explainer
@@ -42,18 +40,6 @@ def truth(directory: Path) -> Path:
     path = directory / "truth.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
-
-
-def run(*arguments: object) -> str:
-    found = CliRunner().invoke(app, list(map(str, arguments)))
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def run_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--output", "json"))
 
 
 def scored(directory: Path, version: str) -> tuple[Scorer, list[str]]:

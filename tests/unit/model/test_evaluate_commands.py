@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from foreign_models import build_numbers_bundle
+from model_commands import run, run_json
 from tiny_bundle import build_tiny_bundle
 from typer.testing import CliRunner
 
@@ -42,18 +42,6 @@ def truth(directory: Path) -> Path:
     path = directory / "truth.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
-
-
-def run(*arguments: object) -> str:
-    found = CliRunner().invoke(app, list(map(str, arguments)))
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def run_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--output", "json"))
 
 
 def test_evaluate_measures_and_writes_one_page(truth: Path) -> None:

@@ -1,16 +1,13 @@
 """`streamtag model`: what it shows, and what it says when it cannot."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from model_commands import run, run_json
 from tiny_bundle import build_tiny_bundle
-from typer.testing import CliRunner
 
 from streamtag.cli import context, model_train
 from streamtag.cli import model as model_module
-from streamtag.cli.model import app
 from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError, StreamtagError
 from streamtag.model.bundle import MODEL, read_bundle
 from streamtag.model.registry import find_bundle
@@ -22,18 +19,6 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     overrides = {"model.directories": f"[{tmp_path}]", "model.bundle": "tiny"}
     monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
     return tmp_path
-
-
-def run(*arguments: str) -> str:
-    found = CliRunner().invoke(app, list(arguments))
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def run_json(*arguments: str) -> Any:
-    return json.loads(run(*arguments, "--output", "json"))
 
 
 def test_list_names_every_bundle_and_why_one_would_be_refused(directory: Path) -> None:

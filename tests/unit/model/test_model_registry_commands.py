@@ -1,16 +1,13 @@
 """`streamtag model publish|promote|aliases|diff`: places for bundles, and what a promotion is."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from model_commands import run, run_json
 from signing import ANNA
 from tiny_bundle import build_tiny_bundle
-from typer.testing import CliRunner
 
 from streamtag.cli import context
-from streamtag.cli.model import app
 from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError
 from streamtag.model.bundle import peek_ref
 
@@ -32,18 +29,6 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for version in ("1", "2"):
         build_tiny_bundle(tmp_path / "published", version=version, weights_seed=int(version))
     return tmp_path / "published"
-
-
-def run(*arguments: object) -> str:
-    found = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def run_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "-o", "json"))
 
 
 def test_a_promotion_moves_the_alias_and_proposes_a_release(published: Path) -> None:

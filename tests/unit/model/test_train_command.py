@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_commands import run_json
 from test_training import FILLER, TOPICS, write_comments
 from typer.testing import CliRunner
 
@@ -70,11 +71,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str) -> Any:
-    found = CliRunner().invoke(app, ["train", *arguments, "--output", "json"])
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return json.loads(found.stdout)
+    return run_json("train", *arguments)
 
 
 def test_it_learns_from_both_sets_and_records_all_it_took(config: Path, data: Path, tmp_path: Path) -> None:

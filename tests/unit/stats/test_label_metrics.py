@@ -69,3 +69,18 @@ def test_how_far_scores_have_drifted_is_shown_for_each_label_beside_what_chance_
     shown.show({"5m": window("5m", NEXT + SIZES["5m"], 100, 10, 12)})
     assert metrics.value("streamtag.label.psi", label="spam") == 0, "absent: too few events to tell"
     assert metrics.value("streamtag.label.psi.critical", label="spam") == 0
+
+
+def test_what_is_hidden_is_shown_again_when_windows_come_anew() -> None:
+    model, metrics = ReadModel(new_store(fakeredis.FakeServer())), Metrics.in_memory()
+    shown = LabelMetrics(metrics, model)
+    model.put([window("1h", HOUR, 20_000, 2_000, 2_000), window("5m", START, 5_000, 0, 500)])
+    newest = {"5m": window("5m", NEXT, 100, 10, 12)}
+    names = ("streamtag.label.rate", "streamtag.label.signal", "streamtag.label.psi", "streamtag.label.psi.critical")
+    shown.show(newest)
+    before = [metrics.series(name) for name in names]
+    assert all(before)
+    shown.hide()
+    assert [metrics.series(name) for name in names] == [{}] * len(names)
+    shown.show(newest)
+    assert [metrics.series(name) for name in names] == before

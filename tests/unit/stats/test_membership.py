@@ -11,7 +11,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator  # type: ignore
 from aiokafka.consumer.subscription_state import SubscriptionState  # type: ignore[import-untyped]
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from streamtag.stats.faust_app import Neglect, check_membership, watch_membership
+from streamtag.stats.membership import Neglect, check_membership, watch_membership
 
 
 class Client:

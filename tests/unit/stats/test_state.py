@@ -628,6 +628,38 @@ def test_redis_that_is_away_is_waited_for() -> None:
     assert len(rig.documents()) == 4
 
 
+def test_an_app_that_stands_by_shows_nothing_that_stands_still_here() -> None:
+    rig = Rig()
+    bounds = {"breakers.rates": "{spam: 0.5}", "breakers.min_alerts": "3"}
+    rig.state = rig.fresh(load_settings(environ={}, overrides=bounds).settings)
+    rig.write(pane(1, 0, [cell([True] * 3)]))
+    follow(rig)
+    rig.state.look()
+    gauges = ("streamtag.panes.position", "streamtag.breaker.open")
+    assert [rig.metrics.values.get(name) for name in gauges] == [1, 1]
+    rig.state.stand_by()
+    assert [rig.metrics.values.get(name) for name in gauges] == [None, None]
+    assert rig.state.latest == {}
+    rig.state.restore()
+    rig.state.look()
+    assert [rig.metrics.values.get(name) for name in gauges] == [1, 1]
+
+
+def test_whoever_looks_how_far_another_is_may_not_write_from_there() -> None:
+    rig = Rig()
+    rig.write(pane(1, 0, [cell([True])]))
+    assert rig.state.kept() == 0
+    follow(rig)
+    late = rig.state
+    rig.state = rig.fresh()
+    rig.write(pane(2, 0, [cell([True, True])]))
+    follow(rig)
+    assert late.kept() == 2
+    late.feed(1, rig.log.values[1])
+    with pytest.raises(ConflictError):
+        late.flush()
+
+
 def test_other_windows_take_the_place_of_the_live_ones_only_while_these_stand_still() -> None:
     rig = Rig()
     rig.write(pane(1, 0, [cell([True])]))

@@ -1,6 +1,8 @@
 """Ranges of topics are read whole and no further, on librdkafka's mock broker."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -10,6 +12,7 @@ from streamtag.errors import NotFoundError, UnavailableError
 from streamtag.stream import topic_reader as room
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.topic_reader import TopicReader, _Reading
+from streamtag.telemetry.repeats import Repeats
 
 
 def options(bootstrap: str) -> StreamOptions:
@@ -45,6 +48,34 @@ def test_ranges_are_read_whole_and_no_further(bootstrap: str) -> None:
         assert reader.unsettled == {}
 
 
+class EverySecondAnswerEmpty:
+    """A client whose broker is slow: what was asked for comes with the next call."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._empty = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def consume(self, records: int, timeout_s: float) -> Any:
+        self._empty = not self._empty
+        return [] if self._empty else self._client.consume(records, timeout_s)
+
+
+def test_whoever_is_given_a_batch_may_take_long(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
+    sizes = []
+    with TopicReader(options(bootstrap)) as reader:
+        monkeypatch.setattr(reader, "consumer", EverySecondAnswerEmpty(reader.consumer))
+        for batch in reader.batches("content", {0: (0, 30)}, records=10):
+            sizes.append(len(batch))
+            now += 2 * room._STALLED_S
+    assert sum(sizes) == 30
+    assert max(sizes) <= 10
+
+
 def test_a_group_that_has_committed_nothing_has_no_positions(bootstrap: str) -> None:
     with TopicReader(options(bootstrap)) as reader:
         assert reader.committed([("content", 0)]) == {}
@@ -57,9 +88,23 @@ def test_a_topic_that_does_not_exist_is_named(bootstrap: str) -> None:
 
 
 def test_a_kafka_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_CALL_S", 0.3)
+    monkeypatch.setattr(room, "CALL_S", 0.3)
     with TopicReader(options("127.0.0.1:1")) as reader, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
         reader.bounds("content")
+
+
+def test_a_kafka_that_stays_away_is_told_once_however_often_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "CALL_S", 0.3)
+    monkeypatch.setattr(room.client_log, "_repeats", Repeats())
+    with TopicReader(options("127.0.0.1:1")) as reader:
+        for _ in range(4):
+            with pytest.raises(UnavailableError):
+                reader.bounds("content")
+            reader.consumer.poll(0.1)
+    told = [record.getMessage() for record in caplog.records if "FAIL" in record.getMessage()]
+    assert len(told) == 1, told
 
 
 def test_an_end_that_a_transaction_hides_is_waited_for_and_then_named() -> None:

@@ -92,9 +92,10 @@ def test_a_consumer_that_was_replaced_is_doubted_for_a_while(trouble: Trouble, c
 def test_the_client_says_each_kind_of_thing_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     log = ClientLog(logging.getLogger("streamtag.test"))
     for i in range(100):
-        log.log(logging.ERROR, "%s [%s] %s", "FAIL", "worker#producer-1", f"refused after {i} ms")
-        log.log(logging.WARNING, "%s [%s] %s", "REQTMOUT", "worker#producer-1", "timed out")
+        client = f"worker#producer-{i // 10}"  # made anew now and then
+        log.log(logging.ERROR, "%s [%s] %s", "FAIL", client, f"refused after {i} ms")
+        log.log(logging.WARNING, "%s [%s] %s", "REQTMOUT", client, "timed out")
     assert [record.getMessage() for record in caplog.records] == [
-        "FAIL [worker#producer-1] refused after 0 ms",
-        "REQTMOUT [worker#producer-1] timed out",
+        "FAIL [worker#producer-0] refused after 0 ms",
+        "REQTMOUT [worker#producer-0] timed out",
     ]

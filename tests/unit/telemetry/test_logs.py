@@ -122,13 +122,22 @@ def test_a_closed_stderr_does_not_stop_the_worker(monkeypatch: pytest.MonkeyPatc
     StderrHandler(TelemetrySettings.model_validate({"log_format": "json"}), stream).handle(_record())
 
 
-def test_exporters_complain_once_a_minute_and_others_always() -> None:
+def test_clients_of_others_complain_once_a_minute_and_we_always() -> None:
     now = [0.0]
-    repeat = RepeatFilter("opentelemetry", clock=lambda: now[0])
-    noisy = logging.makeLogRecord({"name": "opentelemetry.exporter"})
-    assert [repeat.filter(noisy) for _ in range(3)] == [True, False, False]
+    repeat = RepeatFilter("opentelemetry", "aiokafka", clock=lambda: now[0])
+
+    def shown(name: str, message: str, *arguments: object) -> logging.LogRecord | None:
+        record = logging.makeLogRecord({"name": name, "msg": message, "args": arguments})
+        return record if repeat.filter(record) else None
+
+    for name in ("opentelemetry.exporter", "aiokafka"):
+        assert shown(name, "no connection to node %s", 1)
+        assert not shown(name, "no connection to node %s", 2)
+        assert shown(name, "not the coordinator any more"), "something else is said at once"
     now[0] = 61.0
-    assert repeat.filter(noisy)
+    again = shown("aiokafka", "no connection to node %s", 1)
+    assert again is not None
+    assert "left_out=1" in TextFormatter().format(again)
     assert all(repeat.filter(_record()) for _ in range(3))
 
 
