@@ -136,7 +136,7 @@ def fleet(topics: Topics, redis_server: Redis, namespace: str, tmp_path: Path, b
 
 
 @pytest.fixture
-def store(fleet: Fleet) -> Iterator[ControlStore]:
+def fleet_store(fleet: Fleet) -> Iterator[ControlStore]:
     """The control plane of `fleet`."""
     settings = RedisSettings.model_validate({"url": fleet.redis_url, "namespace": fleet.namespace})
     with closing(ControlStore(settings)) as found:

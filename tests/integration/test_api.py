@@ -23,8 +23,8 @@ SECRET = "words that nobody else shall see"
 
 
 @pytest.fixture
-def tokens(store: ControlStore) -> TokenStore:
-    return TokenStore(store)
+def tokens(fleet_store: ControlStore) -> TokenStore:
+    return TokenStore(fleet_store)
 
 
 def latency(client: httpx.Client) -> bool:
@@ -74,11 +74,11 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
 
 
 def test_what_the_api_scores_asks_for_review_while_a_breaker_is_open(
-    fleet: Fleet, store: ControlStore, tokens: TokenStore
+    fleet: Fleet, fleet_store: ControlStore, tokens: TokenStore
 ) -> None:
     api, url = fleet.start_api()
     secret = tokens.create("console", Role.OPERATOR, by="anna")
-    breakers = BreakerLog(store)
+    breakers = BreakerLog(fleet_store)
     headers = {"Authorization": f"Bearer {secret}"}
     with (
         httpx.Client(base_url=url, headers=headers, timeout=20) as client,

@@ -25,11 +25,11 @@ CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
 
 
 def test_no_request_finds_an_answer_that_openapi_does_not_promise(
-    fleet: Fleet, store: ControlStore, tmp_path: Path
+    fleet: Fleet, fleet_store: ControlStore, tmp_path: Path
 ) -> None:
     fleet.start().wait_ready()  # seeds the first release
     api, url = fleet.start_api()
-    token = TokenStore(store).create("fuzz", Role.ADMIN, by="anna")
+    token = TokenStore(fleet_store).create("fuzz", Role.ADMIN, by="anna")
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run", f"{url}/openapi.json"]
     command += [f"--max-examples={EXAMPLES}", "--phases=examples,coverage,fuzzing", "--request-timeout=30"]
     command += ["--header", f"Authorization: Bearer {token}", "--no-color", "--continue-on-failure", "--seed=1"]

@@ -14,12 +14,12 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
 
 def test_a_change_for_a_moment_goes_live_on_every_worker_and_back_once(
-    fleet: Fleet, ledger: Ledger, store: ControlStore
+    fleet: Fleet, ledger: Ledger, fleet_store: ControlStore
 ) -> None:
     ledger.write(list(events(200, seed=3)))
     fleet.start().wait_ready()
     (one, url), (other, other_url) = (fleet.start_api(changes__approval="all") for _ in range(2))
-    tokens = TokenStore(store)
+    tokens = TokenStore(fleet_store)
     clients = [
         httpx.Client(
             base_url=f"{base}/v1",
@@ -48,9 +48,9 @@ def test_a_change_for_a_moment_goes_live_on_every_worker_and_back_once(
     found = boris.get(f"/change-requests/{number}").json()
     assert (found["state"], found["kept"]) == ("expired", [])
     assert anna.get("/thresholds").json()["thresholds"]["labels"]["spam"] == 0.5
-    actions = [entry.fields["action"] for entry in store.audit()]
+    actions = [entry.fields["action"] for entry in fleet_store.audit()]
     assert actions == ["expire", "thresholds", "change-approve", "change-open", "seed"], "one of the two has acted"
-    assert verify(store.audit_log.entries(), store.audit_log.head()).fault is None
+    assert verify(fleet_store.audit_log.entries(), fleet_store.audit_log.head()).fault is None
     for client in clients:
         client.close()
     assert (one.stop(), other.stop()) == (0, 0)

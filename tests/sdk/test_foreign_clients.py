@@ -27,11 +27,11 @@ OPENAI = "openai@^6"
 
 
 @pytest.fixture
-def served(fleet: Fleet, store: ControlStore) -> Iterator[tuple[str, str]]:
+def served(fleet: Fleet, fleet_store: ControlStore) -> Iterator[tuple[str, str]]:
     """Address and token of an API."""
     fleet.start().wait_ready()
     api, url = fleet.start_api()
-    token = TokenStore(store).create("sdk", Role.VIEWER, by="anna")
+    token = TokenStore(fleet_store).create("sdk", Role.VIEWER, by="anna")
     yield url.removeprefix("http://"), token
     assert api.stop() == 0
 
