@@ -37,7 +37,7 @@ Attribute values come from closed sets or from configuration, never from content
 limit (2,000 a counter or histogram, 20,000 a gauge) into one with `otel_metric_overflow="true"`; the shipped rules
 alert on it.
 
-Rules: `ops/prometheus/rules.yaml`.
+Rules: `ops/prometheus/rules.yaml`. Dashboard for Grafana: `ops/grafana/streamtag.json`.
 
 | metric | kind | unit | attributes | meaning | when it looks wrong |
 |---|---|---|---|---|---|

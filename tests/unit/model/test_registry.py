@@ -23,7 +23,7 @@ def test_versions_are_ordered_by_their_numbers(low_to_high: list[str]) -> None:
 
 
 def test_configured_directories_come_before_the_shipped_ones(tmp_path: Path) -> None:
-    assert find_bundle("moderation", []) == SHIPPED / "moderation" / "2"
+    assert find_bundle("moderation", []) == SHIPPED / "moderation" / "3"
     own = build_tiny_bundle(tmp_path, name="moderation", version="0")
     assert find_bundle("moderation", [tmp_path]) == own
     assert find_bundle("moderation@1", [tmp_path]) == SHIPPED / "moderation" / "1"
