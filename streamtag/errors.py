@@ -1,6 +1,9 @@
 """The errors a person may see. Each says what was wrong, where, and what to do; each has an exit code."""
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class StreamtagError(Exception):
@@ -55,3 +58,13 @@ class UnavailableError(StreamtagError):
 
 class BundleError(RefusedError):
     """A model bundle with a wrong hash, failing parity, or a shape that its manifest does not promise."""
+
+
+def without_frames(error: E) -> E:
+    """The same, without the frames that it was raised through, and without what led to it.
+
+    For errors that are kept. Frames hold their local variables: in a list of one of them, an error makes a cycle, and
+    all that was in hand (a batch, a transaction) stays in memory until the collector comes across it.
+    """
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

@@ -77,27 +77,30 @@ def main() -> None:
     """Entry point: runs a command; errors become one clear message on stderr and a documented exit code."""
     _register()
     try:
-        _run()
+        code = _run()
+        sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has seen enough (`| head`): no error, and no answer either. Other commands end by
         # SIGPIPE, which Python leaves out as it would end a worker whose connection breaks.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be written
-        sys.exit(128 + signal.SIGPIPE)
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
 
 
-def _run() -> None:
+def _run() -> int | str | None:
+    """The exit code that the command wants."""
     try:
         app()
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich make exit code 1 of it
             raise end.__context__ from None
-        sys.stdout.flush()
-        raise
+        return end.code
     except StreamtagError as error:
         if context.GLOBALS.debug:
             raise
         _complain(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    return 0
 
 
 def _complain(error: StreamtagError) -> None:

@@ -19,7 +19,7 @@ from streamtag.cli.outcome import read_text
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, problems
-from streamtag.errors import NotFoundError, RefusedError, SettingsError
+from streamtag.errors import NotFoundError, RefusedError, SettingsError, without_frames
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
@@ -94,7 +94,7 @@ class LineScorer:
             try:
                 event = self._event(source, line)
             except Rejected as rejected:
-                refused.append((line.number, rejected.kept()))
+                refused.append((line.number, without_frames(rejected)))
                 continue
             if event is not None:
                 numbers.append(line.number)

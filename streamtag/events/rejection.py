@@ -1,7 +1,6 @@
 """Why one record cannot be processed. Becomes a dead letter; never stops its neighbours."""
 
 from enum import StrEnum
-from typing import Self
 
 
 class ErrorClass(StrEnum):
@@ -43,12 +42,3 @@ class Rejected(Exception):  # noqa: N818 - it is an outcome of a record, not a f
         self.stage = stage
         self.field = field
         self.message = message or error_class.value
-
-    def kept(self) -> Self:
-        """The same, without the frames that it was raised through, and without what led to it.
-
-        Frames hold their local variables: kept in a list of one of them, it would make a cycle, and the whole batch
-        would stay in memory until the collector comes across it.
-        """
-        self.__context__ = self.__cause__ = None
-        return self.with_traceback(None)

@@ -46,7 +46,7 @@ class Explanation:
         score: as the scorer gives it.
         logit: ``ln(score / (1 - score))``.
         bias: logit of a text that says nothing: the empty one or, by occlusion, JSON without its values; features of
-            the event stay.
+            the event stay. With ``hashed-ngrams/3`` what the length of the text gives is in it.
         spans: in the order of the text, without those of weight 0.
         method: ``exact``: what each word gives; ``occlusion``: what leaving it out takes away, on average over orders
             in which words come in (Shapley values, by sampling).

@@ -110,8 +110,7 @@ class _Follower:
         async for event in stream.events():
             position, value = event.message.offset, event.value
             try:
-                await self._become_active()
-                await self._do(lambda: self._state.feed(position, value))  # noqa: B023 - awaited before the next
+                await self._do(lambda: self._feed(position, value))  # noqa: B023 - awaited before the next
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 - Faust would go on behind the record
@@ -121,11 +120,11 @@ class _Follower:
         try:
             consumer = self._app.consumer
             if consumer is None or self._source not in consumer.assignment():
-                await self._become_idle()
+                await self._do(self._become_idle)
                 await self._do(self._look_from_aside)
                 return
             self._neglect = Neglect()
-            await self._become_active()
+            await self._do(self._become_active)
             await self._do(self._work)
         except asyncio.CancelledError:
             raise
@@ -176,16 +175,22 @@ class _Follower:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    async def _become_active(self) -> None:
+    # On the state's thread, one after the other: nothing is fed to a state that stands by.
+
+    def _feed(self, position: int, value: bytes) -> None:
+        self._become_active()
+        self._state.feed(position, value)
+
+    def _become_active(self) -> None:
         if not self._active:
-            await self._do(self._state.restore)
+            self._state.restore()
             self._active = True
 
-    async def _become_idle(self) -> None:
+    def _become_idle(self) -> None:
         if self._active:
             self._active = False
-            await self._do(self._state.stand_by)
-            await self._do(self._labels.hide)
+            self._state.stand_by()
+            self._labels.hide()
 
     async def _do(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -107,7 +107,7 @@ class StatsState:
 
     def stand_by(self) -> None:
         """Somebody else goes on: nothing is shown any more, until `restore`. What stood still here would be a lie."""
-        self.latest = {}
+        self.latest, self._judge = {}, self._new_judge()
         self._metrics.forget("streamtag.panes.position")
         self._breakers.hide()
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from streamtag.errors import without_frames
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -33,7 +35,7 @@ def bisect(
             results[start:end] = run(items[start:end])
         except Exception as error:  # noqa: BLE001 - a model may raise anything; each failure is returned and counted
             if end - start == 1:
-                failures[start] = error
+                failures[start] = without_frames(error)
             else:
                 on_split()
                 middle = (start + end) // 2

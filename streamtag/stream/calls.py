@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 from confluent_kafka import KafkaException
 
+from streamtag.errors import without_frames
 from streamtag.stream.sink import Undone
 
 _LOOK_S = 0.01
@@ -35,7 +36,7 @@ class Calls:
             try:
                 work()
             except (KafkaException, Undone) as error:
-                done.set_exception(error.with_traceback(None))  # whose frames hold what is in hand
+                done.set_exception(without_frames(error))
             else:
                 done.set_result(None)
             block_s = 0.0

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from streamtag.errors import without_frames
+
 _LOOK_S = 0.5
 
 
@@ -44,7 +46,7 @@ def _run(call: Callable[[], object], done: "Future[None]") -> None:
     try:
         call()
     except BaseException as error:  # noqa: BLE001 - handed to the caller, which raises it
-        done.set_exception(error.with_traceback(None))
+        done.set_exception(without_frames(error))
     else:
         done.set_result(None)
 

@@ -6,6 +6,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
+from streamtag.errors import without_frames
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.headers import Headers, read_headers
@@ -69,7 +70,7 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
             try:
                 decoder.check_key(key or b"")
             except Rejected as rejected:
-                out.dead.append((record, rejected.kept()))
+                out.dead.append((record, without_frames(rejected)))
             else:
                 out.skipped.append(record)
             continue
@@ -81,7 +82,7 @@ def decode(records: Sequence[Message], decoder: Decoder) -> Decoded:
         try:
             event = decode_one(value, key=key, headers=headers, position=position)
         except Rejected as rejected:
-            out.dead.append((record, rejected.kept()))
+            out.dead.append((record, without_frames(rejected)))
             continue
         out.records.append(record)
         out.positions.append(position)

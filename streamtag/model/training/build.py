@@ -1,7 +1,8 @@
 """From a configuration and data to a calibrated bundle with its figures, the same bits every time.
 
 1. Sets are gathered under one taxonomy; near-duplicates form groups; whole groups are held out for the test.
-2. Folds of the training rows give every row a margin from a linear model that saw neither it nor its likes.
+2. Folds of the training rows give every row a margin from a linear model that saw neither it nor its likes. Where the
+   contract has more than n-grams, `stacking` puts them together, fold by fold again.
 3. On those margins the head is fitted, and, fold by fold again, calibrated and given its cut-offs: on rows of natural
    rates, where a set has them.
 4. The linear model is fitted on all training rows, and the graph that will serve is measured on the test.

@@ -16,6 +16,8 @@ from streamtag.model.training.masked import LinearModel
 
 PENALTY = 1.0
 """L2, on margins and features as they are."""
+LEAST = 10
+"""Rows of either kind, below which nothing can be said of what a label hangs on."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,26 @@ class Stacking:
 
     silent: NDArray[np.bool_]
 
-    def fit(self, margins: Floats, more: NDArray[np.float32], targets: Targets, weight: NDArray[np.float32]) -> Stack:
-        """A logistic regression per label, on the rows that annotate it.
+    def fit(
+        self,
+        margins: Floats,
+        more: NDArray[np.float32],
+        targets: Targets,
+        weight: NDArray[np.float32],
+        fitted: NDArray[np.bool_],
+    ) -> Stack:
+        """A logistic regression for each label in ``fitted``, on the rows that annotate it; others stay as they are.
 
         Args:
             margins: float64 [n, labels], out of fold.
             more: float32 [n, features].
             targets: int8 [n, labels].
             weight: float32 [n], of a row in the loss.
+            fitted: bool [labels].
         """
         labels = margins.shape[1]
-        across, beside, bias = np.zeros((labels, labels)), np.empty((labels, more.shape[1])), np.empty(labels)
-        for j in range(labels):
+        across, beside, bias = np.eye(labels), np.zeros((labels, more.shape[1])), np.zeros(labels)
+        for j in np.flatnonzero(fitted).tolist():
             heard = ~self.silent
             heard[j] = True
             known = targets[:, j] >= 0
@@ -85,6 +95,9 @@ class Stacking:
     ) -> tuple[Stack, Floats]:
         """The stack, and the margins of each row by one that was fitted on the other folds.
 
+        A label stays as it is where some fold leaves fewer than `LEAST` rows that say yes, or no: all folds treat it
+        alike, as calibration will take their margins together.
+
         Args:
             margins: as of `fit`.
             more: likewise.
@@ -93,9 +106,16 @@ class Stacking:
             folds: intp [n].
             use: bool [n], rows to fit on.
         """
+        others = [use & (folds != k) for k in np.unique(folds)]
+        fitted = np.all([_both_kinds(targets[rows]) for rows in others], axis=0)
         unseen = np.empty_like(margins)
-        for k in np.unique(folds):
-            rows, mine = use & (folds != k), folds == k
-            fitted = self.fit(margins[rows], more[rows], targets[rows], weight[rows])
-            unseen[mine] = fitted.apply(margins[mine], more[mine])
-        return self.fit(margins[use], more[use], targets[use], weight[use]), unseen
+        for k, rows in zip(np.unique(folds), others, strict=True):
+            mine = folds == k
+            stack = self.fit(margins[rows], more[rows], targets[rows], weight[rows], fitted)
+            unseen[mine] = stack.apply(margins[mine], more[mine])
+        return self.fit(margins[use], more[use], targets[use], weight[use], fitted), unseen
+
+
+def _both_kinds(targets: Targets) -> NDArray[np.bool_]:
+    """Whether enough rows say yes and no of each label, bool [labels]."""
+    return np.minimum((targets == 1).sum(axis=0), (targets == 0).sum(axis=0)) >= LEAST

@@ -41,3 +41,21 @@ def test_a_command_whose_reader_has_gone_ends_quietly_as_by_sigpipe(command: str
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_so_does_one_that_ends_in_an_error_with_output_left(tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_text('{"id": "1", "text": "hello"}\n')
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "streamtag", "score", str(tmp_path / "good.jsonl"), str(tmp_path / "missing.jsonl")],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 141
+    assert b"Exception ignored" not in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -29,6 +29,10 @@ ALPHABET = "ab é é ﬁ ＡｂС о\u200b\u00ad\u0345\u1100\u1161\u11a8 ß İ �
 TEXTS = st.text(st.sampled_from(ALPHABET), max_size=30) | st.text(max_size=30)
 
 
+def explainer_of(spec: str) -> Explainer:
+    return Explainer(load_scorer(find_bundle(spec, []), batch=64))
+
+
 def total(found: Explanation) -> float:
     return found.bias + math.fsum(span.weight for span in found.spans)
 
@@ -37,11 +41,15 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-@settings(max_examples=40)
+@pytest.mark.parametrize("explainer", [EXPLAINER, *map(explainer_of, ("moderation@2", "moderation@3"))])
+@settings(max_examples=20)
 @given(TEXTS, st.integers(1, 120))
-def test_what_the_words_give_adds_up_to_the_logit(text: str, times: int) -> None:
+@example("", 1)
+@example("harbour lights ", 200)
+def test_what_the_words_give_adds_up_to_the_logit(explainer: Explainer, text: str, times: int) -> None:
     text = text * times  # above 2,000 characters, the middle is cut out
-    for found, score in zip(EXPLAINER.explain(text), SCORER.score([text])[0].tolist(), strict=True):
+    scores = explainer._scorer.score([text])[0].tolist()
+    for found, score in zip(explainer.explain(text), scores, strict=True):
         assert found.method == "exact"
         assert total(found) == pytest.approx(found.logit, abs=1e-3)
         assert sigmoid(total(found)) == pytest.approx(score, abs=1e-5)

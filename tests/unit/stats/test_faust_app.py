@@ -31,3 +31,16 @@ def test_an_app_whose_partition_another_gets_hides_what_it_has_shown() -> None:
     assigned.add(PANES)
     asyncio.run(follower._look())
     assert state.restore.call_count == 2
+
+
+def test_a_record_that_comes_while_the_app_stands_by_is_fed_to_a_state_that_was_restored() -> None:
+    app = MagicMock()
+    app.consumer.assignment = set
+    state = MagicMock(latest={}, end=lambda: 0, kept=lambda: 0)
+    telemetry: Any = SimpleNamespace(metrics=Metrics.in_memory(), health=MagicMock())
+    follower = room._Follower(app, PANES, None, telemetry, state)
+    follower._feed(7, b"pane")
+    asyncio.run(follower._look())
+    follower._feed(8, b"pane")
+    called = [call[0] for call in state.method_calls if call[0] in {"restore", "feed", "stand_by"}]
+    assert called == ["restore", "feed", "stand_by", "restore", "feed"]

@@ -1,6 +1,8 @@
 """Bisection: exactly the offenders are found, cheaply, and their neighbours get their results."""
 
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -64,3 +66,25 @@ def test_a_request_to_end_the_program_is_not_taken_for_a_bad_item() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         bisect(interrupted, range(4))
+
+
+def test_what_failed_holds_nothing_of_the_batch() -> None:
+    class Item:
+        pass
+
+    def fail(items: Sequence[Item]) -> Sequence[str]:
+        try:
+            return [{}[id(item)] for item in items]
+        except KeyError as error:
+            raise RuntimeError from error
+
+    gc.disable()
+    try:
+        items = [Item()]
+        gone = weakref.ref(items[0])
+        _, failures = bisect(fail, items)
+        assert list(failures) == [0]
+        del items
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -99,3 +99,14 @@ def test_the_client_says_each_kind_of_thing_once_a_minute(caplog: pytest.LogCapt
         "FAIL [worker#producer-0] refused after 0 ms",
         "REQTMOUT [worker#producer-0] timed out",
     ]
+
+
+def test_the_client_names_each_broker_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    log = ClientLog(logging.getLogger("streamtag.test"))
+    for i in range(10):
+        for broker in ("one:9092/1", "two:9092/2"):
+            log.log(logging.ERROR, "%s [%s] %s", "FAIL", "worker", f"[thrd:{broker}]: {broker}: refused after {i} ms")
+    assert [record.getMessage().partition("]: ")[2] for record in caplog.records] == [
+        "one:9092/1: refused after 0 ms",
+        "two:9092/2: refused after 0 ms",
+    ]
