@@ -106,7 +106,9 @@ class ExplanationAnswer(BaseModel):
     label: str
     score: float
     logit: float
-    bias: float = Field(description="What a text that says nothing has; and what its length gives, where the bundle looks at it.")
+    bias: float = Field(
+        description="What a text that says nothing has; and what its length gives, where the bundle looks at it."
+    )
     spans: list[Span] = Field(description="In order: code points of the text, and what they add.")
     method: Literal["exact", "occlusion"]
 

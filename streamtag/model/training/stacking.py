@@ -118,4 +118,5 @@ class Stacking:
 
 def _both_kinds(targets: Targets) -> NDArray[np.bool_]:
     """Whether enough rows say yes and no of each label, bool [labels]."""
-    return np.minimum((targets == 1).sum(axis=0), (targets == 0).sum(axis=0)) >= LEAST
+    fewer = np.minimum((targets == 1).sum(axis=0), (targets == 0).sum(axis=0))
+    return np.asarray(fewer >= LEAST)
