@@ -107,7 +107,7 @@ class ExplanationAnswer(BaseModel):
     score: float
     logit: float
     bias: float = Field(
-        description="What a text that says nothing has; and what its length gives, where the bundle looks at it."
+        description="Of a text that says nothing; with what the length gives, where that counts."
     )
     spans: list[Span] = Field(description="In order: code points of the text, and what they add.")
     method: Literal["exact", "occlusion"]
