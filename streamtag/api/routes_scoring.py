@@ -106,9 +106,7 @@ class ExplanationAnswer(BaseModel):
     label: str
     score: float
     logit: float
-    bias: float = Field(
-        description="Of a text that says nothing; with what the length gives, where that counts."
-    )
+    bias: float = Field(description="Of a text that says nothing; with what the length gives, where that counts.")
     spans: list[Span] = Field(description="In order: code points of the text, and what they add.")
     method: Literal["exact", "occlusion"]
 
