@@ -1,6 +1,7 @@
 """`streamtag model train`: from a configuration and labelled data to a bundle, or to a comparison of patterns."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -17,6 +18,8 @@ from streamtag.model.mlflow_registry import MlflowRegistry
 
 if TYPE_CHECKING:
     from streamtag.model.training.comparison import Comparison
+    from streamtag.model.training.config import TrainConfig
+    from streamtag.model.training.encoder.pretrained import Encoder
 
 
 def train(
@@ -30,6 +33,10 @@ def train(
     compare: Annotated[
         bool, typer.Option("--compare", help="Write no bundle; compare all patterns on the same splits.")
     ] = False,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="Directory of the pretrained encoder that the configuration starts from."),
+    ] = None,
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", help="URI of an MLflow server to log parameters, figures and bundle to.")
     ] = None,
@@ -47,11 +54,12 @@ def train(
     chosen, raw = reader.load_config(config)
     if version is not None:
         chosen = chosen.renumbered(version)
+    pretrained = _pretrained(chosen, encoder)
     with _Shown() as shown:
         if out is None:
-            found = _training("comparison").compare_patterns(chosen, data, shown)
+            found = _training("comparison").compare_patterns(chosen, data, shown, pretrained)
         else:
-            path = _training("build").train_bundle(chosen, raw, data, out, shown)
+            path = _training("build").train_bundle(chosen, raw, data, out, shown, pretrained)
     if out is None:
         _print_comparison(found, output)
         return
@@ -75,6 +83,32 @@ def _tracker(uri: str | None, compare: bool) -> MlflowRegistry | None:
     tracker = MlflowRegistry(uri)
     tracker.ready()
     return tracker
+
+
+def _pretrained(config: "TrainConfig", folder: Path | None) -> "Encoder | None":
+    """What the configuration's encoder starts from; whatever is amiss is said before the minutes of training."""
+    if config.encoder is None:
+        if folder is not None:
+            raise StreamtagError(
+                f"--encoder: the configuration {config.name} has no encoder",
+                hint="Leave it out, or give the configuration a field `encoder`.",
+            )
+        return None
+    if folder is None:
+        raise StreamtagError(
+            f"the configuration {config.name} starts from a pretrained encoder",
+            hint="Name its folder: --encoder DIR. docs/howto-train.md says what such a folder holds.",
+        )
+    for package in ("torch", "safetensors", "tokenizers"):
+        if find_spec(package) is None:
+            raise StreamtagError(
+                f"fine-tuning an encoder needs the package {package}",
+                hint="Install the extra: pip install 'streamtag[encoder]'.",
+            )
+    read: Encoder = _training("encoder.pretrained").read_encoder(
+        folder, sha256=config.encoder.sha256, layers=config.encoder.layers
+    )
+    return read
 
 
 class _Shown:

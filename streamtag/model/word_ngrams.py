@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.ngrams import MIX_2, ROLL, Featuriser, KnownIds, NgramContract, Places, known_ids
-from streamtag.model.unmask import unmask_all
+from streamtag.model.unmask import unmask, unmask_all
 
 KIND: Literal["hashed-ngrams/2"] = "hashed-ngrams/2"
 WORD_SALT, PAIR_SALT = 0x5BD1E995, 0x2545F491
@@ -105,6 +105,12 @@ class WordFeaturiser(Featuriser):
         ids: NDArray[Any] = self._id_of.take(self._mixed(hashes))
         ids[begins.searchsorted(starts) - 1, 1] = -1  # the last word of each text but the last, and of all
         return begins, ends, ids
+
+
+def plain_spelling(text: str) -> str:
+    """A text as this contract reads it, but for case: words put together, signs as the letters they stand for."""
+    data = np.frombuffer(b" " + unmask(text).encode("utf-8", "replace") + b"  ", dtype=np.uint8)
+    return read_signs(data)[1:-2].tobytes().decode()
 
 
 def read_signs(data: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -49,6 +49,7 @@ _TOKENIZER = {TOKENIZER: train_tokenizer().to_str().encode()}
 _NUMBERS = [Feature("amount", 0, 100), Feature("age", 0, 120, default=30), Feature("ratio", 0, 1, outside="clip")]
 _STRING = StringContract("text", text=TextRules(40, 20, Normalisation(), lowercase=True))
 _TOKENS = TokenizerContract(token_types="token_type_ids", max_tokens=24, pad_to=8, text=TextRules(300, 100))
+_PLAIN_TOKENS = TokenizerContract(max_tokens=24, pad_to=8, text=TextRules(300, 100, Normalisation(), unmask=True))
 _LOGS = RenderedLogContract()
 _KNOWN = np.unique(np.array(hashes("noon/Train Größe [SEP] noon 日本語", _LOGS), dtype=np.uint32))
 _WORD_TABLES = {WORDS: array_bytes(_KNOWN), WORDS_IDF: array_bytes(np.full(len(_KNOWN), 300, dtype=np.uint16))}
@@ -67,5 +68,6 @@ CONTRACTS = (
     Case("length and numbers", CombinedContract([_LENGTHS, NumericContract(_NUMBERS)]), _TABLES, True),
     Case("words and numbers", CombinedContract([_WORDS, NumericContract(_NUMBERS)]), _TABLES, True),
     Case("tokens and numbers", CombinedContract([_TOKENS, NumericContract(_NUMBERS)]), _TOKENIZER, True),
+    Case("tokens and n-grams", CombinedContract([_PLAIN_TOKENS, _LENGTHS]), {**_TOKENIZER, **_TABLES}),
     Case("a string and numbers", CombinedContract([_STRING, NumericContract(_NUMBERS)]), {}, True),
 )

@@ -15,8 +15,9 @@ GROWTH_MIB = 10.0
 WARM_UP = 1 / 6
 """Share of a life that does not count: caches and the allocator fill, and the first of each kind of fault leaves more
 memory mapped than was before."""
-JUDGED_S = 1_200.0
-"""Shorter lives are described, but a slope over them says nothing."""
+JUDGED_S = 1_800.0
+"""Shorter lives are described, but a slope over them says nothing: a worker comes to its level with the first outage
+whose backlog it works off. And a client that hangs may outlast them."""
 MORE_FDS = 2
 MORE_THREADS = 1
 """By so many may the level after a fault lie above the one before the first."""
@@ -27,10 +28,10 @@ Stretch = tuple[float, float]
 
 @dataclass(frozen=True)
 class Level:
-    """Descriptors or threads at rest: ``base`` before the first fault, then the least in all the rest after each.
+    """Descriptors or threads at rest: ``base`` at the end of the first rest, then the least in all the rest after each.
 
-    A call of the client library that hangs holds its client until it returns, which may take minutes: what counts is
-    that it goes.
+    The first rest of a worker that a fault has restarted begins while it still opens its files. A call of the client
+    library that hangs holds its client until it returns, which may take minutes: what counts is that it goes.
     """
 
     base: int
@@ -51,7 +52,7 @@ class Verdict:
     Attributes:
         name: of the process.
         seconds: it lived, under load.
-        judged: whether it lived long enough for its growth to be judged.
+        judged: whether it lived long enough for growth and levels to be judged.
         rss_mib: at rest, after the warm-up and at the end, and the most at any time.
         slope_mib_per_h: of memory at rest.
         growth_mib: the slope times what is left of the life after the warm-up.
@@ -76,7 +77,7 @@ class Verdict:
         if self.judged and self.growth_mib > GROWTH_MIB:
             yield f"{self.name} grew by {self.growth_mib:.1f} MiB, {self.slope_mib_per_h:.1f} MiB/h"
         for what, level in (("descriptors", self.fds), ("threads", self.threads)):
-            if not level.flat:
+            if self.judged and not level.flat:
                 yield f"{self.name} had {level.base} {what} at rest, and {max(level.after)} after a fault"
 
 
@@ -124,6 +125,6 @@ def _within(samples: Sequence[Sample], stretch: Stretch) -> list[Sample]:
 
 
 def _level(parts: Sequence[Sequence[int]], most: int, allowed: int) -> Level:
-    base, *after = [min(part) for part in parts]
+    base, after = parts[0][-1], [min(part) for part in parts[1:]]
     in_what_follows = list(itertools.accumulate(reversed(after), min))[::-1]
     return Level(base, in_what_follows, most, allowed)

@@ -91,6 +91,8 @@ def contract_problems(contract: CombinedContract) -> list[str]:
         found.append("parts must be two or more, each of another kind")
     if len(kinds) > 1 and NumericContract in map(type, contract.parts[:-1]):
         found.append("parts: the numbers come last")
-    if sum(kind.partition("/")[0] in {"hashed-ngrams", "tokenizer"} for kind in kinds) > 1:
-        found.append("parts: n-grams and tokens want runs cut by two lengths; one of them must go")
+    if sum(isinstance(part, NgramContract) for part in contract.parts) > 1:
+        found.append("parts: n-grams of two contracts want the same inputs; one of them must go")
+    if TokenizerContract in map(type, contract.parts[1:]):
+        found.append("parts: tokens come first; what shares a run must be of one width")
     return found

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from streamtag.domain.release import BundleRef
 from streamtag.model.bundle import Bundle, array_bytes, write_bundle
+from streamtag.model.contracts.combined import CombinedContract
+from streamtag.model.contracts.registry import Contract
 from streamtag.model.manifest import (
     BUCKETS,
     IDF,
@@ -27,8 +29,12 @@ from streamtag.model.manifest import (
 from streamtag.model.ngrams import NgramContract
 from streamtag.model.parity import TOLERANCE, make_parity
 from streamtag.model.scorer import Scorer
+from streamtag.model.training.encoder.beside import Beside
 from streamtag.model.training.graph import build_graph
 from streamtag.model.training.heads import Head
+
+_DEEP_TOLERANCE = 1e-4
+"""Of fixtures: processors differ in the last bits of every sum, and here sums of sums of sums are added up."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Fitted:
         calibration: per label.
         head: between margins and calibration; None: every label for itself.
         half: coefficients are kept in float16.
+        beside: an encoder, whose logits are mixed into the margins.
     """
 
     labels: Sequence[Label]
@@ -56,6 +63,12 @@ class Fitted:
     calibration: Sequence[Calibration]
     head: Head | None = None
     half: bool = False
+    beside: Beside | None = None
+
+    @property
+    def preprocessing(self) -> Contract:
+        """Of all that the graph reads."""
+        return self.contract if self.beside is None else CombinedContract([self.beside.contract, self.contract])
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,14 @@ def as_scorer(fitted: Fitted, records: Records, *, batch: int = 64) -> Scorer:
     """The model as it will serve, before it is written: what is evaluated is the graph, not the training code."""
     manifest = _manifest(fitted, records)
     ref = BundleRef(records.name, records.version, "0" * 64)
-    model = build_graph(fitted.coefficients, fitted.bias, fitted.calibration, fitted.head, half=fitted.half)
+    model = build_graph(
+        fitted.coefficients,
+        fitted.bias,
+        fitted.calibration,
+        fitted.head,
+        half=fitted.half,
+        beside=fitted.beside,
+    )
     return Scorer(Bundle(Path(), ref, manifest, _tables(fitted), Parity(TOLERANCE, []), model), batch=batch)
 
 
@@ -87,13 +107,14 @@ def write_model(directory: Path, fitted: Fitted, records: Records) -> Path:
     files = {
         MODEL: scorer.bundle.model,
         **scorer.bundle.contents,
-        PARITY: dump(make_parity(scorer)),
+        PARITY: dump(make_parity(scorer, tolerance=TOLERANCE if fitted.beside is None else _DEEP_TOLERANCE)),
     }
     return write_bundle(directory, scorer.bundle.manifest, files)
 
 
 def _tables(fitted: Fitted) -> dict[str, bytes]:
-    return {BUCKETS: array_bytes(fitted.buckets), IDF: array_bytes(fitted.idf)}
+    beside = {} if fitted.beside is None else fitted.beside.files
+    return {BUCKETS: array_bytes(fitted.buckets), IDF: array_bytes(fitted.idf), **beside}
 
 
 def _manifest(fitted: Fitted, records: Records) -> Manifest:
@@ -103,7 +124,7 @@ def _manifest(fitted: Fitted, records: Records) -> Manifest:
         version=records.version,
         description=records.description,
         labels=list(fitted.labels),
-        preprocessing=fitted.contract,
+        preprocessing=fitted.preprocessing,
         calibration=list(fitted.calibration),
         ort=OrtOptions(),
         files={},

@@ -2,16 +2,17 @@
 
 1. Sets are gathered under one taxonomy; near-duplicates form groups; whole groups are held out for the test.
 2. Folds of the training rows give every row a margin from a linear model that saw neither it nor its likes. Where the
-   contract has more than n-grams, `stacking` puts them together, fold by fold again.
+   contract has more than n-grams, `stacking` puts them together, fold by fold again. An `encoder` is fine-tuned on all
+   folds but one, and mixed with the linear model on that one; what follows is then for its rows alone.
 3. On those margins the head is fitted, and, fold by fold again, calibrated and given its cut-offs: on rows of natural
    rates, where a set has them.
 4. The linear model is fitted on all training rows, and the graph that will serve is measured on the test.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -26,8 +27,10 @@ from streamtag.model.scorer import Scorer
 from streamtag.model.training.assemble import Fitted, Records, as_scorer, write_model
 from streamtag.model.training.backbone import Backbone, Material, contract_of, count_all, fit_backbone, more_features
 from streamtag.model.training.calibrate import calibrate, good_f1_threshold, probability
-from streamtag.model.training.config import HeadConfig, TrainConfig
+from streamtag.model.training.config import EncoderConfig, HeadConfig, TrainConfig
 from streamtag.model.training.divide import bare_names, divide
+from streamtag.model.training.encoder.beside import ASIDE, Beside, Lesson, fit_mix, learn, steps
+from streamtag.model.training.encoder.pretrained import Encoder
 from streamtag.model.training.gather import Gathered, gather
 from streamtag.model.training.heads import (
     Head,
@@ -68,11 +71,12 @@ class Prepared:
         gathered, split: the data.
         places: intp [train rows], into the gathered rows.
         targets: int8 [train rows, labels].
-        folds: intp [train rows].
+        folds: intp [train rows], for what comes after the margins.
         margins: float64 [train rows, labels], out of fold, of all that comes before the head.
         natural: bool [train rows], those that calibration, cut-offs and heads are for.
         backbone: fitted on all training rows.
         stack: what follows it, where the contract has more than n-grams.
+        beside: an encoder that is mixed in, where the configuration has one.
     """
 
     gathered: Gathered
@@ -84,10 +88,37 @@ class Prepared:
     natural: NDArray[np.bool_]
     backbone: Backbone
     stack: Stack | None
+    beside: Beside | None
 
 
-def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
+class _Drawn(NamedTuple):
+    """Training rows, then those made of them.
+
+    Attributes:
+        split: of the gathered rows.
+        material: of all rows.
+        texts: likewise.
+        names: of their groups; a made row's is that of the row it was made of.
+        folds: intp [rows].
+        n_made: how many were made.
+    """
+
+    split: Split
+    material: Material
+    texts: list[str]
+    names: list[str]
+    folds: NDArray[np.intp]
+    n_made: int
+
+
+def prepare(config: TrainConfig, data: Path, watcher: Watcher, pretrained: Encoder | None = None) -> Prepared:
     """Steps 1, 2 and the final linear model.
+
+    Args:
+        config: what to do.
+        data: folder of the sets' folders.
+        watcher: is told how far it is.
+        pretrained: what ``config.encoder`` starts from; None where there is none.
 
     Raises:
         RefusedError: the data do not fit the configuration, or a label has too few training rows.
@@ -95,8 +126,9 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
     with threadpool_limits(1):  # sums of several threads have no fixed order
         watcher.stage("read", 0)
         gathered = gather(config, data)
-        split, material, folds, copies = _material(config, gathered, watcher)
-        _refuse_rare(config, material, copies)
+        drawn = _draw(config, gathered, watcher)
+        split, material, folds = drawn.split, drawn.material, drawn.folds
+        _refuse_rare(config, material, drawn.n_made)
         losses = [config.loss, *config.blend]
         iterations = sum(loss.iterations for loss in losses)
         iterations += config.features.select_iterations if config.features.buckets else 0
@@ -115,12 +147,39 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher) -> Prepared:
             stack, margins = Stacking(silent).fit_out_of_fold(
                 margins, material.more, material.targets, material.weight, folds, own
             )
+    natural = np.concatenate([gathered.rows.natural[split.train], np.zeros(drawn.n_made, dtype=np.bool_)])
+    beside = None
+    if config.encoder is not None and pretrained is not None:
+        aside = folds == ASIDE
+        beside, margins = _listen(config.encoder, pretrained, drawn, margins, watcher)
+        folds = _folds(drawn.names, config, "/aside")
+        natural = aside & natural if natural.any() else aside
     places = np.flatnonzero(split.train)
     n = len(places)
-    natural = gathered.rows.natural[places]
-    if not natural.any():
-        natural = np.ones(n, dtype=np.bool_)
-    return Prepared(gathered, split, places, material.targets[:n], folds[:n], margins[:n], natural, backbone, stack)
+    natural = natural[:n] if natural.any() else np.ones(n, dtype=np.bool_)
+    targets = material.targets[:n]
+    return Prepared(gathered, split, places, targets, folds[:n], margins[:n], natural, backbone, stack, beside)
+
+
+def _listen(
+    config: EncoderConfig, pretrained: Encoder, drawn: _Drawn, margins: NDArray[np.float64], watcher: Watcher
+) -> tuple[Beside, NDArray[np.float64]]:
+    """The encoder, and margins of it and the linear model on the rows that it did not see; others keep theirs."""
+    material, aside = drawn.material, drawn.folds == ASIDE
+    watcher.stage("fine-tune the encoder", steps(config, int((~aside).sum())))
+    lesson = Lesson(drawn.texts, material.targets, material.weight, aside)
+    beside, logits = learn(config, pretrained, lesson, watcher.step)
+    own = material.source[aside] == 0  # sets differ in their rates
+    targets, weight = material.targets[aside][own], material.weight[aside][own]
+    mix = fit_mix(margins[aside][own], logits[own], targets, weight)
+    mixed = margins.copy()
+    mixed[aside] = mix.apply(margins[aside], logits)
+    return replace(beside, mix=mix), mixed
+
+
+def _folds(names: list[str], config: TrainConfig, purpose: str) -> NDArray[np.intp]:
+    """Of groups by name, intp [names]."""
+    return np.asarray((unit_hash(names, config.split.salt + purpose) * config.folds).astype(np.intp))
 
 
 def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> Fitted:
@@ -151,6 +210,7 @@ def finish(config: TrainConfig, prepared: Prepared, head_config: HeadConfig) -> 
         calibration=calibration,
         head=None if head_config.kind == "independent" else head,
         half=config.features.half,
+        beside=prepared.beside,
     )
 
 
@@ -160,7 +220,9 @@ def _unweighted(backbone: Backbone) -> LinearModel:
     return LinearModel(backbone.model.weights * idf[:, None], backbone.model.bias)
 
 
-def train_bundle(config: TrainConfig, raw: bytes, data: Path, out: Path, watcher: Watcher) -> Path:
+def train_bundle(
+    config: TrainConfig, raw: bytes, data: Path, out: Path, watcher: Watcher, pretrained: Encoder | None = None
+) -> Path:
     """Trains, measures and writes the bundle below ``out``; returns its path.
 
     Args:
@@ -169,8 +231,9 @@ def train_bundle(config: TrainConfig, raw: bytes, data: Path, out: Path, watcher
         data: folder of the sets' folders.
         out: folder of bundles.
         watcher: is told how far it is.
+        pretrained: what ``config.encoder`` starts from; None where there is none.
     """
-    prepared = prepare(config, data, watcher)
+    prepared = prepare(config, data, watcher, pretrained)
     watcher.stage(f"head: {config.head.kind}", 0)
     fitted = finish(config, prepared, config.head)
     training = _training_record(config, raw, prepared)
@@ -199,10 +262,7 @@ def fit_head(
             return fit_two_stage(margins, targets, members=members, penalty=config.penalty)
 
 
-def _material(
-    config: TrainConfig, gathered: Gathered, watcher: Watcher
-) -> tuple[Split, Material, NDArray[np.intp], int]:
-    """Training rows, then those made of them, with the fold of each, and how many were made."""
+def _draw(config: TrainConfig, gathered: Gathered, watcher: Watcher) -> _Drawn:
     rows = gathered.rows
     watcher.stage(f"hash {len(rows.ids)} texts", 0)
     contract = contract_of(config.features)
@@ -210,10 +270,8 @@ def _material(
     watcher.stage("group near-duplicates", 0)
     split = divide(rows, counts, config.split)
     places = np.flatnonzero(split.train)
-    names = group_names(bare_names(rows), split.groups)
-    folds = (unit_hash([names[i] for i in places.tolist()], config.split.salt + "/folds") * config.folds).astype(
-        np.intp
-    )
+    every_name = group_names(bare_names(rows), split.groups)
+    names = [every_name[i] for i in places.tolist()]
     ids, texts = ([column[i] for i in places.tolist()] for column in (rows.ids, rows.texts))
     set_of = {each: number for number, each in enumerate(dict.fromkeys(rows.source))}
     source = np.array([set_of[rows.source[i]] for i in places.tolist()], dtype=np.intp)
@@ -230,7 +288,8 @@ def _material(
         np.concatenate([source, source[made.of]]),
         more_features(contract, [*texts, *made.texts]),
     )
-    return split, material, np.concatenate([folds, folds[made.of]]), len(made.texts)
+    names += [names[i] for i in made.of.tolist()]
+    return _Drawn(split, material, [*texts, *made.texts], names, _folds(names, config, "/folds"), len(made.texts))
 
 
 def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:

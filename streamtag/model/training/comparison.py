@@ -8,6 +8,7 @@ import numpy as np
 from streamtag.model.training.assemble import Records, as_scorer
 from streamtag.model.training.build import Watcher, finish, prepare
 from streamtag.model.training.config import TrainConfig
+from streamtag.model.training.encoder.pretrained import Encoder
 from streamtag.model.training.f1 import Interval, difference, f1_figures
 from streamtag.model.training.held_out import masked_figures
 
@@ -41,9 +42,11 @@ class Comparison(msgspec.Struct, frozen=True):
     patterns: dict[str, PatternFigures]
 
 
-def compare_patterns(config: TrainConfig, data: Path, watcher: Watcher) -> Comparison:
-    """Fits the linear model once, each head on it, and measures the graphs that would serve."""
-    prepared = prepare(config, data, watcher)
+def compare_patterns(
+    config: TrainConfig, data: Path, watcher: Watcher, pretrained: Encoder | None = None
+) -> Comparison:
+    """Fits what comes before the heads once, each head on it, and measures the graphs that would serve."""
+    prepared = prepare(config, data, watcher, pretrained)
     places = np.flatnonzero(prepared.split.test)
     rows = prepared.gathered.rows
     texts, targets = [rows.texts[i] for i in places.tolist()], rows.targets[places]

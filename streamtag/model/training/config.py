@@ -163,6 +163,28 @@ class HeadConfig(Strict):
     penalty: Positive = 10.0
 
 
+class EncoderConfig(Strict):
+    """A transformer beside the n-grams, which starts from weights that others have trained; see docs/howto-train.md.
+
+    Attributes:
+        sha256: of the ``model.safetensors`` that it starts from.
+        layers: how many of its layers are kept, from the first.
+        pieces: how many pieces of its vocabulary are kept, those most frequent in the training texts; None: all.
+        max_tokens: a longer text is cut.
+        epochs, rate, batch: of the fine-tuning.
+        seed: of its order and its dropout.
+    """
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    layers: Annotated[int, Field(ge=1, le=24)] = 3
+    pieces: Annotated[int, Field(ge=256)] | None = None
+    max_tokens: Annotated[int, Field(ge=16, le=512)] = 128
+    epochs: Annotated[int, Field(ge=1, le=50)] = 2
+    rate: Positive = 1e-4
+    batch: Annotated[int, Field(ge=1, le=1_024)] = 32
+    seed: int = 1
+
+
 class TrainConfig(Strict):
     """All of it.
 
@@ -172,6 +194,7 @@ class TrainConfig(Strict):
         loss, blend: what is minimised; with ``blend``, by several models, whose mean, each measured by the spread of
             its margins, is one linear model again.
         sets: to train on; the first gives the rates that calibration is for, through its natural-rate rows.
+        encoder: stands beside the linear model; None: there is none.
         folds: of the training rows; margins of rows that a model did not see carry calibration, cut-offs and heads.
         f1_within: the default cut-off is the lowest with an F1 within this share of the best.
     """
@@ -187,6 +210,7 @@ class TrainConfig(Strict):
     blend: list[LossConfig] = []
     augment: AugmentConfig = AugmentConfig()
     identity: IdentityConfig = IdentityConfig()
+    encoder: EncoderConfig | None = None
     head: HeadConfig = HeadConfig()
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     f1_within: Share = 0.01

@@ -15,11 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 from streamtag.model.manifest import Calibration
 from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.session import SCORES
+from streamtag.model.training.encoder.beside import Beside
+from streamtag.model.training.encoder.nodes import beside_nodes, inputs
 from streamtag.model.training.head_graph import MARGIN, RAW, HeadNodes, head_nodes
 from streamtag.model.training.heads import Head
 
 OPSET = 17
 IR_VERSION = 8  # that of opset 17: the oldest that will do
+LINEAR = "linear"
+"""The margins of the linear model, where something stands beside it."""
 LANES = 8
 """The table's rows are padded to a multiple of this many floats: one vector register."""
 
@@ -31,6 +35,7 @@ def build_graph(
     head: Head | None = None,
     *,
     half: bool = False,
+    beside: Beside | None = None,
 ) -> bytes:
     """The serialised graph.
 
@@ -40,6 +45,7 @@ def build_graph(
         calibration: per label.
         head: between the sums and the calibration.
         half: the table is kept in float16, at half the size; sums are float32 all the same.
+        beside: an encoder, whose logits are mixed into the sums.
     """
     buckets, labels = coefficients.shape
     lanes = -(-labels // LANES) * LANES
@@ -55,15 +61,17 @@ def build_graph(
         "first": np.array([0], dtype=np.int64),
         "labels": np.array([labels], dtype=np.int64),
     }
+    margin = MARGIN if head is None else RAW
+    mixed = HeadNodes(lanes) if beside is None else beside_nodes(beside, lanes, LINEAR, margin)
     after = HeadNodes(lanes) if head is None else head_nodes(head, lanes)
-    if after.nodes:
-        constants |= after.constants
+    constants |= mixed.constants | after.constants
     nodes = [
         helper.make_node("Gather", ["table", IDS], ["half_rows" if half else "rows"]),
         *([helper.make_node("Cast", ["half_rows"], ["rows"], to=TensorProto.FLOAT)] if half else []),
         helper.make_node("MatMul", [WEIGHTS, "rows"], ["sums"]),
         helper.make_node("Squeeze", ["sums", "rank_axis"], ["sum"]),
-        helper.make_node("Add", ["sum", "bias"], [MARGIN if head is None else RAW]),
+        helper.make_node("Add", ["sum", "bias"], [margin if beside is None else LINEAR]),
+        *mixed.nodes,
         *after.nodes,
         helper.make_node("Mul", ["margin", "slope"], ["scaled"]),
         helper.make_node("Relu", ["margin"], ["above"]),
@@ -79,6 +87,7 @@ def build_graph(
         inputs=[
             helper.make_tensor_value_info(IDS, TensorProto.INT32, ["texts", "width"]),
             helper.make_tensor_value_info(WEIGHTS, TensorProto.FLOAT, ["texts", 1, "width"]),
+            *([] if beside is None else inputs()),
         ],
         outputs=[helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["texts", labels])],
         initializer=[numpy_helper.from_array(value, name) for name, value in constants.items()],

@@ -17,28 +17,29 @@ RAW, MARGIN = "raw", "margin"
 
 
 class HeadNodes:
-    """Nodes and constants of a head; vectors are padded with zeros to ``lanes``."""
+    """Nodes and constants of a head, or of what else stands in a graph; vectors are padded with zeros to ``lanes``."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, prefix: str = "head") -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self._lanes = lanes
+        self.lanes = lanes
+        self._prefix = prefix
 
     def add(self, operator: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         """A node; returns the name of its output."""
-        name = out or f"head_{len(self.nodes)}"
+        name = out or f"{self._prefix}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
     def vector(self, values: NDArray[Any]) -> str:
         """A constant per label."""
-        wide = np.zeros(self._lanes, dtype=np.float32)
+        wide = np.zeros(self.lanes, dtype=np.float32)
         wide[: len(values)] = values
         return self.constant(wide)
 
     def constant(self, array: NDArray[Any]) -> str:
         """Any other constant."""
-        name = f"head_constant_{len(self.constants)}"
+        name = f"{self._prefix}_constant_{len(self.constants)}"
         self.constants[name] = array
         return name
 

@@ -49,6 +49,18 @@ def test_growth_of_a_short_life_is_not_judged() -> None:
     assert problems(life(per_h=500.0, seconds=int(JUDGED_S / 2)), []) == []
 
 
+def test_levels_of_a_short_life_are_not_judged() -> None:
+    one = life(seconds=int(JUDGED_S / 2))
+    one.samples[610:] = [s._replace(fds=s.fds + 10, threads=s.threads + 6) for s in one.samples[610:]]
+    assert problems(one, [(600.0, 610.0)]) == []
+
+
+def test_what_a_worker_opens_while_it_starts_is_no_growth() -> None:
+    one = life()
+    one.samples[:5] = [s._replace(fds=6, threads=2) for s in one.samples[:5]]
+    assert problems(one, [(600.0, 610.0)]) == []
+
+
 def test_more_memory_than_allowed_is_a_problem_however_briefly() -> None:
     one = life()
     one.samples[605] = one.samples[605]._replace(rss_mib=400.0)
