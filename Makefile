@@ -83,7 +83,7 @@ mlflow-test: $(MLFLOW)/installed ## Tests on a real MLflow server, in an environ
 	$(MLFLOW)/bin/python -m pytest --confcutdir tests/mlflow_server tests/mlflow_server $(ARGS)
 
 TORCH := $(VENV)/torch
-torch-test: $(TORCH)/installed ## Import a transformer exported from PyTorch; its environment takes 6 GB
+torch-test: $(TORCH)/installed ## Fine-tune an encoder, import a transformer from PyTorch; its environment takes 6 GB
 	$(TORCH)/bin/python -m pytest --confcutdir tests/torch_export tests/torch_export $(ARGS)
 
 spark-test: $(DEV) ## Test the batch scorer in a local Spark; installs pyspark into .venv, needs Java 17
@@ -107,7 +107,7 @@ constraints: $(DEV) ## Pin requirements/*.txt anew, from pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --extra api --extra oidc --extra batch --extra stats --extra signing --extra tokenizers -o requirements/image.txt $(SOURCES)
 	$(COMPILE) --upgrade -o requirements/bench-quix.txt requirements/bench-quix.in
 	$(COMPILE) --constraints requirements/dev.txt -o requirements/mlflow.txt $(SOURCES) requirements/mlflow.in
-	$(COMPILE) --constraints requirements/dev.txt --extra import --extra tokenizers -o requirements/torch.txt $(SOURCES) requirements/torch.in
+	$(COMPILE) --constraints requirements/dev.txt --extra import --extra encoder -o requirements/torch.txt $(SOURCES) requirements/torch.in
 
 dist: $(DEV) ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

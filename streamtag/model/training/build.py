@@ -317,10 +317,13 @@ def _calibrated(
 
 
 def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dict[str, Any]:
-    split, natural = prepared.split, prepared.gathered.rows.natural
+    split, natural, beside = prepared.split, prepared.gathered.rows.natural, prepared.beside
+    # Without an encoder there is no word of one: bundles from before there were any keep their bytes.
+    encoder = {} if beside is None else {"encoder": {"files": dict(beside.encoder.facts)}}
     return {
         "data": prepared.gathered.sources,
-        "config": config.model_dump(mode="json"),
+        **encoder,
+        "config": config.model_dump(mode="json", exclude={"encoder"} if beside is None else None),
         "config_sha256": hashlib.sha256(raw).hexdigest(),
         "rows": {
             "train": int(split.train.sum()),
@@ -328,7 +331,7 @@ def _training_record(config: TrainConfig, raw: bytes, prepared: Prepared) -> dic
             "test": int(split.test.sum()),
         },
         "threshold_rule": f"lowest with an F1 within {config.f1_within:.0%} of the best, out of fold",
-        "environment": environment(),
+        "environment": environment(*(() if beside is None else ("torch", "tokenizers"))),
     }
 
 

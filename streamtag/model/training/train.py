@@ -100,9 +100,9 @@ def split_dataset(data: Dataset, recipe: Recipe, report: Report) -> Split:
     return split
 
 
-def environment() -> dict[str, Any]:
-    """Versions that the bits of a trained bundle can depend on."""
-    packages = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime")
+def environment(*more: str) -> dict[str, Any]:
+    """Versions that the bits of a trained bundle can depend on; ``more`` are packages beside the usual ones."""
+    packages = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", *more)
     return {
         "python": platform.python_version(),
         "unicode": unicodedata.unidata_version,

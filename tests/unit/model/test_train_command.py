@@ -13,7 +13,7 @@ from model_commands import run_json
 from test_training import FILLER, TOPICS, write_comments
 from typer.testing import CliRunner
 
-from streamtag.cli import context
+from streamtag.cli import context, model_train
 from streamtag.cli.model import app
 from streamtag.errors import NotFoundError, RefusedError, StreamtagError
 from streamtag.model.bundle import peek_ref, read_bundle
@@ -159,6 +159,31 @@ def test_out_and_compare_exclude_each_other(config: Path, data: Path, tmp_path: 
         run(str(config), "--data", str(data), "--out", str(tmp_path), "--compare")
     with pytest.raises(StreamtagError, match="where to write"):
         run(str(config), "--data", str(data))
+
+
+ENCODER = "encoder: {sha256: " + "a" * 64 + "}\n"
+
+
+def test_what_an_encoder_needs_is_said_before_the_training(config: Path, data: Path, tmp_path: Path) -> None:
+    arguments = (str(config), "--data", str(data), "--out", str(tmp_path / "out"))
+    with pytest.raises(StreamtagError, match="made-up has no encoder"):
+        run(*arguments, "--encoder", str(tmp_path))
+    config.write_text(CONFIG + ENCODER)
+    with pytest.raises(StreamtagError, match="starts from a pretrained encoder"):
+        run(*arguments)
+
+
+def test_the_package_that_an_encoder_needs_is_named(
+    config: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(CONFIG + ENCODER)
+    arguments = (str(config), "--data", str(data), "--out", str(tmp_path / "out"), "--encoder", str(tmp_path / "no"))
+    monkeypatch.setattr(model_train, "find_spec", lambda name: None if name == "safetensors" else object())
+    with pytest.raises(StreamtagError, match="needs the package safetensors"):
+        run(*arguments)
+    monkeypatch.setattr(model_train, "find_spec", lambda name: object())
+    with pytest.raises(NotFoundError, match=r"no encoder: .*config\.json"):
+        run(*arguments)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
