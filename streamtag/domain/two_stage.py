@@ -109,7 +109,7 @@ def band_problems(labels: Sequence[str], bands: Iterable[tuple[str, float, float
 
 @dataclass(frozen=True)
 class Bucket:
-    """A token bucket: a token lets one event through.
+    """A token bucket: a token lets one event through, or is a second that events may take.
 
     Attributes:
         capacity: most tokens that can be saved.
@@ -123,7 +123,7 @@ class Bucket:
         """With so many more, as far as they can be saved."""
         return replace(self, tokens=min(self.capacity, self.tokens + tokens))
 
-    def spend(self, tokens: int) -> "Bucket":
+    def spend(self, tokens: float) -> "Bucket":
         """Without these; the debt is never larger than what could be saved."""
         return replace(self, tokens=max(-self.capacity, self.tokens - tokens))
 

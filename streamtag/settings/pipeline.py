@@ -161,6 +161,9 @@ class TaggerSettings(LoopSettings):
         None, gt=0, description="Most events a second that go to stage 2, per worker; none = no such limit"
     )
     stage2_per_batch: int = Field(64, ge=1, le=100_000, description="Most events of one batch that go to stage 2")
+    stage2_time_share: float = Field(
+        0.5, gt=0, le=1, description="Largest share of its time that a worker spends in stage 2, per worker"
+    )
 
     @model_validator(mode="after")
     def _transactions_fit(self) -> Self:

@@ -63,6 +63,12 @@ class Inferred:
     stages: Stages | None = None
 
 
+_LONGEST_S = 0.1
+"""So much time can be saved for one batch: what its neighbours wait for stage 2 at most, the sample aside."""
+_NEWER = 0.2
+"""Weight of the newest batch in what an event is expected to take."""
+
+
 class Limits(NamedTuple):
     """Of a budget, as in the settings.
 
@@ -70,23 +76,25 @@ class Limits(NamedTuple):
         share: of the events that stage 1 scores.
         per_s: events a second; None: no such limit.
         per_batch: events of one batch.
+        time_share: of the time that passes.
     """
 
     share: float
     per_s: float | None
     per_batch: int
+    time_share: float = 1.0
 
     @staticmethod
     def of(tagger: TaggerSettings) -> "Limits":
         """Those of a worker."""
-        return Limits(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch)
+        return Limits(tagger.stage2_share, tagger.stage2_per_s, tagger.stage2_per_batch, tagger.stage2_time_share)
 
 
 class Budget:
-    """How many events of a batch may go to stage 2: a share of the events, so many a second, so many a batch.
+    """How many events of a batch may go to stage 2: a share of the events, so many a second and a batch, and no longer.
 
     Args:
-        limits: all three hold.
+        limits: all four hold.
         clock: monotonic seconds.
     """
 
@@ -96,6 +104,8 @@ class Budget:
         # What was not used is saved for one batch that needs it, or for a second.
         self._by_share = Bucket(capacity=limits.per_batch)
         self._by_time = Bucket(capacity=max(1.0, limits.per_s or 1.0))
+        self._seconds = Bucket(_LONGEST_S, _LONGEST_S)
+        self._event_s = 0.0
         self._at = clock()
 
     def allow(self, events: int, sampled: int, in_band: int) -> int:
@@ -104,11 +114,21 @@ class Budget:
         limits = self._limits
         share = self._by_share.earn(events * limits.share).spend(sampled)
         timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0)).spend(sampled)
+        seconds = self._seconds.earn((now - self._at) * limits.time_share).spend(sampled * self._event_s)
         allowed = max(0, min(in_band, share.whole, limits.per_batch - sampled))
+        if self._event_s:
+            allowed = min(allowed, max(0, int(seconds.tokens / self._event_s)))
         if limits.per_s is not None:
             allowed = min(allowed, timed.whole)
         self._by_share, self._by_time, self._at = share.spend(allowed), timed.spend(allowed), now
+        self._seconds = seconds.spend(allowed * self._event_s)
         return allowed
+
+    def took(self, events: int, seconds: float) -> None:
+        """Tells how long those that went took; what they had been expected to take is set right."""
+        self._seconds = self._seconds.spend(seconds - events * self._event_s)
+        each = seconds / events
+        self._event_s = each if not self._event_s else self._event_s + _NEWER * (each - self._event_s)
 
 
 def infer_stages(
@@ -142,6 +162,8 @@ def infer_stages(
     began = time.perf_counter()
     second, failed = infer([events[row] for row in rows.tolist()], scorer.second, on_split)
     took_s = time.perf_counter() - began
+    if budget is not None:
+        budget.took(len(rows), took_s)
     valid = np.ones(len(rows), dtype=np.bool_)
     valid[list(failed)] = False
     route[rows[~valid]] = Route.FAILED

@@ -132,6 +132,37 @@ def test_without_scores_in_tag_events_there_are_none_of_stage_1_either() -> None
     assert "stage1_scores" not in tag
 
 
+def test_a_slow_stage_takes_no_more_than_its_share_of_the_time() -> None:
+    now = [0.0]
+    budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
+    spent = 0.0
+    for turn in range(200):
+        allowed = budget.allow(512, 0, 50)
+        if turn:  # the first batch shows what an event takes
+            assert allowed <= 10  # 0.1 s of 10 ms each
+        spent += allowed * 0.01
+        if allowed:
+            budget.took(allowed, allowed * 0.01)
+        now[0] += allowed * 0.01 + 0.005
+    assert 0.4 * now[0] <= spent <= 0.5 * now[0] + 0.6
+
+
+def test_a_fast_stage_is_not_held_back_by_time() -> None:
+    now = [0.0]
+    budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
+    for _ in range(20):
+        assert budget.allow(512, 0, 64) == 64
+        budget.took(64, 64 * 60e-6)
+        now[0] += 0.02
+
+
+def test_the_sample_is_paid_for_out_of_the_time_of_the_others() -> None:
+    now = [0.0]
+    budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
+    budget.took(1, 0.01)
+    assert budget.allow(512, 20, 50) == 0
+
+
 def test_a_rate_lets_as_many_through_as_time_has_passed() -> None:
     now = [0.0]
     budget = Budget(Limits(1.0, 10.0, 100), clock=lambda: now[0])
