@@ -1,5 +1,6 @@
 """`streamtag model train`: from a configuration and labelled data to a bundle, or to a comparison of patterns."""
 
+import math
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,6 +112,10 @@ def _pretrained(config: "TrainConfig", folder: Path | None) -> "Encoder | None":
     return read
 
 
+_MANY = 500
+"""Of a stage with so many steps a log tells every tenth; a terminal has a bar."""
+
+
 class _Shown:
     """Shows stages and steps on stderr."""
 
@@ -122,11 +127,18 @@ class _Shown:
     def stage(self, what: str, steps: int) -> None:
         self._finish()
         self._task = self._progress.add_task(what, total=steps or None)
-        if not stderr.is_terminal:
-            stderr.print(what, style="dim", highlight=False, markup=False)
+        self._say(what)
 
     def step(self) -> None:
         self._progress.advance(self._task)
+        task = self._progress.tasks[self._task]
+        tenths, more = divmod(10 * task.completed, task.total or math.inf)
+        if more < 10 and (task.total or 0) >= _MANY:  # the step that completes a tenth
+            self._say(f"{task.description}: {10 * tenths:.0f} %")
+
+    def _say(self, what: str) -> None:
+        if not stderr.is_terminal:
+            stderr.print(what, style="dim", highlight=False, markup=False)
 
     def _finish(self) -> None:
         if self._task is not None:

@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from streamtag.errors import RefusedError
+from streamtag.errors import RefusedError, without_frames
 from streamtag.events import panes as wire
 from streamtag.events.panes import Pane
 from streamtag.settings import Settings
@@ -93,7 +93,7 @@ class PaneLog:
                 try:
                     yield position, read_pane(record.value())
                 except UnreadablePaneError as error:
-                    yield position, error
+                    yield position, without_frames(error)
         if due < end:
             raise self._missing(due, end)
 

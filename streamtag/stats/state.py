@@ -14,7 +14,7 @@ from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.metrics import MetricSink
 from streamtag.control.rollout import Rollout
 from streamtag.control.store import ControlStore
-from streamtag.errors import UnavailableError
+from streamtag.errors import UnavailableError, without_frames
 from streamtag.events.panes import Pane
 from streamtag.settings import Settings
 from streamtag.stats.breaker_watch import BreakerWatch
@@ -120,7 +120,7 @@ class StatsState:
         try:
             pane: Pane | UnreadablePaneError = read_pane(value)
         except UnreadablePaneError as error:
-            pane = error
+            pane = without_frames(error)
         self._take(position, pane)
 
     def catch_up(self, end: int) -> None:

@@ -189,3 +189,13 @@ def test_the_package_that_an_encoder_needs_is_named(
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_configurations_that_ship_are_valid(name: str) -> None:
     assert load_config(name)[0].name == name
+
+
+def test_a_log_tells_every_tenth_of_a_long_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with model_train._Shown() as shown:
+        for what, steps in (("short", 40), ("long", 1_933), ("of unknown length", 0)):
+            shown.stage(what, steps)
+            for _ in range(steps or 5):
+                shown.step()
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["short", "long", *(f"long: {tenth} %" for tenth in range(10, 101, 10)), "of unknown length"]
