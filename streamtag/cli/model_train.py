@@ -155,7 +155,8 @@ class _Shown:
     ) -> None:
         if error is None:
             self._finish()
-        self._progress.stop()
+        if stderr.is_terminal:
+            self._progress.stop()
 
 
 def _training(module: str) -> ModuleType:
