@@ -3,7 +3,7 @@
 Two bundles of the same labels, on the rows that were held out of the training of both. The
 bands are a margin around each label's default cut-off, in logits, so nothing here is fitted to those rows. Beside each
 share of events that a margin sends to stage 2 stands what the same share gives when it is chosen by chance. CPU is that
-of `infer_stages` in pools of 512, the least of several rounds in one process.
+of `infer_stages` in pools of 512, the least of several rounds in one process. ``--rounds 1`` for a slow second stage.
 """
 
 import time
@@ -27,7 +27,7 @@ from streamtag.model.scorer import Scorer
 from streamtag.model.training.held_out import masked_figures
 from streamtag.tagger.rerank import infer_stages
 
-POOL, ROUNDS = 512, 9
+POOL = 512
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, np.inf)
 
 
@@ -71,11 +71,11 @@ def bands_of(scorer: Scorer, margin: float, sample: float = 0.0) -> Bands:
     return Bands.of(scorer.labels, ends, sample)
 
 
-def measure(scorer: Scorer, rows: HeldOut) -> list[Row]:
+def measure(scorer: Scorer, rows: HeldOut, rounds: int) -> list[Row]:
     """Every margin, on a scorer that has both stages."""
     events = [ContentEvent(str(i), text) for i, text in enumerate(rows.texts)]
     pools = [events[at : at + POOL] for at in range(0, len(events), POOL)]
-    cpu_us = least_cpu(scorer, pools)
+    cpu_us = least_cpu(scorer, pools, rounds)
     found = []
     for margin in MARGINS:
         micro, share = scores(scorer, pools, bands_of(scorer, margin))
@@ -84,10 +84,10 @@ def measure(scorer: Scorer, rows: HeldOut) -> list[Row]:
     return found
 
 
-def least_cpu(scorer: Scorer, pools: Sequence[list[ContentEvent]]) -> dict[float, float]:
+def least_cpu(scorer: Scorer, pools: Sequence[list[ContentEvent]], rounds: int) -> dict[float, float]:
     """Margin to µs of CPU an event; the margins take turns, so that what else the machine does meets all alike."""
     least = dict.fromkeys(MARGINS, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for margin in MARGINS:
             bands = bands_of(scorer, margin)
             began = time.process_time()
@@ -155,6 +155,7 @@ def main(
     stage1: Path,
     stage2: Path,
     data: Annotated[Path, typer.Option(help="Directory of the data sets.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Of each margin, for CPU time.")] = 9,
     svg: Annotated[Path | None, typer.Option(help="Write the plot to this file.")] = None,
 ) -> None:
     """Prints the table."""
@@ -163,7 +164,7 @@ def main(
         raise typer.BadParameter("the two bundles do not score the same labels in the same order")
     scorer.second = second
     rows = held_out(scorer, second, data)
-    found = measure(scorer, rows)
+    found = measure(scorer, rows, rounds)
     print(f"{len(rows.texts)} rows, mean {np.mean([len(text) for text in rows.texts]):.0f} characters")
     print(table(found))
     if svg is not None:

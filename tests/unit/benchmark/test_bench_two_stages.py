@@ -36,7 +36,7 @@ def test_from_no_event_to_every_event_at_stage_2(tmp_path: Path) -> None:
     scorer.second = load_scorer(build_tiny_bundle(tmp_path, name="b", weights_seed=3), batch=64)
     texts = [f"item {i} of {i * i}" for i in range(POOL + 10)]
     truth = (scorer.second.score(texts) >= 0.5).astype(np.int8)
-    found = measure(scorer, HeldOut(texts, truth))
+    found = measure(scorer, HeldOut(texts, truth), 1)
     shares = [row.share for row in found]
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert shares == sorted(shares)
