@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    config: Annotated[str, typer.Argument(help="YAML file, or one that ships: moderation, goemotions, edos.")],
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of one that ships (docs/howto-train.md).")],
     data: Annotated[Path, typer.Option("--data", help="Directory with a folder per set.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Directory of bundles to write <name>/<version>/ into.")
@@ -43,7 +43,10 @@ def train(
     ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Train a bundle from labelled sets, measure it on held-out rows and write it. Takes minutes."""
+    """Train a bundle from labelled sets, measure it on held-out rows and write it.
+
+    Takes minutes; with an encoder, an hour.
+    """
     batch = settings().settings.model.batch  # refused before the minutes of training, not after
     if (out is None) != compare:
         raise StreamtagError(
@@ -106,9 +109,7 @@ def _pretrained(config: "TrainConfig", folder: Path | None) -> "Encoder | None":
                 f"fine-tuning an encoder needs the package {package}",
                 hint="Install the extra: pip install 'streamtag[encoder]'.",
             )
-    read: Encoder = _training("encoder.pretrained").read_encoder(
-        folder, sha256=config.encoder.sha256, layers=config.encoder.layers
-    )
+    read: Encoder = _training("encoder.pretrained").read_encoder(folder, config.encoder)
     return read
 
 

@@ -162,7 +162,7 @@ class TaggerSettings(LoopSettings):
     )
     stage2_per_batch: int = Field(64, ge=1, le=100_000, description="Most events of one batch that go to stage 2")
     stage2_time_share: float = Field(
-        0.5, gt=0, le=1, description="Largest share of its time that a worker spends in stage 2, per worker"
+        0.5, gt=0, le=1, description="Largest share of its time that a worker spends in stage 2; 1 = no such limit"
     )
 
     @model_validator(mode="after")

@@ -64,7 +64,11 @@ class Inferred:
 
 
 _LONGEST_S = 0.1
-"""So much time can be saved for one batch: what its neighbours wait for stage 2 at most, the sample aside."""
+"""So much time can be saved for one batch: about what its neighbours wait for stage 2, the sample aside."""
+_GUESS_S = _LONGEST_S / 4
+"""What an event is expected to take by a model that has not been met yet."""
+_SHORTEST_S = 1e-6
+_ROUNDING = 1e-6
 _NEWER = 0.2
 """Weight of the newest batch in what an event is expected to take."""
 
@@ -76,7 +80,7 @@ class Limits(NamedTuple):
         share: of the events that stage 1 scores.
         per_s: events a second; None: no such limit.
         per_batch: events of one batch.
-        time_share: of the time that passes.
+        time_share: of the time that passes; 1: no such limit.
     """
 
     share: float
@@ -105,8 +109,14 @@ class Budget:
         self._by_share = Bucket(capacity=limits.per_batch)
         self._by_time = Bucket(capacity=max(1.0, limits.per_s or 1.0))
         self._seconds = Bucket(_LONGEST_S, _LONGEST_S)
-        self._event_s = 0.0
+        self._model: object = None
+        self._event_s: float | None = None
         self._at = clock()
+
+    def meet(self, model: object) -> None:
+        """The second stage that is asked from now on; of another one nobody knows how long it takes."""
+        if model is not self._model:
+            self._model, self._event_s = model, None
 
     def allow(self, events: int, sampled: int, in_band: int) -> int:
         """How many of those in a band may go, of a batch of so many; they count as gone, as do those sampled."""
@@ -114,21 +124,22 @@ class Budget:
         limits = self._limits
         share = self._by_share.earn(events * limits.share).spend(sampled)
         timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0)).spend(sampled)
-        seconds = self._seconds.earn((now - self._at) * limits.time_share).spend(sampled * self._event_s)
+        self._seconds = self._seconds.earn((now - self._at) * limits.time_share)
         allowed = max(0, min(in_band, share.whole, limits.per_batch - sampled))
-        if self._event_s:
-            allowed = min(allowed, max(0, int(seconds.tokens / self._event_s)))
+        if limits.time_share < 1:
+            # One event at least has a full bucket, however long it may take.
+            event_s = min(_LONGEST_S, _GUESS_S if self._event_s is None else self._event_s)
+            allowed = max(0, min(allowed, int(self._seconds.tokens / event_s + _ROUNDING) - sampled))
         if limits.per_s is not None:
             allowed = min(allowed, timed.whole)
         self._by_share, self._by_time, self._at = share.spend(allowed), timed.spend(allowed), now
-        self._seconds = seconds.spend(allowed * self._event_s)
         return allowed
 
     def took(self, events: int, seconds: float) -> None:
-        """Tells how long those that went took; what they had been expected to take is set right."""
-        self._seconds = self._seconds.spend(seconds - events * self._event_s)
-        each = seconds / events
-        self._event_s = each if not self._event_s else self._event_s + _NEWER * (each - self._event_s)
+        """Tells how long those that went took, so many and the sample among them."""
+        self._seconds = self._seconds.spend(seconds)
+        each = max(seconds / events, _SHORTEST_S)
+        self._event_s = each if self._event_s is None else self._event_s + _NEWER * (each - self._event_s)
 
 
 def infer_stages(
@@ -154,6 +165,7 @@ def infer_stages(
     in_band = scorer.bands.hold(first) & fit
     allowed = None
     if budget is not None:
+        budget.meet(scorer.second)
         allowed = budget.allow(int(fit.sum()), int(sampled.sum()), int((in_band & ~sampled).sum()))
     route = routes(in_band, sampled, allowed)
     rows = np.flatnonzero(goes(route))

@@ -131,7 +131,8 @@ METRICS = (
         "{event}",
         "Events committed under a bundle of two stages: first (nothing was uncertain), band and sample (stage 2 "
         "decided), shed (uncertain, but the budget was spent: stage 1 decided), failed (stage 2 gave no scores).",
-        "shed rises: raise tagger.stage2_share, or narrow the bands (`streamtag model band`); failed: see the log.",
+        "shed rises: raise tagger.stage2_share (of a slow model stage2_time_share), or narrow the bands (`streamtag "
+        "model band`); failed: see the log.",
         {"outcome": ("first", "band", "sample", "shed", "failed")},
     ),
     Metric(
@@ -139,7 +140,8 @@ METRICS = (
         "counter",
         "s",
         "Wall time of stage 2, summed, within the phase infer of streamtag.loop.time; redone batches count again.",
-        "Most of phase infer: lower tagger.stage2_share, or add workers.",
+        "Half of the time and events are shed: tagger.stage2_time_share binds; add workers. Most of phase infer: lower "
+        "tagger.stage2_share.",
     ),
     Metric(
         "streamtag.features.filled",

@@ -16,8 +16,11 @@ WARM_UP = 1 / 6
 """Share of a life that does not count: caches and the allocator fill, and the first of each kind of fault leaves more
 memory mapped than was before."""
 JUDGED_S = 1_800.0
-"""Shorter lives are described, but a slope over them says nothing: a worker comes to its level with the first outage
-whose backlog it works off. And a client that hangs may outlast them."""
+"""Of shorter lives memory is described, but a slope over them says nothing: a worker comes to its level with the first
+outage whose backlog it works off."""
+HANG_S = 660.0
+"""So long a call of the client library may hang, and hold its client: what is left of a life must be longer for the
+level after a fault to be judged."""
 MORE_FDS = 2
 MORE_THREADS = 1
 """By so many may the level after a fault lie above the one before the first."""
@@ -28,10 +31,11 @@ Stretch = tuple[float, float]
 
 @dataclass(frozen=True)
 class Level:
-    """Descriptors or threads at rest: ``base`` at the end of the first rest, then the least in all the rest after each.
+    """Descriptors or threads at rest: ``base`` in the first rest, then the least in all the rest after each fault.
 
-    The first rest of a worker that a fault has restarted begins while it still opens its files. A call of the client
-    library that hangs holds its client until it returns, which may take minutes: what counts is that it goes.
+    Of the first rest its second half counts: that of a worker which a fault has restarted begins while it still opens
+    its files. A call of the client library that hangs holds its client until it returns, which may take minutes: what
+    counts is that it goes.
     """
 
     base: int
@@ -52,7 +56,7 @@ class Verdict:
     Attributes:
         name: of the process.
         seconds: it lived, under load.
-        judged: whether it lived long enough for growth and levels to be judged.
+        judged: whether it lived long enough for its growth to be judged.
         rss_mib: at rest, after the warm-up and at the end, and the most at any time.
         slope_mib_per_h: of memory at rest.
         growth_mib: the slope times what is left of the life after the warm-up.
@@ -77,7 +81,7 @@ class Verdict:
         if self.judged and self.growth_mib > GROWTH_MIB:
             yield f"{self.name} grew by {self.growth_mib:.1f} MiB, {self.slope_mib_per_h:.1f} MiB/h"
         for what, level in (("descriptors", self.fds), ("threads", self.threads)):
-            if self.judged and not level.flat:
+            if not level.flat:
                 yield f"{self.name} had {level.base} {what} at rest, and {max(level.after)} after a fault"
 
 
@@ -105,8 +109,8 @@ def judge(life: Life, at_rest: Sequence[Stretch]) -> Verdict | None:
         rss_mib=(warm[0].rss_mib if warm else last.rss_mib, last.rss_mib, max(s.rss_mib for s in samples)),
         slope_mib_per_h=per_s * 3_600,
         growth_mib=per_s * lived * (1 - WARM_UP),
-        fds=_level([[s.fds for s in part] for part in calm], max(s.fds for s in samples), MORE_FDS),
-        threads=_level([[s.threads for s in part] for part in calm], max(s.threads for s in samples), MORE_THREADS),
+        fds=_level(calm, [s.fds for s in samples], MORE_FDS, "fds"),
+        threads=_level(calm, [s.threads for s in samples], MORE_THREADS, "threads"),
         cores=(last.cpu_s - first.cpu_s) / max(1.0, lived),
     )
 
@@ -124,7 +128,10 @@ def _within(samples: Sequence[Sample], stretch: Stretch) -> list[Sample]:
     return [s for s in samples if stretch[0] <= s.at < stretch[1]]
 
 
-def _level(parts: Sequence[Sequence[int]], most: int, allowed: int) -> Level:
-    base, after = parts[0][-1], [min(part) for part in parts[1:]]
+def _level(calm: Sequence[Sequence[Sample]], all_of_them: Sequence[int], allowed: int, what: str) -> Level:
+    parts = [[getattr(sample, what) for sample in part] for part in calm]
+    ended = calm[-1][-1].at
+    base, after = min(parts[0][len(parts[0]) // 2 :]), [min(part) for part in parts[1:]]
     in_what_follows = list(itertools.accumulate(reversed(after), min))[::-1]
-    return Level(base, in_what_follows, most, allowed)
+    long_ago = sum(part[0].at <= ended - HANG_S for part in calm[1:])
+    return Level(base, in_what_follows[:long_ago], max(all_of_them), allowed)

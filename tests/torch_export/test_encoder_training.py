@@ -93,7 +93,7 @@ def config_of(folder: Path, **more: Any) -> EncoderConfig:
 
 
 def read(folder: Path, config: EncoderConfig) -> Encoder:
-    return read_encoder(folder, sha256=config.sha256, layers=config.layers)
+    return read_encoder(folder, config)
 
 
 def comments(rows: int) -> list[tuple[str, list[int]]]:
@@ -131,6 +131,21 @@ def test_the_graph_says_what_pytorch_says(folder: Path) -> None:
         [text for text, out in zip(texts, aside, strict=True) if out]
     )
     assert np.abs(got - expit(logits)).max() < 0.01  # 8 bits
+
+
+def test_rows_that_are_kept_aside_teach_it_nothing(folder: Path) -> None:
+    config = config_of(folder, epochs=1, pieces=256)
+    texts, targets = zip(*comments(160), strict=True)
+    aside, labels = np.arange(160) % 4 == 0, np.array(targets, dtype=np.int8)
+    weight = np.ones(160, dtype=np.float32)
+    found, _ = learn(config, read(folder, config), Lesson(texts, labels, weight, aside), lambda: None)
+    other_texts = ["zzz qqq" if out else text for text, out in zip(texts, aside, strict=True)]
+    other_labels = np.where(aside[:, None], 1 - labels, labels).astype(np.int8)
+    other, _ = learn(config, read(folder, config), Lesson(other_texts, other_labels, weight, aside), lambda: None)
+    assert other.encoder.tokenizer == found.encoder.tokenizer
+    np.testing.assert_array_equal(other.head, found.head)
+    for one, two in zip(other.encoder.layers, found.encoder.layers, strict=True):
+        np.testing.assert_array_equal(one.attend, two.attend)
 
 
 CONFIG_OF_ALL: Mapping[str, Any] = {
@@ -183,6 +198,9 @@ def test_a_bundle_learns_repeats_itself_and_is_found_again(folder: Path, data: P
     assert manifest.evaluation["mean_roc_auc"] > 0.9
     assert manifest.training["config"]["encoder"]["sha256"] == config.encoder.sha256
     assert manifest.training["environment"]["torch"]
+    natural = manifest.training["rows"]["train_natural"]
+    assert {entry.rows for entry in manifest.calibration} == {manifest.calibration[0].rows}
+    assert 0.2 * natural < manifest.calibration[0].rows < 0.5 * natural  # one fold of three
     scores = scorer.score(["a quiet glacier on the river", "the old window"])
     assert scores[0, LABELS.index("threat")] > scores[1, LABELS.index("threat")]
     again = train_bundle(config, b"raw", data, tmp_path / "again", Quiet(), read(folder, config.encoder))

@@ -72,7 +72,8 @@ class Prepared:
         places: intp [train rows], into the gathered rows.
         targets: int8 [train rows, labels].
         folds: intp [train rows], for what comes after the margins.
-        margins: float64 [train rows, labels], out of fold, of all that comes before the head.
+        margins: float64 [train rows, labels], out of fold, of all that comes before the head; where an encoder is mixed
+            in, that of ``natural`` alone.
         natural: bool [train rows], those that calibration, cut-offs and heads are for.
         backbone: fitted on all training rows.
         stack: what follows it, where the contract has more than n-grams.
@@ -110,6 +111,16 @@ class _Drawn(NamedTuple):
     folds: NDArray[np.intp]
     n_made: int
 
+    def natural(self, gathered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Rows of natural rates, bool [rows]; all but the made ones where no set has any.
+
+        Args:
+            gathered: bool, of every gathered row.
+        """
+        found = gathered[self.split.train]
+        found = found if found.any() else np.ones_like(found)
+        return np.concatenate([found, np.zeros(self.n_made, dtype=np.bool_)])
+
 
 def prepare(config: TrainConfig, data: Path, watcher: Watcher, pretrained: Encoder | None = None) -> Prepared:
     """Steps 1, 2 and the final linear model.
@@ -122,13 +133,17 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher, pretrained: Encod
 
     Raises:
         RefusedError: the data do not fit the configuration, or a label has too few training rows.
+        ValueError: an encoder is asked for and there is none, or the other way round.
     """
+    if (config.encoder is None) != (pretrained is None):
+        raise ValueError("a configuration with an encoder needs one, and no other does")
     with threadpool_limits(1):  # sums of several threads have no fixed order
         watcher.stage("read", 0)
         gathered = gather(config, data)
         drawn = _draw(config, gathered, watcher)
         split, material, folds = drawn.split, drawn.material, drawn.folds
-        _refuse_rare(config, material, drawn.n_made)
+        natural = drawn.natural(gathered.rows.natural)
+        _refuse_rare(config, drawn, natural)
         losses = [config.loss, *config.blend]
         iterations = sum(loss.iterations for loss in losses)
         iterations += config.features.select_iterations if config.features.buckets else 0
@@ -147,33 +162,44 @@ def prepare(config: TrainConfig, data: Path, watcher: Watcher, pretrained: Encod
             stack, margins = Stacking(silent).fit_out_of_fold(
                 margins, material.more, material.targets, material.weight, folds, own
             )
-    natural = np.concatenate([gathered.rows.natural[split.train], np.zeros(drawn.n_made, dtype=np.bool_)])
     beside = None
     if config.encoder is not None and pretrained is not None:
-        aside = folds == ASIDE
-        beside, margins = _listen(config.encoder, pretrained, drawn, margins, watcher)
+        natural &= folds == ASIDE
         folds = _folds(drawn.names, config, "/aside")
-        natural = aside & natural if natural.any() else aside
+        beside, margins = _listen(config.encoder, pretrained, drawn, margins, folds, watcher)
     places = np.flatnonzero(split.train)
     n = len(places)
-    natural = natural[:n] if natural.any() else np.ones(n, dtype=np.bool_)
     targets = material.targets[:n]
-    return Prepared(gathered, split, places, targets, folds[:n], margins[:n], natural, backbone, stack, beside)
+    return Prepared(gathered, split, places, targets, folds[:n], margins[:n], natural[:n], backbone, stack, beside)
 
 
 def _listen(
-    config: EncoderConfig, pretrained: Encoder, drawn: _Drawn, margins: NDArray[np.float64], watcher: Watcher
+    config: EncoderConfig,
+    pretrained: Encoder,
+    drawn: _Drawn,
+    margins: NDArray[np.float64],
+    folds: NDArray[np.intp],
+    watcher: Watcher,
 ) -> tuple[Beside, NDArray[np.float64]]:
-    """The encoder, and margins of it and the linear model on the rows that it did not see; others keep theirs."""
+    """The encoder, and margins of it and the linear model on the rows that it did not see; others keep theirs.
+
+    Each of those margins is by a mix of the other ``folds``.
+    """
     material, aside = drawn.material, drawn.folds == ASIDE
     watcher.stage("fine-tune the encoder", steps(config, int((~aside).sum())))
     lesson = Lesson(drawn.texts, material.targets, material.weight, aside)
     beside, logits = learn(config, pretrained, lesson, watcher.step)
     own = material.source[aside] == 0  # sets differ in their rates
-    targets, weight = material.targets[aside][own], material.weight[aside][own]
-    mix = fit_mix(margins[aside][own], logits[own], targets, weight)
+    linear, targets, weight, parts = (column[aside] for column in (margins, material.targets, material.weight, folds))
+    unseen = linear.copy()
+    with threadpool_limits(1):
+        for k in np.unique(parts):
+            use = own & (parts != k)
+            mix = fit_mix(linear[use], logits[use], targets[use], weight[use])
+            unseen[parts == k] = mix.apply(linear[parts == k], logits[parts == k])
+        mix = fit_mix(linear[own], logits[own], targets[own], weight[own])
     mixed = margins.copy()
-    mixed[aside] = mix.apply(margins[aside], logits)
+    mixed[aside] = unseen
     return replace(beside, mix=mix), mixed
 
 
@@ -292,20 +318,28 @@ def _draw(config: TrainConfig, gathered: Gathered, watcher: Watcher) -> _Drawn:
     return _Drawn(split, material, [*texts, *made.texts], names, _folds(names, config, "/folds"), len(made.texts))
 
 
-def _refuse_rare(config: TrainConfig, material: Material, copies: int) -> None:
-    """A label needs training rows of both kinds; else there is nothing to fit."""
-    targets = material.targets[: len(material.targets) - copies]
-    problems = []
-    for label, column in zip(config.label_ids, targets.T, strict=True):
-        yes, no = int((column == 1).sum()), int((column == 0).sum())
-        if min(yes, no) < _LEAST_POSITIVES:
-            problems.append(f"label {label}: {yes} training rows say yes and {no} say no; each must be 2 or more")
+def _refuse_rare(config: TrainConfig, drawn: _Drawn, natural: NDArray[np.bool_]) -> None:
+    """A label needs training rows of both kinds; else there is nothing to fit, and with an encoder, to calibrate."""
+    targets = drawn.material.targets
+    problems = _too_few(config, targets[: len(targets) - drawn.n_made], "training rows")
+    if config.encoder is not None and not problems:
+        what = "rows of the fold that the encoder does not see"
+        problems = _too_few(config, targets[natural & (drawn.folds == ASIDE)], what)
     if problems:
         raise RefusedError(
             f"the data do not suffice for {config.name}",
             problems=problems,
             hint="Add a set that annotates the label, hold out a smaller share, or leave the label out.",
         )
+
+
+def _too_few(config: TrainConfig, targets: NDArray[np.int8], what: str) -> list[str]:
+    found = []
+    for label, column in zip(config.label_ids, targets.T, strict=True):
+        yes, no = int((column == 1).sum()), int((column == 0).sum())
+        if min(yes, no) < _LEAST_POSITIVES:
+            found.append(f"label {label}: {yes} {what} say yes and {no} say no; each must be 2 or more")
+    return found
 
 
 def _calibrated(

@@ -169,7 +169,8 @@ class EncoderConfig(Strict):
     Attributes:
         sha256: of the ``model.safetensors`` that it starts from.
         layers: how many of its layers are kept, from the first.
-        pieces: how many pieces of its vocabulary are kept, those most frequent in the training texts; None: all.
+        pieces: how many pieces of its vocabulary are kept: special ones and single characters in any case, then those
+            most frequent in the training texts; None: all.
         max_tokens: a longer text is cut.
         epochs, rate, batch: of the fine-tuning.
         seed: of its order and its dropout.

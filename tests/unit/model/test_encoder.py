@@ -22,11 +22,12 @@ from streamtag.model.training.config import EncoderConfig
 from streamtag.model.training.encoder import pretrained
 from streamtag.model.training.encoder.beside import IDS, MASK, Beside, Mix, contract_of, fit_mix
 from streamtag.model.training.encoder.nodes import quantised
-from streamtag.model.training.encoder.pretrained import Encoder, Layer, read_encoder
+from streamtag.model.training.encoder.pretrained import Encoder, Layer, read_encoder, tokenizer_problems
 from streamtag.model.training.encoder.vocabulary import cut_vocabulary
 
 WIDTH, HEADS, INNER, LONGEST, LABELS, BUCKETS = 16, 4, 32, 32, 3, 50
 SOME_SHA256 = "a" * 64
+OF_WEIGHTS = hashlib.sha256(b"weights").hexdigest()
 Floats = NDArray[np.float32]
 
 
@@ -196,12 +197,6 @@ def test_padding_stays_what_it_is(encoder: Encoder) -> None:
     assert small.token_to_id("[PAD]") == 0
 
 
-def test_a_vocabulary_of_another_kind_is_refused(encoder: Encoder) -> None:
-    other = msgspec.json.encode({**msgspec.json.decode(encoder.tokenizer), "model": {"type": "BPE"}})
-    with pytest.raises(RefusedError, match="WordPiece"):
-        cut_vocabulary(replace(encoder, tokenizer=other), [], 300)
-
-
 def test_the_mix_finds_who_is_right() -> None:
     random = np.random.default_rng(10)
     truth = random.standard_normal((4_000, 2))
@@ -250,13 +245,17 @@ def folder(path: Path, **changes: Any) -> Path:
     }
     (path / pretrained.CONFIG).write_bytes(msgspec.json.encode(shape))
     (path / pretrained.WEIGHTS).write_bytes(b"weights")
-    (path / pretrained.TOKENIZER).write_bytes(b"{}")
+    (path / pretrained.TOKENIZER).write_bytes(train_tokenizer().to_str().encode())
     return path
+
+
+def config(sha256: str = SOME_SHA256) -> EncoderConfig:
+    return EncoderConfig(sha256=sha256, layers=2, max_tokens=LONGEST)
 
 
 def test_other_weights_than_those_of_the_configuration_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as caught:
-        read_encoder(folder(tmp_path), sha256=SOME_SHA256, layers=2)
+        read_encoder(folder(tmp_path), config())
     assert "sha256 is" in caught.value.problems[0]
     assert SOME_SHA256 in caught.value.problems[0]
 
@@ -267,17 +266,43 @@ def test_other_weights_than_those_of_the_configuration_are_refused(tmp_path: Pat
         ({"model_type": "roberta"}, "model_type is 'roberta'; must be 'bert'"),
         ({"hidden_act": "relu"}, "hidden_act"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05; must be 1e-12"),
+        ({"pad_token_id": 1}, "pad_token_id is 1; must be 0"),
         ({"num_hidden_layers": 1}, "has 1 layers; encoder.layers asks for 2"),
+        ({"max_position_embeddings": 16}, "has 16 positions; encoder.max_tokens asks for 32"),
     ],
 )
 def test_what_is_no_such_encoder_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as caught:
-        read_encoder(folder(tmp_path, **changes), sha256=hashlib.sha256(b"weights").hexdigest(), layers=2)
+        read_encoder(folder(tmp_path, **changes), config(sha256=OF_WEIGHTS))
     assert said in caught.value.problems[0]
+
+
+def test_a_tokenizer_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None:
+    broken = folder(tmp_path)
+    for content in (b"{", b"[]", b'{"model": {}}'):
+        (broken / pretrained.TOKENIZER).write_bytes(content)
+        with pytest.raises(RefusedError) as caught:
+            read_encoder(broken, config(sha256=OF_WEIGHTS))
+        assert caught.value.problems == ("tokenizer.json: is not what `tokenizers` saves",)
+
+
+def test_what_cannot_be_cut_is_refused_only_if_it_is_to_be_cut(encoder: Encoder) -> None:
+    document = msgspec.json.decode(encoder.tokenizer)
+    assert tokenizer_problems(encoder.tokenizer, cut=True) == []
+    for change in (
+        {"model": {**document["model"], "type": "BPE"}},
+        {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}},
+        {"added_tokens": [*document["added_tokens"], {"content": "[NEW]", "id": 9_999}]},
+    ):
+        other = msgspec.json.encode({**document, **change})
+        assert tokenizer_problems(other, cut=False) == []
+        [problem] = tokenizer_problems(other, cut=True)
+        assert "or encoder.pieces be left out" in problem
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / pretrained.TOKENIZER).unlink()
     with pytest.raises(NotFoundError, match=r"tokenizer\.json"):
-        read_encoder(tmp_path, sha256=SOME_SHA256, layers=2)
+        read_encoder(tmp_path, config())

@@ -1,7 +1,7 @@
 """What the long run calls flat."""
 
 import pytest
-from soak.judge import GROWTH_MIB, JUDGED_S, judge, rests, slope
+from soak.judge import GROWTH_MIB, HANG_S, JUDGED_S, judge, rests, slope
 from soak.sampling import Life, Sample
 
 HOUR = 3_600
@@ -49,10 +49,13 @@ def test_growth_of_a_short_life_is_not_judged() -> None:
     assert problems(life(per_h=500.0, seconds=int(JUDGED_S / 2)), []) == []
 
 
-def test_levels_of_a_short_life_are_not_judged() -> None:
-    one = life(seconds=int(JUDGED_S / 2))
+def test_a_call_that_may_still_hang_is_no_leak() -> None:
+    one = life(seconds=1_000)
     one.samples[610:] = [s._replace(fds=s.fds + 10, threads=s.threads + 6) for s in one.samples[610:]]
     assert problems(one, [(600.0, 610.0)]) == []
+    longer = life(seconds=610 + int(HANG_S) + 2)
+    longer.samples[610:] = [s._replace(fds=s.fds + 10, threads=s.threads + 6) for s in longer.samples[610:]]
+    assert len(problems(longer, [(600.0, 610.0)])) == 2
 
 
 def test_what_a_worker_opens_while_it_starts_is_no_growth() -> None:

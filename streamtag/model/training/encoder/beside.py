@@ -6,16 +6,16 @@ model, calibration, cut-offs and the head.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.text_rules import TextRules
-from streamtag.model.contracts.tokenizer import TOKENIZER, TokenizerContract, load_tokenizer
+from streamtag.model.contracts.tokenizer import TOKENIZER, TokenizerContract, Tokens
 from streamtag.model.normalise import Normalisation
 from streamtag.model.training.config import EncoderConfig
-from streamtag.model.training.encoder.pretrained import Array, Encoder
+from streamtag.model.training.encoder.pretrained import PADDING, Array, Encoder
 from streamtag.model.training.encoder.vocabulary import cut_vocabulary
 from streamtag.model.training.heads import Floats, Targets, fit_logistic
 
@@ -87,7 +87,7 @@ def steps(config: EncoderConfig, rows: int) -> int:
 def contract_of(config: EncoderConfig) -> TokenizerContract:
     """How the encoder is given texts: in plain spelling, as the n-grams beside it."""
     rules = TextRules(normalisation=Normalisation(), unmask=True)
-    return TokenizerContract(ids=IDS, mask=MASK, max_tokens=config.max_tokens, text=rules)
+    return TokenizerContract(ids=IDS, mask=MASK, max_tokens=config.max_tokens, pad_id=PADDING, text=rules)
 
 
 def learn(
@@ -101,10 +101,12 @@ def learn(
 
     contract = contract_of(config)
     texts = [contract.text.apply(text) for text in lesson.texts]
-    own = replace(pretrained, positions=pretrained.positions[: config.max_tokens])
+    own = pretrained
     if config.pieces is not None:
         own = cut_vocabulary(own, [texts[i] for i in np.flatnonzero(~lesson.aside).tolist()], config.pieces)
-    tokens = _tokens(own.tokenizer, texts, config.max_tokens)
+    # By what will serve, so that nothing is read otherwise there.
+    read = Tokens(contract, {TOKENIZER: own.tokenizer}).read(lesson.texts, None)
+    tokens = [encoding.ids for encoding in read.rows]
     torch.manual_seed(config.seed)
     torch.set_num_threads(THREADS)
     labels = lesson.targets.shape[1]
@@ -139,14 +141,6 @@ def fit_mix(margins: Floats, logits: Floats, targets: Targets, weight: NDArray[n
         if point[:2].max() > 0 and point[:2].min() >= 0:
             found.linear[j], found.encoder[j], found.bias[j] = point
     return found
-
-
-def _tokens(tokenizer: bytes, texts: Sequence[str], most: int) -> list[list[int]]:
-    found = load_tokenizer(tokenizer)
-    found.no_padding()
-    found.enable_truncation(most)
-    found.encode_special_tokens = True
-    return [encoding.ids for encoding in found.encode_batch_fast(texts)]
 
 
 def _some(tokens: list[list[int]], rows: NDArray[np.intp]) -> list[list[int]]:

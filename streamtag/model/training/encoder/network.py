@@ -8,10 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from streamtag.model.training.encoder.pretrained import Array, Encoder, Layer
+from streamtag.model.training.encoder.pretrained import EPSILON, PADDING, Array, Encoder, Layer
 
-EPSILON = 1e-12
-"""Of the norms, as in BERT."""
 _HEAD_SPREAD = 0.02
 
 
@@ -48,7 +46,7 @@ class _Layer(nn.Module):  # type: ignore[misc]
 
 
 class Network(nn.Module):  # type: ignore[misc]
-    """Token ids [n, width], 0 is padding, to logits [n, labels].
+    """Token ids [n, width] to logits [n, labels].
 
     Embeddings stay as they were pretrained: most pieces are too rare in a set of some ten thousand texts to move well.
     """
@@ -66,7 +64,7 @@ class Network(nn.Module):  # type: ignore[misc]
 
     def forward(self, ids: Any) -> Any:
         """Logits of texts that have at least one token each."""
-        present = ids != 0
+        present = ids != PADDING
         rows = self.norm(self.tokens[ids] + self.positions[: ids.shape[1]])
         rows = functional.dropout(rows, self.dropout, self.training)
         for layer in self.layers:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from streamtag.model.training.encoder.beside import IDS, MASK, Beside
-from streamtag.model.training.encoder.pretrained import Array, Encoder, Layer
+from streamtag.model.training.encoder.pretrained import EPSILON, Array, Encoder, Layer
 from streamtag.model.training.head_graph import HeadNodes
 
 _HIDDEN = 10_000.0
 """Taken from the attention to padding: nothing is left of it."""
-_EPSILON = 1e-12
 _INT8 = 127
 
 
@@ -59,7 +58,7 @@ def _linear(graph: HeadNodes, rows: str, weights: Array, bias: Array) -> str:
 
 def _norm(graph: HeadNodes, rows: str, gain: Array) -> str:
     both = [graph.constant(np.ascontiguousarray(row)) for row in gain]
-    return graph.add("LayerNormalization", rows, *both, axis=-1, epsilon=_EPSILON)
+    return graph.add("LayerNormalization", rows, *both, axis=-1, epsilon=EPSILON)
 
 
 def _logits(graph: HeadNodes, beside: Beside, mask: str) -> str:

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.errors import NotFoundError, RefusedError
+from streamtag.model.contracts.tokenizer import load_tokenizer
+from streamtag.model.training.config import EncoderConfig
 
 Array = NDArray[np.float32]
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+EPSILON = 1e-12
+"""Of the norms of BERT."""
+PADDING = 0
+"""The id of padding."""
 _HINT = "docs/howto-train.md says what such a folder holds."
 
 
@@ -26,6 +32,8 @@ class _Shape(msgspec.Struct):
     num_hidden_layers: int
     max_position_embeddings: int
     position_embedding_type: str = "absolute"
+    layer_norm_eps: float = EPSILON
+    pad_token_id: int = PADDING
 
 
 @dataclass(frozen=True)
@@ -76,34 +84,37 @@ class Encoder:
     facts: Mapping[str, Any]
 
 
-def read_encoder(folder: Path, *, sha256: str, layers: int) -> Encoder:
-    """The first ``layers`` of the encoder in ``folder``.
+def read_encoder(folder: Path, config: EncoderConfig) -> Encoder:
+    """The encoder in ``folder``, cut to the layers and positions that ``config`` asks for.
 
     Raises:
         NotFoundError: the folder, or a file of it, is missing.
-        RefusedError: the weights are not those of ``sha256``, or no BERT with as many layers.
+        RefusedError: the weights are not those that ``config`` names, or no BERT of its size whose tokenizer fits.
     """
     files = {name: _content(folder / name) for name in (CONFIG, WEIGHTS, TOKENIZER)}
     found = hashlib.sha256(files[WEIGHTS]).hexdigest()
-    if found != sha256:
+    if found != config.sha256:
         raise RefusedError(
             f"the encoder in {folder} is not the one that the configuration starts from",
-            problems=[f"{WEIGHTS}: sha256 is {found}; encoder.sha256 says {sha256}"],
+            problems=[f"{WEIGHTS}: sha256 is {found}; encoder.sha256 says {config.sha256}"],
             hint="Name the folder with those weights, or change encoder.sha256 if these are meant.",
         )
     try:
         shape = msgspec.json.decode(files[CONFIG], type=_Shape)
     except msgspec.DecodeError as error:
         raise _refused(folder, [f"{CONFIG}: {error}"]) from None
-    problems = _shape_problems(shape, layers)
+    problems = [*_shape_problems(shape, config), *tokenizer_problems(files[TOKENIZER], cut=config.pieces is not None)]
     if problems:
         raise _refused(folder, problems)
     try:
-        arrays = _arrays(files[WEIGHTS], layers)
+        tokens, positions, norm, layers = _arrays(files[WEIGHTS], config)
     except KeyError as error:
         raise _refused(folder, [f"{WEIGHTS}: has no tensor {error}"]) from None
+    pieces = load_tokenizer(files[TOKENIZER]).get_vocab_size(with_added_tokens=True)
+    if pieces > len(tokens):
+        raise _refused(folder, [f"{TOKENIZER}: has {pieces} pieces; {WEIGHTS} has embeddings of {len(tokens)}"])
     facts = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return Encoder(files[TOKENIZER], shape.num_attention_heads, *arrays, facts=facts)
+    return Encoder(files[TOKENIZER], shape.num_attention_heads, tokens, positions, norm, layers, facts)
 
 
 def _content(file: Path) -> bytes:
@@ -113,32 +124,56 @@ def _content(file: Path) -> bytes:
         raise NotFoundError(f"no encoder: {file}: {error.strerror}", hint=_HINT) from None
 
 
-def _shape_problems(shape: _Shape, layers: int) -> list[str]:
+def _shape_problems(shape: _Shape, config: EncoderConfig) -> list[str]:
     found = []
     for name, value, wanted in (
         ("model_type", shape.model_type, "bert"),
         ("hidden_act", shape.hidden_act, "gelu"),
         ("position_embedding_type", shape.position_embedding_type, "absolute"),
+        ("layer_norm_eps", shape.layer_norm_eps, EPSILON),
+        ("pad_token_id", shape.pad_token_id, PADDING),
     ):
         if value != wanted:
             found.append(f"{CONFIG}: {name} is {value!r}; must be {wanted!r}")
-    if shape.num_hidden_layers < layers:
-        found.append(f"{CONFIG}: has {shape.num_hidden_layers} layers; encoder.layers asks for {layers}")
+    for name, there, asked, field in (
+        ("layers", shape.num_hidden_layers, config.layers, "layers"),
+        ("positions", shape.max_position_embeddings, config.max_tokens, "max_tokens"),
+    ):
+        if there < asked:
+            found.append(f"{CONFIG}: has {there} {name}; encoder.{field} asks for {asked}")
     return found
+
+
+def tokenizer_problems(content: bytes, *, cut: bool) -> list[str]:
+    """What keeps a ``tokenizer.json`` from being used, and, if ``cut``, from being given a smaller vocabulary."""
+    try:
+        document = msgspec.json.decode(content)
+        vocabulary = document["model"]["vocab"]
+        added = [token["content"] for token in document["added_tokens"]]
+        kind, after = document["model"]["type"], (document.get("post_processor") or {}).get("type")
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return [f"{TOKENIZER}: is not what `tokenizers` saves"]
+    if not cut:
+        return []
+    found = [f"{TOKENIZER}: {token!r} is not in its vocabulary" for token in added if token not in vocabulary]
+    if kind != "WordPiece" or after not in (None, "TemplateProcessing"):
+        found.append(f"{TOKENIZER}: is {kind} with {after}; must be WordPiece with TemplateProcessing")
+    return [f"{problem}, or encoder.pieces be left out" for problem in found]
 
 
 def _refused(folder: Path, problems: list[str]) -> RefusedError:
     return RefusedError(f"the encoder in {folder} cannot be used", problems=problems, hint=_HINT)
 
 
-def _arrays(content: bytes, layers: int) -> tuple[Array, Array, Array, list[Layer]]:
+def _arrays(content: bytes, config: EncoderConfig) -> tuple[Array, Array, Array, list[Layer]]:
     from safetensors.numpy import load  # noqa: PLC0415 - an extra
 
-    named: dict[str, Array] = {name.removeprefix("bert."): array for name, array in load(content).items()}
+    named = {name.removeprefix("bert."): array.astype(np.float32) for name, array in load(content).items()}
     embedding = "embeddings."
     tokens = named[embedding + "word_embeddings.weight"] + named[embedding + "token_type_embeddings.weight"][0]
-    positions = named[embedding + "position_embeddings.weight"]
-    return tokens, positions, _norm(named, embedding), [_layer(named, f"encoder.layer.{i}.") for i in range(layers)]
+    positions = named[embedding + "position_embeddings.weight"][: config.max_tokens]
+    layers = [_layer(named, f"encoder.layer.{i}.") for i in range(config.layers)]
+    return tokens, positions, _norm(named, embedding), layers
 
 
 def _layer(named: Mapping[str, Array], prefix: str) -> Layer:

@@ -7,9 +7,8 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from streamtag.errors import RefusedError
 from streamtag.model.contracts.tokenizer import load_tokenizer
-from streamtag.model.training.encoder.pretrained import TOKENIZER, Encoder
+from streamtag.model.training.encoder.pretrained import PADDING, Encoder
 
 
 def cut_vocabulary(encoder: Encoder, texts: Sequence[str], pieces: int) -> Encoder:
@@ -18,21 +17,18 @@ def cut_vocabulary(encoder: Encoder, texts: Sequence[str], pieces: int) -> Encod
     A word whose piece went is spelled by shorter ones. Ids keep their order, so that padding stays 0.
 
     Args:
-        encoder: whose tokenizer is WordPiece.
+        encoder: with a tokenizer that `tokenizer_problems` finds nothing amiss with.
         texts: to count in, as the tokenizer will be given them.
-        pieces: at most; of pieces that are equally frequent the earlier ones.
-
-    Raises:
-        RefusedError: the tokenizer is another kind.
+        pieces: to keep; special pieces and single characters stay, though they be more. Of pieces that are equally
+            frequent the earlier ones.
     """
     document = msgspec.json.decode(encoder.tokenizer)
-    if document["model"].get("type") != "WordPiece":
-        raise RefusedError(f"{TOKENIZER}: is no WordPiece tokenizer", hint="Leave out encoder.pieces to keep it whole.")
     vocabulary: dict[str, int] = document["model"]["vocab"]
     prefix = document["model"]["continuing_subword_prefix"]
     times = _times(encoder.tokenizer, texts)
-    special = {token["content"] for token in document["added_tokens"]}
+    special = {token["content"] for token in document["added_tokens"]} | {document["model"]["unk_token"]}
     needed = {token for token in vocabulary if token in special or len(token.removeprefix(prefix)) == 1}
+    needed |= {token for token, i in vocabulary.items() if i == PADDING}
     ranked = sorted((token for token in vocabulary if token not in needed), key=lambda t: (-times[t], vocabulary[t]))
     kept = sorted(needed.union(ranked[: max(0, pieces - len(needed))]), key=vocabulary.__getitem__)
     new_id = {vocabulary[token]: i for i, token in enumerate(kept)}
