@@ -13,7 +13,8 @@ from streamtag.cli.outcome import read_text
 from streamtag.cli.score import read_thresholds
 from streamtag.domain.band_proposal import Proposal
 from streamtag.domain.scores import MICRO
-from streamtag.errors import RefusedError
+from streamtag.domain.two_stage import margin_bands
+from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.admission import load_admitted, read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
@@ -38,6 +39,10 @@ def pair(
         Path | None,
         typer.Option("--bands", help="YAML or JSON {label: [low, high]}, e.g. of `model band`; none: no bands."),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", min=0, help="Bands of so many logits to either side of each label's default cut-off."),
+    ] = None,
     sample: Annotated[
         float, typer.Option("--sample", min=0, max=1, help="Share of events that always go to stage 2.")
     ] = 0.01,
@@ -46,11 +51,15 @@ def pair(
     """Make one bundle of two: stage 2 scores again what stage 1 is unsure of.
 
     Both score the same labels in the same order. Without bands only the sample goes to stage 2: a start, from whose
-    scores `model band` proposes bands.
+    scores `model band` proposes bands. Another start is a `--margin` around the cut-offs.
     """
+    if bands is not None and margin is not None:
+        raise StreamtagError("--bands and --margin exclude each other", hint="Name one of them, or none.")
     first = _bundle(stage1, load=True)
     second = None if stage2 is None else _bundle(stage2, load=True)
     chosen = {} if bands is None else read_bands(bands)
+    if margin:
+        chosen = margin_bands(first.default_thresholds.labels, margin)
     written = write_pair(first, second, out, name=name or first.ref.name, version=version, bands=chosen, sample=sample)
     made = _bundle(f"{written.parent.resolve()}/{written.name}")
     assert made.stage2 is not None, "it was given one"

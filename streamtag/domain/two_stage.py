@@ -7,6 +7,7 @@ the budget lasts; a sample, chosen by a hash of the event's id, always does, so 
 Scores are integers in millionths here (`streamtag.domain.scores`), so that batch and stream send the same events.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from streamtag.domain.assignment import below, unit_hashes
 from streamtag.domain.scores import MICRO
 
-__all__ = ["Bands", "Bucket", "Route", "band_problems", "goes", "merge", "routes"]
+__all__ = ["Bands", "Bucket", "Route", "band_problems", "goes", "margin_bands", "merge", "routes"]
 
 # Of the sample's hashes: its own, so that it is independent of who is in which arm of an experiment; and the same for
 # ever, so that two versions of a bundle sample the same events.
@@ -43,6 +44,22 @@ class Route(IntEnum):
     def word(self) -> str:
         """As in tag events and metrics."""
         return self.name.lower()
+
+
+def margin_bands(cutoffs: Mapping[str, float], margin: float) -> dict[str, tuple[float, float]]:
+    """A band of ``margin`` logits to either side of each cut-off, to the millionth.
+
+    Args:
+        cutoffs: label to cut-off, 0 … 1.
+        margin: above 0; may be infinite.
+    """
+    found = {}
+    for label, cutoff in cutoffs.items():
+        inside = min(max(cutoff, 1 / MICRO), 1 - 1 / MICRO)
+        logit = math.log(inside / (1 - inside))
+        low, high = (0.5 * (1 + math.tanh((logit + side * margin) / 2)) for side in (-1, 1))
+        found[label] = (round(low, 6), round(high, 6))
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from svg_plot import Axis, Line, Panel, draw
 
 from streamtag.domain.scores import MICRO, from_micro
-from streamtag.domain.two_stage import Bands
+from streamtag.domain.two_stage import Bands, margin_bands
 from streamtag.events.content import ContentEvent
 from streamtag.model.evaluation.held_out import held_out_lines
 from streamtag.model.loading import load_scorer
@@ -61,13 +61,7 @@ def held_out(first: Scorer, second: Scorer, data: Path) -> HeldOut:
 
 def bands_of(scorer: Scorer, margin: float, sample: float = 0.0) -> Bands:
     """A band of ``margin`` logits to either side of each default cut-off; 0: none."""
-    if margin == 0:
-        return Bands.of(scorer.labels, {}, sample)
-    ends = {}
-    for label in scorer.bundle.manifest.labels:
-        logit = np.log(label.threshold / (1 - label.threshold))
-        low, high = (1 / (1 + np.exp(-(logit + side * margin))) for side in (-1, 1))
-        ends[label.id] = (float(low), float(high))
+    ends = margin_bands(scorer.bundle.default_thresholds.labels, margin) if margin else {}
     return Bands.of(scorer.labels, ends, sample)
 
 

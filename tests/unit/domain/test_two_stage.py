@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamtag.domain.scores import MICRO
-from streamtag.domain.two_stage import Bands, Bucket, Route, band_problems, goes, merge, routes
+from streamtag.domain.two_stage import Bands, Bucket, Route, band_problems, goes, margin_bands, merge, routes
 
 LABELS = ("spam", "insult")
 SCORES = st.integers(0, MICRO)
@@ -106,3 +106,19 @@ def test_bands_that_cannot_be_used_are_named(bands: list[tuple[str, float, float
     [problem] = band_problems(LABELS, bands, sample)
     assert said in problem
     assert not band_problems(LABELS, [("spam", 0.0, 1.0), ("insult", 0.5, 0.5)], 1.0)
+
+
+@given(st.floats(0, 1), st.floats(0.001, 50) | st.just(math.inf))
+def test_a_margin_lies_around_the_cutoff_and_is_a_valid_band(cutoff: float, margin: float) -> None:
+    bands = margin_bands({"spam": cutoff}, margin)
+    assert band_problems(["spam"], [("spam", *bands["spam"])], 0.0) == []
+    low, high = bands["spam"]
+    assert low <= cutoff + 1e-6
+    assert cutoff - 1e-6 <= high
+
+
+def test_a_margin_is_as_wide_in_logits_to_either_side() -> None:
+    [(low, high)] = margin_bands({"spam": 0.2}, 1.6).values()
+    assert math.log(high / (1 - high)) - math.log(0.25) == pytest.approx(1.6, abs=1e-4)
+    assert math.log(0.25) - math.log(low / (1 - low)) == pytest.approx(1.6, abs=1e-4)
+    assert margin_bands({"spam": 0.2}, math.inf) == {"spam": (0.0, 1.0)}

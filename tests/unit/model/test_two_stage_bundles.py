@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from streamtag.cli.model import app as model_app
 from streamtag.cli.score import score
 from streamtag.domain.scores import to_micro
-from streamtag.errors import BundleError, RefusedError
+from streamtag.errors import BundleError, RefusedError, StreamtagError
 from streamtag.model.bundle import read_bundle, write_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import MANIFEST, STAGE2, dump
@@ -223,3 +223,14 @@ def test_a_file_that_holds_no_bands_is_refused(root: Path, tmp_path: Path) -> No
     with pytest.raises(RefusedError) as caught:
         model("pair", root / "tiny" / "1", root / "slow" / "1", *options)
     assert [one.split(":")[0] for one in caught.value.problems] == ["spam", "greeting"]
+
+
+def test_bands_by_a_margin_around_the_cutoffs(root: Path, tmp_path: Path) -> None:
+    options = ("--version", "8", "--margin", "0.5", "--out", tmp_path, "-o", "json")
+    written = json.loads(model("pair", root / "tiny" / "1", root / "slow" / "1", *options).stdout)
+    cutoffs = read_bundle(root / "tiny" / "1").default_thresholds.labels
+    for one in written["stage2"]["bands"]:
+        assert one["low"] < cutoffs[one["label"]] < one["high"]
+    assert [one["label"] for one in written["stage2"]["bands"]] == list(cutoffs)
+    with pytest.raises(StreamtagError, match="exclude each other"):
+        model("pair", root / "tiny" / "1", "--bands", tmp_path / "no.yaml", *options)
