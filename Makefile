@@ -94,6 +94,7 @@ docs: $(DEV) ## Generate reference pages (configuration, metrics, API) from the 
 	$(PY) -m streamtag.telemetry.docs
 	$(PY) -m streamtag.api.reference
 	$(BIN)/streamtag model card moderation > docs/models/moderation.md
+	$(BIN)/streamtag model card moderation-two-stage > docs/models/moderation-two-stage.md
 	$(BIN)/streamtag model card security > docs/models/security.md
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
