@@ -19,6 +19,7 @@ from streamtag.model.manifest import (
     MODEL,
     PARITY,
     SCHEMA_VERSION,
+    Batching,
     Calibration,
     Label,
     Manifest,
@@ -35,6 +36,9 @@ from streamtag.model.training.heads import Head
 
 _DEEP_TOLERANCE = 1e-4
 """Of fixtures: processors differ in the last bits of every sum, and here sums of sums of sums are added up."""
+
+_DEEP_ROWS = 16
+"""Texts in a run of an encoder: more are not faster, take more memory, and make the gates take seconds."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def _manifest(fitted: Fitted, records: Records) -> Manifest:
         preprocessing=fitted.preprocessing,
         calibration=list(fitted.calibration),
         ort=OrtOptions(),
+        batching=None if fitted.beside is None else Batching(max_rows=_DEEP_ROWS),
         files={},
         training=msgspec.to_builtins(dict(records.training)),
         evaluation=msgspec.to_builtins(dict(records.evaluation)),
