@@ -37,7 +37,7 @@ from streamtag.model.training.heads import Head
 _DEEP_TOLERANCE = 1e-4
 """Of fixtures: processors differ in the last bits of every sum, and here sums of sums of sums are added up."""
 
-_DEEP_ROWS = 16
+_DEEP_ROWS = 4
 """Texts in a run of an encoder: more are not faster, take more memory, and make the gates take seconds."""
 
 
