@@ -126,7 +126,10 @@ def ask(client: TestClient, method: str, path: str) -> int:
 def test_without_a_good_token_every_route_but_the_health_checks_is_refused(api: Api) -> None:
     api.now = 100.0
     gone = api.as_(Role.ADMIN, expires_at=datetime.now(UTC) + timedelta(days=1))
-    late = api.tokens.create("late", Role.ADMIN, by="anna", expires_at=datetime.now(UTC) + timedelta(milliseconds=1))
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    late = api.tokens.create(
+        "late", Role.ADMIN, by="anna", now=yesterday, expires_at=yesterday + timedelta(milliseconds=1)
+    )
     api.tokens.revoke("admin-0", by="anna")
     for (method, path), role in NEEDS.items():
         for client in (api.anonymous, api.client("st_made-up"), api.client(late), gone):
