@@ -16,6 +16,7 @@ from scipy.special import expit
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from streamtag.model.bundle import peek_ref
+from streamtag.model.contracts.tokenizer import TOKENIZER
 from streamtag.model.length_ngrams import LengthNgramContract
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import Calibration, Label
@@ -23,7 +24,7 @@ from streamtag.model.training.assemble import Fitted, Records, as_scorer
 from streamtag.model.training.build import evaluate_again, train_bundle
 from streamtag.model.training.config import EncoderConfig, TrainConfig
 from streamtag.model.training.encoder.beside import Lesson, learn
-from streamtag.model.training.encoder.pretrained import CONFIG, TOKENIZER, WEIGHTS, Encoder, read_encoder
+from streamtag.model.training.encoder.pretrained import CONFIG, WEIGHTS, Encoder, read_encoder
 
 WIDTH, HEADS, LAYERS, INNER, LONGEST = 32, 4, 2, 64, 48
 LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import erf, expit, softmax
 
 from streamtag.errors import NotFoundError, RefusedError
-from streamtag.model.contracts.tokenizer import load_tokenizer
+from streamtag.model.contracts.tokenizer import TOKENIZER, load_tokenizer
 from streamtag.model.length_ngrams import LengthNgramContract
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import Calibration, Label
@@ -245,7 +245,7 @@ def folder(path: Path, **changes: Any) -> Path:
     }
     (path / pretrained.CONFIG).write_bytes(msgspec.json.encode(shape))
     (path / pretrained.WEIGHTS).write_bytes(b"weights")
-    (path / pretrained.TOKENIZER).write_bytes(train_tokenizer().to_str().encode())
+    (path / TOKENIZER).write_bytes(train_tokenizer().to_str().encode())
     return path
 
 
@@ -281,7 +281,7 @@ def test_what_is_no_such_encoder_is_refused(changes: dict[str, Any], said: str, 
 def test_a_tokenizer_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None:
     broken = folder(tmp_path)
     for content in (b"{", b"[]", b'{"model": {}}'):
-        (broken / pretrained.TOKENIZER).write_bytes(content)
+        (broken / TOKENIZER).write_bytes(content)
         with pytest.raises(RefusedError) as caught:
             read_encoder(broken, config(sha256=OF_WEIGHTS))
         assert caught.value.problems == ("tokenizer.json: is not what `tokenizers` saves",)
@@ -303,6 +303,6 @@ def test_what_cannot_be_cut_is_refused_only_if_it_is_to_be_cut(encoder: Encoder)
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder(tmp_path)
-    (tmp_path / pretrained.TOKENIZER).unlink()
+    (tmp_path / TOKENIZER).unlink()
     with pytest.raises(NotFoundError, match=r"tokenizer\.json"):
         read_encoder(tmp_path, config())

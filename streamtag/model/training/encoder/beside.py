@@ -100,10 +100,9 @@ def learn(
     from streamtag.model.training.encoder.network import Network  # noqa: PLC0415
 
     contract = contract_of(config)
-    texts = [contract.text.apply(text) for text in lesson.texts]
-    own = pretrained
+    seen, own = np.flatnonzero(~lesson.aside), pretrained
     if config.pieces is not None:
-        own = cut_vocabulary(own, [texts[i] for i in np.flatnonzero(~lesson.aside).tolist()], config.pieces)
+        own = cut_vocabulary(own, [contract.text.apply(lesson.texts[i]) for i in seen.tolist()], config.pieces)
     # By what will serve, so that nothing is read otherwise there.
     read = Tokens(contract, {TOKENIZER: own.tokenizer}).read(lesson.texts, None)
     tokens = [encoding.ids for encoding in read.rows]
@@ -111,7 +110,6 @@ def learn(
     torch.set_num_threads(THREADS)
     labels = lesson.targets.shape[1]
     network = Network(own, labels, DROPOUT)
-    seen = np.flatnonzero(~lesson.aside)
     fine_tune(network, _some(tokens, seen), lesson.targets[seen], lesson.weight[seen], config, step)
     logits = predict(network, _some(tokens, np.flatnonzero(lesson.aside)))
     unmixed = Mix(np.zeros(labels), np.ones(labels), np.zeros(labels))

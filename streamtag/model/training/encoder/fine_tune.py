@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from streamtag.model.training.config import EncoderConfig
+from streamtag.model.training.encoder.beside import steps
 from streamtag.model.training.encoder.network import Network
 
 THREADS = 2
@@ -42,7 +43,7 @@ def fine_tune(
         step: called after each step.
     """
     rng = np.random.default_rng(config.seed)
-    total = config.epochs * -(-len(tokens) // config.batch)
+    total = steps(config, len(tokens))
     warm = max(1, int(_WARM_UP * total))
     optimiser = torch.optim.AdamW(_groups(network, config.rate), eps=1e-6, fused=True)
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.errors import NotFoundError, RefusedError
-from streamtag.model.contracts.tokenizer import load_tokenizer
+from streamtag.model.contracts.tokenizer import TOKENIZER, load_tokenizer
 from streamtag.model.training.config import EncoderConfig
 
 Array = NDArray[np.float32]
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 EPSILON = 1e-12
 """Of the norms of BERT."""
 PADDING = 0
