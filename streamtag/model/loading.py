@@ -5,6 +5,7 @@ caller swaps only what came back from here; when a gate fails, whatever serves g
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
 
 def gates(scorer: Scorer) -> Iterator[tuple[str, list[str]]]:
     """Runs one gate after the other: its name, and everything that fails it. The last of them warms up."""
+    documents = _Documents(scorer)
     checks = (
         ("largest inputs", _edge_problems),
         (PARITY_GATE, _parity_problems),
@@ -56,28 +58,55 @@ def gates(scorer: Scorer) -> Iterator[tuple[str, list[str]]]:
     )
     for gate, check in checks:
         try:
-            found = check(scorer)
+            found = check(documents)
         except ORT_ERRORS as error:
             found = [f"the graph failed: {str(error).strip()[:300]}"]
         yield gate, found
 
 
-def _edge_problems(scorer: Scorer) -> list[str]:
+class _Documents:
+    """What the gates score: own texts, then the fixtures' (features are the fixtures' throughout), then an outlier.
+
+    Each is scored alone once for all gates: a second stage takes milliseconds a document.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        texts, features = _columns(scorer.bundle.parity.fixtures)
+        if features is not None:
+            features = [*(features[i % len(features)] for i in range(len(_SHORT))), *features]
+        self.texts, self.features = [*_SHORT, *texts], features
+        self.rows = np.arange(len(self.texts))
+
+    @cached_property
+    def read(self) -> Documents:
+        """All of them as the preprocessor reads them."""
+        return self.scorer.preprocessor.read(
+            [*self.texts, _OUTLIER], self.features and [*self.features, self.features[0]]
+        )
+
+    @cached_property
+    def alone(self) -> NDArray[np.float32]:
+        """Scores of all but the outlier, each in a run of its own."""
+        return _each(self.scorer, self.read, self.rows)
+
+
+def _edge_problems(documents: _Documents) -> list[str]:
     """The graph must bear the largest inputs that its contract can give, and answer with a row for each document."""
+    scorer = documents.scorer
     edge = scorer.preprocessor.edge()
     if edge is not None:
         rows = max(1, (scorer.bundle.manifest.batching or Batching()).min_rows)
         scorer.session.run({name: np.repeat(values, rows, axis=0) for name, values in edge.items()})
-    texts, features = _documents(scorer)
-    documents = scorer.preprocessor.read(texts[:1], features and features[:1])
-    got, wanted = scorer.run(documents, np.zeros(1, dtype=np.intp)).shape, (1, len(scorer.labels))
+    got, wanted = scorer.run(documents.read, documents.rows[:1]).shape, (1, len(scorer.labels))
     return [] if got == wanted else [f"gives scores of shape {got} for one document; must be {wanted}"]
 
 
-def _parity_problems(scorer: Scorer) -> list[str]:
+def _parity_problems(documents: _Documents) -> list[str]:
+    scorer = documents.scorer
     parity = scorer.bundle.parity
     expected = np.array([fixture.scores for fixture in parity.fixtures], dtype=np.float64)
-    got = scorer.score(*_columns(parity.fixtures)).astype(np.float64)
+    got = documents.alone[len(_SHORT) :].astype(np.float64)
     apart = np.abs(got - expected)
     # NaN compares false: ask for what must hold, not for its opposite
     wrong = np.argwhere(~(apart <= parity.tolerance))
@@ -87,11 +116,10 @@ def _parity_problems(scorer: Scorer) -> list[str]:
     ]
 
 
-def _range_problems(scorer: Scorer) -> list[str]:
+def _range_problems(documents: _Documents) -> list[str]:
     """What scores anything else than 0 … 1 would make dead letters of its events."""
-    texts, features = _documents(scorer)
-    refused = scorer.preprocessor.read(texts, features).refused  # by the contract: they have no scores
-    scores = np.delete(scorer.score(texts, features), refused, axis=0)
+    refused = [i for i in documents.read.refused if i < len(documents.rows)]  # by the contract: they have no scores
+    scores = np.delete(documents.alone, refused, axis=0)
     # NaN compares false: ask for what must hold, not for its opposite
     wrong = scores[~((scores >= 0) & (scores <= 1)).all(axis=1)]
     if not len(wrong):
@@ -100,34 +128,22 @@ def _range_problems(scorer: Scorer) -> list[str]:
     return [f"{len(wrong)} of {len(scores)} documents have scores {reach}; must be 0 … 1: are they logits?"]
 
 
-def _invariance_problems(scorer: Scorer) -> list[str]:
+def _invariance_problems(documents: _Documents) -> list[str]:
     """Each document alone must have the bits it has in every other company and padding."""
-    texts, features = _documents(scorer)
-    everyone = np.arange(len(texts))
-    read = scorer.preprocessor.read([*texts, _OUTLIER], features and [*features, features[0]])
-    alone = _each(scorer, read, everyone)
+    scorer, read, everyone, alone = documents.scorer, documents.read, documents.rows, documents.alone
     companies = {
         "in a batch": _together(scorer, read, everyone),
-        "in a batch, reversed": _together(scorer, read, everyone[::-1])[::-1],
-        "beside a long text": _together(scorer, read, np.append(everyone, len(texts)))[:-1],
-        "in a full batch": _in_full_batches(scorer, read, everyone),
+        "in a full batch, reversed": _in_full_batches(scorer, read, everyone[::-1])[::-1],
     }
-    if scorer.preprocessor.mixes:
+    if scorer.preprocessor.mixes:  # else those that share a run are of one width, whoever comes along
+        companies["beside a long text"] = _together(scorer, read, np.append(everyone, len(everyone)))[:-1]
         companies["with more padding"] = _each(scorer, read, everyone, wider=3)
     found = []
     for company, scores in companies.items():
         differ = np.flatnonzero((scores.view(np.uint32) != alone.view(np.uint32)).any(axis=1))
         if len(differ):
-            found.append(f"{len(differ)} of {len(texts)} texts score differently {company} than alone")
+            found.append(f"{len(differ)} of {len(alone)} texts score differently {company} than alone")
     return found
-
-
-def _documents(scorer: Scorer) -> tuple[list[str], list[FeatureRow | None] | None]:
-    """What the gates score: own texts and the fixtures'; features are the fixtures' throughout."""
-    texts, features = _columns(scorer.bundle.parity.fixtures)
-    if features is None:
-        return [*_SHORT, *texts], None
-    return [*_SHORT, *texts], [*(features[i % len(features)] for i in range(len(_SHORT))), *features]
 
 
 def _columns(fixtures: Sequence[Fixture]) -> tuple[list[str], list[FeatureRow | None] | None]:
@@ -171,10 +187,12 @@ def _split(scorer: Scorer, read: Documents, rows: NDArray[np.intp], most: int) -
         yield from (places[at : at + most] for at in range(0, len(places), most))
 
 
-def _warm_up(scorer: Scorer) -> list[str]:
-    # First runs of a shape pay for kernels and page faults; after this, the first real batch does not.
-    _, features = _documents(scorer)
-    for size in sorted({1, scorer.batch}):
+def _warm_up(documents: _Documents) -> list[str]:
+    # First runs of a shape pay for kernels and page faults; after this, the first real batch does not. What runs by
+    # width has had full runs of the common ones in the gate before.
+    scorer, features = documents.scorer, documents.features
+    sizes = sorted({1, scorer.batch}) if scorer.preprocessor.mixes else []
+    for size in sizes:
         scorer.score([_OUTLIER[:180]] * size, features and features[:1] * size)
     scorer.take_filled()
     return []

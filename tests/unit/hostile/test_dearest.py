@@ -1,5 +1,6 @@
 """What a message may cost at most, at the default limits: docs/limits.md says so, and here it is enforced."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ from hostile.subject import Subject, active_release
 
 from streamtag.model.registry import find_bundle
 
-MOST_S = 0.1
-"""CPU time. Measured on a shared machine: 0.03 s; ten times that would have to be explained."""
+MOST = 2.0
+"""Of the yardstick, so that it holds on slow machines as on fast ones. Measured: 0.9, where two of it are 0.1 to 0.2 s."""
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,17 @@ def subjects() -> dict[str, Subject]:
     return {setup.name: Subject(setup, release) for setup in generators.SETUPS if setup.name in ("native", "joined")}
 
 
+def yardstick() -> float:
+    """CPU seconds in which this Python adds up a million squares."""
+    began = time.thread_time()
+    sum(i * i for i in range(1_000_000))
+    return time.thread_time() - began
+
+
 @pytest.mark.parametrize("dear", dearest.known(), ids=lambda dear: dear.name)
-def test_no_record_costs_more_than_a_tenth_of_a_second(dear: dearest.Dear, subjects: dict[str, Subject]) -> None:
+def test_no_record_costs_more_than_adding_up_two_million_squares(
+    dear: dearest.Dear, subjects: dict[str, Subject]
+) -> None:
     subject = subjects[dear.setup]
-    attempts = (subject.process([dear.attack]) for _ in range(5))
-    assert any(took < MOST_S for took in attempts)
+    attempts = (subject.process([dear.attack]) / yardstick() for _ in range(5))
+    assert any(ratio < MOST for ratio in attempts)
