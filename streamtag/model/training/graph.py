@@ -17,7 +17,8 @@ from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.session import SCORES
 from streamtag.model.training.encoder.beside import Beside
 from streamtag.model.training.encoder.nodes import beside_nodes, inputs
-from streamtag.model.training.head_graph import MARGIN, RAW, HeadNodes, head_nodes
+from streamtag.model.training.graph_nodes import GraphNodes
+from streamtag.model.training.head_graph import MARGIN, RAW, head_nodes
 from streamtag.model.training.heads import Head
 
 OPSET = 17
@@ -62,8 +63,8 @@ def build_graph(
         "labels": np.array([labels], dtype=np.int64),
     }
     margin = MARGIN if head is None else RAW
-    mixed = HeadNodes(lanes) if beside is None else beside_nodes(beside, lanes, LINEAR, margin)
-    after = HeadNodes(lanes) if head is None else head_nodes(head, lanes)
+    mixed = GraphNodes(lanes, "encoder") if beside is None else beside_nodes(beside, lanes, LINEAR, margin)
+    after = GraphNodes(lanes, "head") if head is None else head_nodes(head, lanes)
     constants |= mixed.constants | after.constants
     nodes = [
         helper.make_node("Gather", ["table", IDS], ["half_rows" if half else "rows"]),

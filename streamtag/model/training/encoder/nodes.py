@@ -13,16 +13,16 @@ from onnx import TensorProto, helper
 
 from streamtag.model.training.encoder.beside import IDS, MASK, Beside
 from streamtag.model.training.encoder.pretrained import EPSILON, Array, Encoder, Layer
-from streamtag.model.training.head_graph import HeadNodes
+from streamtag.model.training.graph_nodes import GraphNodes
 
 _HIDDEN = 10_000.0
 """Taken from the attention to padding: nothing is left of it."""
 _INT8 = 127
 
 
-def beside_nodes(beside: Beside, lanes: int, linear: str, out: str) -> HeadNodes:
+def beside_nodes(beside: Beside, lanes: int, linear: str, out: str) -> GraphNodes:
     """Nodes from token ids and ``linear`` margins to ``out``, both [n, lanes]."""
-    graph = HeadNodes(lanes, "encoder")
+    graph = GraphNodes(lanes, "encoder")
     mask = graph.add("Cast", MASK, to=TensorProto.FLOAT)
     logits = _logits(graph, beside, mask)
     mixed = graph.add("Mul", logits, graph.vector(beside.mix.encoder))
@@ -47,21 +47,21 @@ def quantised(weights: Array, axis: int) -> tuple[NDArray[np.int8], Array]:
     return np.rint(weights / scale).astype(np.int8), scale.astype(np.float32)
 
 
-def _weights(graph: HeadNodes, weights: Array, axis: int = 0) -> str:
+def _weights(graph: GraphNodes, weights: Array, axis: int = 0) -> str:
     whole, scale = quantised(weights, axis)
     return graph.add("Mul", graph.add("Cast", graph.constant(whole), to=TensorProto.FLOAT), graph.constant(scale))
 
 
-def _linear(graph: HeadNodes, rows: str, weights: Array, bias: Array) -> str:
+def _linear(graph: GraphNodes, rows: str, weights: Array, bias: Array) -> str:
     return graph.add("Add", graph.add("MatMul", rows, _weights(graph, weights)), graph.constant(bias))
 
 
-def _norm(graph: HeadNodes, rows: str, gain: Array) -> str:
+def _norm(graph: GraphNodes, rows: str, gain: Array) -> str:
     both = [graph.constant(np.ascontiguousarray(row)) for row in gain]
     return graph.add("LayerNormalization", rows, *both, axis=-1, epsilon=EPSILON)
 
 
-def _logits(graph: HeadNodes, beside: Beside, mask: str) -> str:
+def _logits(graph: GraphNodes, beside: Beside, mask: str) -> str:
     """Of each text, [n, lanes]: the mean of its tokens' logits, which is the logit of their mean."""
     encoder = beside.encoder
     zero, one = _integers(graph, 0), _integers(graph, 1)
@@ -81,14 +81,14 @@ def _logits(graph: HeadNodes, beside: Beside, mask: str) -> str:
     return graph.add("Add", graph.add("Div", total, count), graph.vector(beside.bias))
 
 
-def _embedded(graph: HeadNodes, encoder: Encoder, zero: str, one: str) -> str:
+def _embedded(graph: GraphNodes, encoder: Encoder, zero: str, one: str) -> str:
     rows = graph.add("Gather", _weights(graph, encoder.tokens, axis=1), IDS)
     tokens = graph.add("Gather", graph.add("Shape", IDS), one)
     places = graph.add("Slice", graph.constant(encoder.positions), zero, tokens)
     return _norm(graph, graph.add("Add", rows, places), encoder.norm)
 
 
-def _layer(graph: HeadNodes, layer: Layer, heads: int, rows: str, hidden: str) -> str:
+def _layer(graph: GraphNodes, layer: Layer, heads: int, rows: str, hidden: str) -> str:
     width = layer.out.shape[0]
     parts = _linear(graph, rows, layer.attend, layer.attend_bias)
     parts = graph.add("Reshape", parts, _integers(graph, 0, 0, 3, heads, width // heads))
@@ -105,12 +105,12 @@ def _layer(graph: HeadNodes, layer: Layer, heads: int, rows: str, hidden: str) -
     return _norm(graph, graph.add("Add", rows, thought), layer.norm_2)
 
 
-def _gelu(graph: HeadNodes, rows: str) -> str:
+def _gelu(graph: GraphNodes, rows: str) -> str:
     """``x / 2 · (1 + erf(x / √2))``, in the form that onnxruntime knows as one operator."""
     root, one, half = (graph.constant(np.array(value, dtype=np.float32)) for value in (2**0.5, 1.0, 0.5))
     share = graph.add("Add", graph.add("Erf", graph.add("Div", rows, root)), one)
     return graph.add("Mul", graph.add("Mul", rows, share), half)
 
 
-def _integers(graph: HeadNodes, *values: int) -> str:
+def _integers(graph: GraphNodes, *values: int) -> str:
     return graph.constant(np.array(values, dtype=np.int64))
