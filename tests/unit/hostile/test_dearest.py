@@ -10,7 +10,7 @@ from hostile.subject import Subject, active_release
 from streamtag.model.registry import find_bundle
 
 MOST = 2.0
-"""Of the yardstick, so that it holds on slow machines as on fast ones. Measured: 0.9, where two of it are 0.1 to 0.2 s."""
+"""Of the yardstick, so that it holds on slow machines as on fast ones. Measured: 0.9; two of it are 0.1 to 0.2 s."""
 
 
 @pytest.fixture(scope="module")
