@@ -1,23 +1,30 @@
-"""Says where the tests take Kafka and Redis from, or once and clearly what to install; exit code 6 then."""
+"""Says where the tests take Kafka, Redis and Chromium from, or once and clearly what to install; exit code 6 then."""
 
 import sys
+from collections.abc import Callable
+
+from chromium import find_chromium
 
 from streamtag.devstack.kafka import find_kafka
 from streamtag.devstack.redis import find_redis
 from streamtag.errors import UnavailableError
 
+_FIND: dict[str, Callable[[], str]] = {
+    "kafka": lambda: find_kafka().kind,
+    "redis": lambda: find_redis().kind,
+    "chromium": find_chromium,
+}
+
 
 def main() -> int:
-    """Looks for both; as root on Debian, a missing Redis is installed, see `find_redis`."""
+    """Looks for all; as root on Debian, a missing Redis or Chromium is installed."""
     code = 0
-    for find in (find_kafka, find_redis):
+    for name, find in _FIND.items():
         try:
-            source = find()
+            sys.stdout.write(f"{name}: {find()}\n")
         except UnavailableError as error:
             sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
             code = error.exit_code
-        else:
-            sys.stdout.write(f"{find.__name__.removeprefix('find_')}: {source.kind}\n")
     return code
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import ClassVar, Literal
 
 import redis
 
-from streamtag.devstack import docker
+from streamtag.devstack import debian, docker
 from streamtag.devstack.server import HOST, Server, listens
 from streamtag.errors import UnavailableError
 
 IMAGE = "redis:7.4"
-_DEBIAN = Path("/etc/debian_version")
-_POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 class RedisServer(Server):
@@ -110,7 +107,7 @@ def find_redis(environ: Mapping[str, str] | None = None) -> RedisSource:
     url = (os.environ if environ is None else environ).get("STREAMTAG_REDIS")
     if url:
         return RedisSource("external", url)
-    if shutil.which("redis-server") or _install_on_debian():
+    if shutil.which("redis-server") or debian.install("redis-server"):
         return RedisSource("server")
     if docker.daemon_answers():
         return RedisSource("docker")
@@ -119,26 +116,3 @@ def find_redis(environ: Mapping[str, str] | None = None) -> RedisSource:
         hint="Install redis-server (Debian: apt-get install redis-server), or start Docker, "
         "or set STREAMTAG_REDIS=redis://host:port/0 to a Redis >= 7 of your own.",
     )
-
-
-def _install_on_debian() -> bool:
-    """Installs Debian's package without starting its service; False where that is not ours to do or fails."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None or not _DEBIAN.exists():
-        return False
-    # Debian asks this file before it starts a service of a fresh package; 101 says no
-    ours = not _POLICY.exists()
-    if ours:
-        _POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-        _POLICY.chmod(0o755)
-    try:
-        for arguments in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "redis-server"]):
-            environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            command = ["apt-get", *arguments]
-            if subprocess.run(command, env=environ, capture_output=True, timeout=300, check=False).returncode != 0:
-                return False
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    finally:
-        if ours:
-            _POLICY.unlink()
-    return shutil.which("redis-server") is not None

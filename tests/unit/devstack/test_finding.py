@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from streamtag.devstack import docker, kafka_jars, redis
+from streamtag.devstack import debian, docker, kafka_jars
 from streamtag.devstack.kafka import KafkaServer, find_kafka
 from streamtag.devstack.redis import RedisServer, find_redis
 from streamtag.errors import UnavailableError
 
-INSTALL_ON_DEBIAN = redis._install_on_debian
+INSTALL = debian.install
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     monkeypatch.setenv("PATH", str(directory))
     # never let a test install a package
-    monkeypatch.setattr(redis, "_install_on_debian", lambda: False)
+    monkeypatch.setattr(debian, "install", lambda package: False)
     return directory
 
 
@@ -91,9 +91,9 @@ def test_debians_package_is_installed_by_root_without_starting_its_service(
     works: bool, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = tmp_path / "policy-rc.d"
-    monkeypatch.setattr(redis, "_install_on_debian", INSTALL_ON_DEBIAN)
-    monkeypatch.setattr(redis, "_POLICY", policy)
-    monkeypatch.setattr(redis, "_DEBIAN", programs)
+    monkeypatch.setattr(debian, "install", INSTALL)
+    monkeypatch.setattr(debian, "_POLICY", policy)
+    monkeypatch.setattr(debian, "_DEBIAN", programs)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     install = f"/bin/echo > {programs}/redis-server; /bin/chmod +x {programs}/redis-server" if works else "exit 100"
     program(programs, "apt-get", f'{policy}; [ $? = 101 ] || exit 1\n[ "$1" = update ] || {{ {install}; }}')
