@@ -1,6 +1,5 @@
 """`streamtag model mlflow`: bundles from and to an MLflow model registry; a promotion there proposes a release here."""
 
-import shlex
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import msgspec
 import typer
 
 from streamtag.cli.context import Author, Output, OutputFormat, Reason, author_or_user, print_json, say, settings
-from streamtag.cli.model_registry import already, release_command
+from streamtag.cli.model_registry import already, release_command, say_proposal
 from streamtag.control.proposal import Who
 from streamtag.errors import RefusedError
 from streamtag.model.admission import read_admitted
@@ -63,7 +62,7 @@ def import_(
         raise RefusedError("an import needs an author and a reason", problems=who.problems())
     store = BundleStore(to)
     with MlflowRegistry(uri).fetched(spec) as fetched:
-        read_admitted(fetched.path, model)
+        bundle = read_admitted(fetched.path, model)
         done = store.publish(fetched.path, trusted=model.trusted_keys)
     ref = done.ref
     moved = fetched.alias is not None and store.set_alias(
@@ -83,4 +82,4 @@ def import_(
     say(f"{spec} is {ref} in {store.url}{already(done)}")
     if moved:
         say(f"{ref.name}@{fetched.alias} is version {ref.version} now")
-    say(f"Workers follow releases alone. To let it decide:\n  {shlex.join(proposal)}")
+    say_proposal(bundle, reason)

@@ -18,10 +18,12 @@ from streamtag.cli.context import (
     say,
     settings,
 )
+from streamtag.control.approval import policy_of
 from streamtag.control.proposal import Who
 from streamtag.domain.release import BundleRef
 from streamtag.errors import RefusedError, SettingsError
 from streamtag.model.admission import read_admitted
+from streamtag.model.bundle import Bundle
 from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.registry import find_bundle, locate
 from streamtag.model.shipped import SHIPPED
@@ -85,14 +87,17 @@ def promote(
             hint="`streamtag model publish` copies it into one of model.directories.",
         )
     before = at.store.aliases(at.name)
-    ref = read_admitted(at.path(), loaded.model).ref
-    moved = at.store.set_alias(alias, ref, author=who.author, reason=reason, at=datetime.now(UTC), based_on=before)
-    _report_promotion(at.store, ref, alias, before.aliases.get(alias), moved, reason, output)
+    chosen = read_admitted(at.path(), loaded.model)
+    moved = at.store.set_alias(
+        alias, chosen.ref, author=who.author, reason=reason, at=datetime.now(UTC), based_on=before
+    )
+    _report_promotion(at.store, chosen, alias, before.aliases.get(alias), moved, reason, output)
 
 
 def _report_promotion(
-    store: BundleStore, ref: BundleRef, alias: str, before: Any, moved: bool, reason: str, output: OutputFormat
+    store: BundleStore, bundle: Bundle, alias: str, before: Any, moved: bool, reason: str, output: OutputFormat
 ) -> None:
+    ref = bundle.ref
     proposal = release_command(ref, reason)
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": alias, "moved": moved}
@@ -100,7 +105,18 @@ def _report_promotion(
         return
     was = f" (was version {before.version})" if before is not None and moved else ""
     say(f"{ref.name}@{alias} is version {ref.version} in {store.url}{was}" + ("" if moved else " already"))
-    say(f"Workers follow releases alone. To let it decide:\n  {shlex.join(proposal)}")
+    say_proposal(bundle, reason)
+
+
+def say_proposal(bundle: Bundle, reason: str) -> None:
+    """How the bundle would come to decide, and whether one person can make it."""
+    say(f"Workers follow releases alone. To let it decide:\n  {shlex.join(release_command(bundle.ref, reason))}")
+    policy = policy_of(settings().settings)
+    critical = [] if policy.rule == "none" else policy.critical(bundle.labels, bundle.critical)
+    if critical or policy.rule == "all":
+        ask = ["streamtag", "change", "open", "--bundle", str(bundle.ref), "--reason", reason]
+        why = f"critical: {', '.join(critical)}" if critical else "changes.approval is all"
+        say(f"That needs a second person ({why}). To ask for it:\n  {shlex.join(ask)}")
 
 
 def release_command(ref: BundleRef, reason: str) -> list[str]:

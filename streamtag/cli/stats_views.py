@@ -19,9 +19,10 @@ from streamtag.cli.context import OutputFormat
 from streamtag.domain.behaviour import Signal
 from streamtag.domain.evalues import rate_interval
 from streamtag.domain.scores import BINS
+from streamtag.errors import NotFoundError
 from streamtag.events.panes import Cell
 from streamtag.stats.comparison import Compared
-from streamtag.stats.label_figures import events_of, segment_figures, traffic
+from streamtag.stats.label_figures import counted_apart, events_of, segment_figures, traffic
 from streamtag.stats.rebuild import Rebuilt
 from streamtag.stats.windows import WindowDocument
 
@@ -147,7 +148,17 @@ def print_segment(
     labels: Sequence[str] | None,
     output: OutputFormat,
 ) -> None:
-    """Events and alerts of one segment of a window, with the rates in windows ``before`` it: last hour, last week."""
+    """Events and alerts of one segment of a window, with the rates in windows ``before`` it: last hour, last week.
+
+    Raises:
+        NotFoundError: the window has no events of this segment.
+    """
+    if segment[1] not in (counted := counted_apart(window, segment[0])):
+        raise NotFoundError(
+            f"no event of {'='.join(segment)} was counted in this window",
+            hint=f"Counted there of {segment[0]}: {', '.join(counted) or 'nothing'}. Only values that stats.segments names "
+            "are counted apart, from when the taggers start with them.",
+        )
     now = segment_figures(window, *segment, cells)
     then = [None if one is None else segment_figures(one, *segment, cells) for one in before]
     rows = [

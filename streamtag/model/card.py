@@ -58,7 +58,7 @@ def card(bundle: Bundle, measured: Sequence[Measured] = ()) -> str:
         *_data(found),
         *_training(found["training"]),
         "## How good it is",
-        *card_figures.recorded(found["evaluation"], found["labels"]),
+        *card_figures.recorded(found["evaluation"], found["labels"], elsewhere=bool(found["measured"])),
         *(part for one in found["measured"] for part in card_figures.measured(one["title"], one["figures"])),
         *_calibration(found),
         *_limits(found["notes"]),

@@ -10,10 +10,17 @@ __all__ = ["measured", "recorded"]
 _SHOWN_TERMS = 6
 
 
-def recorded(evaluation: Mapping[str, Any], labels: list[dict[str, Any]]) -> Iterable[str]:
-    """What the manifest says: figures by label, parts that are compared with a baseline, losses under disguise."""
+def recorded(evaluation: Mapping[str, Any], labels: list[dict[str, Any]], *, elsewhere: bool = False) -> Iterable[str]:
+    """What the manifest says: figures by label, parts that are compared with a baseline, losses under disguise.
+
+    Args:
+        evaluation: of the manifest.
+        labels: of the manifest, with their cut-offs.
+        elsewhere: figures measured since follow, so that there is nothing to say where the manifest has none.
+    """
     if not evaluation:
-        yield "Not recorded. `streamtag model evaluate --labels` measures it on documents of your own."
+        if not elsewhere:
+            yield "Not recorded. `streamtag model evaluate --labels` measures it on documents of your own."
         return
     yield f"On {evaluation.get('rows', 0):,} rows: {evaluation.get('split', 'of an unknown choice')}."
     cutoffs = {one["id"]: one["threshold"] for one in labels}

@@ -97,6 +97,11 @@ class SegmentFigures:
         return self.alerts[label] / self.events if self.events and label in self.alerts else None
 
 
+def counted_apart(document: WindowDocument, dimension: str) -> list[str]:
+    """Values of a dimension that have events of their own in a window."""
+    return sorted({value for cell in document.cells for value in cell.segments.get(dimension, {})})
+
+
 def segment_figures(document: WindowDocument, dimension: str, value: str, choose: Choose = traffic) -> SegmentFigures:
     """One segment of the chosen cells together, labels in order."""
     events, alerts = 0, dict[str, int]()

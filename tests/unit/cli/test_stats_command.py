@@ -134,6 +134,9 @@ def test_a_segment_has_counts_of_its_own(model: ReadModel) -> None:
     assert "candidate, lang=de: 10 events" in run("show", "--segment", "lang=de", "--arm", "candidate")
     with pytest.raises(SettingsError, match="dimension=value"):
         run("show", "--segment", "de")
+    with pytest.raises(NotFoundError, match="no event of lang=en was counted") as caught:
+        run("show", "--segment", "lang=en")
+    assert "Counted there of lang: de, other." in caught.value.hint
 
 
 def test_a_segment_is_compared_with_itself_an_hour_and_a_week_ago(model: ReadModel) -> None:

@@ -29,7 +29,8 @@ def read_json_lines(file: Path, wanted: Sequence[str]) -> list[tuple[int, dict[s
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise NotFoundError(
-                f"no data file {file}", hint="docs/howto-train.md says where the data come from."
+                f"no data file {file}",
+                hint="docs/models/ says where the data of each set come from.",
             ) from None
         raise RefusedError(f"{file} cannot be read: {error.strerror or 'not gzip'}") from None
     except EOFError:

@@ -101,7 +101,7 @@ def _csv(
     for name in files:
         file = directory / name
         if not file.is_file():
-            raise NotFoundError(f"no data file {file}", hint="docs/howto-train.md says where the data come from.")
+            raise NotFoundError(f"no data file {file}", hint="docs/models/security.md says where they come from.")
         with file.open(newline="", encoding="utf-8", errors="replace") as stream:
             reader = csv.DictReader(stream)
             missing = [column for column in (text, kind) if column not in (reader.fieldnames or ())]
