@@ -47,6 +47,22 @@ def test_a_promotion_moves_the_alias_and_proposes_a_release(published: Path) -> 
     assert "boris" in run("aliases", "tiny")
 
 
+def test_a_promotion_says_where_a_second_person_is_needed(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_tiny_bundle(published, version="3", critical=("spam",))
+
+    def proposed(version: str, reason: str) -> str:
+        return run("promote", f"tiny@{version}", "--alias", "production", "--reason", reason)
+
+    assert "second person" not in proposed("2", "harmless")
+    text = proposed("3", "better")
+    assert "needs a second person (critical: spam)" in text
+    assert "streamtag change open --bundle tiny@3 --reason better" in text
+    for rule, needed in (("none", False), ("all", True)):
+        overrides = {**context.GLOBALS.overrides, "changes.approval": rule}
+        monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides=overrides))
+        assert ("second person" in proposed("2", "again")) is needed
+
+
 @pytest.mark.parametrize(
     ("bundle", "alias", "said"),
     [
