@@ -1,6 +1,7 @@
 """One pipeline and one browser for all tests of the console; a window for each test that asks."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import console_stack
@@ -10,14 +11,28 @@ from console_stack import Stack
 from playwright.sync_api import Browser
 from services import Kafka, Redis, delete_topics
 
+_HERE = Path(__file__).parent
+_until_left: pytest.StashKey[ExitStack] = pytest.StashKey()
+
 
 @pytest.fixture(scope="session")
-def stack(kafka: Kafka, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything runs, and events keep coming."""
+def stack(
+    kafka: Kafka, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Stack]:
+    """Everything runs, and events keep coming, until the last test of the console has ended."""
     directory: Path = tmp_path_factory.mktemp("console")
-    with console_stack.running(kafka.bootstrap, redis_server.url, directory) as found:
+    with ExitStack() as until_left:
+        pytestconfig.stash[_until_left] = until_left
+        found = until_left.enter_context(console_stack.running(kafka.bootstrap, redis_server.url, directory))
         yield found
     delete_topics(kafka.bootstrap, found.fleet.topics.names)
+
+
+@pytest.hookimpl(trylast=True)  # the test's own windows have been closed by then
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A pipeline that ran on beside all other tests of this process would take a tenth of the machine from them."""
+    if nextitem is None or _HERE not in nextitem.path.parents:
+        item.config.stash.get(_until_left, ExitStack()).close()
 
 
 # Not for the session: while it runs, no other test of this process could run an event loop.
