@@ -35,8 +35,9 @@ from streamtag.control.tokens import Token
 from streamtag.domain.change import Action, State
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import RefusedError
-from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
+from streamtag.model.taxonomy_file import configured_taxonomy
 
 __all__ = ["router"]
 

@@ -34,7 +34,7 @@ from streamtag.control.proposal import Who
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.errors import RefusedError
-from streamtag.model.admission import configured_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.what_if import preview
 

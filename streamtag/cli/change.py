@@ -36,8 +36,9 @@ from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.change import Action, State
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import SettingsError
-from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import Settings
 
 app = typer.Typer(

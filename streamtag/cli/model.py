@@ -25,13 +25,14 @@ from streamtag.cli.context import Output, OutputFormat, print_facts, print_json,
 from streamtag.cli.model_labelled import Draws
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
-from streamtag.model.admission import configured_taxonomy, load_admitted
+from streamtag.model.admission import load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
 from streamtag.model.manifest import Manifest
 from streamtag.model.registry import find_bundle
+from streamtag.model.taxonomy_file import configured_taxonomy
 
 app = typer.Typer(
     help="Model bundles: list, show, verify, compare, publish, promote, import, train, calibrate, evaluate.",

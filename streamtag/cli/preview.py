@@ -31,7 +31,7 @@ from streamtag.dead_letters.selection import parse_time
 from streamtag.domain.thresholds import Change, ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.domain.what_if import Effect, Range
 from streamtag.errors import NotFoundError, RefusedError, SettingsError
-from streamtag.model.admission import configured_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.what_if import Preview
 from streamtag.stats.what_if import preview as look_back

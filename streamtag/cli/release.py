@@ -42,9 +42,10 @@ from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.taxonomy import outdated
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError
-from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.admission import read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
+from streamtag.model.taxonomy_file import configured_taxonomy
 
 app = typer.Typer(help="Releases (bundle + thresholds): list, show, promote, return, bring back.", no_args_is_help=True)
 

@@ -24,11 +24,12 @@ from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
 from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.events.tags import Tag
-from streamtag.model.admission import configured_taxonomy, load_admitted
+from streamtag.model.admission import load_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.explain import Explainer
 from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import EventsSettings
 
 # What one read may bring: many short lines at once from a file, what there is from a pipe, so that `tail -f` flows.

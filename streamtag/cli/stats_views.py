@@ -156,8 +156,8 @@ def print_segment(
     if segment[1] not in (counted := counted_apart(window, segment[0])):
         raise NotFoundError(
             f"no event of {'='.join(segment)} was counted in this window",
-            hint=f"Counted there of {segment[0]}: {', '.join(counted) or 'nothing'}. Only values that stats.segments names "
-            "are counted apart, from when the taggers start with them.",
+            hint=f"Counted there of {segment[0]}: {', '.join(counted) or 'nothing'}. Only values that stats.segments "
+            "names are counted apart, from when the taggers start with them.",
         )
     now = segment_figures(window, *segment, cells)
     then = [None if one is None else segment_figures(one, *segment, cells) for one in before]

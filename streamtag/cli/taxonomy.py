@@ -13,8 +13,7 @@ from streamtag.domain.taxonomy import Taxonomy
 from streamtag.domain.taxonomy_changes import changes, succession_problems
 from streamtag.errors import RefusedError, SettingsError
 from streamtag.events.tags_today import tags_today
-from streamtag.model.admission import configured_taxonomy
-from streamtag.model.taxonomy_file import read_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy, read_taxonomy
 
 app = typer.Typer(help="Labels and what became of their ids: show, check, diff, map.", no_args_is_help=True)
 

@@ -148,6 +148,6 @@ def policy_of(settings: Settings) -> ApprovalPolicy:
     Raises:
         RefusedError: the taxonomy cannot be read: nobody knows what is critical.
     """
-    from streamtag.model.admission import configured_taxonomy  # noqa: PLC0415 - workers need none of it for this
+    from streamtag.model.taxonomy_file import configured_taxonomy  # noqa: PLC0415 - workers need none of it for this
 
     return ApprovalPolicy(settings.changes.approval, configured_taxonomy(settings.model))

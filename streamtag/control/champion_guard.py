@@ -14,7 +14,7 @@ from streamtag.control.store import ControlStore
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import Change, diff
 from streamtag.errors import RefusedError, StreamtagError
-from streamtag.model.admission import configured_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import Settings
 
 __all__ = ["ChampionChange", "ChampionGuard", "change_champion"]

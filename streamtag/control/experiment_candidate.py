@@ -12,9 +12,10 @@ from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_reader import ReadThresholds, by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, problems, with_changes
 from streamtag.errors import RefusedError, SettingsError
-from streamtag.model.admission import configured_taxonomy, read_admitted
+from streamtag.model.admission import read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings.services import ModelSettings
 
 __all__ = ["Choice", "candidate_of", "read_by_taxonomy"]

@@ -6,16 +6,16 @@ Whoever loads a bundle by the settings loads it here; `read_bundle` and `load_sc
 from pathlib import Path
 
 from streamtag.domain.release import BundleRef
-from streamtag.domain.taxonomy import Taxonomy, bundle_problems
+from streamtag.domain.taxonomy import bundle_problems
 from streamtag.errors import BundleError, RefusedError, UnavailableError
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.registry import find_exact
 from streamtag.model.scorer import Scorer
-from streamtag.model.taxonomy_file import read_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import ModelSettings
 
-__all__ = ["configured_taxonomy", "load_admitted", "read_admitted", "release_bundle"]
+__all__ = ["load_admitted", "read_admitted", "release_bundle"]
 
 
 def read_admitted(path: Path, model: ModelSettings) -> Bundle:
@@ -49,15 +49,6 @@ def release_bundle(ref: BundleRef, model: ModelSettings) -> Path:
         return find_exact(ref, model.directories, trusted=model.trusted_keys)
     except UnavailableError as error:
         raise RefusedError(error.message, hint=error.hint) from None
-
-
-def configured_taxonomy(model: ModelSettings) -> Taxonomy | None:
-    """The taxonomy that the settings name, read anew; None where they name none.
-
-    Raises:
-        RefusedError: it cannot be read, or contradicts itself.
-    """
-    return None if model.taxonomy is None else read_taxonomy(model.taxonomy)
 
 
 def _refuse_unknown(bundle: Bundle, model: ModelSettings) -> None:

@@ -29,8 +29,9 @@ from typing import Any
 from streamtag import strict_yaml
 from streamtag.domain.taxonomy import Retired, Taxonomy, TaxonomyLabel, problems
 from streamtag.errors import RefusedError
+from streamtag.settings import ModelSettings
 
-__all__ = ["parse_taxonomy", "read_taxonomy"]
+__all__ = ["configured_taxonomy", "parse_taxonomy", "read_taxonomy"]
 
 _TOP = {"taxonomy": str, "version": int, "labels": list, "retired": list}
 _LABEL = {
@@ -51,6 +52,15 @@ _REQUIRED = {
     "retired": ("id", "until"),
 }
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
+
+
+def configured_taxonomy(model: ModelSettings) -> Taxonomy | None:
+    """The taxonomy that the settings name, read anew; None where they name none.
+
+    Raises:
+        RefusedError: it cannot be read, or contradicts itself.
+    """
+    return None if model.taxonomy is None else read_taxonomy(model.taxonomy)
 
 
 def read_taxonomy(path: Path) -> Taxonomy:

@@ -85,7 +85,7 @@ def test_without_a_taxonomy_an_id_is_what_it_is(told: list[str]) -> None:
 def test_the_rules_are_read_from_the_file_of_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
-    from streamtag.model.admission import configured_taxonomy
+    from streamtag.model.taxonomy_file import configured_taxonomy
     from streamtag.settings import ModelSettings
 
     file = tmp_path / "taxonomy.yaml"

@@ -23,8 +23,11 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\.venv/bin/)?streamtag (?P<line>[^`]+)`")
 
 
+ALL = [*main.GROUPS, *main.COMMANDS]
+
+
 def _root() -> Any:
-    main._register()
+    main._register(ALL)
     return typer.main.get_command(main.app)
 
 
@@ -45,6 +48,22 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     command = COMMANDS[path]
     assert command.help, path
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "registered"),
+    [
+        ("thresholds set spam=0.5", ["thresholds"]),
+        ("--set tagger.group=score -c stats --debug fleet --output json", ["fleet"]),
+        ("--set=tagger.group=score dlq list", ["dlq"]),
+        ("--version", []),
+        ("", ALL),
+        ("--help", ALL),
+        ("threshold set", ALL),  # so that it can say what was meant
+    ],
+)
+def test_only_the_command_that_is_asked_for_is_imported(line: str, registered: list[str]) -> None:
+    assert list(main._asked_for(line.split())) == registered
 
 
 def test_every_noun_and_command_of_the_list_is_there() -> None:
