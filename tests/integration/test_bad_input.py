@@ -136,7 +136,8 @@ def test_too_many_dead_letters_stop_the_group_until_a_person_lifts_it(fleet: Fle
 
     restarted = fleet.start()
     restarted.wait_unready("stopped for dead letters")  # a restart does not lift it
-    other_host = fleet.start(state_dir=str(fleet.state_dir) + "-other")
+    # Slots of one host are told apart by locks in that directory: here, another one needs a name, too.
+    other_host = fleet.start(state_dir=str(fleet.state_dir) + "-other", tagger__slot="other")
     other_host.wait_unready("stopped for dead letters")  # nor does another host
     assert max((one.dead for one in read_summaries(fleet.topics)), default=0) == 0
 
