@@ -6,6 +6,7 @@ language, channel or tenant matches. Overrides apply in the order they stand in;
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,7 @@ class Compiled:
         self.labels = tuple(labels)
         self._set = thresholds
         self._named = tuple({s.when[d] for s in thresholds.segments if d in s.when} for d in DIMENSIONS)
+        self._told_by = itemgetter(*[d for d, named in enumerate(self._named) if named] or [0])
         self._rows: dict[Segment, int] = {}
         self.matrix = np.empty((0, len(self.labels)), dtype=np.float64)
         """Cut-offs, float64 [rows, labels]."""
@@ -224,8 +226,10 @@ class Compiled:
         return found
 
     def rows(self, segments: Sequence[Segment]) -> NDArray[np.intp]:
-        """`row` for each of ``segments``, intp [n]."""
-        return np.fromiter((self.row(s) for s in segments), dtype=np.intp, count=len(segments))
+        """`row` for each of ``segments``, intp [n]; those alike in all that overrides name are one look."""
+        keys = list(map(self._told_by, segments))
+        found = {key: self.row(segment) for key, segment in dict(zip(keys, segments, strict=True)).items()}
+        return np.fromiter(map(found.__getitem__, keys), dtype=np.intp, count=len(segments))
 
 
 def decide(scores: NDArray[np.float64], cutoffs: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """What if: against deciding every event again by either set."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,14 +21,14 @@ class Events:
     """Scores in millionths [n, labels], and the segment of each."""
 
     def __init__(self, micro: NDArray[np.int64], segments: Sequence[Segment]) -> None:
-        self.micro, self.segments = micro, segments
+        self.micro, self.segments, self.count = micro, segments, Counter(segments)
         self.bins = {
             label: np.bincount(bin_of(micro[:, i]), minlength=BINS).astype(np.int64) for i, label in enumerate(LABELS)
         }
 
     def size(self, when: Mapping[str, str]) -> int:
         wanted = tuple(when.get(d) for d in ("lang", "channel", "tenant"))
-        return sum(all(w in (None, v) for w, v in zip(wanted, one, strict=True)) for one in self.segments)
+        return sum(n for one, n in self.count.items() if all(w in (None, v) for w, v in zip(wanted, one, strict=True)))
 
     def tagged(self, thresholds: ThresholdSet) -> NDArray[np.bool_]:
         compiled = Compiled(thresholds, LABELS)
