@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test unit integration console services lint format bench faults soak sdk-test api-fuzz hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
+.PHONY: help demo test unit integration console services browser lint format bench faults soak sdk-test api-fuzz hostile simulate mlflow-test torch-test spark-test docs constraints dist compose-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: $(RUN) ## Watch events being tagged live; needs nothing but Python
 
 # -- for developers ------------------------------------------------------------------------------------------------
 
-test: lint services ## Lint, unit tests, then the tests on a real Kafka and Redis
+test: lint services browser ## Lint, unit tests, then the tests on a real Kafka and Redis
 	$(PYTEST) --doctest-modules tests/console tests/integration tests/contract tests/unit streamtag $(ARGS)
 
 unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
@@ -40,11 +40,14 @@ unit: $(DEV) ## Unit tests and the examples in docstrings; nothing needs to run
 integration: services ## Integration tests on a real Kafka and Redis
 	$(PYTEST) tests/integration $(ARGS)
 
-console: services ## Test the console in Chromium; pictures of every page go to reports/console/
+console: services browser ## Test the console in Chromium; pictures of every page go to reports/console/
 	$(PY) -m pytest tests/console $(ARGS)
 
 services: $(DEV) ## Say where the tests take Kafka and Redis from, or what to install
-	@$(PY) tests/find_services.py
+	@$(PY) tests/find_services.py kafka redis
+
+browser: $(DEV) ## The same of the browser that the console is tested in
+	@$(PY) tests/find_services.py chromium
 
 lint: $(DEV) ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check

@@ -17,11 +17,11 @@ _FIND: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Looks for all; as root on Debian, a missing Redis or Chromium is installed."""
+    """Looks for those that are named; as root on Debian, a missing Redis or Chromium is installed."""
     code = 0
-    for name, find in _FIND.items():
+    for name in sys.argv[1:]:
         try:
-            sys.stdout.write(f"{name}: {find()}\n")
+            sys.stdout.write(f"{name}: {_FIND[name]()}\n")
         except UnavailableError as error:
             sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
             code = error.exit_code
