@@ -73,11 +73,10 @@ def import_(
         at=datetime.now(UTC),
         based_on=store.aliases(ref.name),
     )
-    proposal = release_command(ref, reason)
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}
         facts = {"created": done.created, "new_signature": done.new_signature}
-        print_json({**about, **facts, "moved": moved, "proposal": proposal})
+        print_json({**about, **facts, "moved": moved, "proposal": release_command(ref, reason)})
         return
     say(f"{spec} is {ref} in {store.url}{already(done)}")
     if moved:

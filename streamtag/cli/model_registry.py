@@ -98,10 +98,9 @@ def _report_promotion(
     store: BundleStore, bundle: Bundle, alias: str, before: Any, moved: bool, reason: str, output: OutputFormat
 ) -> None:
     ref = bundle.ref
-    proposal = release_command(ref, reason)
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": alias, "moved": moved}
-        print_json({**about, "before": before and before.version, "proposal": proposal})
+        print_json({**about, "before": before and before.version, "proposal": release_command(ref, reason)})
         return
     was = f" (was version {before.version})" if before is not None and moved else ""
     say(f"{ref.name}@{alias} is version {ref.version} in {store.url}{was}" + ("" if moved else " already"))

@@ -10,6 +10,7 @@ from streamtag.control.store import NO_STEP, Current, RequestStep
 from streamtag.domain.taxonomy import Taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, too_large
 from streamtag.errors import RefusedError
+from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import Settings
 
 __all__ = ["ApprovalError", "ApprovalPolicy", "Permit", "Ungoverned", "policy_of"]
@@ -148,6 +149,4 @@ def policy_of(settings: Settings) -> ApprovalPolicy:
     Raises:
         RefusedError: the taxonomy cannot be read: nobody knows what is critical.
     """
-    from streamtag.model.taxonomy_file import configured_taxonomy  # noqa: PLC0415 - workers need none of it for this
-
     return ApprovalPolicy(settings.changes.approval, configured_taxonomy(settings.model))

@@ -13,7 +13,15 @@ from streamtag.domain.scores import BINS, MICRO
 from streamtag.events.panes import Cell
 from streamtag.stats.windows import WindowDocument
 
-__all__ = ["LabelFigures", "SegmentFigures", "events_of", "label_figures", "segment_figures", "traffic"]
+__all__ = [
+    "LabelFigures",
+    "SegmentFigures",
+    "counted_apart",
+    "events_of",
+    "label_figures",
+    "segment_figures",
+    "traffic",
+]
 
 Choose = Callable[[Cell], bool]
 
