@@ -227,16 +227,8 @@ def read_all(
     return found
 
 
-PATIENCE_S = 90.0
-"""Machines that others use, too, are at times several times as slow."""
-
-
 def wait_until(condition: Callable[[], T], deadline_s: float, what: str, *, every_s: float = 0.02) -> T:
-    """Waits until ``condition`` returns something true and returns that; fails naming ``what`` when it does not.
-
-    Nobody gives up before `PATIENCE_S`: a deadline ends what hangs, it says nothing of how fast something must be.
-    """
-    deadline_s = max(deadline_s, PATIENCE_S)
+    """Waits until ``condition`` returns something true and returns that; fails naming ``what`` when it does not."""
     deadline = time.monotonic() + deadline_s
     while True:
         found = condition()
