@@ -12,6 +12,7 @@ from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.openapi import WORKER
 from streamtag.control.fleet import read_fleet
 from streamtag.control.stops import StopStore
+from streamtag.dead_letters.lift import lift_stop
 
 __all__ = ["router"]
 
@@ -101,8 +102,16 @@ def fleet(request: Request, _who: Viewer) -> dict[str, Any]:
 
 @router.post("/resume")
 def resume(request: Request, body: Resume, who: Operator) -> dict[str, Any]:
-    """Let a group go on that too many dead letters have stopped; recorded with author and reason."""
+    """Let a group go on that too many dead letters have stopped; recorded with author and reason.
+
+    What its input topics hold now may pass, whatever it is: `until` names where each partition ends. Dead letters among
+    what is written later count anew.
+    """
     allow(who, None)
     settings = settings_of(request)
-    lifted = StopStore(settings, store=store_of(request)).lift(settings.tagger.group, who.name, body.reason)
-    return {"group": settings.tagger.group, "lifted": [msgspec.to_builtins(mark) for mark in lifted]}
+    found = lift_stop(settings, StopStore(settings, store=store_of(request)), who.name, body.reason)
+    return {
+        "group": settings.tagger.group,
+        "lifted": [msgspec.to_builtins(mark) for mark in found.marks],
+        "until": found.until,
+    }

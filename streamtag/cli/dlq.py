@@ -15,6 +15,7 @@ from streamtag.cli.context import Author, Output, OutputFormat, Reason
 from streamtag.control.stops import StopStore
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import encoded, latest
+from streamtag.dead_letters.lift import lift_stop
 from streamtag.dead_letters.plan import ReplaySpec, Tally
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
@@ -267,18 +268,23 @@ def resume(
     author: Author = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Lets a group go on that too many dead letters have stopped; recorded with author and reason."""
+    """Lets a group go on that too many dead letters have stopped; recorded with author and reason.
+
+    What its input topics hold now may pass, whatever it is; dead letters among what is written later count anew.
+    """
     settings = context.settings(tagger__group=group_name).settings
     name = settings.tagger.group
     who = context.author_or_user(author)
-    lifted = [views.stop_facts(mark) for mark in StopStore(settings).lift(name, who, reason)]
+    found = lift_stop(settings, StopStore(settings), who, reason)
+    lifted = [views.stop_facts(mark) for mark in found.marks]
     if output is OutputFormat.JSON:
-        context.print_json({"group": name, "author": who, "reason": reason, "lifted": lifted})
+        context.print_json({"group": name, "author": who, "reason": reason, "lifted": lifted, "until": found.until})
         return
     for stop in lifted:
         context.print_facts(
             {"lifted": name, "stopped since": stop["at"], "by": stop["worker"], "because": stop["reason"]}
         )
+    context.say(f"What {' and '.join(settings.topics.input)} hold by now may pass; what is written later counts anew.")
 
 
 @contextmanager

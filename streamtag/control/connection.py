@@ -73,6 +73,10 @@ class Keys:
         """Ids of stop marks that a person has lifted."""
         return f"{self.prefix}stops-lifted:{group}"
 
+    def pardon(self, group: str) -> str:
+        """What the last lifting of a stop lets pass."""
+        return f"{self.prefix}stops-pardon:{group}"
+
 
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client whose every call ends within the time-out; it connects at its first call.

@@ -2,7 +2,7 @@
 
 A mark stands in Redis, for the whole group, and in the state directory of the host that set it, so that a restart
 while Redis is away does not forget it. Lifting happens in Redis and remembers the mark's id, which voids the copy on
-the disk at the next look.
+the disk at the next look. It also says what may pass, or what led to the stop would stop the group again.
 """
 
 import logging
@@ -20,7 +20,7 @@ from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
 
-__all__ = ["StopMark", "StopStore"]
+__all__ = ["Pardon", "StopMark", "StopStore"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,20 @@ class StopMark(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """Hash of the mark's content."""
         return sha256_of(msgspec.json.encode(self))
+
+
+class Pardon(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last lifting of a group's stop lets pass: whatever its topics held by then."""
+
+    at: Time
+    until: Mapping[str, int]
+    """``topic/partition`` to the offset before which dead letters do not count."""
+
+    @property
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """The same by (topic, partition)."""
+        places = ((place.rpartition("/"), offset) for place, offset in self.until.items())
+        return {(topic, int(index)): offset for (topic, _, index), offset in places}
 
 
 class StopStore:
@@ -90,8 +104,26 @@ class StopStore:
         standing = [self._decode(raw, group) for raw in raws] + ([local] if local else [])
         return max(standing, key=lambda mark: mark.at, default=None)
 
-    def lift(self, group: str, author: str, reason: str) -> list[StopMark]:
+    def pardon(self, group: str) -> Pardon | None:
+        """What the last lifting lets pass; None where nothing was lifted, or Redis does not say."""
+        try:
+            with guarded(self._store.where, "read what may pass"):
+                raw: Any = self._store.client.get(self._store.keys.pardon(group))
+            return None if raw is None else msgspec.json.decode(raw, type=Pardon)
+        except UnavailableError:
+            return None  # said by `get`
+        except msgspec.DecodeError as error:
+            log.warning("what may pass in group %s cannot be read, everything counts: %s", group, error)
+            return None
+
+    def lift(self, group: str, author: str, reason: str, until: Mapping[str, int]) -> list[StopMark]:
         """Lets the group go on, on every host; audited.
+
+        Args:
+            group: the consumer group.
+            author: who lets it go on.
+            reason: why.
+            until: see `Pardon`.
 
         Returns:
             The marks that stood.
@@ -110,10 +142,10 @@ class StopStore:
         with guarded(self._store.where, "lift the stop"):
             at = f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"
             audit = {"action": "lift-stop", "author": author, "reason": reason, "at": at, "group": group}
-            marks = [keys.stops(group), keys.lifted_stops(group), keys.audit, keys.audit_head]
-            now_ms = int(now.timestamp() * 1000)
+            marks = [keys.stops(group), keys.lifted_stops(group), keys.audit, keys.audit_head, keys.pardon(group)]
+            now_ms, pardon = int(now.timestamp() * 1000), msgspec.json.encode(Pardon(at=now, until=until))
             raws = self._store.audit_log.append(
-                audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, *entry])
+                audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, pardon, *entry])
             )
         self._forget(group)
         if not raws:

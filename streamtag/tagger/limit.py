@@ -28,7 +28,7 @@ class DeadLetterLimit:
         self._open: list[tuple[int, int]] = []
         self._open_in_row: dict[Partition, int] = {}
         self._open_ends: Mapping[Partition, int] = {}
-        self._pardoned = False
+        self._pardoned: Mapping[Partition, int] = {}
 
     def assigned(self, positions: Mapping[Partition, int]) -> None:
         """These partitions are read from there on; what is open of them will not be committed.
@@ -62,8 +62,6 @@ class DeadLetterLimit:
 
     def exceeded(self) -> str | None:
         """Why to stop, or None."""
-        if self._pardoned:
-            return None
         for (topic, index), n in self._open_in_row.items():
             if n > self._settings.max_consecutive:
                 limit = self._settings.max_consecutive
@@ -84,7 +82,6 @@ class DeadLetterLimit:
 
     def committed(self) -> None:
         """What was reported stands."""
-        self._pardoned = False
         self._window.extend(self._open)
         self._in_row.update(self._open_in_row)
         self._ends.update(self._open_ends)
@@ -99,9 +96,13 @@ class DeadLetterLimit:
         self._open_in_row.clear()
         self._open_ends = {}
 
-    def reset(self) -> None:
-        """A person has lifted the stop: count anew, and let one transaction pass, or lifting would achieve nothing."""
-        self._pardoned = True
+    def counts(self, partition: Partition, offset: int) -> bool:
+        """Whether the outcome of this record is to be reported: not where a person has let it pass."""
+        return offset >= self._pardoned.get(partition, 0)
+
+    def pardon(self, until: Mapping[Partition, int]) -> None:
+        """A person has lifted a stop: what lies before these offsets may pass, and counting begins anew."""
+        self._pardoned = until
         self.undo()
         self._window.clear()
         self._in_row.clear()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from streamtag.control.stops import StopMark, StopStore
+from streamtag.control.stops import Pardon, StopMark, StopStore
 from streamtag.errors import UnavailableError
 from streamtag.telemetry.metrics import Metrics
 
@@ -34,7 +34,8 @@ class Stop:
         self._poll_interval_s = poll_interval_s
         self._mark: StopMark | None = None
         self._unsaved: StopMark | None = None
-        self._was_lifted = False
+        self._pardon: Pardon | None = None
+        self._granted = False
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._wake = threading.Event()
@@ -58,11 +59,11 @@ class Stop:
             return None
         return f"stopped for dead letters at {mark.at:%Y-%m-%dT%H:%M:%SZ} by {mark.worker}: {mark.reason}"
 
-    def lifted(self) -> bool:
-        """True once after a person has lifted a stop."""
+    def pardon(self) -> Pardon | None:
+        """What a person who lifted a stop lets pass: told once, and after every start."""
         with self._lock:
-            lifted, self._was_lifted = self._was_lifted, False
-        return lifted
+            granted, self._granted = self._granted, False
+            return self._pardon if granted else None
 
     def set(self, reason: str, **counts: int) -> None:
         """Stops this worker now, and the group as soon as the mark is written. Never blocks on Redis."""
@@ -97,10 +98,12 @@ class Stop:
         if mark is not None and mark != self._mark:
             # Set by another host: kept on this one, too, or Redis being away would lift it here.
             self._attempt(lambda: self._store.set(mark))
+        pardon = self._store.pardon(self._group)  # after the marks: where one is gone, it is known why
         with self._lock:
+            if pardon is not None and pardon != self._pardon:
+                self._pardon, self._granted = pardon, True
             if self._unsaved is not None:
                 return
-            self._was_lifted |= self._mark is not None and mark is None
             self._mark = mark
         self._metrics.set("streamtag.dead_letters.stop", int(mark is not None))
 

@@ -130,9 +130,10 @@ class Tagger:
 
     def held(self) -> str | None:
         """The group's stop, or want of a release. Adopts a new release, so that an idle worker follows, too."""
-        if self._stop.lifted():
-            self._limit.reset()
         reason = self._stop.reason()
+        pardon = self._stop.pardon()  # after the reason: whoever sees it gone knows what may pass
+        if pardon is not None:
+            self._limit.pardon(pardon.offsets)
         if reason is not None:
             return reason
         return None if self._adopt() else _HOLD_NO_RELEASE
@@ -350,8 +351,8 @@ class Tagger:
     def _watch_limit(self, records: Sequence[Message], decoded: Decoded) -> None:
         if decoded.dead:
             dead = {(_source(record), record.offset()) for record, _ in decoded.dead}
-            sources = [(_source(record), record.offset()) for record in records]
-            self._limit.report([(source[0], source in dead) for source in sources])
+            sources = [((topic, index), offset) for topic, index, offset in positions(records)]
+            self._limit.report([(source[0], source in dead) for source in sources if self._limit.counts(*source)])
             reason = self._limit.exceeded()
             if reason is not None:
                 last = decoded.dead[-1][1]

@@ -19,6 +19,7 @@ from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import send
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.tokens import Role
+from streamtag.dead_letters import lift
 from streamtag.errors import SettingsError
 from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts, SegmentCounts
@@ -282,13 +283,15 @@ def test_a_proof_is_as_good_where_it_cannot_be_noted(api: Api, tmp_path: Path) -
     assert "cannot be written" in found["warnings"][0]
 
 
-def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api) -> None:
+def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lift, "_ends", lambda _settings: {"content/0": 9})
     group, client = api.settings.tagger.group, api.as_(Role.OPERATOR)
     mark = StopMark(group=group, reason="9 of 10 dead", at=datetime.now(UTC), worker="w1", counts={"dead": 9})
     StopStore(api.settings, store=api.store).set(mark)
     assert client.get("/v1/fleet").json()["stop"]["counts"] == {"dead": 9}
     lifted = client.post("/v1/fleet/resume", json={"reason": "producer fixed"})
     assert [one["worker"] for one in lifted.json()["lifted"]] == ["w1"]
+    assert lifted.json()["until"] == {"content/0": 9}
     assert client.get("/v1/fleet").json()["stop"] is None
     assert client.get("/v1/audit").json()["items"][0]["action"] == "lift-stop"
     assert client.post("/v1/fleet/resume", json={"reason": "again"}).status_code == 404

@@ -46,7 +46,7 @@ def test_releases_experiments_and_lifted_stops_are_links_of_one_chain(tmp_path: 
     experiments.stop(1, ANNA)
     stops = StopStore(Settings(state_dir=tmp_path), store=store)
     stops.set(StopMark(group="g", reason="a test", at=datetime(2026, 11, 23, tzinfo=UTC), worker="w"))
-    stops.lift("g", "anna", "mended")
+    stops.lift("g", "anna", "mended", {})
     found = look(store)
     assert (found.fault, found.entries, found.head) == (None, 5, store.audit_log.head())
     actions = [entry.fields["action"] for entry in store.audit()]
@@ -61,7 +61,7 @@ def test_many_who_write_at_once_make_one_chain() -> None:
 
     def lift(number: int) -> None:
         stops._publish(StopMark(group=f"g{number}", reason="r", at=datetime(2026, 11, 23, tzinfo=UTC), worker="w"))
-        stops.lift(f"g{number}", "anna", "mended")
+        stops.lift(f"g{number}", "anna", "mended", {})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lift, range(24)))

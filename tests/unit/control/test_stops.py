@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 from control_plane import new_store
 
-from streamtag.control.stops import StopMark, StopStore
+from streamtag.control.stops import Pardon, StopMark, StopStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
 
@@ -50,7 +50,7 @@ def test_an_emptied_redis_lifts_nothing(tmp_path: Path, server: fakeredis.FakeSe
 
 def test_lifting_elsewhere_voids_the_mark_on_the_workers_disk(tmp_path: Path, server: fakeredis.FakeServer) -> None:
     stops_of(tmp_path / "worker", server).set(MARK)
-    assert stops_of(tmp_path / "laptop", server).lift("g", "anna", "mapping repaired") == [MARK]
+    assert stops_of(tmp_path / "laptop", server).lift("g", "anna", "mapping repaired", {}) == [MARK]
     assert stops_of(tmp_path / "worker", server).get("g") is None
     server.connected = False
     assert stops_of(tmp_path / "worker", server).get("g") is None
@@ -58,7 +58,7 @@ def test_lifting_elsewhere_voids_the_mark_on_the_workers_disk(tmp_path: Path, se
 
 def test_a_later_stop_stands_after_an_earlier_one_was_lifted(tmp_path: Path, server: fakeredis.FakeServer) -> None:
     stops_of(tmp_path, server).set(MARK)
-    stops_of(tmp_path, server).lift("g", "anna", "repaired")
+    stops_of(tmp_path, server).lift("g", "anna", "repaired", {})
     again = StopMark(group="g", reason="again", at=AT + timedelta(minutes=1), worker="w1")
     stops_of(tmp_path, server).set(again)
     assert stops_of(tmp_path, server).get("g") == again
@@ -69,7 +69,7 @@ def test_lifting_lifts_the_marks_of_all_workers(tmp_path: Path, server: fakeredi
     stops_of(tmp_path / "a", server).set(MARK)
     stops_of(tmp_path / "b", server).set(other)
     assert stops_of(tmp_path / "a", server).get("g") == other
-    lifted = stops_of(tmp_path / "c", server).lift("g", "anna", "repaired")
+    lifted = stops_of(tmp_path / "c", server).lift("g", "anna", "repaired", {})
     assert sorted(mark.worker for mark in lifted) == ["w1", "w2"]
     assert stops_of(tmp_path / "a", server).get("g") is None
     assert stops_of(tmp_path / "b", server).get("g") is None
@@ -78,13 +78,33 @@ def test_lifting_lifts_the_marks_of_all_workers(tmp_path: Path, server: fakeredi
 def test_lifting_is_audited_and_needs_a_stop_and_a_reason(tmp_path: Path, server: fakeredis.FakeServer) -> None:
     stops = stops_of(tmp_path, server)
     with pytest.raises(NotFoundError, match="group g is not stopped"):
-        stops.lift("g", "anna", "repaired")
+        stops.lift("g", "anna", "repaired", {})
     stops.set(MARK)
     with pytest.raises(RefusedError):
-        stops.lift("g", "anna", "")
-    stops.lift("g", "anna", "repaired")
+        stops.lift("g", "anna", "", {})
+    stops.lift("g", "anna", "repaired", {})
     (entry,) = new_store(server).audit()
     assert (entry.fields["action"], entry.fields["author"], entry.fields["group"]) == ("lift-stop", "anna", "g")
+
+
+def test_what_a_lifting_lets_pass_is_known_to_all_until_the_next(
+    tmp_path: Path, server: fakeredis.FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    stops, elsewhere = stops_of(tmp_path / "a", server), stops_of(tmp_path / "b", server)
+    assert elsewhere.pardon("g") is None
+    for until in ({"content/0": 7, "content/1": 3}, {"content/0": 9}):
+        stops.set(StopMark(group="g", reason="again", at=AT + timedelta(minutes=len(until)), worker="w1"))
+        stops.lift("g", "anna", "repaired", until)
+        found = elsewhere.pardon("g")
+        assert found is not None
+        assert found.until == until
+    assert Pardon(at=AT, until={"a.b/11": 3}).offsets == {("a.b", 11): 3}
+    store = new_store(server)
+    store.client.set(store.keys.pardon("g"), "by hand")
+    assert elsewhere.pardon("g") is None
+    assert "everything counts" in caplog.text
+    server.connected = False
+    assert elsewhere.pardon("g") is None
 
 
 def test_nothing_is_lifted_without_redis(tmp_path: Path, server: fakeredis.FakeServer) -> None:
@@ -92,7 +112,7 @@ def test_nothing_is_lifted_without_redis(tmp_path: Path, server: fakeredis.FakeS
     stops.set(MARK)
     server.connected = False
     with pytest.raises(UnavailableError):
-        stops.lift("g", "anna", "repaired")
+        stops.lift("g", "anna", "repaired", {})
     assert stops.get("g") == MARK
 
 
@@ -105,7 +125,7 @@ def test_a_mark_that_cannot_be_read_still_stops(tmp_path: Path, server: fakeredi
     found = stops.get("g")
     assert found is not None
     assert "cannot be read" in found.reason
-    stops.lift("g", "anna", "looked into it")
+    stops.lift("g", "anna", "looked into it", {})
     assert stops.get("g") is None
 
 
@@ -115,7 +135,7 @@ def test_a_mark_whose_time_has_no_zone_stops_beside_others(tmp_path: Path, serve
     by_hand = b'{"group": "g", "reason": "by hand", "at": "2026-11-23T03:00:00", "worker": ""}'
     store.client.hset(store.keys.stops("g"), "by hand", by_hand)
     assert stops.get("g") == MARK
-    assert len(stops.lift("g", "anna", "looked into it")) == 2
+    assert len(stops.lift("g", "anna", "looked into it", {})) == 2
 
 
 def test_a_stop_that_can_be_kept_nowhere_is_an_error(tmp_path: Path, server: fakeredis.FakeServer) -> None:
@@ -148,4 +168,4 @@ def test_a_group_never_names_a_file_elsewhere(tmp_path: Path, server: fakeredis.
     with pytest.raises(RefusedError, match="another directory"):
         stops.get(group)
     with pytest.raises(RefusedError, match="another directory"):
-        stops.lift(group, "anna", "repaired")
+        stops.lift(group, "anna", "repaired", {})

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from streamtag.control.breakers import NO_BREAKERS
-from streamtag.control.stops import StopMark, StopStore
+from streamtag.control.stops import Pardon, StopMark, StopStore
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.domain.thresholds import ThresholdSet
@@ -113,6 +113,7 @@ class FakeStops:
 
     def __init__(self) -> None:
         self.mark: StopMark | None = None
+        self.pardoned: Pardon | None = None
         self.written: list[StopMark] = []
         self.away: Exception | None = None
 
@@ -124,6 +125,15 @@ class FakeStops:
 
     def get(self, group: str) -> StopMark | None:
         return self.mark
+
+    def pardon(self, group: str) -> Pardon | None:
+        return self.pardoned
+
+    def lift(self, **until: int) -> None:
+        """As a person does; ``until`` names partitions of the topic ``content``."""
+        offsets = {f"content/{name.removeprefix('p')}": offset for name, offset in until.items()}
+        self.pardoned = Pardon(at=datetime.now(UTC), until=offsets)
+        self.mark = None
 
 
 def stop_of(store: FakeStops, metrics: Metrics) -> Stop:

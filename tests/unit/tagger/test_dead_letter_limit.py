@@ -189,18 +189,27 @@ def test_what_was_undone_comes_again_and_counts_once() -> None:
     assert found.exceeded() is None
 
 
-def test_a_lifted_stop_lets_one_transaction_pass_and_counts_anew() -> None:
+def test_what_was_there_when_a_stop_was_lifted_does_not_count() -> None:
+    found = limit()
+    assert found.counts(ZERO, 0)
+    found.pardon({ZERO: 6})
+    assert [found.counts(ZERO, offset) for offset in (0, 5, 6)] == [False, False, True]
+    assert found.counts(ONE, 0)
+    found.report(outcomes(1))
+    found.committed()
+    found.undo()
+    assert not found.counts(ZERO, 5), "however many transactions it takes"
+
+
+def test_a_lifted_stop_counts_anew() -> None:
     found = limit(max_consecutive=5)
-    found.report(outcomes(6))
+    committed(found, dead=4, end=4)
+    found.report(outcomes(2))
     assert found.exceeded()
     found.undo()  # the runner, as the tagger held
-    found.reset()
-    found.report(outcomes(6))
+    found.pardon({})
+    found.report(outcomes(5))
     assert found.exceeded() is None
-    found.undo()  # e.g. a rebalance: it comes again and still passes
-    found.report(outcomes(6))
-    assert found.exceeded() is None
-    found.committed()
     found.report(outcomes(1))
     assert found.exceeded() is not None
 
@@ -209,7 +218,7 @@ def test_a_lifted_stop_forgets_the_bad_stretch_before_it() -> None:
     found = limit(max_ratio=0.5, window=100, min_records=10)
     found.report(outcomes(40, clean=20))
     found.committed()
-    found.reset()
+    found.pardon({})
     found.report_clean({ZERO}, 10)
     found.committed()
     found.report(outcomes(1))

@@ -262,11 +262,15 @@ def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:
     rig.stops.mark = mark()
     rig.stop.start()
     assert rig.tagger.held()
-    rig.stops.mark = None
+    rig.stops.lift(p0=10)
     wait_until(lambda: rig.tagger.held() is None, 5, "lifted")
-    rig.process(*[raw_record(i, b"{}") for i in range(10)])
-    [one] = rig.close()
-    assert one["dead"] == 10
+    for some in (range(1), range(1, 6), range(6, 10)):  # however it falls into transactions
+        rig.process(*[raw_record(i, b"{}") for i in some])
+        [one] = rig.close()
+        assert one["dead"] == len(some)
+    rig.process(*[raw_record(i, b"{}") for i in range(10, 13)])
+    with pytest.raises(Hold):
+        rig.process(raw_record(13, b"{}"))  # what was written later counts, from nothing
     rig.stop.close()
 
 

@@ -38,7 +38,7 @@ def test_a_mark_of_an_earlier_run_holds_before_anything_is_processed(stop: Stop,
     store.mark = mark("too many")
     stop.start()
     assert stop.reason() == "stopped for dead letters at 2026-11-23T03:00:00Z by g-1: too many"
-    assert not stop.lifted()
+    assert stop.pardon() is None
 
 
 def test_setting_it_stops_at_once_and_is_kept_soon(stop: Stop, store: FakeStops, metrics: InMemoryMetrics) -> None:
@@ -63,15 +63,29 @@ def test_a_mark_that_cannot_be_kept_yet_stays_set_and_is_kept_later(stop: Stop, 
     assert stop.reason()
 
 
-def test_a_stop_is_lifted_once_when_a_person_removes_the_mark(
-    stop: Stop, store: FakeStops, metrics: InMemoryMetrics
-) -> None:
+def test_what_a_lifting_lets_pass_is_told_once(stop: Stop, store: FakeStops, metrics: InMemoryMetrics) -> None:
     store.mark = mark()
     stop.start()
-    store.mark = None
+    store.lift(p0=7)
     wait_until(lambda: stop.reason() is None, 5, "lifted")
-    assert [stop.lifted(), stop.lifted()] == [True, False]
+    assert [stop.pardon(), stop.pardon()] == [store.pardoned, None]
     assert metrics.value("streamtag.dead_letters.stop") == 0
+
+
+def test_a_worker_that_starts_after_a_lifting_hears_of_it(stop: Stop, store: FakeStops) -> None:
+    store.lift(p0=7)
+    stop.start()
+    assert stop.pardon() == store.pardoned
+
+
+def test_a_lifting_between_two_stops_is_heard_of(stop: Stop, store: FakeStops) -> None:
+    """Lifted, and stopped again by another worker, all between two looks."""
+    store.mark = mark("the first")
+    stop.start()
+    store.lift(p0=7)
+    store.mark = mark("the second")
+    wait_until(lambda: "the second" in (stop.reason() or ""), 5, "stopped again")
+    assert stop.pardon() == store.pardoned
 
 
 def test_a_stop_of_another_worker_is_found(stop: Stop, store: FakeStops) -> None:
@@ -154,7 +168,7 @@ def test_a_stop_of_another_host_outlasts_redis_and_a_restart(metrics: InMemoryMe
         assert "by another host" in (found.reason() or "")
     server.connected = True
     found = watch()
-    store_on("other").lift("g", "anna", "checked")
-    wait_until(found.lifted, 5, "lifted")
+    store_on("other").lift("g", "anna", "checked", {})
+    wait_until(found.pardon, 5, "lifted")
     assert found.reason() is None
     found.close()
