@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,26 +22,36 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Nouns (groups) and single commands, in the order of --help; each module holds `app` or one function.
-GROUPS = (
-    "thresholds",
-    "change",
-    "freeze",
-    "breaker",
-    "release",
-    "experiment",
-    "model",
-    "taxonomy",
-    "dlq",
-    "stats",
-    "ledger",
-    "audit",
-    "topics",
-    "token",
-    "config",
-    "dev",
-)
-COMMANDS = ("tagger", "windows", "api", "fleet", "score", "batch", "doctor", "demo")
+# Nouns (groups) and single commands, in the order of --help, and what it says of each: a list of them imports none.
+# Each module holds `app` or one function.
+GROUPS = {
+    "thresholds": "Cut-offs per label: show, try out, change live, go back.",
+    "change": "Changes asked for and approved: open, list, show, approve, publish, take back.",
+    "freeze": "Nothing changes but by restore and return: on, off, show.",
+    "breaker": "Labels turned to review only: list, close.",
+    "release": "Releases (bundle + thresholds): list, show, promote, return, bring back.",
+    "experiment": "Experiments (champion against challenger): start, show, change the share, stop, promote.",
+    "model": "Model bundles: list, show, verify, compare, publish, promote, import, train, calibrate, evaluate.",
+    "taxonomy": "Labels and what became of their ids: show, check, diff, map.",
+    "dlq": "Dead letters: list, show, group, replay; lift a stop.",
+    "stats": "Statistics: run the app that keeps them (no command), show, top, watch, rebuild.",
+    "ledger": "The loss ledger: do the commit summaries of each source partition touch, and does each add up?",
+    "audit": "The record of all changes: show it, and prove that it stands.",
+    "topics": "Topics: list declarations, compare them with a cluster, apply them.",
+    "token": "Tokens of the HTTP API: create, list, revoke.",
+    "config": "Settings: show values and where they came from, check a file.",
+    "dev": "A real Kafka and Redis on this host: start, stop, look.",
+}
+COMMANDS = {
+    "tagger": "Run a tagger: content events in, tag events, statistics and dead letters out, until SIGTERM.",
+    "windows": "Run a windower: commit summaries in, panes of statistics out, until SIGTERM.",
+    "api": "Run the HTTP API until SIGTERM: scoring, what decides and changing it, statistics.",
+    "fleet": "Show the workers of the consumer group: release, positions it took effect at, lag, latency, last error.",
+    "score": "Score lines of text, or content events, and write scores and tags as JSON lines.",
+    "batch": "Score files of documents: scores and tags as the stream would give them, in a directory of parts.",
+    "doctor": "Check settings, Kafka, topics, Redis, bundle, clock and versions; exit code 1 when something fails.",
+    "demo": "Start a broker, Redis and taggers, feed them harmless made-up events, and show what happens.",
+}
 # Options of `root` with a value behind them, which is no command.
 _TAKE_A_VALUE = ("--config", "-c", "--set")
 
@@ -69,32 +79,45 @@ def root(
     context.GLOBALS.debug = debug
 
 
-def _register(names: Collection[str]) -> None:
-    for name in filter(names.__contains__, GROUPS):
-        app.add_typer(importlib.import_module(f"streamtag.cli.{name}").app, name=name)
-    for name in filter(names.__contains__, COMMANDS):
-        app.command(name)(getattr(importlib.import_module(f"streamtag.cli.{name}"), name))
+def _register(wanted: Collection[str]) -> None:
+    """Puts all commands into `app`; only those that are wanted are imported, which halves the time of a short one."""
+    for name, says in GROUPS.items():
+        app.add_typer(_imported(name).app if name in wanted else typer.Typer(), name=name, short_help=says)
+    for name, says in COMMANDS.items():
+        function = getattr(_imported(name), name) if name in wanted else _known_by_name_only
+        app.command(name, short_help=says)(function)
+
+
+def _imported(name: str) -> Any:
+    return importlib.import_module(f"streamtag.cli.{name}")
+
+
+def _known_by_name_only() -> None:
+    raise AssertionError("a command that was not asked for does not run")
 
 
 def _asked_for(arguments: Sequence[str]) -> Collection[str]:
-    """The command that a command line names; all of them where it names none, e.g. for --help, or one there is not.
-
-    With all of them imported a short command takes twice as long.
-    """
-    known, rest = (*GROUPS, *COMMANDS), iter(arguments)
+    """The command that a command line names; empty where it names none, e.g. for --help, or one there is not."""
+    rest = iter(arguments)
     for argument in rest:
-        if argument == "--version":
-            return ()
         if argument in _TAKE_A_VALUE:
             next(rest, None)
         elif not argument.startswith("-"):
-            return [argument] if argument in known else known
-    return known
+            return [argument] if argument in GROUPS or argument in COMMANDS else []
+    return []
+
+
+def _arguments() -> Sequence[str]:
+    """Of this process; or, where a shell asks what could come next, of the line that is being typed."""
+    if "_STREAMTAG_COMPLETE" not in os.environ:
+        return sys.argv[1:]
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    return line.split()[1:]
 
 
 def main() -> None:
     """Entry point: runs a command; errors become one clear message on stderr and a documented exit code."""
-    _register(_asked_for(sys.argv[1:]))
+    _register(_asked_for(_arguments()))
     try:
         code = _run()
         sys.stdout.flush()

@@ -2,8 +2,11 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,13 +60,38 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
         ("--set tagger.group=score -c stats --debug fleet --output json", ["fleet"]),
         ("--set=tagger.group=score dlq list", ["dlq"]),
         ("--version", []),
-        ("", ALL),
-        ("--help", ALL),
-        ("threshold set", ALL),  # so that it can say what was meant
+        ("", []),
+        ("--help", []),
+        ("threshold set", []),
     ],
 )
 def test_only_the_command_that_is_asked_for_is_imported(line: str, registered: list[str]) -> None:
     assert list(main._asked_for(line.split())) == registered
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_list_of_commands_says_of_each_what_it_says_of_itself(name: str) -> None:
+    command = COMMANDS[(name,)]
+    assert command.short_help == " ".join(command.help.split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "offered"),
+    [
+        ("streamtag thr", 1, "thresholds"),
+        ("streamtag thresholds hi", 2, "history"),
+        ("streamtag thresholds ", 2, "set"),
+    ],
+)
+def test_a_shell_completes_commands(line: str, word: int, offered: str) -> None:
+    asked = {"_STREAMTAG_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(word)}
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv = ['streamtag']; from streamtag.cli.main import main; main()",
+    ]
+    found = subprocess.run(command, check=False, env=os.environ | asked, capture_output=True, text=True, timeout=60)
+    assert offered in found.stdout.split(), found.stderr
 
 
 def test_every_noun_and_command_of_the_list_is_there() -> None:
