@@ -11,6 +11,8 @@ A goal is one of::
 A bound on precision or recall is asked of the lower end of its Clopper-Pearson interval (one-sided), not of the point:
 ten hits of ten do not show a precision of 0.9. The bound is that of one cut-off; the best of many is a little
 optimistic, so certify on documents of another period.
+
+A cost may be least where nothing is alerted on; the cut-off is then just above the highest score seen.
 """
 
 import re
@@ -58,7 +60,7 @@ class Choice:
         cutoff: at most six decimals; None where the label is undecided.
         undecided: why, for people; empty where it is decided.
         rows, positives: documents whose label is known.
-        alerts, hits: documents at or above the cut-off, and those of them that are positive.
+        alerts, hits: documents at or above the cut-off, and those of them that are positive; 0 where no alert is best.
         precision, recall: (low, point, high), two-sided Clopper-Pearson; None where nothing is counted.
     """
 
@@ -109,6 +111,8 @@ def choose(
 ) -> Choice:
     """The cut-off of one label by ``goal``; of equally good ones the highest, which alerts least.
 
+    Never alerting is chosen for a cost alone, and only where it costs less than every score as the cut-off.
+
     Args:
         goal: what is wanted.
         scores: [n], probabilities.
@@ -132,6 +136,8 @@ def choose(
     best = int(np.argmax(value))
     if value[best] == -np.inf:
         return Choice(None, _unreachable(goal, confidence), rows, positives)
+    if goal.kind == "cost" and value[best] < -goal.value * positives:
+        return _never(int(micro.max()), rows, positives, confidence)
     found, right = int(alerts[best]), int(hits[best])
     return Choice(
         cutoff=float(micro[order][ends[best]]) / 1e6,
@@ -143,6 +149,13 @@ def choose(
         precision=interval(right, found, confidence),
         recall=interval(right, positives, confidence),
     )
+
+
+def _never(highest: int, rows: int, positives: int, confidence: float) -> Choice:
+    """No alert on any document: the cut-off is one millionth above the ``highest`` score, in micro-units."""
+    if highest >= 1_000_000:  # a cut-off is 1 at most, and that score reaches it
+        return Choice(None, "never alerting is cheapest, and no cut-off is above the highest score", rows, positives)
+    return Choice((highest + 1) / 1e6, "", rows, positives, recall=interval(0, positives, confidence))
 
 
 def _worth(

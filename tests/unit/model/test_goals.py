@@ -9,7 +9,7 @@ from scipy.stats import binomtest  # type: ignore[attr-defined]
 from streamtag.errors import RefusedError
 from streamtag.model.goals import Choice, choose, interval, lower_bound, parse_goal
 
-GOALS = ("recall | precision >= 0.6", "precision|recall>=0.5", "fbeta(2)", "cost(miss=5, false_alarm=1)")
+GOALS = ("recall | precision >= 0.6", "precision|recall>=0.5", "fbeta(2)")
 rows = st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 1)), min_size=1, max_size=60)
 
 
@@ -49,8 +49,6 @@ def test_no_other_cutoff_is_better(goal: str, pairs: list[tuple[int, int]]) -> N
     def worth(cutoff: float) -> float:
         alerts = [target for score, target in known if score >= cutoff]
         hits = sum(alerts)
-        if goal.startswith("cost"):
-            return -(5 * (positives - hits) + len(alerts) - hits)
         if goal.startswith("fbeta"):
             return 5 * hits / (4 * positives + len(alerts))
         of, bound = (len(alerts), 0.6) if goal.startswith("recall") else (positives, 0.5)
@@ -63,6 +61,48 @@ def test_no_other_cutoff_is_better(goal: str, pairs: list[tuple[int, int]]) -> N
     assert (found.cutoff is None) == (best == -np.inf)
     if found.cutoff is not None:
         assert worth(found.cutoff) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("miss", "false_alarm"), [(5, 1), (1, 1), (1, 5)])
+@settings(max_examples=50)
+@given(pairs=rows)
+def test_no_other_cutoff_costs_less_nor_does_no_alert_at_all(
+    miss: int, false_alarm: int, pairs: list[tuple[int, int]]
+) -> None:
+    found = chosen(f"cost(miss={miss}, false_alarm={false_alarm})", pairs)
+    known = [(score / 20, target) for score, target in pairs if target >= 0]
+    positives = sum(target for _, target in known)
+    if not 0 < positives < len(known):
+        assert found.cutoff is None
+        return
+
+    def cost(cutoff: float) -> int:
+        alerts = [target for score, target in known if score >= cutoff]
+        return miss * (positives - sum(alerts)) + false_alarm * (len(alerts) - sum(alerts))
+
+    scores = [score for score, _ in known]
+    seen, never = min(map(cost, scores)), miss * positives
+    if never < seen and max(scores) == 1:
+        assert (found.cutoff, found.undecided.split(",")[0]) == (None, "never alerting is cheapest")
+    else:
+        assert found.cutoff is not None
+        assert cost(found.cutoff) == min(seen, never)
+        assert found.alerts == sum(score >= found.cutoff for score in scores)
+        assert (found.precision is None) == (found.alerts == 0)
+
+
+def test_never_alerting_is_chosen_where_every_alert_costs_more() -> None:
+    pairs = [(18, 1)] * 90 + [(18, 0)] * 210 + [(2, 1)] * 20 + [(2, 0)] * 680
+    found = chosen("cost(miss=1, false_alarm=10)", pairs)
+    assert (found.cutoff, found.undecided, found.rows, found.positives) == (0.900001, "", 1_000, 110)
+    assert (found.alerts, found.hits, found.precision) == (0, 0, None)
+    assert found.recall is not None
+    assert found.recall[:2] == (0, 0)
+    assert chosen("cost(miss=10, false_alarm=1)", pairs).cutoff == 0.9
+    assert chosen("cost(miss=7, false_alarm=3)", pairs).cutoff == 0.9  # both cost 770: alerts find something
+    certain = chosen("cost(miss=1, false_alarm=10)", [*pairs, (20, 0)])
+    assert certain.undecided == "never alerting is cheapest, and no cut-off is above the highest score"
+    assert (certain.cutoff, certain.rows, certain.positives) == (None, 1_001, 110)
 
 
 def test_alerts_stay_within_the_budget_or_the_label_is_undecided() -> None:
