@@ -81,7 +81,8 @@ class Reader:
         if record.content is None:
             message = f"longer than {self._limits.max_bytes} bytes (events.max_bytes)"
             raise Rejected(ErrorClass.TOO_LARGE, stage="decode", message=message)
-        if not record.content.strip():
+        # A tab is white space in JSON lines, and in TSV it makes a row of empty fields.
+        if not record.content.strip(None if source.format is FileFormat.JSONL else b"\r\n"):
             return None
         if source.format is FileFormat.JSONL:
             position = (source.url, 0, record.line)

@@ -197,6 +197,24 @@ def test_bad_rows_are_named_by_file_and_line_and_their_neighbours_are_scored(fix
     assert "secret" not in (tmp_path / "out" / "_rejects.jsonl").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "scored", "rejected"),
+    [
+        ("in.tsv", b"id\ttext\na\tone\n\t\n\n\r\n\r\r\nb\ttwo\n", 2, [3]),
+        ("in.csv", b"id,text\na,one\n,\n\n\r\n \t\nb,two\n", 2, [3, 6]),
+        ("one.csv", b"text\none\n\n \n", 2, []),
+        ("in.jsonl", b'{"id": "a", "text": "one"}\n \t \n\n\x0b\r\n', 1, []),
+    ],
+)
+def test_no_row_is_taken_for_a_blank_line(
+    fixture: Fixture, tmp_path: Path, name: str, content: bytes, scored: int, rejected: list[int]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    report = fixture.run(tmp_path / name)
+    assert (report.scored, report.rejected) == (scored, len(rejected))
+    assert [row["number"] for row in read_rejects(tmp_path / "out")] == rejected
+
+
 def test_a_text_that_breaks_the_model_is_refused_alone(
     fixture: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
