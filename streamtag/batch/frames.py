@@ -18,6 +18,9 @@ Ray Data, one scorer an actor::
 A frame has the columns ``id`` and ``text``, and may have ``lang``, ``channel``, ``tenant`` and ``features``. What
 comes out has the columns of a Parquet part without the identity of what decided, which is the caller's here, and
 ``error``: why a row has no scores, else null. A bundle with two stages adds ``stage``: which one scored the row.
+
+Ids are text or numbers. Floats, which pandas makes of integers with a null among them, are ids where they are whole and
+below 2**53; other rows of theirs are refused, as another number may have been rounded to this one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +37,7 @@ from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
-from streamtag.events.rejection import Rejected
+from streamtag.events.rejection import ErrorClass, Rejected
 from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.settings import EventsSettings
@@ -85,7 +88,7 @@ class FrameScorer:
         rows = self._rows(frame)
         for i, row in enumerate(rows):
             try:
-                events.append(row_event(row, self._decoder, default_id=index[i]))
+                events.append(self._event(row, default_id=index[i]))
                 at.append(i)
             except Rejected as rejected:
                 errors[i] = _text(rejected)
@@ -116,9 +119,20 @@ class FrameScorer:
                 series = frame[column]
                 missing = series.isna()
                 values[field] = [None if gone else value for value, gone in zip(series, missing, strict=True)]
-        if "id" in values:  # numbers are ids, too
-            values["id"] = [value if value is None else str(value) for value in values["id"]]
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+    def _event(self, row: dict[str, Any], default_id: str) -> ContentEvent:
+        """The event of one row, whose id becomes text: numbers are ids, too."""
+        value = row.get("id")
+        if value is not None:
+            row["id"] = str(value)
+        if isinstance(value, (float, np.floating)):
+            if not _is_exact(value):
+                column = self._columns["id"]
+                message = f"column {column} is of floats, and this one is no exact whole number: make it Int64, or text"
+                raise Rejected(ErrorClass.WRONG_TYPE, stage="decode", field="/id", message=message)
+            row["id"] = str(int(value))
+        return row_event(row, self._decoder, default_id)
 
 
 def score_frames(frames: Iterable[pd.DataFrame], bundle: str | Path, **options: Any) -> Iterator[pd.DataFrame]:
@@ -139,6 +153,11 @@ def spark_schema(bundle: str | Path) -> str:
     scores = ", ".join(f"`score_{label}` double" for label in read.labels)
     stage = "" if read.stage2 is None else ", stage string"
     return f"id string, tags array<string>, {scores}, error string{stage}"
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether a float is a whole number that no other one was rounded to: pandas makes floats of integers and nulls."""
+    return bool(value.is_integer()) and abs(value) < 2**53
 
 
 def _text(rejected: Rejected) -> str:

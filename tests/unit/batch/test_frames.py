@@ -58,6 +58,30 @@ def test_rows_that_cannot_be_scored_say_why_and_keep_their_place(bundle: Path) -
     assert nameless["error"][1:].tolist() == ["wrong_type at /text: text must be text, not int"]
 
 
+def test_integers_that_a_null_made_floats_are_ids_as_they_were(bundle: Path) -> None:
+    score = FrameScorer(bundle, columns={"id": "nr"})
+    found = score(pd.DataFrame({"nr": [7, None, -3, 2**53 - 1], "text": list("abcd")}))
+    assert [None if pd.isna(i) else i for i in found["id"]] == ["7", None, "-3", "9007199254740991"]
+    assert [None if pd.isna(e) else e for e in found["error"]] == [
+        None,
+        "missing_field at /id: id is missing",
+        None,
+        None,
+    ]
+    nullable = score(pd.DataFrame({"nr": pd.array([2**53 + 1, None], dtype="Int64"), "text": ["a", "b"]}))
+    assert nullable["id"][0] == "9007199254740993"
+
+
+@pytest.mark.parametrize("value", [7.5, 2.0**53, -(2.0**60), float("inf")])
+def test_floats_that_are_no_exact_whole_number_are_no_ids(bundle: Path, value: float) -> None:
+    found = FrameScorer(bundle, columns={"id": "nr"})(pd.DataFrame({"nr": [8, value], "text": ["a", "b"]}))
+    assert found["id"].tolist() == ["8", str(value)]
+    assert found["score_spam"].isna().tolist() == [False, True]
+    assert found["error"][1] == (
+        "wrong_type at /id: column nr is of floats, and this one is no exact whole number: make it Int64, or text"
+    )
+
+
 def test_features_that_name_nothing_are_refused_alone(bundle: Path) -> None:
     frame = pd.DataFrame({"text": ["a", "b", "c"], "features": [{"n": 1}, "0.3", 0.3]})
     found = FrameScorer(bundle)(frame)
