@@ -57,7 +57,12 @@ def find_bundle(spec: str, places: Sequence[Place]) -> Path:
 
 
 def locate(spec: str, places: Sequence[Place]) -> Located:
-    """The place and the version meant by a ``spec`` without a ``/``; errors as of `find_bundle`."""
+    """The place and the version meant by a ``spec`` without a ``/``.
+
+    Raises:
+        BundleError: an alias of the name of a version, or of a version that was exchanged.
+        NotFoundError, UnavailableError: as of `find_bundle`.
+    """
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise NotFoundError(f"{spec!r} is no bundle: write name, name@version, name@alias, or a path with a /")
@@ -66,6 +71,7 @@ def locate(spec: str, places: Sequence[Place]) -> Located:
         store = BundleStore(place)
         versions = store.versions(name)
         if wanted in versions:
+            _refuse_alias(store, name, wanted)
             return Located(store, name, wanted)
         if wanted is None and versions:
             return Located(store, name, max(versions, key=version_order))
@@ -136,6 +142,16 @@ def version_order(version: str) -> list[tuple[int, int, str]]:
     """Sort key of versions: numbers by value, so that 10 follows 9 and 1.10 follows 1.9."""
     parts = re.findall(r"\d+|\D+", version)
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+
+
+def _refuse_alias(store: BundleStore, name: str, version: str) -> None:
+    """Refuses a version of the name of an alias: nobody can tell which is meant. Publishing makes none."""
+    alias = store.aliases(name).aliases.get(version)
+    if alias is not None:
+        raise BundleError(
+            f"{store.url}: {name}@{version} is a version, and an alias of version {alias.version}",
+            hint=f"Publish the bundle as another version, and remove {name}/{version} once no release needs it.",
+        )
 
 
 def _plain(ref: BundleRef) -> bool:

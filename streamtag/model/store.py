@@ -102,9 +102,11 @@ class BundleStore:
 
         Raises:
             BundleError: it is refused, or this version is here with other content.
+            RefusedError: the version has the name of an alias.
         """
         bundle = read_bundle(path, trusted=trusted)
         ref, folder = bundle.ref, f"{bundle.ref.name}/{bundle.ref.version}"
+        self._refuse_alias(ref)
         names = [MANIFEST, *bundle.manifest.files]
         if (path / SIGNATURE).is_file():
             names.append(SIGNATURE)
@@ -153,6 +155,15 @@ class BundleStore:
         changed = Aliases(based_on.revision + 1, {**based_on.aliases, alias: wanted}, alias, author, reason, at)
         write_aliases(self.files, ref.name, changed)
         return True
+
+    def _refuse_alias(self, ref: BundleRef) -> None:
+        """Refuses a version that would take the place of an alias: what it means now is decided by moving it alone."""
+        alias = self.aliases(ref.name).aliases.get(ref.version)
+        if alias is not None:
+            raise RefusedError(
+                f"version {ref} would hide the alias {ref.version}, which means {ref.name}@{alias.version}",
+                hint="Give the bundle another version.",
+            )
 
     def _has(self, name: str, version: str) -> bool:
         if self.files.directory is not None:

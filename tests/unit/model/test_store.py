@@ -12,7 +12,7 @@ import pytest
 from signing import ANNA, BORIS
 from tiny_bundle import build_tiny_bundle
 
-from streamtag.errors import BundleError, ConflictError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.model.aliases import Alias, Aliases
 from streamtag.model.bundle import MANIFEST, MODEL, peek_ref, read_bundle
 from streamtag.model.registry import find_bundle, find_exact, list_bundles
@@ -175,6 +175,31 @@ def test_an_alias_names_only_what_is_there(place: Path | str, tiny: Path, tmp_pa
     store.publish(tiny)
     with pytest.raises(NotFoundError, match="another bundle"):
         set_alias(store, "production", build_tiny_bundle(tmp_path / "other", weights_seed=1))
+
+
+def test_a_version_does_not_take_the_place_of_an_alias(place: Path | str, tiny: Path, tmp_path: Path) -> None:
+    store = BundleStore(place)
+    store.publish(tiny)
+    set_alias(store, "2", tiny)
+    two = build_tiny_bundle(tmp_path / "made", version="2", weights_seed=2)
+    with pytest.raises(RefusedError, match="version tiny@2 would hide the alias 2, which means tiny@1") as caught:
+        store.publish(two)
+    assert "another version" in caught.value.hint
+    assert store.versions("tiny") == ["1"]
+    assert peek_ref(find_bundle("tiny@2", [place])) == peek_ref(tiny)
+
+
+def test_a_version_that_was_put_there_under_the_name_of_an_alias_is_not_guessed_at(tmp_path: Path, tiny: Path) -> None:
+    place = tmp_path / "published"
+    store = BundleStore(place)
+    store.publish(tiny)
+    set_alias(store, "2", tiny)
+    two = build_tiny_bundle(place, version="2", weights_seed=2)
+    with pytest.raises(BundleError, match="tiny@2 is a version, and an alias of version 1"):
+        find_bundle("tiny@2", [place])
+    # by its hash, and as the highest version, it is no other one
+    assert find_exact(peek_ref(two), [place]) == find_bundle("tiny", [place]) == two
+    assert peek_ref(find_bundle("tiny@1", [place])) == peek_ref(tiny)
 
 
 def test_an_alias_whose_version_was_exchanged_is_refused(tmp_path: Path, tiny: Path) -> None:
