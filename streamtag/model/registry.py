@@ -139,9 +139,16 @@ def list_bundles(places: Sequence[Place]) -> Iterator[Located | StreamtagError]:
 
 
 def version_order(version: str) -> list[tuple[int, int, str]]:
-    """Sort key of versions: numbers by value, so that 10 follows 9 and 1.10 follows 1.9."""
+    """Sort key of versions: numbers by value, so that 10 follows 9; a dash goes before the end: 1.0-rc1, 1.0, 1.0.1."""
     parts = re.findall(r"\d+|\D+", version)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return [*map(_part_order, parts), (1, 0, "")]  # the end
+
+
+def _part_order(part: str) -> tuple[int, int, str]:
+    """What begins with a dash, the end (1), other text, numbers."""
+    if part.isdigit():
+        return (3, int(part), "")
+    return (0 if part.startswith("-") else 2, 0, part)
 
 
 def _refuse_alias(store: BundleStore, name: str, version: str) -> None:

@@ -15,9 +15,23 @@ def test_a_name_means_its_highest_version(tmp_path: Path) -> None:
         build_tiny_bundle(tmp_path, version=version)
     assert find_bundle("tiny", [tmp_path]) == tmp_path / "tiny" / "10"
     assert find_bundle("tiny@9", [tmp_path]) == tmp_path / "tiny" / "9"
+    build_tiny_bundle(tmp_path, version="10-rc1")
+    assert find_bundle("tiny", [tmp_path]) == tmp_path / "tiny" / "10"
 
 
-@pytest.mark.parametrize("low_to_high", [["1", "2", "10"], ["1.9", "1.10"], ["1", "1.1"], ["rc1", "1"], ["2a", "10a"]])
+@pytest.mark.parametrize(
+    "low_to_high",
+    [
+        ["1", "2", "10"],
+        ["1.9", "1.10"],
+        ["1", "1.1"],
+        ["rc1", "1"],
+        ["2a", "10a"],
+        ["1.0-rc", "1.0-rc1", "1.0-rc2", "1.0-rc10", "1.0", "1.0.1-rc1", "1.0.1"],
+        ["1", "2-alpha", "2-alpha.1", "2-beta", "2", "2.0-rc1", "2.0", "2a"],
+        ["2026-11-28", "2026-11-29", "2026-12-01"],
+    ],
+)
 def test_versions_are_ordered_by_their_numbers(low_to_high: list[str]) -> None:
     assert all(version_order(low) < version_order(high) for low, high in pairwise(low_to_high))
 
