@@ -109,7 +109,7 @@ def resume(request: Request, body: Resume, who: Operator) -> dict[str, Any]:
     """
     allow(who, None)
     settings = settings_of(request)
-    found = lift_stop(settings, StopStore(settings, store=store_of(request)), who.name, body.reason)
+    found = lift_stop(settings, store_of(request), who.name, body.reason)
     return {
         "group": settings.tagger.group,
         "lifted": [msgspec.to_builtins(mark) for mark in found.marks],

@@ -13,6 +13,7 @@ from streamtag.cli import context
 from streamtag.cli import dlq_views as views
 from streamtag.cli.context import Author, Output, OutputFormat, Reason
 from streamtag.control.stops import StopStore
+from streamtag.control.store import ControlStore
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import encoded, latest
 from streamtag.dead_letters.lift import lift_stop
@@ -275,7 +276,7 @@ def resume(
     settings = context.settings(tagger__group=group_name).settings
     name = settings.tagger.group
     who = context.author_or_user(author)
-    found = lift_stop(settings, StopStore(settings), who, reason)
+    found = lift_stop(settings, ControlStore(settings.redis), who, reason)
     lifted = [views.stop_facts(mark) for mark in found.marks]
     if output is OutputFormat.JSON:
         context.print_json({"group": name, "author": who, "reason": reason, "lifted": lifted, "until": found.until})
@@ -284,7 +285,8 @@ def resume(
         context.print_facts(
             {"lifted": name, "stopped since": stop["at"], "by": stop["worker"], "because": stop["reason"]}
         )
-    context.say(f"What {' and '.join(settings.topics.input)} hold by now may pass; what is written later counts anew.")
+    topics = sorted({place.rpartition("/")[0] for place in found.until})
+    context.say(f"What {', '.join(topics)} holds by now may pass; of what is written later, dead letters count anew.")
 
 
 @contextmanager

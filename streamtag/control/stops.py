@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -61,6 +60,7 @@ class StopStore:
         self._store = store or ControlStore(settings.redis)
         self._directory = settings.state_dir / "stops" / settings.redis.namespace
         self._away = False
+        self._odd = b""
 
     def set(self, mark: StopMark) -> None:
         """Stops the group, here and in Redis; one of the two is enough to hold over a restart of this host.
@@ -86,14 +86,22 @@ class StopStore:
 
         Without Redis only what this host has seen is known.
         """
-        local = self._read(group)
+        return self.look(group)[0]
+
+    def look(self, group: str) -> tuple[StopMark | None, Pardon | None]:
+        """The mark as of `get`, and what the last lifting lets pass, as of the same moment.
+
+        Without Redis, or in one that has lost it, what this host has seen lets pass.
+        """
+        local, pardon = self._read(group), self._read_pardon(group)
         try:
             # Redis may have been away when it was set, or emptied since: a person must be able to see and lift it.
-            if local is not None and not self._publish(local):
-                self._forget(group)
-                local = None
+            void = local is not None and not self._publish(local)
             with guarded(self._store.where, "read the stop marks"):
-                raws: Any = self._store.client.hvals(self._store.keys.stops(group))
+                pipeline = self._store.client.pipeline(transaction=True)
+                pipeline.hvals(self._store.keys.stops(group))
+                pipeline.get(self._store.keys.pardon(group))
+                raws, raw = pipeline.execute()
             self._away = False
         except UnavailableError as error:
             # Asked again every few seconds: said once per outage.
@@ -101,20 +109,13 @@ class StopStore:
                 log.warning("stop marks: only those of this host are known: %s", error.message)
             self._away = True
             raws = []
+        else:
+            if void:
+                self._forget(group)
+                local = None
+            pardon = self._newer(group, pardon, raw)
         standing = [self._decode(raw, group) for raw in raws] + ([local] if local else [])
-        return max(standing, key=lambda mark: mark.at, default=None)
-
-    def pardon(self, group: str) -> Pardon | None:
-        """What the last lifting lets pass; None where nothing was lifted, or Redis does not say."""
-        try:
-            with guarded(self._store.where, "read what may pass"):
-                raw: Any = self._store.client.get(self._store.keys.pardon(group))
-            return None if raw is None else msgspec.json.decode(raw, type=Pardon)
-        except UnavailableError:
-            return None  # said by `get`
-        except msgspec.DecodeError as error:
-            log.warning("what may pass in group %s cannot be read, everything counts: %s", group, error)
-            return None
+        return max(standing, key=lambda mark: mark.at, default=None), pardon
 
     def lift(self, group: str, author: str, reason: str, until: Mapping[str, int]) -> list[StopMark]:
         """Lets the group go on, on every host; audited.
@@ -148,9 +149,14 @@ class StopStore:
                 audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, pardon, *entry])
             )
         self._forget(group)
-        if not raws:
+        if not raws and not self._is_held(group, pardon):
             raise NotFoundError(f"group {group} is not stopped")
         return [self._decode(raw, group) for raw in raws]
+
+    def _is_held(self, group: str, pardon: bytes) -> bool:
+        """Whether this very lifting was done: the reply to an earlier try was lost on its way."""
+        with guarded(self._store.where, "read what may pass"):
+            return bool(self._store.client.get(self._store.keys.pardon(group)) == pardon)
 
     def _publish(self, mark: StopMark) -> bool:
         """Puts the mark into Redis; False where a person has lifted it already."""
@@ -164,6 +170,37 @@ class StopStore:
         if Path(name).name != name:
             raise RefusedError(f"group {group!r} has no stop marks: its name would lead to another directory")
         return self._directory / name
+
+    def _pardon_path(self, group: str) -> Path:
+        return self._directory / "pardons" / self._path(group).name
+
+    def _read_pardon(self, group: str) -> Pardon | None:
+        try:
+            return self._decode_pardon(self._pardon_path(group).read_bytes(), group)
+        except OSError:
+            return None  # most often there is none; and what may pass only spares a person a step
+
+    def _newer(self, group: str, seen: Pardon | None, raw: bytes | None) -> Pardon | None:
+        """The pardon that Redis holds, kept on this host, too; ``seen`` where it holds none, or an older one."""
+        found = None if raw is None else self._decode_pardon(raw, group)
+        if found is None or (seen is not None and found.at <= seen.at):
+            return seen
+        try:
+            replace_file(self._pardon_path(group), msgspec.json.encode(found))
+        except OSError as error:
+            log.warning("what may pass in group %s is not kept on disk: %s", group, error)
+        return found
+
+    def _decode_pardon(self, raw: bytes, group: str) -> Pardon | None:
+        try:
+            found = msgspec.json.decode(raw, type=Pardon)
+            found.offsets  # noqa: B018 - may be odd
+        except (msgspec.MsgspecError, ValueError) as error:
+            if raw != self._odd:  # looked at every few seconds: said once
+                log.warning("what may pass in group %s cannot be read, everything counts: %s", group, error)
+            self._odd = raw
+            return None
+        return found
 
     def _read(self, group: str) -> StopMark | None:
         path = self._path(group)

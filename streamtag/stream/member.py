@@ -9,8 +9,9 @@ An *epoch* separates what was read before such a break from what comes after it:
 
 import contextlib
 import logging
+import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 client_log = ClientLog(log)
 
 _BROKER_CALL_S = 2.0
-_RETRY_S = 0.25  # between two attempts to learn a position
+_RETRY_S = 0.25  # between two attempts to learn a position; and so long each is asked for alone
 _REJOIN_S = 1.0
 # Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
 _RELEASED_S = 90.0
@@ -211,28 +212,49 @@ class Member:
         if not self._unresolved or self._clock() < self._retry_at:
             return
         wanted = list(self._unresolved)
-        resolver = StartResolver(self.consumer, self._options.start, timeout_s=_BROKER_CALL_S)
-        try:
-            starts = resolver.resolve(wanted)
-            first = [
-                TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
-            ]
-            if first:  # an idle partition keeps its start, and later ones know that the group has started
-                self.commit(first)
-        except KafkaException as exception:
+        starts = self._ask(wanted, _BROKER_CALL_S) or self._ask_singly(wanted)
+        if len(starts) < len(wanted):
             # E.g. the predecessor's transaction is still open, or the broker is away: try again soon.
-            self._trouble.note(exception.args[0], "asking for positions")
             self._retry_at = self._clock() + _RETRY_S
+        if not starts:
             return
-        self._unresolved -= set(wanted)
+        self._unresolved -= starts.keys()
         faultpoints.reached("resolve.after")
         for (topic, index), start in starts.items():
             self._report(topic, index, start)
             self._reading[topic, index] = start.partitions
         self._owner.assigned(starts)
         self.consumer.incremental_assign([TopicPartition(t, p, s.position) for (t, p), s in starts.items()])
-        self._trouble.over()
+        if not self._unresolved:
+            self._trouble.over()
         self._metrics.set("streamtag.partitions.assigned", len(self._reading))
+
+    def _ask(self, wanted: Sequence[Partition], timeout_s: float) -> Mapping[Partition, Start]:
+        """Starts of all of them; of none where one cannot be told now."""
+        try:
+            starts = StartResolver(self.consumer, self._options.start, timeout_s=timeout_s).resolve(wanted)
+            first = [
+                TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
+            ]
+            if first:  # an idle partition keeps its start, and later ones know that the group has started
+                self.commit(first)
+        except KafkaException as exception:
+            self._trouble.note(exception.args[0], "asking for positions")
+            return {}
+        return starts
+
+    def _ask_singly(self, wanted: list[Partition]) -> Mapping[Partition, Start]:
+        """The same, one by one, so that one that cannot be told keeps no other; others are read on meanwhile."""
+        if len(wanted) == 1:
+            return {}
+        random.shuffle(wanted)  # where time is up before all were asked for, another one is next time
+        found: dict[Partition, Start] = {}
+        until = self._clock() + _BROKER_CALL_S
+        for partition in wanted:
+            found |= self._ask([partition], _RETRY_S)
+            if self._clock() >= until:
+                break
+        return found
 
     def _report(self, topic: str, index: int, start: Start) -> None:
         where = {"topic": topic, "partition": index, "position": start.position}

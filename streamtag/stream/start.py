@@ -7,7 +7,7 @@ commit yet (read from the configured start), also when several members start at 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -28,6 +28,7 @@ class Start:
         first: no commit yet: commit this start, so that an idle partition keeps it.
         metadata: what the last commit remembered for its processor.
         partitions: partitions of the topic at the group's first start.
+        end: where the log ended as this was asked; None: not known.
     """
 
     position: int
@@ -36,6 +37,7 @@ class Start:
     first: bool = False
     metadata: str = ""
     partitions: int = 0
+    end: int | None = field(default=None, compare=False)
 
 
 def pack(partitions: int, metadata: str) -> str:
@@ -67,20 +69,43 @@ class StartResolver:
         self._timeout_s = timeout_s
 
     def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
-        """Start of each of ``partitions``."""
+        """Start of each of ``partitions``.
+
+        librdkafka answers for all that it is asked for, or, while a transaction is open on one of them, for none.
+        """
         counts = {topic: self._partition_count(topic) for topic in {t for t, _ in partitions}}
-        everywhere = [TopicPartition(t, p) for t, n in counts.items() for p in range(n)]
-        commits = {(c.topic, c.partition): c for c in self._consumer.committed(everywhere, timeout=self._timeout_s)}
+        commits = self._commits(partitions)
+        fresh = {topic for (topic, _), commit in commits.items() if commit.offset < 0}
+        if fresh:  # what others of the topic remember tells whether these are new
+            commits |= self._commits([(t, p) for t in fresh for p in range(counts[t]) if (t, p) not in commits])
         return {partition: self._one(partition, commits, counts) for partition in partitions}
+
+    def _commits(self, partitions: Sequence[Partition]) -> dict[Partition, TopicPartition]:
+        if not partitions:
+            return {}
+        places = [TopicPartition(topic, index) for topic, index in partitions]
+        found = self._consumer.committed(places, timeout=self._timeout_s)
+        for commit in found:
+            if commit.error is not None:
+                raise KafkaException(commit.error)
+        return {(commit.topic, commit.partition): commit for commit in found}
 
     def _one(
         self, partition: Partition, commits: Mapping[Partition, TopicPartition], counts: Mapping[str, int]
     ) -> Start:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=self._timeout_s)
+        return replace(self._within(partition, commits, counts, low, high), end=high)
+
+    def _within(
+        self,
+        partition: Partition,
+        commits: Mapping[Partition, TopicPartition],
+        counts: Mapping[str, int],
+        low: int,
+        high: int,
+    ) -> Start:
         topic, index = partition
         commit = commits.get(partition)
-        if commit is not None and commit.error is not None:
-            raise KafkaException(commit.error)
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=self._timeout_s)
         remembered = [unpack(c.metadata)[0] for (t, _), c in commits.items() if t == topic and c.offset >= 0]
         known = [n for n in remembered if n is not None]
         if commit is not None and commit.offset >= 0:

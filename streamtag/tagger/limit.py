@@ -1,7 +1,7 @@
 """When dead letters are no longer single accidents: stop, rather than drain a topic into the dead-letter topic."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from streamtag.settings import DeadLetterSettings
 from streamtag.stream.processor import Partition
@@ -30,12 +30,16 @@ class DeadLetterLimit:
         self._open_ends: Mapping[Partition, int] = {}
         self._pardoned: Mapping[Partition, int] = {}
 
-    def assigned(self, positions: Mapping[Partition, int]) -> None:
-        """These partitions are read from there on; what is open of them will not be committed.
+    def assigned(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        """These partitions are read from there on, their logs end there; what is open of them will not be committed.
+
+        A pardon beyond the end of a log was given for another one, of a topic that was made anew since: it is void.
 
         A row goes on where it was left: it outlasts an undone transaction, and a rebalance that leaves the partition
         here. Anywhere else somebody else has read in between, perhaps nothing but good records.
         """
+        beyond = {partition for partition, end in ends.items() if self._pardoned.get(partition, 0) > end}
+        self._pardoned = {partition: end for partition, end in self._pardoned.items() if partition not in beyond}
         for partition, position in positions.items():
             self._open_in_row.pop(partition, None)
             if self._ends.get(partition) != position:
@@ -85,6 +89,7 @@ class DeadLetterLimit:
         self._window.extend(self._open)
         self._in_row.update(self._open_in_row)
         self._ends.update(self._open_ends)
+        self._pardoned = {p: end for p, end in self._pardoned.items() if end > self._open_ends.get(p, 0)}
         self.undo()
         total = sum(records for records, _ in self._window)
         while self._window and total - self._window[0][0] >= self._settings.window:
@@ -95,6 +100,10 @@ class DeadLetterLimit:
         self._open.clear()
         self._open_in_row.clear()
         self._open_ends = {}
+
+    def pardons(self, partitions: Collection[Partition]) -> bool:
+        """Whether some records of these may pass."""
+        return not self._pardoned.keys().isdisjoint(partitions)
 
     def counts(self, partition: Partition, offset: int) -> bool:
         """Whether the outcome of this record is to be reported: not where a person has let it pass."""

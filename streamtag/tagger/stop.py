@@ -94,11 +94,10 @@ class Stop:
         with self._lock:
             if self._unsaved is unsaved:
                 self._unsaved = None
-        mark = self._store.get(self._group)
+        mark, pardon = self._store.look(self._group)
         if mark is not None and mark != self._mark:
             # Set by another host: kept on this one, too, or Redis being away would lift it here.
             self._attempt(lambda: self._store.set(mark))
-        pardon = self._store.pardon(self._group)  # after the marks: where one is gone, it is known why
         with self._lock:
             if pardon is not None and pardon != self._pardon:
                 self._pardon, self._granted = pardon, True

@@ -213,7 +213,9 @@ class Tagger:
 
     def assigned(self, starts: Mapping[Partition, Start]) -> None:
         """Dead letters in a row are counted on only where nobody else has read since."""
-        self._limit.assigned({partition: start.position for partition, start in starts.items()})
+        positions = {partition: start.position for partition, start in starts.items()}
+        ends = {partition: start.end for partition, start in starts.items() if start.end is not None}
+        self._limit.assigned(positions, ends)
 
     def released(self, partitions: Collection[Partition]) -> None:
         """Says nothing yet: they may come back where they were left."""
@@ -349,18 +351,21 @@ class Tagger:
             yield letter
 
     def _watch_limit(self, records: Sequence[Message], decoded: Decoded) -> None:
-        if decoded.dead:
-            dead = {(_source(record), record.offset()) for record, _ in decoded.dead}
-            sources = [((topic, index), offset) for topic, index, offset in positions(records)]
-            self._limit.report([(source[0], source in dead) for source in sources if self._limit.counts(*source)])
-            reason = self._limit.exceeded()
-            if reason is not None:
-                last = decoded.dead[-1][1]
-                detail = f"{reason}; the last is {last.error_class.value} at {last.stage}"
-                self._stop.set(detail, dead=len(decoded.dead), records=len(records))
-                raise Hold(detail)
-        else:
-            self._limit.report_clean({where[:2] for where in positions(records)}, len(records))
+        partitions = {where[:2] for where in positions(records)}
+        if not decoded.dead and not self._limit.pardons(partitions):
+            self._limit.report_clean(partitions, len(records))
+            return
+        dead = {(_source(record), record.offset()) for record, _ in decoded.dead}
+        sources = [((topic, index), offset) for topic, index, offset in positions(records)]
+        outcomes = [(source[0], source in dead) for source in sources if self._limit.counts(*source)]
+        if outcomes:
+            self._limit.report(outcomes)
+        reason = self._limit.exceeded() if decoded.dead else None
+        if reason is not None:
+            last = decoded.dead[-1][1]
+            detail = f"{reason}; the last is {last.error_class.value} at {last.stage}"
+            self._stop.set(detail, dead=len(decoded.dead), records=len(records))
+            raise Hold(detail)
 
     def _on_split(self) -> None:
         self._metrics.add("streamtag.batch.bisections")

@@ -284,7 +284,7 @@ def test_a_proof_is_as_good_where_it_cannot_be_noted(api: Api, tmp_path: Path) -
 
 
 def test_a_stopped_group_is_shown_and_let_go_on_by_an_operator(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lift, "_ends", lambda _settings: {"content/0": 9})
+    monkeypatch.setattr(lift, "_ends", lambda _settings, _topics: {"content/0": 9})
     group, client = api.settings.tagger.group, api.as_(Role.OPERATOR)
     mark = StopMark(group=group, reason="9 of 10 dead", at=datetime.now(UTC), worker="w1", counts={"dead": 9})
     StopStore(api.settings, store=api.store).set(mark)

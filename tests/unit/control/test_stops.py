@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
 from control_plane import new_store
 
+from streamtag.control.connection import run_script
 from streamtag.control.stops import Pardon, StopMark, StopStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
@@ -87,24 +89,83 @@ def test_lifting_is_audited_and_needs_a_stop_and_a_reason(tmp_path: Path, server
     assert (entry.fields["action"], entry.fields["author"], entry.fields["group"]) == ("lift-stop", "anna", "g")
 
 
-def test_what_a_lifting_lets_pass_is_known_to_all_until_the_next(
-    tmp_path: Path, server: fakeredis.FakeServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_a_lifting_lets_pass_is_known_to_all_until_the_next(tmp_path: Path, server: fakeredis.FakeServer) -> None:
     stops, elsewhere = stops_of(tmp_path / "a", server), stops_of(tmp_path / "b", server)
-    assert elsewhere.pardon("g") is None
+    assert elsewhere.look("g")[1] is None
     for until in ({"content/0": 7, "content/1": 3}, {"content/0": 9}):
         stops.set(StopMark(group="g", reason="again", at=AT + timedelta(minutes=len(until)), worker="w1"))
         stops.lift("g", "anna", "repaired", until)
-        found = elsewhere.pardon("g")
+        found = elsewhere.look("g")[1]
         assert found is not None
         assert found.until == until
     assert Pardon(at=AT, until={"a.b/11": 3}).offsets == {("a.b", 11): 3}
-    store = new_store(server)
-    store.client.set(store.keys.pardon("g"), "by hand")
-    assert elsewhere.pardon("g") is None
-    assert "everything counts" in caplog.text
-    server.connected = False
-    assert elsewhere.pardon("g") is None
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_what_may_pass_outlasts_redis(tmp_path: Path, server: fakeredis.FakeServer, away: bool) -> None:
+    stops_of(tmp_path / "a", server).set(MARK)
+    stops_of(tmp_path / "laptop", server).lift("g", "anna", "repaired", {"content/0": 7})
+    pardon = stops_of(tmp_path / "a", server).look("g")[1]
+    if away:
+        server.connected = False
+    else:
+        new_store(server).client.flushall()
+    assert pardon is not None
+    assert stops_of(tmp_path / "a", server).look("g") == (None, pardon)
+    assert stops_of(tmp_path / "b", server).look("g") == (None, None)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"by hand", b'{"at": "2026-11-23T03:00:00Z", "until": {"content": 5}}', b'{"at": "\xff"}']
+)
+def test_what_cannot_be_read_lets_nothing_pass_and_ends_nobody(
+    tmp_path: Path, server: fakeredis.FakeServer, caplog: pytest.LogCaptureFixture, raw: bytes
+) -> None:
+    stops, store = stops_of(tmp_path, server), new_store(server)
+    store.client.set(store.keys.pardon("g"), raw)
+    for _ in range(3):
+        assert stops.look("g") == (None, None)
+    assert len([record for record in caplog.records if "everything counts" in record.message]) == 1
+
+
+def test_a_mark_whose_lifting_is_known_only_in_part_still_stops(
+    tmp_path: Path, server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis says that this mark was lifted, and is away before it says what may pass."""
+    stops = stops_of(tmp_path / "a", server)
+    stops.set(MARK)
+    stops_of(tmp_path / "b", server).lift("g", "anna", "repaired", {"content/0": 7})
+    publish = stops._publish
+
+    def then_away(mark: StopMark) -> bool:
+        stands = publish(mark)
+        server.connected = False
+        return stands
+
+    monkeypatch.setattr(stops, "_publish", then_away)
+    assert stops.get("g") == MARK
+    server.connected = True
+    monkeypatch.undo()
+    mark, pardon = stops.look("g")
+    assert mark is None
+    assert pardon is not None
+
+
+def test_a_lifting_whose_answer_was_lost_is_not_taken_for_somebody_elses(
+    tmp_path: Path, server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends a script again where the connection ends before the answer."""
+    stops = stops_of(tmp_path, server)
+    stops.set(MARK)
+
+    def twice(*script: Any) -> Any:
+        run_script(*script)
+        return run_script(*script)
+
+    monkeypatch.setattr("streamtag.control.stops.run_script", twice)
+    assert stops.lift("g", "anna", "repaired", {"content/0": 7}) == []
+    with pytest.raises(NotFoundError):
+        stops.lift("g", "anna", "repaired", {"content/0": 7})
 
 
 def test_nothing_is_lifted_without_redis(tmp_path: Path, server: fakeredis.FakeServer) -> None:

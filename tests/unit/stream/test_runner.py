@@ -625,6 +625,33 @@ def test_a_predecessor_whose_transaction_is_open_is_waited_for_while_others_are_
     loop.check_exactly_once(ONE)
 
 
+@pytest.mark.parametrize("again", ["assigned together", "read again"])
+def test_a_partition_that_cannot_be_told_keeps_no_other(make_loop: MakeLoop, broker: FakeBroker, again: str) -> None:
+    """While a transaction is open on one, librdkafka answers for none of those that it is asked for together."""
+    broker.commit([TopicPartition(*ZERO, 0, "p=2;"), TopicPartition(*ONE, 0, "p=2;")])
+    broker.write(ZERO, 4)
+    broker.write(ONE, 4)
+    loop = make_loop().start()
+    if again == "read again":
+        loop.rebalance("assign", ZERO, ONE)
+        loop.wait_committed(ZERO, 4)
+        loop.wait_committed(ONE, 4)
+    broker.unstable.add(ONE)
+    if again == "read again":
+        loop.trouble["commit"].append(undone())
+        broker.write(ZERO, 4)
+    else:
+        loop.rebalance("assign", ZERO, ONE)
+    loop.wait_committed(ZERO, broker.high(ZERO))
+    assert loop.runner.status().waiting == 1
+    broker.unstable.clear()
+    broker.write(ONE, 1)
+    loop.wait_committed(ONE, broker.high(ONE))
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    loop.check_exactly_once(ONE)
+
+
 def test_a_member_whose_client_has_forgotten_its_brokers_begins_anew(
     make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

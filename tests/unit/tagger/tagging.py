@@ -123,11 +123,8 @@ class FakeStops:
         self.mark = mark
         self.written.append(mark)
 
-    def get(self, group: str) -> StopMark | None:
-        return self.mark
-
-    def pardon(self, group: str) -> Pardon | None:
-        return self.pardoned
+    def look(self, group: str) -> tuple[StopMark | None, Pardon | None]:
+        return self.mark, self.pardoned
 
     def lift(self, **until: int) -> None:
         """As a person does; ``until`` names partitions of the topic ``content``."""

@@ -70,7 +70,7 @@ def committed(found: DeadLetterLimit, dead: int, end: int) -> None:
 def test_a_row_does_not_go_on_over_what_another_worker_has_read() -> None:
     found = limit(max_consecutive=5)
     committed(found, dead=4, end=4)
-    found.assigned({ZERO: 1_000_000})
+    found.assigned({ZERO: 1_000_000}, {})
     found.report(outcomes(5))
     assert found.exceeded() is None
     found.report(outcomes(1))
@@ -84,7 +84,7 @@ def test_a_row_goes_on_where_it_was_left() -> None:
     found.report(outcomes(1))
     found.closing({ZERO: 5})
     found.undo()
-    found.assigned({ZERO: 4, ONE: 7})
+    found.assigned({ZERO: 4, ONE: 7}, {})
     found.report(outcomes(1))
     assert found.exceeded() is None
     found.report(outcomes(1))
@@ -96,7 +96,7 @@ def test_what_is_read_again_before_its_transaction_is_undone_counts_once() -> No
     found = limit(max_consecutive=5)
     committed(found, dead=2, end=2)
     found.report(outcomes(3))
-    found.assigned({ZERO: 2})
+    found.assigned({ZERO: 2}, {})
     found.report(outcomes(3))
     assert found.exceeded() is None
     found.report(outcomes(1))
@@ -106,7 +106,7 @@ def test_what_is_read_again_before_its_transaction_is_undone_counts_once() -> No
 def test_only_the_rows_of_partitions_that_were_elsewhere_are_forgotten() -> None:
     found = limit(max_consecutive=5)
     committed(found, dead=4, end=4)
-    found.assigned({ONE: 9})
+    found.assigned({ONE: 9}, {})
     found.report(outcomes(2))
     assert found.exceeded() is not None
 
@@ -199,6 +199,22 @@ def test_what_was_there_when_a_stop_was_lifted_does_not_count() -> None:
     found.committed()
     found.undo()
     assert not found.counts(ZERO, 5), "however many transactions it takes"
+
+
+def test_a_pardon_is_over_once_it_is_passed() -> None:
+    found = limit()
+    found.pardon({ZERO: 6, ONE: 9})
+    assert found.pardons({ZERO})
+    found.closing({ZERO: 6, ONE: 8})
+    found.committed()
+    assert [found.pardons({ZERO}), found.pardons({ONE})] == [False, True]
+
+
+def test_a_pardon_does_not_hold_for_a_topic_that_was_made_anew() -> None:
+    found = limit()
+    found.pardon({ZERO: 6, ONE: 9})
+    found.assigned({ZERO: 0, ONE: 0}, {ZERO: 5, ONE: 9})
+    assert [found.counts(ZERO, 0), found.counts(ONE, 0)] == [True, False]
 
 
 def test_a_lifted_stop_counts_anew() -> None:

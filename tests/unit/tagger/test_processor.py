@@ -268,9 +268,21 @@ def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:
         rig.process(*[raw_record(i, b"{}") for i in some])
         [one] = rig.close()
         assert one["dead"] == len(some)
+        assert not rig.tagger._limit._window, "what may pass is not kept, however much it is"
     rig.process(*[raw_record(i, b"{}") for i in range(10, 13)])
     with pytest.raises(Hold):
         rig.process(raw_record(13, b"{}"))  # what was written later counts, from nothing
+    rig.stop.close()
+
+
+def test_a_pardon_that_was_given_for_another_log_is_void() -> None:
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    rig.stops.lift(p0=1_000)
+    rig.stop.start()
+    assert rig.tagger.held() is None
+    rig.tagger.assigned({ZERO: Start(0, end=4)})
+    with pytest.raises(Hold):
+        rig.process(*[raw_record(i, b"{}") for i in range(4)])
     rig.stop.close()
 
 

@@ -109,12 +109,12 @@ def test_closing_writes_what_was_set_while_a_look_was_under_way(
     stop.start()
     looking, answers = threading.Event(), threading.Event()
 
-    def get(_group: str) -> StopMark | None:
+    def look(_group: str) -> tuple[StopMark | None, None]:
         looking.set()
         assert answers.wait(10)
-        return store.mark
+        return store.mark, None
 
-    monkeypatch.setattr(store, "get", get)
+    monkeypatch.setattr(store, "look", look)
     assert looking.wait(10)
     stop.set("51 in a row")
     closing = threading.Thread(target=stop.close)
@@ -132,13 +132,13 @@ def test_an_unexpected_error_does_not_end_the_watch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_group: str) -> StopMark | None:
+    def broken(_group: str) -> None:
         monkeypatch.undo()  # the next look is as ever
         raise ZeroDivisionError
 
     stop.start()
     store.mark = mark("by another")
-    monkeypatch.setattr(store, "get", broken)
+    monkeypatch.setattr(store, "look", broken)
     wait_until(stop.reason, 5, "found at a later look")
     assert metrics.value("streamtag.redis.errors", operation="stops") == 1
     assert "met an unexpected error" in caplog.text
