@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamtag.domain.thresholds import Override, ThresholdSet, with_changes
+from streamtag.domain.thresholds import Override, ThresholdSet, condition_name, with_changes
 
 __all__ = ["Move", "apart", "cutoff", "moves_between", "taken_back", "with_moves"]
 
@@ -22,7 +22,7 @@ class Move:
     @property
     def where(self) -> str:
         """The condition in words; empty for the base."""
-        return ",".join(f"{dimension}={value}" for dimension, value in sorted(self.when.items()))
+        return condition_name(self.when)
 
     def __str__(self) -> str:
         """``lang=de spam: 0.8 -> 0.9``."""

@@ -4,6 +4,7 @@ A set gives one cut-off per label, and *segment overrides*: other cut-offs for s
 language, channel or tenant matches. Overrides apply in the order they stand in; a later one wins.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -54,6 +55,20 @@ class ThresholdSet:
             if all(found[dimension] == value for dimension, value in override.when.items()):
                 result.update(override.labels)
         return result
+
+
+def condition_name(when: Mapping[str, str]) -> str:
+    """A condition in words, another for each; empty for the base.
+
+    >>> condition_name({"tenant": "x", "lang": "de"}), condition_name({"lang": "de,tenant=x"})
+    ('lang=de,tenant=x', 'lang="de,tenant=x"')
+    """
+    return ",".join(f"{dimension}={_quoted(value)}" for dimension, value in sorted(when.items()))
+
+
+def _quoted(value: str) -> str:
+    # What the name itself is made of is quoted: what somebody else chose must not read as another condition.
+    return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ',="') else value
 
 
 def with_changes(base: ThresholdSet, changes: Mapping[str, float], when: Mapping[str, str]) -> ThresholdSet:
@@ -114,7 +129,8 @@ class Change:
 
 def diff(before: ThresholdSet, after: ThresholdSet) -> list[Change]:
     """All cut-offs that differ: base set, overrides by their condition, and where overrides meet in another order."""
-    places = {_name(when): when for when in _places(before, after)}
+    # Keyed by name: that is injective, so no condition hides behind another.
+    places = {condition_name(when): when for when in _places(before, after)}
     changes = _diff_labels("", before.labels, after.labels)
     old, new = _by_condition(before), _by_condition(after)
     for name in [*old, *(n for n in new if n not in old)]:
@@ -138,7 +154,8 @@ def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> lis
         for label in old:
             if label in new and abs(new[label] - old[label]) > max_step + 1e-9:
                 text = f"{label}: {old[label]:g} -> {new[label]:g} is a step of {abs(new[label] - old[label]):g}"
-                found.append(f"{_name(place) + ' ' if place else ''}{text}, above the guard rail of {max_step:g}")
+                where = f"{condition_name(place)} " if place else ""
+                found.append(f"{where}{text}, above the guard rail of {max_step:g}")
     return found
 
 
@@ -180,12 +197,8 @@ def _by_condition(thresholds: ThresholdSet) -> dict[str, dict[str, float]]:
     """Cut-offs of the overrides; those of a condition that stands more than once together."""
     found: dict[str, dict[str, float]] = {}
     for override in thresholds.segments:
-        found.setdefault(_name(override.when), {}).update(override.labels)
+        found.setdefault(condition_name(override.when), {}).update(override.labels)
     return found
-
-
-def _name(when: Mapping[str, str]) -> str:
-    return ",".join(f"{k}={v}" for k, v in sorted(when.items()))
 
 
 def _diff_labels(where: str, old: Mapping[str, float], new: Mapping[str, float]) -> list[Change]:

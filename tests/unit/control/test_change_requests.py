@@ -49,6 +49,15 @@ def test_a_critical_label_is_not_and_the_answer_says_how(rig: Rig) -> None:
     assert rig.actions() == ["seed"]
 
 
+def test_a_segment_that_reads_like_another_passes_no_critical_change_by(rig: Rig) -> None:
+    decoy, real = {"lang": "de,tenant=x"}, {"lang": "de", "tenant": "x"}
+    high = ThresholdSet(DEFAULTS.labels, (Override(decoy, {"threat": 0.9}), Override(real, {"threat": 0.9})))
+    ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True)).apply(high, ANNA)
+    low = ThresholdSet(DEFAULTS.labels, (Override(real, {"threat": 0.1}), Override(decoy, {"threat": 0.9})))
+    with pytest.raises(ApprovalError, match="second person"):
+        rig.releases.apply(low, ANNA, force=True)
+
+
 def test_glass_is_broken_for_all_to_see(rig: Rig) -> None:
     broken = ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True))
     broken.set_thresholds({"threat": 0.6}, ANNA)

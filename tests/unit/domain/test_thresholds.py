@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threshold_strategies import LABELS, VALUES, overrides, segments, threshold_sets
 
-from streamtag.domain.thresholds import Compiled, Override, Segment, ThresholdSet, decide, diff, problems, too_large
+from streamtag.domain.thresholds import (
+    DIMENSIONS,
+    Compiled,
+    Override,
+    Segment,
+    ThresholdSet,
+    condition_name,
+    decide,
+    diff,
+    problems,
+    too_large,
+)
 
 EVERY_SEGMENT: list[Segment] = [
     (lang, channel, tenant)
@@ -169,6 +180,22 @@ def test_a_condition_that_stands_twice_hides_nothing_from_the_diff() -> None:
     before = with_overrides(({"lang": "de"}, {"spam": 0.1}), ({"lang": "de"}, {"insult": 0.2}))
     after = with_overrides(({"lang": "de"}, {"spam": 0.9}), ({"lang": "de"}, {"insult": 0.2}))
     assert [(c.label, c.before, c.after) for c in diff(before, after)] == [("spam", 0.1, 0.9)]
+
+
+def test_a_value_that_reads_like_a_condition_hides_no_change() -> None:
+    decoy, real = {"lang": "de,tenant=x"}, {"lang": "de", "tenant": "x"}
+    before = with_overrides((decoy, {"threat": 0.9}), (real, {"threat": 0.9}))
+    after = with_overrides((real, {"threat": 0.1}), (decoy, {"threat": 0.9}))
+    assert [(c.where, c.label, c.before, c.after) for c in diff(before, after)] == [
+        ("lang=de,tenant=x", "threat", 0.9, 0.1)
+    ]
+    [found] = too_large(before, with_overrides((decoy, {"threat": 0.1}), (real, {"threat": 0.9})), 0.25)
+    assert found.startswith('lang="de,tenant=x" threat: 0.9 -> 0.1')
+
+
+@given(*[st.dictionaries(st.sampled_from(DIMENSIONS), st.text(st.sampled_from('ade,="\\ntx\n'), max_size=12))] * 2)
+def test_every_condition_has_a_name_of_its_own(one: dict[str, str], other: dict[str, str]) -> None:
+    assert (condition_name(one) == condition_name(other)) == (one == other)
 
 
 # -- the guard rail ----------------------------------------------------------------------------------------------------

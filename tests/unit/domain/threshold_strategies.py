@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from streamtag.domain.thresholds import Override, Segment, ThresholdSet
 
 LABELS = ("spam", "insult", "threat")
-VALUES = {"lang": ("de", "en"), "channel": ("chat",), "tenant": ("a",)}
+VALUES = {"lang": ("de", "en", "de,tenant=a"), "channel": ("chat",), "tenant": ("a",)}
 
 cutoffs = st.integers(0, 1_000_000).map(lambda micro: micro / 1_000_000)
 conditions = st.fixed_dictionaries({}, optional={d: st.sampled_from(v) for d, v in VALUES.items()}).filter(bool)
