@@ -127,7 +127,7 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
         "changes": changes_json(diff(before, after)),
-        "needs": policy.reasons(current, after, max_step=settings.thresholds.max_step if policy.strict else None),
+        "needs": policy.reasons(current, after),
         "review_seconds": settings.api.review_seconds,
         "guard_rail": too_large(before, after, settings.thresholds.max_step),
         "warnings": told,

@@ -29,10 +29,12 @@ class ApprovalPolicy:
     Attributes:
         rule: see the setting ``changes.approval``.
         taxonomy: says what is critical where there is one; else the bundles do.
+        max_step: the largest step of one cut-off that one person may make where the policy is strict; 1: any.
     """
 
     rule: Rule = "critical"
     taxonomy: Taxonomy | None = None
+    max_step: float = 1.0
 
     @property
     def strict(self) -> bool:
@@ -61,7 +63,7 @@ class ApprovalPolicy:
             thresholds: that shall decide.
             bundle_changes: another bundle scores then, so that every label is touched.
             critical: labels that the new bundle calls critical.
-            max_step: largest step that one person may make; None: any.
+            max_step: steps above count under this rule, too; None: where the policy is strict, those above its own.
         """
         if self.rule == "none":
             return []
@@ -69,6 +71,8 @@ class ApprovalPolicy:
         if bundle_changes:
             touched = {*base.thresholds.labels, *thresholds.labels}
         found = [f"{label} is critical" for label in self.critical(touched, base.release.document.critical, critical)]
+        if max_step is None and self.strict:
+            max_step = self.max_step
         if max_step is not None and not bundle_changes:
             found += too_large(base.thresholds, thresholds, max_step)
         if not found and self.rule == "all" and (touched or bundle_changes):
@@ -149,4 +153,6 @@ def policy_of(settings: Settings) -> ApprovalPolicy:
     Raises:
         RefusedError: the taxonomy cannot be read: nobody knows what is critical.
     """
-    return ApprovalPolicy(settings.changes.approval, configured_taxonomy(settings.model))
+    return ApprovalPolicy(
+        settings.changes.approval, configured_taxonomy(settings.model), max_step=settings.thresholds.max_step
+    )

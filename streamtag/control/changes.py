@@ -311,7 +311,6 @@ class ReleaseChanges:
             base.thresholds if proposal.thresholds is None else proposal.thresholds,
             bundle_changes=proposal.bundle != base.release.document.bundle,
             critical=proposal.critical or (),
-            max_step=self._max_step if self._policy.strict else None,
         )
 
     def _release_of(self, revision: int) -> Current | None:

@@ -99,7 +99,7 @@ def test_a_taxonomy_says_what_is_critical_where_there_is_one() -> None:
     [("none", []), ("critical", ["threat"]), ("large", ["threat", "insult"]), ("all", ["threat", "insult", "spam"])],
 )
 def test_the_rule_says_what_one_person_may_do(rule: str, refused: list[str]) -> None:
-    rig = Rig(policy=ApprovalPolicy(rule)).seed()  # type: ignore[arg-type]
+    rig = Rig(policy=ApprovalPolicy(rule, max_step=0.25)).seed()  # type: ignore[arg-type]
     found = []
     for label, cutoff in (("threat", 0.6), ("insult", 0.1), ("spam", 0.55)):
         try:
@@ -326,6 +326,35 @@ def test_an_experiment_that_decides_about_a_critical_label_needs_a_second_person
     assert experiments.set_share(1, 0.05, ANNA).share == 0.05
     experiments.stop(1, BORIS)
     rig.actions()
+
+
+@pytest.mark.parametrize(("rule", "needs"), [("none", False), ("critical", False), ("large", True), ("all", True)])
+def test_an_experiment_does_not_pass_the_rule_on_large_steps_by(rule: Any, needs: bool) -> None:
+    rig = Rig(policy=(policy := ApprovalPolicy(rule, max_step=0.25))).seed()
+    experiments = ExperimentChanges(ExperimentLog(rig.store), policy=policy, now=rig.now)
+    large = NewCandidate(thresholds=ThresholdSet({**DEFAULTS.labels, "insult": 0.1}))
+    for request in (split(), split(promote=True, mode="shadow")):
+        asked = rig.requests.open(rig.requests.compose().experiment(request, large), ANNA)
+        assert any("insult: 0.6 -> 0.1" in reason for reason in asked.needs) == bool(asked.needs) == needs
+        if needs:
+            with pytest.raises(ApprovalError, match="second person"):
+                experiments.start(request, large, ANNA)
+    shadow = experiments.start(split(1.0, mode="shadow"), large, ANNA)
+    assert bool(rig.requests.aim(rig.requests.compose().candidate(shadow)).reasons) == needs
+    experiments.stop(1, ANNA)
+    rig.requests.say(1, "approve", BORIS)
+    rig.requests.publish(1, "anna")
+    if needs:
+        with pytest.raises(ApprovalError, match="second person"):
+            experiments.set_share(2, 0.5, ANNA)
+    else:
+        assert experiments.set_share(2, 0.5, ANNA).share == 0.5
+
+
+def test_a_large_step_counts_only_between_cutoffs_of_one_bundle() -> None:
+    rig = Rig(policy=ApprovalPolicy("large", Taxonomy("t", 1, ()), max_step=0.25)).seed()
+    found = NewCandidate(NEXT, list(DEFAULTS.labels), ThresholdSet({**DEFAULTS.labels, "insult": 0.1}))
+    assert rig.requests.aim(rig.requests.compose().experiment(split(), found)).reasons == ()
 
 
 def test_an_experiment_that_only_looks_on_needs_nobody(rig: Rig) -> None:
