@@ -156,6 +156,7 @@ class ChangeRequests:
         try:
             base, _ = champion_to_change(self.store)
             refuse_stale(request.content, base, self.store)
+            found += self._needed_by_now(request, base)
         except (ConflictError, NotFoundError, RefusedError) as error:
             return [*found, f"conflict: {error.message}"]
         found += self._verdict_missing(request.content)
@@ -163,6 +164,13 @@ class ChangeRequests:
             running = ExperimentLog(self.store).running()
             found += [f"experiments: {warning}" for warning in champion_warnings(running, base.id)]
         return found
+
+    def _needed_by_now(self, request: ChangeRequest, base: Current) -> list[str]:
+        """What asks for a second person and did not when the request was opened; nothing where one has approved."""
+        if request.approved_by:
+            return []
+        reasons = self.aim(request.content, base).reasons
+        return [f"approval: needs a second person by now, as {one}" for one in reasons if one not in request.needs]
 
     def _verdict_missing(self, content: Content) -> list[str]:
         if not isinstance(content, CandidatePromotion):
@@ -212,7 +220,7 @@ class ChangeRequests:
     def _carry_out(self, content: Content, changes: ReleaseChanges, carrier: Carrier) -> Outcome:
         who, note = carrier.author, f"change {carrier.request.number}"
         if isinstance(content, ThresholdMoves):
-            return changes.revise(self._with(content), who, action="thresholds", note=note)
+            return changes.revise(self._with(content, carrier), who, action="thresholds", note=note)
         refuse_stale(content, champion_to_change(self.store)[0], self.store)
         if isinstance(content, CandidatePromotion):
             return changes.promote_candidate(ExperimentLog(self.store).find(content.experiment.number), who)
@@ -228,10 +236,13 @@ class ChangeRequests:
             expected=content.base,
         )
 
-    def _with(self, content: ThresholdMoves) -> Callable[[Current], ThresholdSet]:
+    def _with(self, content: ThresholdMoves, carrier: Carrier) -> Callable[[Current], ThresholdSet]:
         def make(base: Current) -> ThresholdSet:
             refuse_stale(content, base, self.store)
-            return self.aim(content, base).thresholds
+            aim = self.aim(content, base)
+            # Measured against what decides by now: others may have moved what an override replaces.
+            carrier.settle(list(aim.reasons))
+            return aim.thresholds
 
         return make
 

@@ -210,6 +210,27 @@ def test_what_others_change_beside_it_is_no_conflict(rig: Rig) -> None:
     assert rig.cutoffs() == {"spam": 0.55, "insult": 0.5, "threat": 0.7}
 
 
+@pytest.mark.parametrize("rule", ["critical", "none"])
+def test_a_step_that_others_made_larger_needs_a_second_person_by_then(rule: Any) -> None:
+    rig = Rig(policy=ApprovalPolicy(rule)).seed()
+    opened = rig.requests.open(rig.requests.compose().moves({"spam": 0.6}, {"lang": "de"}), ANNA)
+    assert opened.needs == ()
+    rig.releases.set_thresholds({"spam": 0.3}, BORIS)
+    if rule == "none":
+        assert rig.requests.obstacles(opened) == []
+        assert rig.requests.publish(1, "anna").request.state is State.LIVE
+        return
+    reason = "lang=de spam: 0.3 -> 0.6 is a step of 0.3, above the guard rail of 0.25"
+    assert rig.requests.obstacles(opened) == [f"approval: needs a second person by now, as {reason}"]
+    with pytest.raises(ApprovalError, match="needs a second person by now") as refused:
+        rig.requests.publish(1, "anna")
+    assert refused.value.problems == (reason,)
+    assert rig.requests.log.find(1)[0].state is State.DRAFT
+    rig.requests.say(1, "approve", BORIS)
+    assert rig.requests.obstacles(rig.requests.log.find(1)[0]) == []
+    assert rig.requests.publish(1, "anna").request.state is State.LIVE
+
+
 def test_it_is_withdrawn_by_its_author_and_rejected_by_others(rig: Rig) -> None:
     rig.open(spam=0.55)
     rig.open(insult=0.5)
