@@ -91,7 +91,7 @@ class Access:
             try:
                 return self.token(secret.strip())
             except ForbiddenError:
-                self.note_refusal("somebody without a role", f"{request.method} {request.url.path}")
+                self.note_stranger(f"{request.method} {request.url.path}")
                 raise
         return _signed_in(self, request, request.cookies.get(COOKIE))
 
@@ -102,10 +102,10 @@ class Access:
 
     def note_refusal(self, who: str, what: str) -> None:
         """Remembers a refusal; that Redis is away is no reason not to refuse."""
-        self._noted(who, what, lambda: self.tokens.note("refused", who, what))
+        self._noted(who, what, lambda: self.tokens.note_refusal(who, what))
 
     def note_stranger(self, what: str) -> None:
-        """The same where nobody knows who asks."""
+        """The same where nobody knows who asks, or the provider knows somebody who has no role here."""
         self._noted("somebody unknown", what, lambda: self.tokens.note_stranger(what))
 
     @staticmethod

@@ -75,7 +75,7 @@ def callback(
     try:
         who = provider.signed_in(code, _back(request), nonce=begun.nonce, verifier=begun.verifier)
     except (UnauthorizedError, ForbiddenError):
-        access.note_refusal("somebody without a role", "GET /v1/session/oidc/callback")
+        access.note_stranger("GET /v1/session/oidc/callback")  # whom no role of ours names, anybody may be
         raise
     response = RedirectResponse("/console/", 303)
     response.delete_cookie(_STATE)

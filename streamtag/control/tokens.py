@@ -72,6 +72,7 @@ class TokenStore:
         self._store = store
         self._key = store.keys.prefix + "tokens"
         self._log = store.keys.prefix + "access"
+        self._refused = store.keys.prefix + "access:refused"
         self._strangers = store.keys.prefix + "access:strangers"
 
     def create(
@@ -141,9 +142,14 @@ class TokenStore:
         raise NotFoundError(f"no token is called {name}", hint="`streamtag token list` shows them.")
 
     def note(self, action: str, who: str, what: str) -> None:
-        """Remembers that somebody was refused something, or has read content; the last 10,000 entries are kept."""
+        """Remembers that somebody has read content, say; the last 10,000 entries are kept, with changes of tokens."""
         with guarded(self._store.where, f"note that somebody {action}"):
             self._add(self._store.client, action, who, what)
+
+    def note_refusal(self, who: str, what: str) -> None:
+        """Remembers that somebody known was refused something; the last 10,000 are kept, apart from what was done."""
+        with guarded(self._store.where, "note that somebody was refused"):
+            self._add(self._store.client, "refused", who, what, self._refused)
 
     def note_stranger(self, what: str) -> None:
         """Remembers that somebody unknown was refused something; the last 1,000 are kept, apart from all else.
@@ -158,18 +164,19 @@ class TokenStore:
         latest = "+" if before is None else f"({before}"
         with guarded(self._store.where, "read the access log"):
             pipeline = self._store.client.pipeline(transaction=False)
-            for stream in (self._log, self._strangers):
+            for stream in (self._log, self._refused, self._strangers):
                 pipeline.xrevrange(stream, max=latest, count=limit)
-            known, strangers = pipeline.execute()
-        # Of two with one id the stranger's comes second: where a page ends between them, it is the one left out.
-        found = sorted([*known, *strangers], key=lambda entry: _stream_order(entry[0]), reverse=True)[:limit]
+            done, refused, strangers = pipeline.execute()
+        # Of those with one id what was done comes first, and the stranger's last: where a page ends between them, the
+        # later ones are left out.
+        found = sorted([*done, *refused, *strangers], key=lambda entry: _stream_order(entry[0]), reverse=True)[:limit]
         return [{"id": key.decode(), **{k.decode(): v.decode() for k, v in entry.items()}} for key, entry in found]
 
-    def _add(self, client: Any, action: str, who: str, what: str, stream: str = "", kept: int = _ACCESS_LOG) -> None:
+    def _add(self, client: Any, action: str, who: str, what: str, stream: str = "", kept: int = 0) -> None:
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         # a path may be as long as whoever asks likes
         fields = {"action": action, "who": who, "what": what[:_MOST_SAID], "at": at}
-        client.xadd(stream or self._log, fields, maxlen=kept, approximate=True)
+        client.xadd(stream or self._log, fields, maxlen=kept or _ACCESS_LOG, approximate=True)
 
 
 def _stream_order(entry_id: bytes) -> tuple[int, int]:

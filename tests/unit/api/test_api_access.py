@@ -1,5 +1,6 @@
 """Who may do what: every route, every role, no token, an expired and a revoked one."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -169,6 +170,35 @@ def test_strangers_push_nothing_out_of_the_access_log_but_one_another(api: Api) 
     assert max(len(one["what"]) for one in found) == 200
     first = api.tokens.access_log(10)
     assert api.tokens.access_log(10, before=first[-1]["id"]) == found[10:20]
+
+
+def test_refusals_push_no_change_of_a_token_and_no_reading_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.control.tokens._ACCESS_LOG", 100)
+    api.tokens.create("ci", Role.VIEWER, by="anna")
+    api.tokens.note("read content", "rita", "dead letter events/0/7")
+    for _ in range(400):
+        api.tokens.note_refusal("viewer-0", "PATCH /v1/thresholds")
+    api.tokens.note_stranger("GET /v1/labels")
+    found = api.tokens.access_log(20_000)
+    assert [one["action"] for one in found if one["action"] != "refused"] == ["read content", "token created"]
+    assert len(found) < 400
+    assert len({one["who"] for one in found}) == 4
+
+
+def test_pages_of_the_access_log_go_through_all_its_streams(api: Api) -> None:
+    notes = (
+        lambda: api.tokens.note_refusal("viewer-0", "GET /v1/tokens"),
+        lambda: api.tokens.note_stranger("GET /v1/tokens"),
+        lambda: api.tokens.note("read content", "rita", "dead letter events/0/7"),
+    )
+    for number in range(30):
+        notes[number % 3 if number < 20 else number % 2]()
+        time.sleep(0.002)  # ids are of milliseconds: none is given twice
+    everything, found = api.tokens.access_log(1_000), list[dict[str, str]]()
+    while page := api.tokens.access_log(7, before=found[-1]["id"] if found else None):
+        found += page
+    assert found == everything
+    assert len(everything) == 30
 
 
 def test_a_date_without_a_zone_is_refused(api: Api) -> None:

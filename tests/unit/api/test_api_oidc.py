@@ -108,6 +108,7 @@ def test_who_has_no_role_may_do_nothing_and_is_told_why(api: Api, provider: Issu
         assert found.status_code == 403, roles
         assert "no role is known for olga" in found.json()["detail"]
     assert api.client(provider.token(preferred_username="a\nb")).get("/v1/labels").status_code == 403
+    assert {one["who"] for one in api.tokens.access_log()} == {"nobody known"}
 
 
 def known(provider: Issuer, now: list[float]) -> tuple[OidcProvider, int]:
@@ -211,6 +212,8 @@ def test_signing_in_at_a_real_provider_opens_the_same_session(tmp_path: Path) ->
             browser.cookies.delete(COOKIE)
             assert browser.get(signed_in_there(browser, "u-2"), follow_redirects=False).status_code == 403
             assert browser.get("/v1/session").status_code == 401
+            refused = [one for one in api.tokens.access_log() if one["what"] == "GET /v1/session/oidc/callback"]
+            assert [one["who"] for one in refused] == ["nobody known"]
 
 
 def signed_in_there(browser: Any, sub: str) -> str:
