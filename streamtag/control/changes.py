@@ -208,7 +208,7 @@ class ReleaseChanges:
         beats = read_fleet(self._store).heartbeats
         if not force:
             _refuse(
-                _later_than(snapshot, present, beats),
+                _later_than(snapshot, present, beats, damaged=heads.damaged),
                 f"the snapshot of release {release.number} is not the last good state",
                 hint="Take the snapshot of the host that has the latest; --force restores this one all the same.",
             )
@@ -329,10 +329,10 @@ def _same(one: ThresholdSet, other: ThresholdSet) -> bool:
     return Cutoffs.of(one) == Cutoffs.of(other)
 
 
-def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat]) -> list[str]:
+def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat], *, damaged: bool) -> list[str]:
     number = snapshot.id.number
     found = by_worker([beat for beat in beats if (beat.release or 0) > number])
-    if present is not None and (present.id == snapshot.id or present.id.number > number):
+    if present is not None and ((present.id == snapshot.id and not damaged) or present.id.number > number):
         found.append(f"Redis has lost nothing: its champion is release {present.id.number}")
     return found
 

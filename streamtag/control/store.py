@@ -4,9 +4,10 @@ Everything that decides hangs on one alias, ``champion``. It holds number and ha
 number and hash of a threshold revision: whatever is read from the champion on is proven, byte for byte.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import redis
@@ -87,6 +88,8 @@ class Heads:
     revision: int
     alias: bytes = b""
     """The champion's value as it stands in Redis: what a commit compares with."""
+    damaged: bool = False
+    """Whether some of it could not be read, and counts as none."""
 
     @property
     def blank(self) -> bool:
@@ -132,6 +135,8 @@ class RequestStep:
         return [self.before, self.after, self.number, "" if self.due_ms is None else self.due_ms]
 
 
+_T = TypeVar("_T")
+
 NO_STEP = RequestStep(0, b"", b"")
 """Where no change request goes on."""
 
@@ -167,14 +172,12 @@ class ControlStore:
             pipeline.get(self.keys.champion)
             pipeline.hmget(self.keys.heads, ["release", "revision"])
             alias, numbers = pipeline.execute()
-        try:
-            champion = None if alias is None else _parse_alias(alias)
-            release, revision = (_parse_count(number) for number in numbers)
-        except RefusedError:
-            if not damaged:
-                raise
-            champion, release, revision = None, 0, 0
-        return Heads(champion, max(release, champion.number if champion else 0), revision, alias or b"")
+        # Each on its own: what can be read keeps numbers from being given twice, whatever else is damaged.
+        champion = _read(partial(_parse_alias, alias), damaged)
+        release, revision = (_read(partial(_parse_count, number), damaged) for number in numbers)
+        unread = (alias is not None and champion is None) or None in (release, revision)
+        least = champion.number if champion else 0
+        return Heads(champion, max(release or 0, least), revision or 0, alias or b"", unread)
 
     def champion(self) -> ReleaseId | None:
         """Identity of the release that shall decide, or None."""
@@ -296,7 +299,18 @@ class ControlStore:
         return bytes(raw)
 
 
-def _parse_alias(raw: bytes) -> ReleaseId:
+def _read(parse: Callable[[], _T], damaged: bool) -> _T | None:
+    try:
+        return parse()
+    except RefusedError:
+        if damaged:
+            return None
+        raise
+
+
+def _parse_alias(raw: bytes | None) -> ReleaseId | None:
+    if raw is None:
+        return None
     try:
         return msgspec.json.decode(raw, type=ReleaseId)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

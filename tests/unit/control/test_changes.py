@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from streamtag.control.changes import FIRST_AUTHOR, ReleaseChanges
 from streamtag.control.documents import Cutoffs, ReleaseId
+from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.experiment_request import NewCandidate, Request
+from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.fleet import Heartbeat, send
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
+from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
@@ -333,6 +337,37 @@ def test_a_restored_snapshot_is_numbered_above_all_that_was(
     assert found.thresholds == lost.thresholds
     assert found.release.document.note.startswith("restore of release 4, revision 4")
     assert next(release.document.number for release in store.releases()) == 7
+
+
+@pytest.mark.parametrize("damage", ["alias", "release", "revision"])
+def test_what_is_damaged_does_not_hide_the_numbers_that_an_experiment_has_taken(
+    store: ControlStore, seeded: ReleaseChanges, damage: str
+) -> None:
+    lost = current(store)
+    candidate = NewCandidate(thresholds=ThresholdSet({**DEFAULTS.labels, "spam": 0.6}))
+    plan = ExperimentPlan("shadow", {"spam": LabelPolicy()})
+    taken = ExperimentChanges(ExperimentLog(store)).start(Request(plan, 1.0), candidate, ANNA)
+    assert (taken.document.candidate.number, taken.document.candidate.revision) == (2, 2)
+    if damage == "alias":
+        store.client.set(store.keys.champion, b"\xff garbage")
+    else:
+        store.client.hset(store.keys.heads, damage, "garbage")
+    with pytest.raises(RefusedError):
+        store.heads()
+    found = store.heads(damaged=True)
+    assert (found.release, found.revision) == {"alias": (2, 2), "release": (1, 2), "revision": (2, 0)}[damage]
+    if damage == "alias":
+        seeded.restore_snapshot(lost, BORIS)
+        assert (current(store).id.number, current(store).ref.revision) == (3, 3)
+
+
+def test_a_damaged_counter_beside_a_good_champion_needs_no_force(store: ControlStore, seeded: ReleaseChanges) -> None:
+    seeded.set_thresholds({"spam": 0.6}, ANNA)
+    lost = current(store)
+    store.client.hset(store.keys.heads, "revision", "garbage")
+    seeded.restore_snapshot(lost, BORIS)
+    assert (current(store).id.number, current(store).ref.revision) == (3, 3)
+    assert current(store).thresholds == lost.thresholds
 
 
 def test_a_snapshot_older_than_what_redis_or_a_worker_knows_is_refused(
