@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,9 +11,10 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from streamtag.api.access import Viewer
+from streamtag.api.access import Access, Viewer
 from streamtag.api.changing import Limit, settings_of, store_of
 from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.api.problems import ForbiddenError
 from streamtag.api.room import Room
 from streamtag.control.audit_note import AuditNote
 from streamtag.control.audit_proof import prove
@@ -25,6 +27,8 @@ router = APIRouter(prefix="/v1")
 
 _ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _SSE_WAIT_S = 10.0
+_ASK_AGAIN_S = 5.0
+"""So long a stream goes on before it looks again who reads: tokens are revoked, and sessions end."""
 _PROOF_ROOM = Room(2, "reading the whole audit record")
 
 
@@ -66,7 +70,12 @@ def verify_audit(request: Request, _who: Viewer) -> dict[str, Any]:
 
 async def _events(request: Request, store: ControlStore, after: str) -> AsyncIterator[str]:
     yield ": follows\n\n"
+    looked = time.monotonic()
     while not await request.is_disconnected():
+        if time.monotonic() - looked >= _ASK_AGAIN_S:
+            if not await asyncio.to_thread(_may_go_on, request):
+                return
+            looked = time.monotonic()
         try:
             entries = await asyncio.to_thread(store.follow_audit, after, _SSE_WAIT_S)
         except UnavailableError:
@@ -78,3 +87,14 @@ async def _events(request: Request, store: ControlStore, after: str) -> AsyncIte
             yield f"id: {entry.id}\nevent: change\ndata: {json.dumps(dict(entry.fields))}\n\n"
         if not entries:
             yield ": nothing new\n\n"
+
+
+def _may_go_on(request: Request) -> bool:
+    """Whether who asked may still read. That Redis is away ends nothing: no change comes from there either."""
+    access: Access = request.app.state.access
+    try:
+        return access.identify(request) is not None
+    except ForbiddenError:
+        return False
+    except UnavailableError:
+        return True

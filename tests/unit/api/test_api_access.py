@@ -1,16 +1,21 @@
 """Who may do what: every route, every role, no token, an expired and a revoked one."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from api_rig import Api
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from streamtag.api.access import _KNOWN_S, _WITHOUT_REDIS_S
+from streamtag.api.problems import ForbiddenError
+from streamtag.api.routes_audit import _events
 from streamtag.control.tokens import Role
-from streamtag.errors import NotFoundError, RefusedError
+from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 
 pytest_plugins = ("api_fixture",)
 
@@ -219,6 +224,44 @@ def test_a_token_is_kept_as_a_hash_and_shown_once(api: Api) -> None:
     assert everything
     assert secret not in str(everything)
     assert admin.post("/v1/tokens", json={"name": "ci", "role": "viewer"}).status_code == 422
+
+
+def followed(api: Api, client: TestClient, after: Callable[[], object]) -> list[str]:
+    """What a stream of changes says when, behind its first line, ``after`` has happened; three more lines at most."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in client.headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/v1/changes", "headers": headers, "app": client.app}
+
+    async def read() -> list[str]:
+        events, found = _events(Request(scope, asyncio.Event().wait), api.store, "0-0"), list[str]()  # type: ignore[arg-type]  # nobody hangs up
+        async for line in events:
+            if not found:
+                after()
+            found.append(line)
+            if len(found) == 4:
+                break
+        await events.aclose()  # type: ignore[attr-defined]
+        return found
+
+    return asyncio.run(read())
+
+
+def test_a_stream_of_changes_ends_with_the_right_to_read_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamtag.api.routes_audit._ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(api.store, "follow_audit", lambda *_: [])
+    assert len(followed(api, api.as_(Role.VIEWER), lambda: None)) == 4
+    assert len(followed(api, api.as_(Role.VIEWER), lambda: api.tokens.revoke("viewer-1", by="anna"))) == 1
+
+    def forbidden(_secret: str) -> None:
+        raise ForbiddenError("no role is known any more")
+
+    reader = api.as_(Role.VIEWER)
+    assert len(followed(api, reader, lambda: monkeypatch.setattr(api.access, "token", forbidden))) == 1
+
+    def away(_secret: str) -> None:
+        raise UnavailableError("Redis is away")
+
+    monkeypatch.setattr(api.access, "token", away)
+    assert len(followed(api, reader, lambda: None)) == 4
 
 
 def test_a_revoked_token_is_refused_within_seconds(api: Api) -> None:
