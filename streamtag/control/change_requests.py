@@ -23,7 +23,7 @@ from streamtag.control.change_documents import (
 )
 from streamtag.control.change_log import ChangeLog
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.documents import RevisionId
+from streamtag.control.documents import RevisionId, in_utc
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.freeze import Freezes
@@ -120,7 +120,7 @@ class ChangeRequests:
             content=content,
             labels=aim.labels,
             needs=aim.reasons,
-            not_before=not_before,
+            not_before=None if not_before is None else in_utc(not_before),
             lasts_s=None if lasts is None else round(lasts.total_seconds()),
             end_experiments=end_experiments,
         )

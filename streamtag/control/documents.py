@@ -9,7 +9,7 @@ from the champion backwards.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
@@ -45,6 +45,7 @@ __all__ = [
     "decode_release",
     "decode_revision",
     "decode_verdict",
+    "in_utc",
     "reference",
     "seal",
     "sha256_of",
@@ -56,6 +57,14 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 Position = Annotated[int, msgspec.Meta(ge=0)]
 Hex = Annotated[str, msgspec.Meta(pattern=r"^(0x[01]\.[0-9a-f]{13}p[+-][0-9]+|0x0\.0p\+0|inf)$")]
 Unit = Literal["event", "author", "channel", "tenant", "key"]
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment by the clock that all times are told by; one that no calendar holds there stays as it is."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the last hours of the year 9999
+        return moment
 
 
 class RevisionId(msgspec.Struct, frozen=True):

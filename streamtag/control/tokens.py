@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from streamtag.control.connection import guarded
+from streamtag.control.documents import in_utc
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError
 
@@ -99,7 +100,8 @@ class TokenStore:
             raise RefusedError("the token cannot be made", problems=problems)
         secret = _PREFIX + secrets.token_urlsafe(32)
         only = None if labels is None else tuple(labels)
-        token = Token(name, role, by, created_at, expires_at, only, secret[:_SHOWN])
+        ends = None if expires_at is None else in_utc(expires_at)
+        token = Token(name, role, by, created_at, ends, only, secret[:_SHOWN])
         with guarded(self._store.where, "write a token"):
             pipeline = self._store.client.pipeline(transaction=True)
             pipeline.hset(self._key, digest(secret), msgspec.json.encode(token))

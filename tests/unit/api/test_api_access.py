@@ -211,6 +211,15 @@ def test_a_date_without_a_zone_is_refused(api: Api) -> None:
     assert api.as_(Role.ADMIN).post("/v1/tokens", json=asked).status_code == 422
 
 
+def test_an_end_with_another_offset_is_told_in_utc(api: Api) -> None:
+    admin = api.as_(Role.ADMIN)
+    for name, ends in (("ci", "2099-01-01T01:00:00+02:00"), ("last", "9999-12-31T23:59:59-10:00")):
+        asked = {"name": name, "role": "viewer", "expires_at": ends}
+        assert admin.post("/v1/tokens", json=asked).status_code == 201
+    listed = {one["name"]: one["expires_at"] for one in admin.get("/v1/tokens").json()["items"]}
+    assert listed["ci"] == "2098-12-31T23:00:00Z"
+
+
 def test_a_token_is_kept_as_a_hash_and_shown_once(api: Api) -> None:
     admin = api.as_(Role.ADMIN)
     made = admin.post("/v1/tokens", json={"name": "ci", "role": "viewer", "labels": ["spam"]})

@@ -1,6 +1,6 @@
 """Change requests: opened, approved by another, published, expired, taken back; freezes; one audit entry a step."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -473,6 +473,15 @@ def test_what_is_due_is_found(rig: Rig) -> None:
     assert rig.requests.log.due(at - timedelta(seconds=1)) == []
     rig.requests.say(2, "withdraw", ANNA)
     assert rig.requests.log.due(at) == [1]
+
+
+def test_a_time_with_another_offset_is_told_in_utc(rig: Rig) -> None:
+    at = (rig.time + timedelta(hours=2)).astimezone(timezone(timedelta(hours=5)))
+    opened = rig.requests.open(rig.moves(spam=0.55), ANNA, not_before=at)
+    assert opened.not_before == at
+    assert opened.not_before is not None
+    assert opened.not_before.tzinfo is UTC
+    assert "schedule: not before 2026-11-23 05:00:00 UTC" in rig.requests.obstacles(opened)
 
 
 def test_a_frozen_policy_of_an_experiment_is_not_passed_by_its_rollout(rig: Rig) -> None:
