@@ -7,8 +7,9 @@
 -- Returns {"done"}, {"moved", document that holds ("" = none)}, or {"audit moved"}.
 
 local present = frozen(KEYS[1]) or ''
--- The reply of an earlier try was lost on its way.
-if ARGV[2] ~= '' and present == ARGV[2] then
+-- The reply of an earlier try was lost on its way. Of a lifting, the hash of its audit entry is left behind.
+if ARGV[2] ~= '' and present == ARGV[2]
+    or ARGV[2] == '' and redis.call('HGET', KEYS[1], 'lifted') == ARGV[#ARGV] then
   return {'done'}
 end
 if present ~= ARGV[1] then
@@ -19,8 +20,10 @@ if audit_moved(KEYS[3], 4) then
 end
 
 append_audit(KEYS[2], KEYS[3], 4)
-redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[1], 'document', 'until_ms')
 if ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], 'document', ARGV[2], 'until_ms', ARGV[3])
+else
+  redis.call('HSET', KEYS[1], 'lifted', ARGV[#ARGV])
 end
 return {'done'}

@@ -17,6 +17,7 @@ from streamtag.control.audit_log import AuditLog
 from streamtag.control.audit_note import AuditNote
 from streamtag.control.audit_proof import prove
 from streamtag.control.changes import ReleaseChanges
+from streamtag.control.connection import run_script
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -51,6 +52,20 @@ def test_releases_experiments_and_lifted_stops_are_links_of_one_chain(tmp_path: 
     assert (found.fault, found.entries, found.head) == (None, 5, store.audit_log.head())
     actions = [entry.fields["action"] for entry in store.audit()]
     assert actions == ["lift-stop", "experiment-stop", "experiment-start", "thresholds", "seed"]
+
+
+def test_a_note_whose_reply_was_lost_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = new_store()
+
+    def twice(*arguments: Any) -> Any:
+        run_script(*arguments)
+        return run_script(*arguments)
+
+    monkeypatch.setattr("streamtag.control.store.run_script", twice)
+    for _ in range(2):
+        store.note({"action": "model-import", "author": "anna"})
+    found = look(store)
+    assert (found.fault, found.entries) == (None, 2)
 
 
 def test_many_who_write_at_once_make_one_chain() -> None:

@@ -11,6 +11,7 @@ from streamtag.control.approval import ApprovalError, ApprovalPolicy, Ungoverned
 from streamtag.control.change_carrier import advanced
 from streamtag.control.change_requests import SCHEDULER
 from streamtag.control.changes import ReleaseChanges
+from streamtag.control.connection import run_script
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -450,6 +451,32 @@ def test_pages_show_the_newest_first_and_only_what_was_asked(rig: Rig) -> None:
     assert page(10, states=[State.WITHDRAWN]) == page(1, before=5, states=[State.WITHDRAWN]) == [4]
     with pytest.raises(NotFoundError):
         rig.requests.log.find(6)
+
+
+def test_a_lifting_whose_reply_was_lost_is_its_own_and_is_audited_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(*arguments: Any) -> Any:
+        run_script(*arguments)
+        return run_script(*arguments)
+
+    monkeypatch.setattr("streamtag.control.freeze.run_script", twice)
+    for reason in ("election day", "the day after"):
+        begun = rig.freezes.begin(Who("carla", reason))
+        assert rig.freezes.lift(BORIS) == begun
+        assert rig.freezes.current() is None
+    assert rig.releases.set_thresholds({"spam": 0.6}, ANNA).committed
+    assert rig.actions() == ["thresholds", "unfreeze", "freeze", "unfreeze", "freeze", "seed"]
+
+
+def test_of_two_who_lift_a_freeze_the_second_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = rig.freezes.begin(ANNA)
+    raw = rig.freezes._present()
+    rig.freezes.lift(BORIS)
+    monkeypatch.setattr(rig.freezes, "_present", lambda: raw)
+    with pytest.raises(NotFoundError, match="somebody was first"):
+        rig.freezes.lift(BORIS)
+    assert raw[1] == begun
 
 
 def test_what_cannot_be_asked_for_is_refused_with_everything_that_is_wrong(rig: Rig) -> None:
