@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
-from streamtag.control.approval import ApprovalPolicy, Permit, Ungoverned
+from streamtag.control.approval import ApprovalError, ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import champion_to_change
 from streamtag.control.documents import (
     Bundle,
@@ -39,6 +39,13 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError
 __all__ = ["ExperimentChanges", "champion_warnings", "describe_change"]
 
 _TRIES = 10  # to store a verdict beside others' changes, each of which makes one in vain
+
+_NO_SHARE_ALONE = (
+    "No change request holds a share. The ramp of an approved experiment takes its larger shares by itself; or stop "
+    "this one, and ask for another (`experiment start … --ask`). Where nobody can be reached, --break-glass makes it "
+    "all the same, and the audit says so."
+)
+"""To who wants a larger share of a split that a second person must approve."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class ExperimentChanges:
                 f"release {document.control.number}; stop it, and start a new one"
             )
         _refuse(found, f"the share of experiment {number} cannot be changed")
-        allowed = self._permit.settle(self._share_reasons(base, experiment, share))
+        allowed = self._settle_share(self._share_reasons(base, experiment, share))
         at = self._now()
         run = Run(experiment.id, (*experiment.phases, Phase(share, at)))
         changed = Experiment(experiment.id, document, run.phases)
@@ -163,6 +170,12 @@ class ExperimentChanges:
             return []
         ref = experiment.document.candidate
         return self._policy.for_release(base, self._store.load(ReleaseId(ref.number, ref.sha256)))
+
+    def _settle_share(self, reasons: list[str]) -> Mapping[str, str]:
+        try:
+            return self._permit.settle(reasons)
+        except ApprovalError as error:
+            raise ApprovalError(error.message, problems=error.problems, hint=_NO_SHARE_ALONE) from None
 
     def stop(self, number: int, who: Who, *, action: Literal["stop", "return"] = "stop") -> Experiment:
         """Ends an experiment. It is never taken up again; its counts and its history stay.

@@ -343,8 +343,10 @@ def test_an_experiment_that_decides_about_a_critical_label_needs_a_second_person
     assert found.experiment is not None
     assert found.experiment.document.author == "anna"
     assert rig.store.audit(1)[0].fields["approved_by"] == "boris"
-    with pytest.raises(ApprovalError, match="second person"):
+    with pytest.raises(ApprovalError, match="second person") as refused:
         experiments.set_share(1, 0.5, ANNA)
+    assert "change open" not in refused.value.hint, "no request holds a share"
+    assert "ramp" in refused.value.hint
     assert experiments.set_share(1, 0.05, ANNA).share == 0.05
     experiments.stop(1, BORIS)
     rig.actions()
