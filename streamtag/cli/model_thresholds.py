@@ -106,7 +106,7 @@ def _print_choices(choices: dict[str, "Choice"], kept: Any, title: str) -> None:
             f"{kept[label]:g} (kept)" if c.cutoff is None else f"{c.cutoff:g}",
             bounds(c.precision),
             bounds(c.recall),
-            c.alerts or "",
+            "" if c.cutoff is None else c.alerts,
             c.undecided,
         )
         for label, c in choices.items()
