@@ -285,8 +285,9 @@ def resume(
         context.print_facts(
             {"lifted": name, "stopped since": stop["at"], "by": stop["worker"], "because": stop["reason"]}
         )
-    topics = sorted({place.rpartition("/")[0] for place in found.until})
-    context.say(f"What {', '.join(topics)} holds by now may pass; of what is written later, dead letters count anew.")
+    context.say(
+        f"What {', '.join(found.topics)} holds by now may pass; of what is written later, dead letters count anew."
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, stdout, warn
 from streamtag.cli.outcome import liveness_text
+from streamtag.control.documents import partition_of
 from streamtag.control.fleet import Fleet, Heartbeat, Liveness, read_fleet
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.store import ControlStore
@@ -81,14 +82,9 @@ def _cells(beat: Heartbeat, found: Fleet) -> tuple[Any, ...]:
     since = None
     if beat.applied_at_ms is not None:
         since = f"{datetime.fromtimestamp(beat.applied_at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-    positions = " ".join(f"{place}:{beat.effective_from[place]}" for place in sorted(beat.effective_from, key=_place))
+    begins = beat.effective_from
+    positions = " ".join(f"{place}:{begins[place]}" for place in sorted(begins, key=partition_of))
     latency = None if beat.latency_p50_ms is None else f"{beat.latency_p50_ms:,}, {beat.latency_p99_ms:,}"
     name = beat.worker if beat.host in beat.worker else f"{beat.worker} on {beat.host}"
     facts = (beat.pid, beat.release, beat.revision, since, positions, beat.lag, latency)
     return name, *facts, "\n".join(notes), beat.last_error
-
-
-def _place(name: str) -> tuple[str, int]:
-    """Sorts ``topic/10`` after ``topic/2``."""
-    topic, _, partition = name.rpartition("/")
-    return topic, int(partition) if partition.isdigit() else 0

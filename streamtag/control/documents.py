@@ -46,6 +46,7 @@ __all__ = [
     "decode_revision",
     "decode_verdict",
     "in_utc",
+    "partition_of",
     "reference",
     "seal",
     "sha256_of",
@@ -55,8 +56,16 @@ Number = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 Position = Annotated[int, msgspec.Meta(ge=0)]
+Place = Annotated[str, msgspec.Meta(pattern="^.+/[0-9]{1,9}$")]
+"""``topic/partition``; `partition_of` reads it."""
 Hex = Annotated[str, msgspec.Meta(pattern=r"^(0x[01]\.[0-9a-f]{13}p[+-][0-9]+|0x0\.0p\+0|inf)$")]
 Unit = Literal["event", "author", "channel", "tenant", "key"]
+
+
+def partition_of(place: str) -> tuple[str, int]:
+    """Topic and partition of ``topic/partition``; as a key it sorts ``topic/10`` after ``topic/2``."""
+    topic, _, partition = place.rpartition("/")
+    return topic, int(partition) if partition.isdigit() else 0
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -14,7 +14,7 @@ import msgspec
 
 from streamtag.atomic_files import replace_file
 from streamtag.control.connection import guarded, run_script
-from streamtag.control.documents import Time, sha256_of
+from streamtag.control.documents import Place, Position, Time, partition_of, sha256_of
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings
@@ -43,14 +43,13 @@ class Pardon(msgspec.Struct, frozen=True, kw_only=True):
     """What the last lifting of a group's stop lets pass: whatever its topics held by then."""
 
     at: Time
-    until: Mapping[str, int]
+    until: Mapping[Place, Position]
     """``topic/partition`` to the offset before which dead letters do not count."""
 
     @property
     def offsets(self) -> dict[tuple[str, int], int]:
         """The same by (topic, partition)."""
-        places = ((place.rpartition("/"), offset) for place, offset in self.until.items())
-        return {(topic, int(index)): offset for (topic, _, index), offset in places}
+        return {partition_of(place): offset for place, offset in self.until.items()}
 
 
 class StopStore:
@@ -149,11 +148,11 @@ class StopStore:
                 audit, lambda entry: run_script(self._store.client, "lift", marks, [now_ms, pardon, *entry])
             )
         self._forget(group)
-        if not raws and not self._is_held(group, pardon):
+        if not raws and not self._was_lifted_by(group, pardon):
             raise NotFoundError(f"group {group} is not stopped")
         return [self._decode(raw, group) for raw in raws]
 
-    def _is_held(self, group: str, pardon: bytes) -> bool:
+    def _was_lifted_by(self, group: str, pardon: bytes) -> bool:
         """Whether this very lifting was done: the reply to an earlier try was lost on its way."""
         with guarded(self._store.where, "read what may pass"):
             return bool(self._store.client.get(self._store.keys.pardon(group)) == pardon)
@@ -193,14 +192,12 @@ class StopStore:
 
     def _decode_pardon(self, raw: bytes, group: str) -> Pardon | None:
         try:
-            found = msgspec.json.decode(raw, type=Pardon)
-            found.offsets  # noqa: B018 - may be odd
-        except (msgspec.MsgspecError, ValueError) as error:
+            return msgspec.json.decode(raw, type=Pardon)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if raw != self._odd:  # looked at every few seconds: said once
                 log.warning("what may pass in group %s cannot be read, everything counts: %s", group, error)
             self._odd = raw
             return None
-        return found
 
     def _read(self, group: str) -> StopMark | None:
         path = self._path(group)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streamtag.control.documents import partition_of
 from streamtag.control.fleet import read_fleet
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.store import ControlStore
@@ -24,6 +25,11 @@ class Lifted:
     until: dict[str, int]
     """``topic/partition`` to the offset before which dead letters do not count."""
 
+    @property
+    def topics(self) -> list[str]:
+        """Those that dead letters may pass of, in order."""
+        return sorted({partition_of(place)[0] for place in self.until})
+
 
 def lift_stop(settings: Settings, store: ControlStore, author: str, reason: str) -> Lifted:
     """Lifts the stop of the settings' group, and lets pass what its input topics hold now.
@@ -40,7 +46,7 @@ def lift_stop(settings: Settings, store: ControlStore, author: str, reason: str)
     if stops.get(group) is None:
         raise NotFoundError(f"group {group} is not stopped")
     # Whoever lifts may have other settings than the workers: what these read, they say themselves.
-    read = {place.rpartition("/")[0] for beat in read_fleet(store, group).heartbeats for place in beat.positions}
+    read = {partition_of(place)[0] for beat in read_fleet(store, group).heartbeats for place in beat.positions}
     topics = sorted(read.union(settings.topics.input))
     until = _ends(settings, topics)
     if not until:

@@ -28,7 +28,7 @@ class DeadLetterLimit:
         self._open: list[tuple[int, int]] = []
         self._open_in_row: dict[Partition, int] = {}
         self._open_ends: Mapping[Partition, int] = {}
-        self._pardoned: Mapping[Partition, int] = {}
+        self._pardoned: dict[Partition, int] = {}
 
     def assigned(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         """These partitions are read from there on, their logs end there; what is open of them will not be committed.
@@ -38,8 +38,9 @@ class DeadLetterLimit:
         A row goes on where it was left: it outlasts an undone transaction, and a rebalance that leaves the partition
         here. Anywhere else somebody else has read in between, perhaps nothing but good records.
         """
-        beyond = {partition for partition, end in ends.items() if self._pardoned.get(partition, 0) > end}
-        self._pardoned = {partition: end for partition, end in self._pardoned.items() if partition not in beyond}
+        for partition, end in ends.items():
+            if self._pardoned.get(partition, 0) > end:
+                del self._pardoned[partition]
         for partition, position in positions.items():
             self._open_in_row.pop(partition, None)
             if self._ends.get(partition) != position:
@@ -89,7 +90,9 @@ class DeadLetterLimit:
         self._window.extend(self._open)
         self._in_row.update(self._open_in_row)
         self._ends.update(self._open_ends)
-        self._pardoned = {p: end for p, end in self._pardoned.items() if end > self._open_ends.get(p, 0)}
+        for partition, end in self._open_ends.items():
+            if partition in self._pardoned and self._pardoned[partition] <= end:
+                del self._pardoned[partition]
         self.undo()
         total = sum(records for records, _ in self._window)
         while self._window and total - self._window[0][0] >= self._settings.window:
@@ -111,7 +114,7 @@ class DeadLetterLimit:
 
     def pardon(self, until: Mapping[Partition, int]) -> None:
         """A person has lifted a stop: what lies before these offsets may pass, and counting begins anew."""
-        self._pardoned = until
+        self._pardoned = dict(until)
         self.undo()
         self._window.clear()
         self._in_row.clear()

@@ -35,19 +35,28 @@ def test_ten_of_ten_do_not_show_a_precision_of_nine_tenths() -> None:
     assert chosen("recall | precision >= 0.9", few * 10).cutoff == 1.0
 
 
+def known_of(pairs: list[tuple[int, int]]) -> tuple[list[tuple[float, int]], int]:
+    """Score and target of those whose label is known, and how many are positive."""
+    known = [(score / 20, target) for score, target in pairs if target >= 0]
+    return known, sum(target for _, target in known)
+
+
+def alerts_at(cutoff: float, known: list[tuple[float, int]]) -> list[int]:
+    """Targets of what a cut-off alerts on."""
+    return [target for score, target in known if score >= cutoff]
+
+
 @pytest.mark.parametrize("goal", GOALS)
 @settings(max_examples=25)
 @given(pairs=rows)
 def test_no_other_cutoff_is_better(goal: str, pairs: list[tuple[int, int]]) -> None:
-    found = chosen(goal, pairs)
-    known = [(score / 20, target) for score, target in pairs if target >= 0]
-    positives = sum(target for _, target in known)
+    found, (known, positives) = chosen(goal, pairs), known_of(pairs)
     if not 0 < positives < len(known):
         assert found.cutoff is None
         return
 
     def worth(cutoff: float) -> float:
-        alerts = [target for score, target in known if score >= cutoff]
+        alerts = alerts_at(cutoff, known)
         hits = sum(alerts)
         if goal.startswith("fbeta"):
             return 5 * hits / (4 * positives + len(alerts))
@@ -69,15 +78,13 @@ def test_no_other_cutoff_is_better(goal: str, pairs: list[tuple[int, int]]) -> N
 def test_no_other_cutoff_costs_less_nor_does_no_alert_at_all(
     miss: int, false_alarm: int, pairs: list[tuple[int, int]]
 ) -> None:
-    found = chosen(f"cost(miss={miss}, false_alarm={false_alarm})", pairs)
-    known = [(score / 20, target) for score, target in pairs if target >= 0]
-    positives = sum(target for _, target in known)
+    found, (known, positives) = chosen(f"cost(miss={miss}, false_alarm={false_alarm})", pairs), known_of(pairs)
     if not 0 < positives < len(known):
         assert found.cutoff is None
         return
 
     def cost(cutoff: float) -> int:
-        alerts = [target for score, target in known if score >= cutoff]
+        alerts = alerts_at(cutoff, known)
         return miss * (positives - sum(alerts)) + false_alarm * (len(alerts) - sum(alerts))
 
     scores = [score for score, _ in known]
