@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamtag.errors import BundleError
 from streamtag.model.bundle import MEND_HINT, read_bundle
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow
+from streamtag.model.giving_way import give_way
 from streamtag.model.manifest import Batching, Fixture
 from streamtag.model.scorer import Scorer
 from streamtag.model.session import ORT_ERRORS
@@ -37,7 +38,9 @@ def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Score
     Raises:
         BundleError: names the gate and everything that failed it.
     """
-    scorer = Scorer(read_bundle(path, trusted=trusted), batch=batch)
+    bundle = read_bundle(path, trusted=trusted)
+    give_way()
+    scorer = Scorer(bundle, batch=batch)
     for stage, of in ((scorer, ""), (scorer.second, "stage 2 of ")):
         for gate, found in gates(stage) if stage is not None else ():
             if found:
@@ -57,6 +60,7 @@ def gates(scorer: Scorer) -> Iterator[tuple[str, list[str]]]:
         ("warm-up", _warm_up),
     )
     for gate, check in checks:
+        give_way()
         try:
             found = check(documents)
         except ORT_ERRORS as error:

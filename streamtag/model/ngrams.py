@@ -5,7 +5,6 @@ that reaches the model is exact integer arithmetic followed by one rounding per 
 alone and in any batch. The arithmetic is specified in ``docs/models.md``; a change to it is a new contract.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -24,7 +23,6 @@ SIZES = (2, 3, 4, 5)
 ROLL, MIX_1, MIX_2, MIX_SHIFT = 0x01000193, 0x9E3779B1, 0x85EBCA77, 15
 MAX_COUNT = 1_023
 """Repetitions of one n-gram above this count as this: the tables below end here, and look-ups are clipped."""
-_SHORT_KEY = 16
 PAD_TO = 8
 """Widths are multiples of this: with them, onnxruntime's MatMul gives the same bits whatever the padding."""
 
@@ -137,7 +135,8 @@ class Featuriser:
         self.contract = contract
         self.buckets = buckets
         self.idf = idf
-        self._terms_once = np.square(idf.astype(np.int64)) * _TF_SQUARED_UNIT
+        self._idf_squared = np.square(idf.astype(np.int64))
+        self._terms_once = self._idf_squared * _TF_SQUARED_UNIT
         self.n_buckets = len(buckets)
         self.padding = self.n_buckets + self.more_ids
         """Id of the row of zeros behind the table."""
@@ -149,8 +148,6 @@ class Featuriser:
         self._byte_table = byte_table(contract.normalisation)
         self.max_rows = 1 << (31 - self._id_bits)
         """Texts per call: text and bucket share the 31 bits of a sort key."""
-        # numpy sorts keys of 16 bits by radix, at a seventh of the cost: so many texts have keys that short.
-        self._neighbours = 1 << (_SHORT_KEY - self._id_bits) if self._id_bits <= _SHORT_KEY else self.max_rows
 
     def encode(self, text: str) -> bytes:
         """UTF-8 of the text after cutting and normalising; lone surrogates become ``?``."""
@@ -185,25 +182,21 @@ class Featuriser:
             raise ValueError(f"{n} texts at once; at most {self.max_rows}")
         lengths = np.fromiter(map(len, encoded), dtype=np.intp, count=n)
         keys, key_at = self._sorted_keys(encoded, lengths)
-        # Runs of equal keys: where each distinct n-gram of a text begins, and how often it occurs. Keys of one text
-        # differ from those of the next, but may equal those of another.
-        is_first = np.empty(len(keys) + 1, dtype=np.bool_)
+        # Runs of equal keys: where each distinct n-gram of a text begins, and how often it occurs.
+        is_first = np.ones(len(keys) + 1, dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
-        is_first[key_at] = True
-        first_at = np.flatnonzero(is_first)
-        times = np.diff(first_at)
+        first_at = is_first.nonzero()[0]
+        times = first_at[1:] - first_at[:-1]
         row_at = first_at.searchsorted(key_at)
-        ids = np.bitwise_and(keys.take(first_at[:-1]), keys.dtype.type((1 << self._id_bits) - 1)).astype(np.int32)
+        ids = np.bitwise_and(keys.take(first_at[:-1]), np.int32((1 << self._id_bits) - 1))
         # Weights: log-TF over the norm, whose squares are summed in integers. Most n-grams occur once: log-TF 1.
-        repeated = np.flatnonzero(times > 1)
+        repeated = (times > 1).nonzero()[0]
         times = times.take(repeated)
         terms = self._terms_once.take(ids)
-        terms[repeated] = terms.take(repeated) // _TF_SQUARED_UNIT * _LOG_TF_SQUARED.take(times, mode="clip")
-        sums = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum(terms, out=sums[1:])
-        squared_norm = np.maximum(np.diff(sums.take(row_at)), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
+        terms[repeated] = self._idf_squared.take(ids.take(repeated)) * _LOG_TF_SQUARED.take(times, mode="clip")
+        squared_norm = np.maximum(_sums(terms, row_at), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
-        weights = inverse_norm.repeat(np.diff(row_at))
+        weights = inverse_norm.repeat(row_at[1:] - row_at[:-1])
         weights[repeated] *= _LOG_TF_32.take(times, mode="clip")
         return Counts(row_at, ids, weights)
 
@@ -229,7 +222,7 @@ class Featuriser:
     def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`entries` as rectangles, as wide as the text with most of them needs."""
         counts = self.counts(encoded)
-        per_text = np.diff(counts.row_at).astype(np.int32)
+        per_text = (counts.row_at[1:] - counts.row_at[:-1]).astype(np.int32)
         width = max(1, -(-(int(per_text.max(initial=0)) + self.more_ids) // PAD_TO)) * PAD_TO
         # Entries stand text by text, as the cells of a mask do: assigning by it copies whole stretches.
         used = np.arange(width, dtype=np.int32) < per_text[:, None]
@@ -255,28 +248,19 @@ class Featuriser:
 
     def _sorted_keys(
         self, encoded: Sequence[bytes], lengths: NDArray[np.intp]
-    ) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """A key for each known n-gram, text by text, ascending within each: its text, modulo a few, above its id.
+    ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+        """A key for each known n-gram, ascending: its text above its id.
 
         Returns:
             the keys, and intp [n + 1]: text i has those from the i-th to the next.
         """
-        short = self._id_bits <= _SHORT_KEY
-        key = np.dtype(np.uint16 if short else np.int32)
         if not encoded:
-            return np.empty(0, dtype=key), np.zeros(1, dtype=np.intp)
+            return np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.intp)
         kinds = self._known(self._joined(encoded), lengths, text_begins(lengths))
-        numbers = (np.arange(len(lengths)) % self._neighbours << self._id_bits).astype(key)
-        parts = [kind.ids.astype(key, copy=False) | numbers.repeat(np.diff(kind.row_at)) for kind in kinds]
-        key_at: NDArray[np.intp] = np.sum([kind.row_at for kind in kinds], axis=0)
-        keys = np.empty(int(key_at[-1]), dtype=key)
-        ends = [*range(0, len(lengths), self._neighbours), len(lengths)]
-        part_ends = [kind.row_at[ends].tolist() for kind in kinds]
-        for group, (start, end) in enumerate(itertools.pairwise(key_at[ends].tolist())):
-            stretches = [part[at[group] : at[group + 1]] for part, at in zip(parts, part_ends, strict=True)]
-            np.concatenate(stretches, out=keys[start:end])
-            keys[start:end].sort(kind="stable" if short else None)
-        return keys, key_at
+        texts = np.arange(len(lengths), dtype=np.int32) << self._id_bits
+        keys = np.concatenate([kind.ids | texts.repeat(kind.row_at[1:] - kind.row_at[:-1]) for kind in kinds])
+        keys.sort()  # of 32 bits, because numpy sorts those with vector instructions on all processors
+        return keys, sum((kind.row_at for kind in kinds[1:]), kinds[0].row_at)
 
     def _known(
         self, joined: NDArray[np.uint8], lengths: NDArray[np.intp], begins: NDArray[np.intp]
@@ -329,8 +313,16 @@ def known_ids(ids: NDArray[Any], row_at: NDArray[np.intp]) -> KnownIds:
     """
     cells = ids.reshape(-1)
     # By position, not by mask: which are known is a coin toss that branch prediction loses.
-    known = np.flatnonzero(cells >= 0)
+    known = (cells >= 0).nonzero()[0]
     return KnownIds(cells.take(known), known.searchsorted(row_at * ids.shape[1]))
+
+
+def _sums(terms: NDArray[np.int64], row_at: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Of each text's terms, int64 [texts]; text i owns ``row_at[i]:row_at[i + 1]``."""
+    some = (row_at[1:] > row_at[:-1]).nonzero()[0]  # `reduceat` takes one that has none for one that has the next term
+    sums = np.zeros(len(row_at) - 1, dtype=np.int64)
+    sums[some] = np.add.reduceat(terms, row_at.take(some))
+    return sums
 
 
 def text_begins(lengths: NDArray[np.intp]) -> NDArray[np.intp]:

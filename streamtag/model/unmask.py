@@ -61,13 +61,14 @@ def _suspects(encoded: Sequence[bytes]) -> NDArray[np.intp]:
     kinds = np.frombuffer(b"\0" + joined.translate(_CLASSES) + b"\0", dtype=np.uint8)
     drawn_out = (data[1:-1] == data[:-2]) & (data[1:-1] == data[2:]) & (kinds[2:-2] > _WORD)
     word = kinds != 0
-    alone = np.flatnonzero(word[1:-1] & ~word[:-2] & ~word[2:])
+    alone = (word[1:-1] & ~word[:-2] & ~word[2:]).nonzero()[0]
     near = alone[:-2][alone[2:] - alone[:-2] <= _REACH]
-    found = [np.flatnonzero(drawn_out), near]
-    if not joined.isascii():  # a picture's first bytes
+    found = [drawn_out.nonzero()[0], near]
+    if not joined.isascii():  # a picture's first bytes, behind a letter
         first, second = data[:-1], data[1:]
         pictures = (first == 0xF0) | (first == 0xE2) & (second >= 0x86) | (first == 0xC2) & (second == 0xB7)
-        found.append(np.flatnonzero(pictures))
+        pictures &= kinds[:-3] > _WORD
+        found.append(pictures.nonzero()[0])
     ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded)) + 1)
     return np.unique(ends.searchsorted(np.concatenate(found), side="right"))
 

@@ -89,7 +89,7 @@ class WordFeaturiser(Featuriser):
             -1 for none and for those that are not known.
         """
         inside = np.frombuffer(data.tobytes().translate(_WORDS), dtype=np.bool_)
-        edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+        edges = (inside[1:] != inside[:-1]).nonzero()[0] + 1
         begins, ends = edges[::2], edges[1::2]
         if not len(begins):
             return begins, ends, np.empty((0, 2), dtype=self._id_of.dtype)
@@ -101,7 +101,8 @@ class WordFeaturiser(Featuriser):
         words = (sums[ends] - sums[begins]) * self._inverse_powers[begins]
         hashes = np.empty((len(words), 2), dtype=np.uint32)
         hashes[:, 0] = words + np.uint32(WORD_SALT)
-        hashes[:, 1] = words * np.uint32(MIX_2) + np.roll(words, -1) + np.uint32(PAIR_SALT)
+        hashes[:, 1] = words * np.uint32(MIX_2) + np.uint32(PAIR_SALT)
+        hashes[:-1, 1] += words[1:]
         ids: NDArray[Any] = self._id_of.take(self._mixed(hashes))
         ids[begins.searchsorted(starts) - 1, 1] = -1  # the last word of each text but the last, and of all
         return begins, ends, ids
@@ -121,16 +122,18 @@ def read_signs(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     kinds = np.frombuffer(data.tobytes().translate(_SIGNS), dtype=np.uint8)
     if not ((kinds[1:] + kinds[:-1]) == _LETTER + _SIGN).any():
         return data
-    bangs = np.flatnonzero(data == ord("!"))
+    bangs = (data == ord("!")).nonzero()[0]
     if len(bangs):
         kinds = kinds.copy()
         kinds[bangs[(kinds[bangs + 1] == 0) | (data[bangs + 1] == ord("!"))]] = 0
-    signs = np.flatnonzero(kinds == _SIGN)
-    gaps = np.flatnonzero(kinds == 0)
+    signs = (kinds == _SIGN).nonzero()[0]
+    gaps = (kinds == 0).nonzero()[0]
     behind = gaps.searchsorted(signs)
     begins, ends = gaps[behind - 1] + 1, gaps[behind]  # of the stretch that each sign is in
     all_signs = signs.searchsorted(ends) - signs.searchsorted(begins) == ends - begins
     signs = signs[~all_signs]
+    if not len(signs):
+        return data
     plain = data.copy()
     plain[signs] = _PLAIN_OF[data[signs]]
     # "11" is a double l: no word has a double i

@@ -112,7 +112,7 @@ class ModelSettings(Section):
     taxonomy: HomePath | None = Field(
         None, description="YAML file of the taxonomy; a bundle with labels that it does not know is refused"
     )
-    batch: int = Field(64, ge=1, le=4_096, description="Texts per model run, cut from a batch by length")
+    batch: int = Field(96, ge=1, le=4_096, description="Texts per model run, cut from a batch by length")
 
 
 class ExperimentSettings(Section):

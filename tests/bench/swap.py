@@ -1,13 +1,15 @@
 """What it costs to take up another bundle: how long it loads, and how long events wait meanwhile.
 
 One thread scores as the tagger does, run after run without a pause; another loads a bundle through every gate, as the
-watcher of the champion does, and puts it in the place of the scorer. Events wait for as long as one run takes, so a
-stall is what the longest run beside a load takes longer than the usual one. Needs neither Kafka nor Redis.
+watcher of the champion does, and puts it in the place of the scorer; allocator and collector are set as in a tagger.
+Events wait for as long as one run takes, so a stall is what the longest run beside a load takes longer than the usual
+one. Needs neither Kafka nor Redis.
 """
 
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 
 from streamtag.model.loading import load_scorer
 from streamtag.model.scorer import Scorer
+from streamtag.settings import load_settings
+from streamtag.stream.worker import settle_garbage
+from streamtag.tagger.memory import keep_freed_memory
 
 from . import report
 from .corpus import Corpus
 from .propagation import percentile
 
-BATCH = 64
+BATCH = load_settings(environ={}).settings.model.batch
 _TEXTS = 8_192
 _PAUSE_S = 0.1
 
@@ -64,6 +69,8 @@ class _Serving:
 
 def run(bundle: Path, *, swaps: int) -> dict[str, object]:
     """Swaps ``bundle`` for itself, freshly loaded, ``swaps`` times under full load."""
+    keep_freed_memory()
+    settle_garbage()
     serving = _Serving(load_scorer(bundle, batch=BATCH), Corpus().texts[:_TEXTS])
     loads: list[tuple[float, float]] = []
     try:
@@ -71,11 +78,12 @@ def run(bundle: Path, *, swaps: int) -> dict[str, object]:
         quiet_from = time.perf_counter()
         time.sleep(_PAUSE_S * swaps)
         quiet_until = time.perf_counter()
-        for _ in range(swaps):
-            began = time.perf_counter()
-            serving.scorer = load_scorer(bundle, batch=BATCH)
-            loads.append((began, time.perf_counter()))
-            time.sleep(_PAUSE_S)
+        with ThreadPoolExecutor(1) as watcher:
+            for _ in range(swaps):
+                began = time.perf_counter()
+                serving.scorer = watcher.submit(load_scorer, bundle, batch=BATCH).result()
+                loads.append((began, time.perf_counter()))
+                time.sleep(_PAUSE_S)
     finally:
         serving.close()
     return figures(serving.runs, (quiet_from, quiet_until), loads)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamtag.errors import BundleError
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
 from streamtag.model.contracts.text_rules import TextRules, cut_problems
+from streamtag.model.giving_way import give_way
 
 KIND: Literal["tokenizer/1"] = "tokenizer/1"
 TOKENIZER = "tokenizer.json"
@@ -148,14 +149,17 @@ def load_tokenizer(content: bytes) -> Any:
             f"a bundle with the preprocessing contract {KIND} needs the package tokenizers",
             hint="Install the extra: pip install 'streamtag[tokenizers]'.",
         ) from None
+    give_way()
     try:
-        return Tokenizer.from_buffer(content)
+        tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # noqa: BLE001 - it raises nothing more particular
         raise BundleError(
             f"{TOKENIZER} is refused",
             problems=[f"{TOKENIZER}: tokenizers cannot load it: {str(error).strip()[:300]}"],
             hint="Save it anew with tokenizer.save(…) of a version of `tokenizers` that is not newer than this one.",
         ) from None
+    give_way()
+    return tokenizer
 
 
 def contract_problems(contract: TokenizerContract) -> list[str]:
