@@ -191,7 +191,7 @@ class Hashing:
         sorted_groups = []
         for start, end in itertools.pairwise(groups):
             these = ids[:, start:end]
-            known = np.flatnonzero(these.reshape(-1) >= 0)
+            known = (these.reshape(-1) >= 0).nonzero()[0]
             keys = np.bitwise_or(these.astype(self._key, copy=False), numbers[start:end]).reshape(-1).take(known)
             keys.sort(kind="stable" if self._key.itemsize == 2 else None)
             sorted_groups.append(keys)
@@ -206,17 +206,17 @@ class Hashing:
         """Of each distinct n-gram of each text."""
         is_first = np.ones(len(keys) + 1, dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
-        first_at = np.flatnonzero(is_first)
-        times, ids = np.diff(first_at), keys.take(first_at[:-1])
+        first_at = is_first.nonzero()[0]
+        times, ids = first_at[1:] - first_at[:-1], keys.take(first_at[:-1])
         ends = ids.searchsorted(np.arange(1, len(encoded) + 1, dtype=np.int32) << self._id_bits)
         ids &= self._id_mask
         terms = self._log_tf_squared.take(times, mode="clip")
         terms *= self._idf_squared.take(ids)
-        sums = np.cumsum(terms, out=terms).take(ends - 1, mode="clip")
-        norms = np.sqrt(np.maximum(np.diff(sums, prepend=0), 1)).astype(np.float32)
+        begins = np.concatenate([[0], ends[:-1]])
+        norms = np.sqrt(np.maximum(np.add.reduceat(terms, begins), 1)).astype(np.float32)
         norms *= np.float32(1 / math.sqrt(_UNIT * IDF_UNIT**2))
         weights: NDArray[np.float32] = self._log_tf.take(times, mode="clip")
-        weights /= norms.repeat(np.diff(ends, prepend=0))
+        weights /= norms.repeat(ends - begins)
         return weights
 
 
