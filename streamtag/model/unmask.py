@@ -24,13 +24,15 @@ _DRAWN_OUT = re.compile(r"([A-Za-z])\1{2,}")
 # Arrows, signs and pictures; not the dashes and dots of ordinary prose.
 _PICTURE = re.compile("(?<=[A-Za-z])[\u00b7\u2190-\u2bff\U0001f000-\U0001faff]+(?=[A-Za-z])")
 
-_WORD, _LETTER = 1, 2
+_BANG, _WORD, _LETTER = 1, 2, 3
+"""What belongs to a word; a ``!`` may also stand behind one."""
 _CLASS = np.zeros(256, dtype=np.uint8)
 for _byte in range(256):
-    if _byte >= 0x80 or chr(_byte).isalnum() or chr(_byte) in "@$!":
+    if _byte >= 0x80 or chr(_byte).isalnum() or chr(_byte) in "@$":
         _CLASS[_byte] = _WORD
     if _byte < 0x80 and chr(_byte).isalpha():
-        _CLASS[_byte] = _WORD | _LETTER
+        _CLASS[_byte] = _LETTER
+_CLASS[ord("!")] = _BANG
 _CLASSES = bytes(_CLASS)
 _REACH = 8
 """Bytes that three signs spelled apart take, from the first to the last."""
@@ -59,15 +61,14 @@ def _suspects(encoded: Sequence[bytes]) -> NDArray[np.intp]:
     if len(data) < 3:
         return np.empty(0, dtype=np.intp)
     kinds = np.frombuffer(b"\0" + joined.translate(_CLASSES) + b"\0", dtype=np.uint8)
-    drawn_out = (data[1:-1] == data[:-2]) & (data[1:-1] == data[2:]) & (kinds[2:-2] > _WORD)
-    word = kinds != 0
-    alone = (word[1:-1] & ~word[:-2] & ~word[2:]).nonzero()[0]
+    drawn_out = (data[1:-1] == data[:-2]) & (data[1:-1] == data[2:]) & (kinds[2:-2] == _LETTER)
+    alone = ((kinds[1:-1] > 0) & (kinds[:-2] == 0) & (kinds[2:] < _WORD)).nonzero()[0]
     near = alone[:-2][alone[2:] - alone[:-2] <= _REACH]
     found = [drawn_out.nonzero()[0], near]
     if not joined.isascii():  # a picture's first bytes, behind a letter
         first, second = data[:-1], data[1:]
         pictures = (first == 0xF0) | (first == 0xE2) & (second >= 0x86) | (first == 0xC2) & (second == 0xB7)
-        pictures &= kinds[:-3] > _WORD
+        pictures &= kinds[:-3] == _LETTER
         found.append(pictures.nonzero()[0])
     ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.intp, count=len(encoded)) + 1)
     return np.unique(ends.searchsorted(np.concatenate(found), side="right"))

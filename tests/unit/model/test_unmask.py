@@ -1,7 +1,7 @@
 """Words in disguise come back in plain spelling; ordinary text stays as it is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamtag.model.unmask import unmask, unmask_all
@@ -45,6 +45,10 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 
 @given(st.lists(TEXTS, max_size=6))
+@example(["o.w.l!"])
+@example(["o w l!!", "d e f"])
+@example(["a.b.!!"])
+@example(["1 🔥2", "a🔥b", "é🔥b", "🔥🔥b c d"])
 def test_texts_that_are_not_rewritten_would_not_have_changed(texts: list[str]) -> None:
     assert unmask_all(texts) == [unmask(text).encode("utf-8", "replace") for text in texts]
 
