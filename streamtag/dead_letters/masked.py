@@ -1,11 +1,17 @@
 """The content of a dead letter for somebody to look at: personal data masked, bytes that are no text left out."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamtag.domain.personal_data import mask
 
 __all__ = ["masked"]
+
+
+# One that is not closed ends with the text: whatever it holds, it is read once.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:(?P<closed>")|\\?)', re.DOTALL)
 
 
 def masked(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +27,40 @@ def masked(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
-        return mask(value)
+        return masked_text(value)
     if isinstance(value, list):
         return [{**masked(one), "name": one["name"]} for one in value]
     return value
+
+
+def masked_text(text: str) -> str:
+    r"""A text that may be JSON, whole or broken, masked; strings in it by what they say.
+
+    An escape would hide what stands behind it: the ``n`` of ``\n`` is a letter, and no number begins within a word.
+
+    Example:
+        >>> masked_text(r'{"text": "call\n0170 1234567", "n": 1}')
+        '{"text": "call\\n[phone]", "n": 1}'
+    """
+    return "".join(_pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    at = 0
+    for found in _STRING.finditer(text):
+        yield mask(text[at : found.start()])
+        yield _masked_string(found[0], closed=found["closed"] is not None)
+        at = found.end()
+    yield mask(text[at:])
+
+
+def _masked_string(raw: str, *, closed: bool) -> str:
+    try:
+        says = json.loads(raw if closed else raw + '"', strict=False)
+    except ValueError:
+        return mask(raw)
+    shown = masked_text(says)  # a string may hold JSON
+    if shown == says:
+        return raw
+    lone = any("\ud800" <= c <= "\udfff" for c in shown)  # a surrogate that nothing else can encode
+    return json.dumps(shown, ensure_ascii=lone)[: None if closed else -1]
