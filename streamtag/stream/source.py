@@ -20,6 +20,7 @@ from streamtag.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.05  # longest wait for a first record: bounds how late calls of the processing thread are served
+_COMMITTING_POLL_S = 0.005  # the same at least once: there every commit is such a call, and processing waits for it
 _TICK_S = 1.0
 _FULL_BYTES = 16_777_216  # of values: a batch that holds so much takes no more, whatever its count
 _TRIAL_S = 0.5  # how long an idle poller in trouble waits for a sign of life from the broker, once a tick
@@ -61,6 +62,7 @@ class Source:
         self._metrics = metrics
         self._stopping = stopping
         self._clock = clock
+        self._idle_poll_s = _IDLE_POLL_S if options.delivery == "exactly_once" else _COMMITTING_POLL_S
         self._paused = False
         self._tick_at = 0.0
         self._on_tick: Callable[[], None] = lambda: None
@@ -114,7 +116,7 @@ class Source:
 
     def _poll(self) -> list[Message]:
         started = self._clock()
-        first = self.member.consumer.poll(_IDLE_POLL_S)
+        first = self.member.consumer.poll(self._idle_poll_s)
         records = [] if first is None else self._records([first]) + self._more(self._options.batch_size - 1)
         if first is not None:
             self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
@@ -175,7 +177,7 @@ class Source:
                 self.batches.put(batch, timeout=patience_s)
             except queue.Full:
                 more = self._more(self._room(batch))
-                patience_s = 0.0 if more else _IDLE_POLL_S
+                patience_s = 0.0 if more else self._idle_poll_s
                 batch.records.extend(more)
                 self._housekeeping()
                 if self._clock() - full_since >= self._options.pause_after_ms / 1000:
