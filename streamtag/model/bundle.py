@@ -13,7 +13,6 @@ A bundle is read once, into memory: what was verified is what runs.
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from streamtag.errors import BundleError
 from streamtag.model.bundle_checks import (
     PLAIN_NAME,
     decode_parity,
+    leads_outside,
     manifest_problems,
     pickled,
     second_problems,
@@ -50,7 +50,7 @@ from streamtag.model.manifest import (
     dump,
 )
 from streamtag.model.manifest_file import MEND_HINT, decode_manifest, read_manifest_bytes, refused
-from streamtag.model.signature import SIGNATURE, check_signature
+from streamtag.model.signature import SIGNATURE, check_signature, read_signature
 
 __all__ = [
     "MANIFEST",
@@ -59,6 +59,7 @@ __all__ = [
     "PARITY",
     "Bundle",
     "array_bytes",
+    "bundle_files",
     "peek_ref",
     "read_bundle",
     "write_bundle",
@@ -181,6 +182,23 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
     return target
 
 
+def bundle_files(bundle: Bundle) -> dict[str, bytes]:
+    """Every file of a bundle, with its manifest and its signature, to be carried elsewhere; hidden files stay behind.
+
+    They are read again, and proven to be what was verified.
+
+    Raises:
+        BundleError: they have changed since, or the signature is none.
+    """
+    path, contents = bundle.path, {MANIFEST: read_manifest_bytes(bundle.path)}
+    entries = bundle.manifest.files.items()
+    found = [problem for name, entry in entries if (problem := _read_into(contents, path, name, entry))]
+    if found or _sha256(contents[MANIFEST]) != bundle.ref.sha256:
+        raise BundleError(f"bundle {path} changed while it was read", problems=found, hint="Try again.")
+    signature = read_signature(path)
+    return contents if signature is None else {**contents, SIGNATURE: signature}
+
+
 def peek_ref(path: Path) -> BundleRef:
     """Identity of the bundle at ``path`` from its manifest alone; nothing else is verified."""
     raw = read_manifest_bytes(path)
@@ -237,8 +255,7 @@ def _read_into(contents: dict[str, bytes], path: Path, name: str, entry: FileEnt
         return f"{MANIFEST}: file name {name!r} must be a plain name inside the bundle"
     file = path / name
     try:
-        # not Path.resolve: before Python 3.13 it raises RuntimeError for a circle of links
-        if not Path(os.path.realpath(file, strict=True)).is_relative_to(path.resolve()):
+        if leads_outside(path, name):
             return f"{name}: a link that leads outside of the bundle"
         size = file.stat().st_size
         content = file.read_bytes() if size == entry.size else b""

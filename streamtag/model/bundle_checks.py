@@ -1,6 +1,8 @@
 """Whether the parts of a bundle are of the form they must have, and agree with each other."""
 
+import os
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -11,6 +13,12 @@ from streamtag.model.manifest import MANIFEST, PARITY, REQUIRED, STAGE2, Manifes
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MAX_ROWS = 4_096
+
+
+def leads_outside(directory: Path, name: str) -> bool:
+    """Whether the file ``name`` of a bundle is a link to what does not lie in it; `OSError` where there is none."""
+    # not Path.resolve: before Python 3.13 it raises RuntimeError for a circle of links
+    return not Path(os.path.realpath(directory / name, strict=True)).is_relative_to(directory.resolve())
 
 
 def manifest_problems(manifest: Manifest) -> list[str]:

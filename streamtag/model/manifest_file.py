@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from streamtag.errors import BundleError
+from streamtag.model.bundle_checks import leads_outside
 from streamtag.model.contracts.registry import KINDS
 from streamtag.model.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 
@@ -19,7 +20,7 @@ def read_manifest_bytes(path: Path) -> bytes:
     """The bytes of the manifest of the bundle at ``path``.
 
     Raises:
-        BundleError: there is none, or it is too large to be one.
+        BundleError: there is none, it is too large to be one, or a link that leads outside of the bundle.
     """
     if not path.is_dir():
         raise BundleError(
@@ -27,6 +28,8 @@ def read_manifest_bytes(path: Path) -> bytes:
         )
     file = path / MANIFEST
     try:
+        if leads_outside(path, MANIFEST):
+            raise refused(path, [f"{MANIFEST}: a link that leads outside of the bundle"])
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise refused(path, [f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes"])
         return file.read_bytes()

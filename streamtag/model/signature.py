@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamtag.errors import BundleError, StreamtagError
+from streamtag.model.bundle_checks import leads_outside
 from streamtag.model.shipped import is_shipped
 
-__all__ = ["SIGNATURE", "PublicKey", "Signature", "check_signature", "parse_key", "parse_signature"]
+__all__ = ["SIGNATURE", "PublicKey", "Signature", "check_signature", "parse_key", "parse_signature", "read_signature"]
 
 SIGNATURE = "manifest.json.minisig"
 _COMMENT, _TRUSTED = b"untrusted comment: ", b"trusted comment: "
@@ -62,6 +63,8 @@ def parse_signature(content: bytes) -> Signature:
     Raises:
         ValueError: it is none.
     """
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"larger than {_MAX_BYTES} bytes")
     lines = content.splitlines()
     if len(lines) != 4 or not lines[0].startswith(_COMMENT) or not lines[2].startswith(_TRUSTED):
         raise ValueError("must be the four lines that minisign writes")
@@ -69,6 +72,25 @@ def parse_signature(content: bytes) -> Signature:
     if len(raw) != 74 or raw[:2] not in (b"ED", b"Ed") or len(of_comment) != 64:
         raise ValueError("must be the four lines that minisign writes")
     return Signature(raw[2:10], raw[:2] == b"ED", raw[10:], lines[2].removeprefix(_TRUSTED), of_comment)
+
+
+def read_signature(path: Path) -> bytes | None:
+    """The bytes of the signature of the bundle at ``path``, which are one; None where there is none.
+
+    Raises:
+        BundleError: what has its name is something else, or a link that leads outside of the bundle.
+    """
+    try:
+        if leads_outside(path, SIGNATURE):
+            raise _refused(path, "a link that leads outside of the bundle")
+        with (path / SIGNATURE).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        parse_signature(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _refused(path, f"{getattr(error, 'strerror', None) or error}") from None
+    return content
 
 
 def key_name(key_id: bytes) -> str:
@@ -93,13 +115,10 @@ def check_signature(path: Path, manifest: bytes, trusted: Sequence[str]) -> None
         return
     keys = {key.id: key for key in map(parse_key, trusted)}
     wanted = f"trusted {'is' if len(keys) == 1 else 'are'} {', '.join(map(key_name, keys))}"
-    try:
-        with (path / SIGNATURE).open("rb") as file:
-            signature = parse_signature(file.read(_MAX_BYTES))
-    except FileNotFoundError:
-        raise _refused(path, f"there is none; {wanted}") from None
-    except (OSError, ValueError) as error:
-        raise _refused(path, f"{getattr(error, 'strerror', None) or error}") from None
+    content = read_signature(path)
+    if content is None:
+        raise _refused(path, f"there is none; {wanted}")
+    signature = parse_signature(content)
     name, key = key_name(signature.key_id), keys.get(signature.key_id)
     if key is None:
         raise _refused(path, f"of key {name}, which is not trusted; {wanted}")

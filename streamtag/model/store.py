@@ -13,7 +13,7 @@ from typing import NamedTuple
 from streamtag.domain.release import BundleRef
 from streamtag.errors import BundleError, NotFoundError, RefusedError
 from streamtag.model.aliases import Alias, Aliases, read_aliases, write_aliases
-from streamtag.model.bundle import read_bundle
+from streamtag.model.bundle import bundle_files, read_bundle
 from streamtag.model.bundle_checks import PLAIN_NAME
 from streamtag.model.manifest import MANIFEST
 from streamtag.model.signature import SIGNATURE, check_signature
@@ -107,12 +107,7 @@ class BundleStore:
         bundle = read_bundle(path, trusted=trusted)
         ref, folder = bundle.ref, f"{bundle.ref.name}/{bundle.ref.version}"
         self._refuse_alias(ref)
-        names = [MANIFEST, *bundle.manifest.files]
-        if (path / SIGNATURE).is_file():
-            names.append(SIGNATURE)
-        contents = {name: (path / name).read_bytes() for name in names}
-        if hashlib.sha256(contents[MANIFEST]).hexdigest() != ref.sha256:
-            raise BundleError(f"bundle {path} changed while it was read", hint="Try again.")
+        contents = bundle_files(bundle)
         created = self.files.put(folder, contents, last=MANIFEST)
         there = self.ref(ref.name, ref.version)
         if there != ref:

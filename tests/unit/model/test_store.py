@@ -14,7 +14,7 @@ from tiny_bundle import build_tiny_bundle
 
 from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.model.aliases import Alias, Aliases
-from streamtag.model.bundle import MANIFEST, MODEL, peek_ref, read_bundle
+from streamtag.model.bundle import MANIFEST, MODEL, Bundle, peek_ref, read_bundle
 from streamtag.model.registry import find_bundle, find_exact, list_bundles
 from streamtag.model.signature import SIGNATURE
 from streamtag.model.store import BundleStore, bundle_cache
@@ -113,6 +113,44 @@ def test_a_write_that_was_cut_off_is_no_version_and_does_not_stand_in_the_way(ti
         store.path("tiny", "1")
     store.publish(tiny)
     read_bundle(store.path("tiny", "1"))
+
+
+def test_what_changes_after_it_was_verified_is_not_published(
+    place: Path | str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_changed(path: Path, **options: Any) -> Bundle:
+        found = read_bundle(path, **options)
+        (path / MODEL).write_bytes((path / MODEL).read_bytes()[::-1])
+        return found
+
+    monkeypatch.setattr("streamtag.model.store.read_bundle", then_changed)
+    with pytest.raises(BundleError, match="changed while it was read") as caught:
+        BundleStore(place).publish(tiny)
+    assert caught.value.problems[0].startswith(MODEL)
+    assert BundleStore(place).versions("tiny") == []
+
+
+@pytest.mark.parametrize("name", [SIGNATURE, MANIFEST])
+def test_what_a_link_leads_to_outside_is_not_published(
+    place: Path | str, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    ANNA.sign(tiny)
+    secret = tmp_path / "secret"
+    (tiny / name).rename(secret)
+    (tiny / name).symlink_to(secret)
+    with pytest.raises(BundleError) as caught:
+        BundleStore(place).publish(tiny)
+    assert caught.value.problems == (f"{name}: a link that leads outside of the bundle",)
+    assert BundleStore(place).names() == []
+
+
+@pytest.mark.parametrize("content", [b"untrusted comment: minisign encrypted secret key\nRWRTY0Iy\n", b"x" * 20_000])
+def test_what_is_no_signature_is_not_published_as_one(place: Path | str, tiny: Path, content: bytes) -> None:
+    (tiny / SIGNATURE).write_bytes(content)
+    with pytest.raises(BundleError) as caught:
+        BundleStore(place).publish(tiny)
+    assert caught.value.problems[0].startswith(SIGNATURE)
+    assert BundleStore(place).names() == []
 
 
 def test_one_of_two_who_publish_at_once_wins_and_the_other_is_told(tmp_path: Path) -> None:
