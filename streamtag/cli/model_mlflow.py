@@ -75,7 +75,7 @@ def import_(
     )
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}
-        facts = {"created": done.created, "new_signature": done.new_signature}
+        facts = {"created": done.created, "new_signature": done.new_signature, "mended": done.mended}
         print_json({**about, **facts, "moved": moved, "proposal": release_command(ref, reason)})
         return
     say(f"{spec} is {ref} in {store.url}{already(done)}")

@@ -48,7 +48,7 @@ def publish(
     store = BundleStore(to)
     done = store.publish(path, trusted=model.trusted_keys)
     if output is OutputFormat.JSON:
-        facts = {"created": done.created, "new_signature": done.new_signature}
+        facts = {"created": done.created, "new_signature": done.new_signature, "mended": done.mended}
         print_json({"ref": msgspec.to_builtins(done.ref), "place": store.url, **facts})
         return
     say(f"{done.ref} is in {store.url}{already(done)}")
@@ -56,10 +56,10 @@ def publish(
 
 
 def already(done: Published) -> str:
-    """What to say of a version that was published before; empty where it was not."""
-    if done.created:
-        return ""
-    return " already, with the same content" + ("; its signature is new" if done.new_signature else "")
+    """What else to say of a version that was published; nothing where it is new, and nobody was in the way."""
+    said = "" if done.created else " already, with the same content"
+    said += "; its signature is new" if done.new_signature else ""
+    return said + (f"; these were damaged, and are written anew: {', '.join(done.mended)}" if done.mended else "")
 
 
 def promote(

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from streamtag.errors import BundleError
-from streamtag.model.bundle_checks import leads_outside
+from streamtag.model.bundle_checks import PLAIN_NAME, leads_outside
 from streamtag.model.contracts.registry import KINDS
-from streamtag.model.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from streamtag.model.manifest import MANIFEST, SCHEMA_VERSION, FileEntry, Manifest
 
-__all__ = ["MEND_HINT", "decode_manifest", "read_manifest_bytes", "refused"]
+__all__ = ["MEND_HINT", "decode_manifest", "listed_files", "read_manifest_bytes", "refused"]
 
 MEND_HINT = "Fetch the bundle again, or train or import it anew; do not edit it."
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -64,6 +64,22 @@ def decode_manifest(path: Path, raw: bytes) -> Manifest:
         return msgspec.json.decode(raw, type=Manifest)
     except msgspec.DecodeError as error:
         raise refused(path, [f"{MANIFEST}: {error}"]) from None
+
+
+class _Files(msgspec.Struct):
+    files: dict[str, FileEntry]
+
+
+def listed_files(raw: bytes) -> dict[str, FileEntry]:
+    """The files that these bytes of a manifest name, if by plain names; none where they are no manifest.
+
+    For those who carry bundles about: what else is wrong with it, `read_bundle` says.
+    """
+    try:
+        files = msgspec.json.decode(raw, type=_Files).files
+    except msgspec.DecodeError:
+        return {}
+    return {name: entry for name, entry in files.items() if PLAIN_NAME.fullmatch(name) and name != MANIFEST}
 
 
 def refused(path: Path, found: list[str]) -> BundleError:

@@ -41,7 +41,10 @@ class Files(Protocol):
         """Writes a file in the place of what may be there."""
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
-        """Writes a folder that counts once its file ``last`` is there; False where that is there already."""
+        """Writes a folder that counts once its file ``last`` is there; False where that is there already.
+
+        At a URL, another who writes the same folder at once may have left files of his in it.
+        """
 
 
 def open_files(place: Path | str) -> Files:
@@ -109,7 +112,8 @@ class FsspecFiles:
 
     Files are created by the store's own exclusive write (S3: ``If-None-Match``), and read back: where a store has none
     and two writers meet, whoever reads another's bytes has lost. A folder's ``last`` is written last; what lies there
-    without it is the rest of a write that was cut off, and is written over.
+    without it is taken for the rest of a write that was cut off, and gives way. It may be another's who writes just
+    now: whoever wrote a folder looks at it once more.
     """
 
     directory = None
@@ -147,14 +151,7 @@ class FsspecFiles:
 
     def create(self, path: str, content: bytes) -> bool:
         """See `Files`."""
-        full = self._path(path)
-        with _reached(self.url):
-            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
-            try:
-                self._fs.pipe_file(full, content, mode="create")
-            except FileExistsError:
-                return False
-        return self.read(path) == content
+        return self._write_new(path, content) and self.read(path) == content
 
     def replace(self, path: str, content: bytes) -> None:
         """See `Files`."""
@@ -163,23 +160,34 @@ class FsspecFiles:
 
     def put(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """See `Files`."""
-        if self.read(f"{folder}/{last}") is not None:
+        there = self.names(folder)
+        if last in there:
             return False
+        for name in there:
+            if name not in files:
+                self._remove(f"{folder}/{name}")
+        for name, content in files.items():
+            path = f"{folder}/{name}"
+            if name == last or self._write_new(path, content) or self.read(path) == content:
+                continue
+            if last in self.names(folder):  # whoever else wrote is done: these are no leftovers
+                return False
+            self.replace(path, content)
+        return self.create(f"{folder}/{last}", files[last])
+
+    def _write_new(self, path: str, content: bytes) -> bool:
+        full = self._path(path)
         with _reached(self.url):
-            self._fs.makedirs(self._path(folder), exist_ok=True)
-            for name, content in files.items():
-                if name != last:
-                    self._fs.pipe_file(self._path(f"{folder}/{name}"), content)
-        if not self.create(f"{folder}/{last}", files[last]):
-            return False
-        # somebody who wrote another version of the same name meanwhile may have written over these
-        mixed = [name for name, content in files.items() if self.read(f"{folder}/{name}") != content]
-        if mixed:
-            raise UnavailableError(
-                f"{self.url}/{folder} was written by two at once: {', '.join(mixed)} changed meanwhile",
-                hint="The bundle is refused by its hashes wherever it is read; publish it under another version.",
-            )
+            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+            try:
+                self._fs.pipe_file(full, content, mode="create")
+            except FileExistsError:
+                return False
         return True
+
+    def _remove(self, path: str) -> None:
+        with _reached(self.url), contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._path(path), recursive=True)
 
     def _path(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}".rstrip("/")

@@ -100,6 +100,10 @@ def test_a_bundle_is_published_once_and_found_there(published: Path, tmp_path: P
     again = run_json("publish", "tiny@1", "--to", to)
     assert (again["created"], again["new_signature"]) == (False, False)
     assert peek_ref(to / "tiny" / "1") == peek_ref(published / "tiny" / "1")
+    (to / "tiny" / "1" / "model.onnx").write_bytes(b"rotten")
+    assert "; these were damaged, and are written anew: model.onnx\n" in run("publish", "tiny@1", "--to", to)
+    (to / "tiny" / "1" / "model.onnx").write_bytes(b"rotten")
+    assert run_json("publish", "tiny@1", "--to", to)["mended"] == ["model.onnx"]
     assert run_json("aliases", "tiny", "--place", to)["aliases"] == {}
     with pytest.raises(SettingsError):
         run("aliases", "tiny@1")

@@ -1,13 +1,16 @@
 """What every place for bundles must keep: a directory, and an fsspec URL."""
 
+import hashlib
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import msgspec
 import pytest
 from signing import ANNA, BORIS
 from tiny_bundle import build_tiny_bundle
@@ -17,7 +20,7 @@ from streamtag.model.aliases import Alias, Aliases
 from streamtag.model.bundle import MANIFEST, MODEL, Bundle, peek_ref, read_bundle
 from streamtag.model.registry import find_bundle, find_exact, list_bundles
 from streamtag.model.signature import SIGNATURE
-from streamtag.model.store import BundleStore, bundle_cache
+from streamtag.model.store import BundleStore, bundle_cache, cached
 from streamtag.model.store_files import FsspecFiles, LocalFiles, open_files, place_name
 
 AT = datetime(2026, 11, 28, 3, tzinfo=UTC)
@@ -55,7 +58,7 @@ def set_alias(store: BundleStore, alias: str, path: Path, based_on: Aliases | No
 
 def test_what_was_published_is_found_and_verifies(place: Path | str, tiny: Path) -> None:
     store = BundleStore(place)
-    assert store.publish(tiny) == (peek_ref(tiny), True, False)
+    assert store.publish(tiny) == (peek_ref(tiny), True, False, ())
     found = read_bundle(find_bundle("tiny", [place]))
     assert found.ref == peek_ref(tiny)
     assert find_exact(found.ref, [place]) == found.path
@@ -69,7 +72,7 @@ def test_publishing_again_changes_nothing_and_another_content_is_refused(
 ) -> None:
     store = BundleStore(place)
     store.publish(tiny)
-    assert store.publish(tiny) == (peek_ref(tiny), False, False)
+    assert store.publish(tiny) == (peek_ref(tiny), False, False, ())
     other = build_tiny_bundle(tmp_path / "other", weights_seed=1)
     with pytest.raises(BundleError, match="with other content"):
         store.publish(other)
@@ -90,11 +93,11 @@ def test_a_version_that_is_signed_anew_is_so_in_its_place_and_in_every_copy(
     assert not (found() / SIGNATURE).exists()  # of a URL, there is a copy now
     for signer in (BORIS, ANNA):  # it is signed; then the key changes
         signer.sign(tiny)
-        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, True)
-        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, False)
+        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, True, ())
+        assert store.publish(tiny, trusted=[signer.public]) == (ref, False, False, ())
     assert read_bundle(found(), trusted=[ANNA.public]).ref == ref
     (tiny / SIGNATURE).unlink()
-    assert store.publish(tiny) == (ref, False, False)
+    assert store.publish(tiny) == (ref, False, False, ())
     assert read_bundle(found(), trusted=[ANNA.public]).ref == ref
 
 
@@ -112,6 +115,71 @@ def test_a_write_that_was_cut_off_is_no_version_and_does_not_stand_in_the_way(ti
     with pytest.raises(NotFoundError):
         store.path("tiny", "1")
     store.publish(tiny)
+    read_bundle(store.path("tiny", "1"))
+
+
+def test_other_files_of_a_write_that_was_cut_off_are_no_part_of_the_version(tiny: Path) -> None:
+    store = BundleStore("memory://other-files/bundles")
+    memory().pipe_file("/other-files/bundles/tiny/1/old.npy", b"of another bundle")
+    store.publish(tiny)
+    assert store.files.names("tiny/1") == sorted(path.name for path in tiny.iterdir())
+    memory().pipe_file("/other-files/bundles/tiny/1/notes.txt", b"put there by hand")
+    read_bundle(store.path("tiny", "1"))
+
+
+class _Interrupted:
+    """A file system on which somebody else does something just before the first write, or the first of one kind."""
+
+    def __init__(self, fs: Any, mode: str | None, between: Callable[[], object]) -> None:
+        self._fs, self._mode, self._between = fs, mode, [between]
+
+    def pipe_file(self, path: str, content: bytes, mode: str = "overwrite") -> None:
+        if self._mode in (None, mode) and self._between:
+            self._between.pop()()
+        self._fs.pipe_file(path, content, mode=mode)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
+
+
+def interrupted(url: str, mode: str | None, between: Callable[[], object]) -> BundleStore:
+    store = BundleStore(url)
+    assert isinstance(store.files, FsspecFiles)
+    store.files._fs = _Interrupted(store.files._fs, mode, between)
+    return store
+
+
+def test_who_publishes_second_at_a_url_leaves_the_first_alone(tiny: Path, tmp_path: Path) -> None:
+    url = "memory://two-at-once/bundles"
+    slow = interrupted(url, None, lambda: BundleStore(url).publish(tiny))
+    with pytest.raises(BundleError, match="with other content") as caught:
+        slow.publish(build_tiny_bundle(tmp_path / "other", weights_seed=1))
+    assert caught.value.problems == ()
+    assert read_bundle(find_bundle("tiny@1", [url])).ref == peek_ref(tiny)
+
+
+def test_who_damaged_the_version_of_another_is_told_and_publishing_that_again_mends_it(
+    tiny: Path, tmp_path: Path
+) -> None:
+    url = "memory://damaged/bundles"
+    memory().pipe_file(f"/damaged/bundles/tiny/1/{MODEL}", b"half of it")  # takes the other's for leftovers, too
+    slow = interrupted(url, "overwrite", lambda: BundleStore(url).publish(tiny))
+    with pytest.raises(BundleError, match="with other content") as caught:
+        slow.publish(build_tiny_bundle(tmp_path / "other", weights_seed=1))
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [MODEL]
+    with pytest.raises(BundleError) as refused:
+        find_bundle("tiny@1", [url])
+    assert refused.value.problems[0].startswith(MODEL)
+    assert BundleStore(url).publish(tiny) == (peek_ref(tiny), False, False, (MODEL,))
+    read_bundle(find_bundle("tiny@1", [url]))  # what was damaged was not kept
+
+
+def test_a_version_that_was_damaged_where_it_lies_is_mended(place: Path | str, tiny: Path) -> None:
+    store = BundleStore(place)
+    store.publish(tiny)
+    store.files.replace(f"tiny/1/{MODEL}", b"rotten")
+    assert store.publish(tiny) == (peek_ref(tiny), False, False, (MODEL,))
+    assert store.publish(tiny) == (peek_ref(tiny), False, False, ())
     read_bundle(store.path("tiny", "1"))
 
 
@@ -151,6 +219,29 @@ def test_what_is_no_signature_is_not_published_as_one(place: Path | str, tiny: P
         BundleStore(place).publish(tiny)
     assert caught.value.problems[0].startswith(SIGNATURE)
     assert BundleStore(place).names() == []
+
+
+def test_a_copy_that_became_another_bundle_is_fetched_anew(tiny: Path, tmp_path: Path) -> None:
+    url, ref = "memory://exchanged/bundles", peek_ref(tiny)
+    BundleStore(url).publish(tiny)
+    copy = find_exact(ref, [url])
+    shutil.rmtree(copy)
+    shutil.copytree(build_tiny_bundle(tmp_path / "other", labels=("other",)), copy)
+    assert cached(ref) is None
+    assert read_bundle(find_exact(ref, [url])).ref == ref
+
+
+def test_a_manifest_of_another_place_names_no_files_outside_of_the_copy(tiny: Path) -> None:
+    raw = msgspec.json.decode((tiny / MANIFEST).read_bytes())
+    raw["files"]["../../../evil"] = {"sha256": hashlib.sha256(b"evil").hexdigest(), "size": 4}
+    memory().pipe_file("/hostile/bundles/tiny/1/manifest.json", msgspec.json.encode(raw))
+    memory().pipe_file("/hostile/evil", b"evil")
+    for name in raw["files"]:
+        if name != "../../../evil":
+            memory().pipe_file(f"/hostile/bundles/tiny/1/{name}", (tiny / name).read_bytes())
+    with pytest.raises(BundleError, match="is refused"):
+        read_bundle(find_bundle("tiny@1", ["memory://hostile/bundles"]))
+    assert not list(bundle_cache().rglob("*evil*"))
 
 
 def test_one_of_two_who_publish_at_once_wins_and_the_other_is_told(tmp_path: Path) -> None:
