@@ -141,7 +141,7 @@ def _config(app: object, api: ApiSettings) -> uvicorn.Config:
 
 def _loader(settings: Settings) -> Callable[[BundleRef], Scorer]:
     model = settings.model
-    return lambda ref: load_admitted(release_bundle(ref, model), model)
+    return lambda ref: load_admitted(release_bundle(ref, model), model, ref=ref)
 
 
 def _release_check(watcher: ReleaseWatcher) -> Check:

@@ -180,7 +180,8 @@ def _deciding(loaded: Settings, bundle: str | None, thresholds: Path | None, rel
     if current is None:
         raise NotFoundError("Redis holds no release", hint="The first worker to start seeds it.")
     ref = current.ref
-    found = read_admitted(find_exact(ref.bundle, directories, trusted=loaded.model.trusted_keys), loaded.model)
+    path = find_exact(ref.bundle, directories, trusted=loaded.model.trusted_keys)
+    found = read_admitted(path, loaded.model, ref=ref.bundle)
     return _Deciding(found, current.thresholds, f"revision {ref.revision}", ref.revision_sha256, ref.number, breakers)
 
 

@@ -16,6 +16,7 @@ import confluent_kafka
 from streamtag.atomic_files import replace_file
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.doctor.findings import WITHIN_S, Examination, Finding, words
+from streamtag.domain.release import BundleRef
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_bundle, find_exact
@@ -118,13 +119,13 @@ def bundle(settings: Settings) -> Iterator[Finding]:
     current = SnapshotFile(settings.state_dir, settings.redis.namespace).read().current
     if current is not None:
         ref = current.ref.bundle
-        yield _loaded("bundle.snapshot", lambda: find_exact(ref, directories, trusted=trusted), settings)
+        yield _loaded("bundle.snapshot", lambda: find_exact(ref, directories, trusted=trusted), settings, ref)
 
 
-def _loaded(check: str, find: Callable[[], Path], settings: Settings) -> Finding:
+def _loaded(check: str, find: Callable[[], Path], settings: Settings, ref: BundleRef | None = None) -> Finding:
     start = time.monotonic()
     try:
-        scorer = load_admitted(find(), settings.model)
+        scorer = load_admitted(find(), settings.model, ref=ref)
     except StreamtagError as error:
         action = error.hint or "Correct model.bundle or model.directories; `streamtag model list` shows what is there."
         return Finding(check, "fail", words(error), action)

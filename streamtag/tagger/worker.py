@@ -16,6 +16,7 @@ from streamtag.control.store import ControlStore
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef, ReleaseRef
 from streamtag.model.admission import load_admitted, read_admitted, release_bundle
+from streamtag.model.bundle import Bundle
 from streamtag.model.scorer import Scorer
 from streamtag.settings import Settings
 from streamtag.stream.options import StreamOptions
@@ -93,9 +94,7 @@ class _Worker:
         )
         self._watcher = ReleaseWatcher(settings, load=self._load, metrics=metrics)
         model, limits = settings.model, Limits.of(settings.tagger)
-        self._experiments = ExperimentWatcher(
-            settings, find=lambda ref: read_admitted(release_bundle(ref, model), model), metrics=metrics
-        )
+        self._experiments = ExperimentWatcher(settings, find=self._find, metrics=metrics)
         self._trials = Trials(
             self._experiments.current,
             lambda bundle: Candidate(
@@ -142,7 +141,11 @@ class _Worker:
 
     def _load(self, ref: BundleRef) -> Scorer:
         model = self._settings.model
-        return load_admitted(release_bundle(ref, model), model)
+        return load_admitted(release_bundle(ref, model), model, ref=ref)
+
+    def _find(self, ref: BundleRef) -> Bundle:
+        model = self._settings.model
+        return read_admitted(release_bundle(ref, model), model, ref=ref)
 
     def _look(self) -> dict[str, Check]:
         """What readiness depends on; twice a second."""
