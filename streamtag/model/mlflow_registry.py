@@ -4,6 +4,7 @@ MLflow's aliases are news from another place, never a second truth: what was imp
 same alias there (`streamtag.model.store`), and a release is proposed. Nothing here changes what decides.
 """
 
+import hashlib
 import os
 import re
 import tempfile
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamtag.errors import BundleError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.errors import BundleError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.model import mlflow_record
-from streamtag.model.bundle import Bundle
+from streamtag.model.bundle import Bundle, bundle_files
 from streamtag.model.manifest import MANIFEST
+from streamtag.model.manifest_file import read_manifest_bytes
 
 __all__ = ["Fetched", "MlflowRegistry"]
 
@@ -25,6 +27,10 @@ _ARTIFACTS = "bundle"
 _EXPERIMENT, _TRAINING = "streamtag bundles", "streamtag training"
 _MOST_PARAMETERS, _MOST_METRICS = 100, 1_000
 """That MLflow takes at once."""
+_AWAY = (
+    "Is the MLflow server there, are its credentials set, may you use the place of its artifacts, and are the packages "
+    "that this place needs installed?"
+)
 _SPEC = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 _SHA256, _BUNDLE = "streamtag.sha256", "streamtag.bundle"
 
@@ -50,6 +56,9 @@ class MlflowRegistry:
 
     Args:
         uri: of the server, e.g. ``http://127.0.0.1:5000``; credentials as MLflow takes them, from its environment.
+
+    Raises:
+        UnavailableError: MLflow cannot use such a URI here.
     """
 
     def __init__(self, uri: str) -> None:
@@ -69,7 +78,10 @@ class MlflowRegistry:
         self.uri = uri
         self._mlflow: Any = mlflow
         self._refusal: type[Exception] = exceptions.MlflowException
-        self._client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        try:
+            self._client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except Exception as error:
+            raise UnavailableError(f"MLflow at {uri} cannot be used: {_reason(error)}", hint=_AWAY) from error
 
     def export(self, bundle: Bundle, name: str, *, alias: str | None = None) -> tuple[str, bool]:
         """Registers ``bundle`` as a version of the model ``name``, and lets ``alias`` mean it.
@@ -78,8 +90,11 @@ class MlflowRegistry:
             The number of the version, and whether it was made now: the same bundle is registered once.
 
         Raises:
+            RefusedError: a name that MLflow cannot be asked for.
             UnavailableError: the server does not answer, or refuses.
         """
+        if "'" in name:
+            raise RefusedError(f"model {name!r} must have no quote in its name", hint="Take another --name.")
         with self._asked(f"model {name}"):
             version = self._version_of(name, bundle.ref.sha256)
             created = version is None
@@ -116,7 +131,7 @@ class MlflowRegistry:
                     client.log_batch(run.info.run_id, params=parameters[at : at + _MOST_PARAMETERS])
                 for at in range(0, len(metrics), _MOST_METRICS):
                     client.log_batch(run.info.run_id, metrics=metrics[at : at + _MOST_METRICS])
-                client.log_artifacts(run.info.run_id, str(bundle.path), _ARTIFACTS)
+                self._upload(bundle, run.info.run_id)
         return str(run.info.run_id)
 
     @contextmanager
@@ -144,11 +159,11 @@ class MlflowRegistry:
                     artifact_uri=source, dst_path=directory, tracking_uri=self.uri
                 )
             path = _bundle_in(Path(downloaded), spec)
+            _refuse_other(path, found.tags.get(_SHA256), spec)
             yield Fetched(path, name, str(found.version), alias)
 
     def _version_of(self, name: str, sha256: str) -> str | None:
-        quoted = name.replace("'", "")
-        found = self._client.search_model_versions(f"name = '{quoted}' and tags.`{_SHA256}` = '{sha256}'")
+        found = self._client.search_model_versions(f"name = '{name}' and tags.`{_SHA256}` = '{sha256}'")
         return str(found[0].version) if found else None
 
     def _register(self, bundle: Bundle, name: str) -> str:
@@ -157,8 +172,8 @@ class MlflowRegistry:
         tags = {_BUNDLE: str(ref), _SHA256: ref.sha256}
         run = client.create_run(self._experiment(_EXPERIMENT), run_name=str(ref), tags=tags)
         with self._ending(run.info.run_id):
-            client.log_artifacts(run.info.run_id, str(bundle.path), _ARTIFACTS)
-        if not client.search_registered_models(f"name = '{name.replace(chr(39), '')}'"):
+            self._upload(bundle, run.info.run_id)
+        if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         made = client.create_model_version(
             name,
@@ -168,6 +183,13 @@ class MlflowRegistry:
             description=bundle.manifest.description,
         )
         return str(made.version)
+
+    def _upload(self, bundle: Bundle, run: str) -> None:
+        """What belongs to the bundle, from a copy: whatever else lies in its directory stays there."""
+        with tempfile.TemporaryDirectory(prefix="streamtag-mlflow-") as directory:
+            for name, content in bundle_files(bundle).items():
+                (Path(directory) / name).write_bytes(content)
+            self._client.log_artifacts(run, directory, _ARTIFACTS)
 
     def _experiment(self, name: str) -> str:
         """Its number; it is made where there is none."""
@@ -188,12 +210,28 @@ class MlflowRegistry:
         try:
             yield
         except self._refusal as error:
-            text = str(error).partition("\n")[0][:300]
             if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise NotFoundError(f"{what} at {self.uri}: {text}") from None
-            raise UnavailableError(
-                f"{what} at {self.uri}: {text}", hint="Is the MLflow server there, and are its credentials set?"
-            ) from None
+                raise NotFoundError(f"{what} at {self.uri}: {_reason(error)}") from None
+            raise UnavailableError(f"{what} at {self.uri}: {_reason(error)}", hint=_AWAY) from None
+        except StreamtagError:
+            raise
+        except Exception as error:
+            # artifacts and databases are reached by other libraries, which have errors of their own
+            raise UnavailableError(f"{what} at {self.uri}: {_reason(error)}", hint=_AWAY) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300] or type(error).__name__
+
+
+def _refuse_other(path: Path, registered: str | None, spec: str) -> None:
+    """Refuses artifacts that were exchanged since; a version that others registered says no hash."""
+    sha256 = hashlib.sha256(read_manifest_bytes(path)).hexdigest()
+    if registered is not None and sha256 != registered:
+        raise BundleError(
+            f"{spec} holds a bundle of sha256 {sha256[:12]}…, and one of {registered[:12]}… was registered",
+            hint="Find out who exchanged its artifacts, and export the bundle that is meant as a new version.",
+        )
 
 
 def _bundle_in(directory: Path, spec: str) -> Path:

@@ -1,0 +1,123 @@
+"""Bundles from and to MLflow, with a client that answers as told; `tests/mlflow_server` has a real one."""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from signing import ANNA
+from tiny_bundle import build_tiny_bundle
+
+from streamtag.cli import context
+from streamtag.errors import BundleError, RefusedError, UnavailableError
+from streamtag.model.bundle import MANIFEST, peek_ref, read_bundle
+from streamtag.model.mlflow_registry import MlflowRegistry
+from streamtag.model.signature import SIGNATURE
+
+URI = "http://mlflow:5000"
+
+
+class Refusal(Exception):  # noqa: N818 - named as MLflow's own is used here
+    """What MLflow itself raises."""
+
+
+class FakeMlflow:
+    """An MLflow that holds one model version: the bundle in ``held``."""
+
+    def __init__(self, held: Path) -> None:
+        self.client = MagicMock()
+        self.client.search_model_versions.return_value = []
+        self.client.log_artifacts.side_effect = self._log
+        self.logged: list[str] = []
+        self.held = held
+        self.while_downloading: Callable[[], object] = lambda: None
+        self.tag(hashlib.sha256((held / MANIFEST).read_bytes()).hexdigest())
+
+    def tag(self, sha256: str) -> None:
+        version = MagicMock(version="1", tags={"streamtag.sha256": sha256})
+        self.client.get_model_version_by_alias.return_value = self.client.get_model_version.return_value = version
+
+    def download(self, *, dst_path: str, **_: object) -> str:
+        self.while_downloading()
+        shutil.copytree(self.held, Path(dst_path) / "bundle")
+        return dst_path
+
+    def _log(self, _run: str, directory: str, _under: str) -> None:
+        self.logged = sorted(path.name for path in Path(directory).iterdir())
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return ANNA.sign(build_tiny_bundle(tmp_path / "made"))
+
+
+@pytest.fixture
+def mlflow(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
+    fake, module = FakeMlflow(tiny), ModuleType("mlflow")
+    vars(module).update(
+        MlflowClient=lambda **_: fake.client,
+        exceptions=MagicMock(MlflowException=Refusal),
+        entities=MagicMock(),
+        artifacts=MagicMock(download_artifacts=fake.download),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    monkeypatch.setattr(context, "GLOBALS", context.Globals())
+    return fake
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_lies_beside_the_files_of_a_bundle_is_not_uploaded(mlflow: FakeMlflow, tiny: Path, training: bool) -> None:
+    bundle, registry = read_bundle(tiny), MlflowRegistry(URI)
+    (tiny / ".env").write_text("PASSWORD=secret")
+    (tiny / "notes.txt").write_text("private")
+    if training:
+        registry.log_training(bundle)
+    else:
+        registry.export(bundle, "tiny")
+    assert mlflow.logged == sorted([MANIFEST, SIGNATURE, *bundle.manifest.files])
+
+
+def test_a_name_with_a_quote_is_refused_and_not_changed(mlflow: FakeMlflow, tiny: Path) -> None:
+    with pytest.raises(RefusedError, match="quote"):
+        MlflowRegistry(URI).export(read_bundle(tiny), "anna's")
+    assert mlflow.client.mock_calls == []
+
+
+def test_another_bundle_than_the_registered_one_is_refused(mlflow: FakeMlflow, tiny: Path) -> None:
+    registry = MlflowRegistry(URI)
+    with registry.fetched("models:/tiny/1") as fetched:
+        assert peek_ref(fetched.path) == peek_ref(tiny)
+    mlflow.tag("f" * 64)
+    with pytest.raises(BundleError, match="one of ffffffffffff… was registered"), registry.fetched("models:/tiny/1"):
+        pass
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ModuleNotFoundError("No module: boto3")])
+def test_what_keeps_from_artifacts_is_said(mlflow: FakeMlflow, tiny: Path, error: Exception) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    registry = MlflowRegistry(URI)
+    mlflow.client.log_artifacts.side_effect = mlflow.while_downloading = fail
+    for ask in (
+        lambda: registry.export(read_bundle(tiny), "tiny"),
+        lambda: registry.log_training(read_bundle(tiny)),
+        lambda: registry.fetched("models:/tiny/1").__enter__(),
+    ):
+        with pytest.raises(UnavailableError, match=f"{URI}: .*(denied|boto3)") as caught:
+            ask()
+        assert "packages" in caught.value.hint
+
+
+def test_an_address_that_mlflow_cannot_use_is_said(mlflow: FakeMlflow) -> None:
+    def refuse(**_: object) -> Any:
+        raise Refusal("unsupported URI 'ftp://mlflow'")
+
+    vars(sys.modules["mlflow"])["MlflowClient"] = refuse
+    with pytest.raises(UnavailableError, match="MLflow at ftp://mlflow cannot be used: unsupported"):
+        MlflowRegistry("ftp://mlflow")
