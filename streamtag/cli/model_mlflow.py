@@ -11,6 +11,7 @@ from streamtag.cli.model_registry import already, release_command, say_proposal
 from streamtag.control.proposal import Who
 from streamtag.errors import RefusedError
 from streamtag.model.admission import read_admitted
+from streamtag.model.aliases import Aliases
 from streamtag.model.mlflow_registry import MlflowRegistry
 from streamtag.model.registry import find_bundle
 from streamtag.model.store import BundleStore
@@ -61,8 +62,13 @@ def import_(
     if who.problems():
         raise RefusedError("an import needs an author and a reason", problems=who.problems())
     store = BundleStore(to)
+    # Before MLflow is asked what its alias means, so that whoever moves one here from now on is not passed over. Which
+    # bundle it will be, only its manifest says.
+    before = {name: store.aliases(name) for name in store.names()} if "@" in spec else {}
     with MlflowRegistry(uri).fetched(spec) as fetched:
         bundle = read_admitted(fetched.path, model)
+        if fetched.alias is not None:
+            store.check_alias(fetched.alias, bundle.ref)
         done = store.publish(fetched.path, trusted=model.trusted_keys)
     ref = done.ref
     moved = fetched.alias is not None and store.set_alias(
@@ -71,7 +77,7 @@ def import_(
         author=who.author,
         reason=reason,
         at=datetime.now(UTC),
-        based_on=store.aliases(ref.name),
+        based_on=before.get(ref.name, Aliases()),
     )
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}

@@ -4,20 +4,23 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from model_commands import run
 from signing import ANNA
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.cli import context
-from streamtag.errors import BundleError, RefusedError, UnavailableError
+from streamtag.errors import BundleError, ConflictError, RefusedError, UnavailableError
 from streamtag.model.bundle import MANIFEST, peek_ref, read_bundle
 from streamtag.model.mlflow_registry import MlflowRegistry
 from streamtag.model.signature import SIGNATURE
+from streamtag.model.store import BundleStore
 
 URI = "http://mlflow:5000"
 
@@ -68,6 +71,10 @@ def mlflow(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
     monkeypatch.setitem(sys.modules, "mlflow", module)
     monkeypatch.setattr(context, "GLOBALS", context.Globals())
     return fake
+
+
+def imported(spec: str, to: Path) -> str:
+    return run("mlflow", "import", spec, "--uri", URI, "--to", to, "--reason", "why", "--author", "anna")
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -121,3 +128,31 @@ def test_an_address_that_mlflow_cannot_use_is_said(mlflow: FakeMlflow) -> None:
     vars(sys.modules["mlflow"])["MlflowClient"] = refuse
     with pytest.raises(UnavailableError, match="MLflow at ftp://mlflow cannot be used: unsupported"):
         MlflowRegistry("ftp://mlflow")
+
+
+def test_an_import_gives_the_alias_but_not_over_one_that_moved_meanwhile(
+    mlflow: FakeMlflow, tiny: Path, tmp_path: Path
+) -> None:
+    store = BundleStore(tmp_path / "to")
+    two = build_tiny_bundle(tmp_path / "made", version="2", weights_seed=2)
+
+    def promoted() -> None:
+        store.publish(two)
+        at, before = datetime(2026, 11, 28, tzinfo=UTC), store.aliases("tiny")
+        store.set_alias("production", peek_ref(two), author="boris", reason="better", at=at, based_on=before)
+
+    mlflow.while_downloading = promoted
+    with pytest.raises(ConflictError, match="boris was first"):
+        imported("models:/tiny@production", tmp_path / "to")
+    assert store.aliases("tiny").aliases["production"].version == "2"
+    mlflow.while_downloading = lambda: None
+    assert "tiny@production is version 1 now" in imported("models:/tiny@production", tmp_path / "to")
+
+
+@pytest.mark.parametrize("alias", ["1", "not plain"])
+def test_an_import_by_what_can_be_no_alias_here_publishes_nothing(
+    mlflow: FakeMlflow, tmp_path: Path, alias: str
+) -> None:
+    with pytest.raises(RefusedError, match="alias"):
+        imported(f"models:/tiny@{alias}", tmp_path / "to")
+    assert BundleStore(tmp_path / "to").names() == []
