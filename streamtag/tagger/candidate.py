@@ -70,13 +70,14 @@ class Candidate:
 
     Args:
         bundle: directory of its bundle.
+        sha256: of its manifest, wherever the process begins anew; with another bundle, it fails.
         labels: number of them.
         batch: texts per run of the model.
         limits: of its second stage; None where it has one stage.
     """
 
-    def __init__(self, bundle: Path, labels: int, batch: int, limits: Limits | None = None) -> None:
-        self._command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(bundle), str(batch)]
+    def __init__(self, bundle: Path, sha256: str, labels: int, batch: int, limits: Limits | None = None) -> None:
+        self._command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(bundle), sha256, str(batch)]
         self._command += [] if limits is None else [json.dumps(limits)]
         self._columns = labels if limits is None else 2 * labels + 1
         self._questions: queue.Queue[_Question | None] = queue.Queue(_WAITING)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.scores import from_micro
+from streamtag.errors import BundleError
 from streamtag.events.content import ContentEvent
-from streamtag.model.bundle import read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.scorer import Scorer
 from streamtag.tagger.candidate import read_frame, write_frame
@@ -31,13 +31,15 @@ _Asked = tuple[list[bytes | None], bytes | None, list[bytes] | None]
 
 def main() -> None:
     """Frames in: documents, msgpack; frames out: scores, float32. The first frame out says that it is ready."""
-    bundle, batch = Path(sys.argv[1]), int(sys.argv[2])
+    bundle, sha256, batch = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     _step_back()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not stand among the answers
     asked = _questions()
-    scorer = load_scorer(read_bundle(bundle).path, batch=batch)
-    budget = Budget(Limits(*json.loads(sys.argv[3]))) if len(sys.argv) > 3 else None
+    scorer = load_scorer(bundle, batch=batch)
+    if scorer.bundle.ref.sha256 != sha256:
+        raise BundleError(f"{bundle} has become another bundle since it was admitted: {scorer.bundle.ref}")
+    budget = Budget(Limits(*json.loads(sys.argv[4]))) if len(sys.argv) > 4 else None
     write_frame(answers, b"ready")
     while True:
         encoded, also, ids = msgspec.msgpack.decode(asked.get(), type=_Asked)

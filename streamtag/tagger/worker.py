@@ -98,7 +98,11 @@ class _Worker:
         self._trials = Trials(
             self._experiments.current,
             lambda bundle: Candidate(
-                bundle.path, len(bundle.labels), model.batch, None if bundle.stage2 is None else limits
+                bundle.path,
+                bundle.ref.sha256,
+                len(bundle.labels),
+                model.batch,
+                None if bundle.stage2 is None else limits,
             ),
             budget_s=settings.experiments.budget_ms / 1000,
             commit_interval_s=settings.tagger.commit_interval_ms / 1000,

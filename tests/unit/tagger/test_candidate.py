@@ -20,7 +20,7 @@ from tiny_bundle import build_tiny_bundle
 
 from streamtag.domain.scores import to_micro
 from streamtag.events.content import ContentEvent, FeatureValue
-from streamtag.model.bundle import read_bundle
+from streamtag.model.bundle import peek_ref, read_bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.two_stages import pair
 from streamtag.tagger import candidate as module
@@ -35,9 +35,13 @@ def bundle(tmp_path: Path) -> Path:
     return build_tiny_bundle(tmp_path)
 
 
+def sha256(path: Path) -> str:
+    return peek_ref(path).sha256
+
+
 @pytest.fixture
 def candidate(bundle: Path) -> Iterator[Candidate]:
-    found = Candidate(bundle, 2, 64)
+    found = Candidate(bundle, sha256(bundle), 2, 64)
     yield found
     found.close()
 
@@ -101,7 +105,7 @@ def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path
     first, second = map(read_bundle, parts)
     path = pair(first, second, tmp_path, name="tiny", version="2", bands=bands, sample=0.2)
     texts, ids = [*(f"item {i} of {i * i}" for i in range(50)), None], [f"e{i}" for i in range(51)]
-    found = Candidate(path, 2, 64, Limits(1.0, None, 1_000))
+    found = Candidate(path, sha256(path), 2, 64, Limits(1.0, None, 1_000))
     try:
         wait_until(lambda: found.ask(texts, None, ids) is not None, 60, "the candidate takes a question")
         answer = found.answer(0, 30)
@@ -130,7 +134,7 @@ def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> N
         None,
     ]
     texts = [None] * len(features)
-    found = Candidate(path, 3, 64)
+    found = Candidate(path, sha256(path), 3, 64)
     try:
         wait_until(lambda: found.ask(texts, features) is not None, 60, "the candidate takes a question")
         answer = found.answer(0, 30)
@@ -200,7 +204,7 @@ def test_more_questions_than_can_wait_are_refused(candidate: Candidate) -> None:
 
 
 def test_a_bundle_that_cannot_be_loaded_takes_no_question(tmp_path: Path) -> None:
-    broken = Candidate(tmp_path / "nothing", 2, 64)
+    broken = Candidate(tmp_path / "nothing", "", 2, 64)
     try:
         assert broken.why_not(None) == "loading"
         wait_until(lambda: broken.why_not(None) == "failures", 60, "it has ended")
@@ -209,8 +213,16 @@ def test_a_bundle_that_cannot_be_loaded_takes_no_question(tmp_path: Path) -> Non
         broken.close()
 
 
+def test_a_bundle_that_has_become_another_one_takes_no_question(bundle: Path) -> None:
+    other = Candidate(bundle, "f" * 64, 2, 64)
+    try:
+        wait_until(lambda: other.why_not(None) == "failures", 60, "it has ended")
+    finally:
+        other.close()
+
+
 def test_closing_ends_the_process(bundle: Path) -> None:
-    found = Candidate(bundle, 2, 64)
+    found = Candidate(bundle, sha256(bundle), 2, 64)
     asked(found)
     process = found._process
     found.close()
@@ -230,14 +242,14 @@ def test_a_process_that_starts_while_it_is_closed_ends_at_once(bundle: Path, mon
 
     closed = threading.Event()
     monkeypatch.setattr("subprocess.Popen", start)
-    Candidate(bundle, 2, 64).close()
+    Candidate(bundle, sha256(bundle), 2, 64).close()
     closed.set()
     wait_until(lambda: started and started[0].poll() is not None, 5, "it has ended")
 
 
 def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: Path) -> None:
     stalling = build_stalling_bundle(tmp_path / "bundle", tmp_path / "scratch", [])
-    command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(stalling), "64"]
+    command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(stalling), sha256(stalling), "64"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
