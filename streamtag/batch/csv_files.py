@@ -11,7 +11,7 @@ from streamtag.batch.rows import TEXT_FIELDS
 from streamtag.errors import RefusedError
 from streamtag.events.rejection import ErrorClass, Rejected
 
-__all__ = ["Header", "fields_of", "header_of", "parse"]
+__all__ = ["Header", "fields_of", "header_of", "is_sound", "parse"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,20 @@ def parse(content: bytes, delimiter: str) -> list[str]:
     return fields
 
 
+def is_sound(content: bytes, delimiter: str, whole: bool) -> bool:
+    """Whether quotes stand where they may, in a record or (``whole`` False) in what one begins with."""
+    plain = content.decode("latin-1").encode()  # what is not UTF-8, or is cut off within a character, is no matter here
+    return any(_parses(plain + end, delimiter) for end in ((b"",) if whole else (b"", b'"')))
+
+
+def _parses(content: bytes, delimiter: str) -> bool:
+    try:
+        parse(content, delimiter)
+    except Rejected:
+        return False
+    return True
+
+
 def fields_of(content: bytes, delimiter: str, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
     """Field to value of one record, for the text fields whose columns the file has; what else it has is passed by.
 
@@ -48,7 +62,8 @@ def fields_of(content: bytes, delimiter: str, header: Sequence[str], columns: Ma
     """
     values = parse(content, delimiter)
     if len(values) != len(header):
-        message = f"{len(values)} fields, the header has {len(header)}"
+        lines = 1 + content.count(b"\n")
+        message = f"{len(values)} fields, the header has {len(header)}" + (f" ({lines} lines)" if lines > 1 else "")
         raise Rejected(ErrorClass.INVALID_CSV, stage="decode", message=message)
     named = dict(zip(header, values, strict=True))
     return {field: named[columns[field]] for field in TEXT_FIELDS if columns[field] in named}

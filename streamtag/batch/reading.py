@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streamtag.batch.csv_files import fields_of
+from streamtag.batch.csv_files import fields_of, is_sound
 from streamtag.batch.lines import Record, blocks, records
 from streamtag.batch.parquet_files import read_rows
 from streamtag.batch.places import FileFormat, Source, open_source
@@ -59,6 +59,7 @@ class Reader:
                 quoted=quoted,
                 line=part.first,
                 begins_file=part.start == 0,
+                sound=lambda content, whole: is_sound(content, source.delimiter, whole),
             )
             for read in found:
                 for at in range(0, len(read), _MAX_EVENTS):
@@ -79,7 +80,9 @@ class Reader:
 
     def _of_line(self, source: Source, part: Slice, record: Record) -> ContentEvent | None:
         if record.content is None:
-            message = f"longer than {self._limits.max_bytes} bytes (events.max_bytes)"
+            message = f"longer than {self._limits.max_bytes} bytes (events.max_bytes)" + (
+                record.note and f"; {record.note}"
+            )
             raise Rejected(ErrorClass.TOO_LARGE, stage="decode", message=message)
         # A tab is white space in JSON lines, and in TSV it makes a row of empty fields.
         if not record.content.strip(None if source.format is FileFormat.JSONL else b"\r\n"):

@@ -197,6 +197,18 @@ def test_bad_rows_are_named_by_file_and_line_and_their_neighbours_are_scored(fix
     assert "secret" not in (tmp_path / "out" / "_rejects.jsonl").read_text()
 
 
+@pytest.mark.parametrize(("bad", "refused"), [('a 5" pipe', []), ('"never closed', [4]), ('"a" b"', [4])])
+def test_a_quote_too_many_costs_its_own_row_at_most(
+    fixture: Fixture, tmp_path: Path, bad: str, refused: list[int]
+) -> None:
+    rows = [f"{i},text {i}" for i in range(2_000)]
+    rows[2] = f"2,{bad}"
+    (tmp_path / "in.csv").write_text("\n".join(["id,text", *rows[:1_000], '1000,"a, b"', *rows[1_001:]]) + "\n")
+    report = fixture.run(tmp_path / "in.csv", limits=EventsSettings.model_validate({}))
+    assert (report.scored, report.rejected) == (2_000 - len(refused), len(refused))
+    assert [r["number"] for r in read_rejects(tmp_path / "out")] == refused
+
+
 @pytest.mark.parametrize(
     ("name", "content", "scored", "rejected"),
     [
