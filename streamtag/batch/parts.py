@@ -227,7 +227,11 @@ class _CsvPart:
 
     def _write(self, rows: Any) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        plain = csv.writer(text, lineterminator="\n")
+        quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in rows:
+            # Python's writer leaves a carriage return bare, at which readers end a row: an id could forge another's.
+            (quoted if any(isinstance(value, str) and "\r" in value for value in row) else plain).writerow(row)
         self._stream.write(text.getvalue().encode())
 
 

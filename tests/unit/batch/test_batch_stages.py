@@ -84,6 +84,17 @@ def test_every_form_of_a_part_says_which_tags_ask_for_review(bundle: Path, form:
     assert asked == [["spam"] if one else [] for one in spam]
 
 
+def test_an_id_with_a_carriage_return_forges_no_row_of_another(bundle: Path) -> None:
+    of, _ = scored(bundle.parent / "1")
+    stream = io.BytesIO()
+    part = open_part(FileFormat.CSV, stream, of.labels, IDENTITY)
+    part.write(of.score([ContentEvent("junk\rvictim", "a"), ContentEvent("b", "b")]))
+    part.close()
+    written = csv.DictReader(io.StringIO(stream.getvalue().decode(), newline=""))
+    assert [row["id"] for row in written] == ["junk\rvictim", "b"]
+    assert b'"junk\rvictim",' in stream.getvalue()
+
+
 def test_frames_say_the_stage_where_there_are_two(bundle: Path) -> None:
     of, found = scored(bundle)
     frame = pd.DataFrame({"id": [str(i) for i in range(len(TEXTS))], "text": TEXTS})
