@@ -80,7 +80,11 @@ class FrameScorer:
         self._decoder = Decoder(EventsSettings.model_validate({"max_text_chars": max_text_chars}))
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """One row out for each row in, in their order."""
+        """One row out for each row in, in their order.
+
+        Raises:
+            RefusedError: the frame has none of the columns, or one of them twice.
+        """
         errors: list[str | None] = [None] * len(frame)
         events: list[ContentEvent] = []
         at: list[int] = []
@@ -113,6 +117,12 @@ class FrameScorer:
 
     def _rows(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
         """Field to value, row by row; what pandas has for "none" is None."""
+        there = [str(column) for column in frame.columns]
+        known = {column: there.count(column) for column in self._columns.values() if column in there}
+        if not known and len(frame):
+            raise RefusedError(f"the frame has none of {', '.join(self._columns.values())}; it has {', '.join(there)}")
+        if twice := [column for column, n in known.items() if n > 1]:
+            raise RefusedError(f"the frame has {', '.join(twice)} more than once; its columns are {', '.join(there)}")
         values = {}
         for field, column in self._columns.items():
             if column in frame.columns:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from streamtag.batch.rows import TEXT_FIELDS
 from streamtag.events.content import ContentEvent
 from streamtag.events.decoder import Decoder
@@ -44,6 +46,8 @@ def _features(value: Any) -> dict[str, Any]:
         message = f"features must be a struct or a map, not {type(value).__name__}"
         raise Rejected(ErrorClass.WRONG_TYPE, stage="decode", field="/features", message=message) from None
     for name, item in named.items():
+        if isinstance(item, np.generic):  # pandas gives numpy's own numbers
+            item = named[name] = item.item()  # noqa: PLW2901
         if isinstance(item, float) and math.isnan(item):
             named[name] = None
         elif not isinstance(item, (str, int, float, bool, type(None))) or item in (math.inf, -math.inf):

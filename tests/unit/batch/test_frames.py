@@ -9,10 +9,13 @@ from batch_files import documents
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.batch.frames import FrameScorer, score_frames, spark_schema
+from streamtag.batch.table_rows import row_event
 from streamtag.domain.scores import from_micro
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
+from streamtag.events.decoder import Decoder
 from streamtag.model.loading import load_scorer
+from streamtag.settings import EventsSettings
 from streamtag.tagger.infer import infer
 
 
@@ -90,6 +93,25 @@ def test_features_that_name_nothing_are_refused_alone(bundle: Path) -> None:
         "wrong_type at /features: features must be a struct or a map, not str",
         "wrong_type at /features: features must be a struct or a map, not float",
     ]
+
+
+def test_numbers_of_numpy_are_features(bundle: Path) -> None:
+    features = {"a": np.float32(0.5), "b": np.int64(7), "c": np.bool_(True), "d": np.float32("nan")}
+    assert row_event({"id": "x", "features": features}, Decoder(EventsSettings.model_validate({})), "").features == {
+        "a": 0.5,
+        "b": 7,
+        "c": True,
+        "d": None,
+    }
+
+
+def test_frames_without_a_column_that_is_known_or_with_one_twice_are_refused(bundle: Path) -> None:
+    score = FrameScorer(bundle)
+    with pytest.raises(RefusedError, match=r"the frame has none of .*text.*; it has nr, body"):
+        score(pd.DataFrame({"nr": [1], "body": ["a"]}))
+    with pytest.raises(RefusedError, match="the frame has text more than once; its columns are id, text, text"):
+        score(pd.DataFrame([["1", "a", "b"]], columns=["id", "text", "text"]))
+    assert len(score(pd.DataFrame())) == 0
 
 
 def test_cutoffs_that_do_not_fit_are_refused(bundle: Path) -> None:
