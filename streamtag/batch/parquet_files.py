@@ -34,15 +34,15 @@ def groups_of(source: Source, columns: Mapping[str, str]) -> tuple[list[str], li
         columns: field to name of its column.
 
     Raises:
-        RefusedError: a column has a type that cannot be its field.
+        RefusedError: a column has a type that cannot be its field, or there are two of its name.
         StreamtagError: not a Parquet file.
     """
     with _opened(source) as file:
         schema = file.schema_arrow
         found = [
-            f"column {column!r} is {schema.field(column).type}: {field} must be {_WANTED[field]}"
+            problem
             for field, column in columns.items()
-            if column in schema.names and not _fits(field, schema.field(column).type)
+            if (problem := _problem(field, column, [each.type for each in schema if each.name == column]))
         ]
         if found:
             raise RefusedError(f"{source.url} does not fit", problems=found)
@@ -95,9 +95,17 @@ _WANTED = dict.fromkeys(("text", "lang", "channel", "tenant"), "text")
 _WANTED |= {"id": "text or a whole number", "features": "a struct or a map"}
 
 
+def _problem(field: str, column: str, kinds: Sequence[pa.DataType]) -> str | None:
+    """Why the columns of this name, none or several, cannot be the field."""
+    if len(kinds) > 1:
+        return f"column {column!r} is there more than once"
+    wrong = [kind for kind in kinds if not _fits(field, kind)]
+    return f"column {column!r} is {wrong[0]}: {field} must be {_WANTED[field]}" if wrong else None
+
+
 def _fits(field: str, kind: pa.DataType) -> bool:
     if field == "features":
-        return bool(pa.types.is_struct(kind) or pa.types.is_map(kind))
+        return bool(pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_null(kind))
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
@@ -107,17 +115,21 @@ def _fits(field: str, kind: pa.DataType) -> bool:
 def _values(column: pa.Array) -> list[Any]:
     """Python values; text that is not UTF-8 becomes a refusal of its row."""
     try:
-        return [str(v) if type(v) is int else v for v in column.to_pylist()]
+        return [_id_as_text(value) for value in column.to_pylist()]
     except UnicodeDecodeError:
-        plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-        return [_text(value) for value in plain.cast(pa.large_binary()).to_pylist()]
+        return [_value(scalar) for scalar in column]
 
 
-def _text(value: bytes | None) -> str | Rejected | None:
+def _value(scalar: pa.Scalar) -> Any:
     try:
-        return None if value is None else value.decode("utf-8")
+        return _id_as_text(scalar.as_py())
     except UnicodeDecodeError as error:
         return Rejected(ErrorClass.INVALID_UTF8, stage="decode", message=f"not UTF-8 at byte {error.start}")
+
+
+def _id_as_text(value: Any) -> Any:
+    """The value; of all columns those of ids alone may be of whole numbers."""
+    return str(value) if type(value) is int else value
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any] | Rejected]:

@@ -1,12 +1,15 @@
 """Where batch scoring reads and writes: local paths and every URL that fsspec knows."""
 
 import fcntl
+import lzma
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from zipfile import BadZipFile
 
 import fsspec
 import msgspec
@@ -39,6 +42,8 @@ _SUFFIXES = {
 # What tells one state of a file from another, by the name its file system has for it; the first that is there counts.
 _STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "updated", "mtime", "created")
 _TEMPORARY = ".streamtag-batch-"  # prefix of files that are being written
+# What a damaged file raises: EOFError where gzip is cut off, the others by their codecs.
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, BadZipFile)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -61,7 +66,7 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def delimiter(self) -> str:
         """Between the fields of a CSV file."""
-        return "\t" if ".tsv" in self.url.rsplit("/", 1)[-1] else ","
+        return "\t" if _suffix(self.url) == ".tsv" else ","
 
 
 def find_sources(
@@ -116,7 +121,7 @@ def open_source(source: Source, *, at: int = 0) -> Iterator[BinaryIO]:
             if at:
                 stream.seek(at)
             yield cast(BinaryIO, stream)
-    except (OSError, EOFError) as error:  # gzip: EOFError for a truncated file
+    except _UNREADABLE as error:
         raise StreamtagError(f"{source.url} cannot be read: {_reason(error)}") from None
 
 
@@ -159,7 +164,27 @@ class Output:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
-        """A file to write; it is there when the block ends well, and as it was when it does not."""
+        """A file to write; it is there when the block ends well, and as it was when it does not.
+
+        Raises:
+            StreamtagError: rights or room do not suffice.
+        """
+        with self._changing(), self._writing(name) as stream:
+            yield stream
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Says where nothing could be written."""
+        try:
+            yield
+        except BrokenPipeError:  # of whoever is told of progress within the block
+            raise
+        except OSError as error:
+            hint = "Mend it and run the same command again: it goes on after what is done."
+            raise StreamtagError(f"cannot write to {self.url}: {_reason(error)}", hint=hint) from None
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[BinaryIO]:
         path = f"{self._root}/{name}"
         self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if self._local:
@@ -189,15 +214,17 @@ class Output:
     def remove(self, names: Sequence[str]) -> None:
         """Removes files and directories that are there, in this order."""
         there = set(self.names())
-        for name in names:
-            if name in there:
-                self._fs.rm(f"{self._root}/{name}", recursive=True)
+        with self._changing():
+            for name in names:
+                if name in there:
+                    self._fs.rm(f"{self._root}/{name}", recursive=True)
 
     def tidy(self) -> None:
         """Removes what killed processes left half-written."""
         if self._local:
-            for path in Path(self._root).rglob(f"{_TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+            with self._changing():
+                for path in Path(self._root).rglob(f"{_TEMPORARY}*"):
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -248,9 +275,14 @@ def _url(fs: Any, path: str) -> str:
 
 
 def _format_of(url: str) -> FileFormat | None:
+    return _SUFFIXES.get(_suffix(url))
+
+
+def _suffix(url: str) -> str:
+    """How the name ends, in small letters, without the suffix of a compression."""
     name = url.rsplit("/", 1)[-1].lower()
     stem = name.rsplit(".", 1)[0] if infer_compression(name) else name
-    return _SUFFIXES.get(f".{stem.rsplit('.', 1)[-1]}")
+    return f".{stem.rsplit('.', 1)[-1]}"
 
 
 def _stamp(info: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Jobs: from files to parts, with the stream's own decisions, each row once."""
 
+import errno
 import gzip
 import json
 import math
@@ -17,7 +18,7 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.batch import plan as plans
 from streamtag.batch import run as runs
 from streamtag.batch.parts import Identity
-from streamtag.batch.places import FileFormat, Output, find_sources
+from streamtag.batch.places import FileFormat, Output, Source, find_sources
 from streamtag.batch.reading import Reader
 from streamtag.batch.rows import FIELDS
 from streamtag.batch.run import Report, prepared
@@ -413,6 +414,64 @@ def test_columns_of_other_names_numbers_as_ids_and_text_that_is_no_utf8(fixture:
     fixture.run(tmp_path / "in.parquet", columns=COLUMNS | {"id": "nr", "text": "body"})
     assert [row["id"] for row in read_parts(tmp_path / "out")] == ["7", "9"]
     assert [(r["number"], r["error_class"]) for r in read_rejects(tmp_path / "out")] == [(2, "invalid_utf8")]
+
+
+def test_one_row_of_features_that_is_no_utf8_is_refused_alone(tmp_path: Path) -> None:
+    words = pa.StructArray.from_arrays([pa.array([b"fine", b"\xff", None]).view(pa.string())], ["word"])
+    pq.write_table(pa.table({"id": list("abc"), "text": list("xyz"), "features": words}), tmp_path / "in.parquet")
+    (source,) = find_sources([str(tmp_path / "in.parquet")])
+    plan = plans.make_plan([source], COLUMNS, {})
+    (batch,) = Reader(EventsSettings.model_validate({}), COLUMNS).read(source, plan.units[0].slices[0])
+    assert [(event.id, event.features) for event in batch.events] == [("a", {"word": "fine"}), ("c", {"word": None})]
+    assert [(r.number, r.error_class) for r in batch.rejects] == [(2, "invalid_utf8")]
+
+
+def test_columns_of_nothing_are_there_and_two_of_one_name_are_not(fixture: Fixture, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"], "features": pa.nulls(1)}), tmp_path / "null.parquet")
+    assert fixture.run(tmp_path / "null.parquet").scored == 1
+    twice = pa.table([["a"], ["b"]], names=["text", "text"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(RefusedError) as caught:
+        fixture.run(tmp_path / "twice.parquet", out="twice")
+    assert "column 'text' is there more than once" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "zip", "bz2"])
+def test_a_damaged_compressed_file_is_named(fixture: Fixture, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"in.jsonl.{suffix}"
+    rows = write_jsonl(tmp_path / "plain.jsonl", documents(500)).read_bytes()
+    with fsspec.open(str(path), "wb", compression="infer") as stream:  # type: ignore[no-untyped-call]
+        stream.write(rows)
+    whole = path.read_bytes()
+    path.write_bytes(b"PK\3\4nothing" if suffix == "zip" else whole[:200] + b"\xff" * 60 + whole[260:])
+    with pytest.raises(StreamtagError, match=rf"in\.jsonl\.{suffix} cannot be read"):
+        fixture.run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("A.TSV", "\t"), ("a.tsv.GZ", "\t"), ("my.tsv.csv", ","), ("a.csv", ",")]
+)
+def test_tabs_part_the_fields_where_the_name_ends_so(name: str, delimiter: str) -> None:
+    assert Source(f"/x.tsv/{name}", FileFormat.CSV, 0, "").delimiter == delimiter
+
+
+def test_an_output_that_is_full_is_named_and_the_job_goes_on(
+    fixture: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = documents(50)
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("tempfile.mkstemp", "os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full)
+            with pytest.raises(StreamtagError, match=r"cannot write to .*out: No space left on device") as caught:
+                fixture.run(source)
+        assert "goes on after what is done" in caught.value.hint
+    fixture.run(source)
+    assert decided(tmp_path / "out") == fixture.expected(rows)
 
 
 def test_features_come_as_json_could_have_brought_them(tmp_path: Path) -> None:
