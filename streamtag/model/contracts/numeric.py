@@ -110,7 +110,7 @@ class Numeric(Preprocessor):
         return Unfit(f"/features/{escaped}", "; ".join(f"feature {name} {why}" for name, why in wrong[:5]))
 
     def _matrix(self, features: Sequence[FeatureRow | None]) -> NDArray[np.float64]:
-        """Values as given; NaN where there is no finite number."""
+        """Values as given; NaN where there is no finite number, infinite where 32 bits cannot hold it."""
         rows = [
             [math.nan] * len(self._names) if not one else [_number(one.get(name)) for name in self._names]
             for one in features
@@ -159,14 +159,16 @@ def _within(value: float, low: float | None, high: float | None) -> bool:
 
 
 def _number(value: FeatureValue) -> float:
-    """The value as a finite number that 32 bits can hold, else NaN."""
+    """The value; NaN where it is no finite number; infinite, so outside of any range, where 32 bits cannot hold it."""
     if value is None or isinstance(value, str):
         return math.nan
     try:
         number = float(value)
     except OverflowError:  # an integer beyond all floats
+        return math.inf if value > 0 else -math.inf
+    if not math.isfinite(number):
         return math.nan
-    return number if abs(number) <= _LARGEST else math.nan
+    return number if abs(number) <= _LARGEST else math.copysign(math.inf, number)
 
 
 def _why_refused(feature: Feature, value: float, features: FeatureRow | None) -> str:
@@ -180,6 +182,8 @@ def _why_refused(feature: Feature, value: float, features: FeatureRow | None) ->
         low = "-∞" if feature.minimum is None else f"{feature.minimum:g}"
         high = "∞" if feature.maximum is None else f"{feature.maximum:g}"
         return f"is outside {low} … {high}"
+    if feature.outside == "reject" and math.isinf(value):
+        return "is beyond what 32 bits hold"
     return ""
 
 
