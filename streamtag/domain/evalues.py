@@ -143,11 +143,7 @@ def ratio_interval(phases: Sequence[SplitCounts], *, alpha: float = 0.05, prior:
     bound = math.log(1 / alpha)
 
     def kept(log_ratio: float) -> bool:
-        tilted = [
-            (control, candidate, share, share * math.exp(log_ratio) / (share * math.exp(log_ratio) + 1 - share))
-            for control, candidate, share in phases
-        ]
-        return sum(_log_e_tilted(*one, prior=prior) for one in tilted) < bound
+        return sum(_log_e_tilted(*phase, log_ratio, prior=prior) for phase in phases) < bound
 
     control = sum(phase.control for phase in phases)
     candidate = sum(phase.candidate for phase in phases)
@@ -162,10 +158,12 @@ def ratio_interval(phases: Sequence[SplitCounts], *, alpha: float = 0.05, prior:
     return low, high
 
 
-def _log_e_tilted(control: int, candidate: int, share: float, theta: float, *, prior: float) -> float:
+def _log_e_tilted(control: int, candidate: int, share: float, log_ratio: float, *, prior: float) -> float:
+    # In logarithms throughout: with nearly all units, the candidate's share of alerts rounds to 1.
+    both = math.log(share * math.exp(log_ratio) + 1 - share)
     weights = (prior * (1 - share), prior * share)
     mixture = _log_beta((weights[0] + control, weights[1] + candidate)) - _log_beta(weights)
-    return mixture - control * math.log1p(-theta) - candidate * math.log(theta)
+    return mixture - control * (math.log1p(-share) - both) - candidate * (math.log(share) + log_ratio - both)
 
 
 def _most_likely(phases: Sequence[SplitCounts]) -> float:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamtag.domain.evalues import (
@@ -192,7 +192,9 @@ def test_the_order_of_phases_does_not_matter(seen: list[tuple[int, int, float]])
     assert log_e_ratio_above(phases) == pytest.approx(log_e_ratio_above(phases[::-1]), rel=1e-9, abs=1e-6)
 
 
-@given(counts, counts, st.floats(0.05, 0.95))
+@given(counts, counts, st.floats(0.0001, 0.9999))
+@example(10, 100_000, 0.9995)
+@example(10, 100_000, 1 - 2**-53)
 def test_an_interval_holds_the_ratio_that_was_seen(control: int, candidate: int, share: float) -> None:
     low, high = ratio_interval([SplitCounts(control, candidate, share)])
     if control and candidate:
