@@ -33,10 +33,10 @@ def moment_ahead(text: str, option: str, now: datetime) -> datetime:
         return now + span(text, option)
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise SettingsError(
-            f"{option} {text!r} must be so long from now (30m, 2h) or a time with its zone, e.g. 2026-11-28T22:00:00Z"
-        )
-    return found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: in UTC it is in the year 10000, or 0
+        pass
+    raise SettingsError(
+        f"{option} {text!r} must be so long from now (30m, 2h) or a time with its zone, e.g. 2026-11-28T22:00:00Z"
+    )

@@ -37,6 +37,10 @@ _FORMS = {
 }
 
 
+_LARGEST_BETA = 1_000_000
+"""Beyond it recall alone counts, and its square is no float at last."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """What is wanted.
@@ -92,6 +96,8 @@ def parse_goal(text: str) -> Goal:
             raise RefusedError(f"goal {text!r}: the bound must lie between 0 and 1", hint="0.9 means 90 %.")
         if not all(0 < number < float("inf") for number in numbers):
             raise RefusedError(f"goal {text!r}: numbers must be above 0 and finite")
+        if kind == "fbeta" and numbers[0] > _LARGEST_BETA:
+            raise RefusedError(f"goal {text!r}: beta must be {_LARGEST_BETA:,} at most")
         return Goal(kind, *numbers)  # type: ignore[arg-type]
     raise RefusedError(
         f"goal {text!r} is not understood",

@@ -141,7 +141,7 @@ def test_spans_and_moments() -> None:
     assert span("30m", "--for") == timedelta(minutes=30)
     assert moment_ahead("2h", "--at", now) == now + timedelta(hours=2)
     assert moment_ahead("2026-11-28T03:00:00+01:00", "--at", now).hour == 2
-    for text in ("soon", "2026-11-28T03:00:00", "-1h"):
+    for text in ("soon", "2026-11-28T03:00:00", "-1h", "9999-12-31T23:59:59-05:00"):
         with pytest.raises(SettingsError, match="--at"):
             moment_ahead(text, "--at", now)
     with pytest.raises(SettingsError, match="--for"):

@@ -127,7 +127,17 @@ def test_labels_with_few_positives_or_negatives_are_undecided() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "recall", "precision >= 0.9", "recall | precision >= 90", "fbeta(0)", "cost(miss=1)", "fbeta(1e999)"]
+    "text",
+    [
+        "",
+        "recall",
+        "precision >= 0.9",
+        "recall | precision >= 90",
+        "fbeta(0)",
+        "cost(miss=1)",
+        "fbeta(1e999)",
+        "fbeta(1e200)",
+    ],
 )
 def test_other_goals_are_refused(text: str) -> None:
     with pytest.raises(RefusedError):
