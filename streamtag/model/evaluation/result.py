@@ -116,8 +116,24 @@ def _problems(found: Evaluation) -> Iterator[str]:
     for name, entries in wanted.items():
         if len(found.figures.get(name, ())) != entries:
             yield f"figures.{name} must have {entries} entries"
+    yield from _impossible(found)
     for i, one in enumerate(found.slices):
         yield from (f"slices[{i}].figures.{name} is missing" for name in SLICED if name not in one.figures)
+
+
+def _impossible(found: Evaluation) -> Iterator[str]:
+    """Counts and shares that are none."""
+    for j, (known, positives) in enumerate(zip(found.known, found.positives, strict=False)):
+        if not 0 <= positives <= known:
+            yield f"positives[{j}] must lie between 0 and known[{j}]"
+    for j, curves in enumerate(found.curves):
+        if curves.reliability and not any(found.known[j : j + 1]):
+            yield f"curves[{j}].reliability must be empty where no row is known"
+        if any(rows < 1 for _, _, rows in curves.reliability):
+            yield f"curves[{j}].reliability: rows must be 1 or more"
+        shares = [each[:2] for each in curves.reliability] + curves.precision_recall
+        if not all(0 <= value <= 1 for each in shares for value in each):
+            yield f"curves[{j}]: scores and shares must lie between 0 and 1"
 
 
 def _with_nan(value: object) -> object:
