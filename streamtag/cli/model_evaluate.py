@@ -20,6 +20,7 @@ from streamtag.cli.model_labelled import (
     read_documents,
     room,
     scores_of,
+    warn_of_few_groups,
     write_whole,
 )
 from streamtag.cli.outcome import read_text
@@ -55,6 +56,7 @@ def evaluate_labelled(
     evaluation = room("evaluation.evaluate")
     scorer = admitted_scorer(which)
     data = read_documents(labels, scorer)
+    warn_of_few_groups(data)
     cutoffs = scorer.bundle.default_thresholds if thresholds is None else read_thresholds(thresholds, scorer.bundle)
     words = [] if terms is None else [line.strip() for line in read_text(terms).splitlines() if line.strip()]
     scores = scores_of(scorer, data)
@@ -140,6 +142,7 @@ def compare(
             problems=only or ["the same labels in another order"],
         )
     data = read_documents(labels, first)
+    warn_of_few_groups(data)
     measured = [
         metrics.Measured(
             scores_of(scorer, data), data.targets, evaluation.cutoffs_of(data, scorer.bundle.default_thresholds)

@@ -11,7 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from streamtag.atomic_files import replace_file
-from streamtag.cli.context import settings
+from streamtag.cli.context import settings, warn
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
@@ -23,6 +23,7 @@ Labels = Annotated[Path, typer.Option("--labels", help="Labelled documents: JSON
 Draws = Annotated[int, typer.Option("--draws", min=100, help="Draws of the bootstrap.")]
 Bundle = Annotated[str | None, typer.Argument(help="name, name@version or a path with a /; default: model.bundle.")]
 _SHOWN = 20
+_FEW_GROUPS = 10
 
 
 def admitted_scorer(which: str | None) -> Scorer:
@@ -80,15 +81,27 @@ def room(module: str) -> ModuleType:
         ) from None
 
 
+def warn_of_few_groups(data: Labelled) -> None:
+    """Says where intervals, which rest on draws of whole groups, are unknown or say little."""
+    groups = int(data.group.max()) + 1
+    if groups < _FEW_GROUPS:
+        what = "intervals are unknown" if groups == 1 else "intervals say little"
+        warn(f"the documents are {groups} group{'s' if groups > 1 else ''} (`group`), too few to draw from: {what}")
+
+
 def interval(found: Any) -> str:
     """A figure and its interval."""
-    return "" if np.isnan(found.value) else f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+    if np.isnan(found.value):
+        return ""
+    return f"{found.value:.4f} [{'unknown' if np.isnan(found.low) else f'{found.low:.4f}, {found.high:.4f}'}]"
 
 
 def difference(found: Any) -> str:
     """A difference and its interval; a star where that excludes 0."""
     if np.isnan(found.value):
         return ""
+    if np.isnan(found.low):
+        return f"{found.value:+.4f} [unknown]"
     sure = " *" if found.low > 0 or found.high < 0 else ""
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]{sure}"
 

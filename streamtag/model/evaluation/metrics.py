@@ -1,7 +1,7 @@
 """Figures of scores on labelled documents, and how sure they are: a bootstrap over groups of documents.
 
 Unknown labels (-1) count in no figure. A figure that nothing supports, e.g. the ROC-AUC of a label without positives,
-is NaN, and a mean is over those that are numbers.
+is NaN, and a mean is over those that are numbers. Of one group there is nothing to draw: the ends of intervals are NaN.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["BY_LABEL", "DEBIASED", "OVERALL", "Interval", "Measured", "bootstrap", "paired"]
 
 ECE_BINS = 15
+_FEWEST_GROUPS = 2
 SUREST = 5e-7
 """Half of the unit of scores: a score of 0 or 1 costs in log loss what one nearest to it would."""
 BY_LABEL = ("roc_auc", "average_precision", "precision", "recall", "f1", "ece", "brier", "log_loss")
@@ -136,7 +137,7 @@ def bootstrap(measured: Measured, group: NDArray[np.intp], *, draws: int, seed: 
     drawn = [measured.figures(w) for w in _weights(group, draws, seed)]
     found = _intervals(point, drawn)
     for name, debiased in DEBIASED.items():
-        spread = np.array([each[name] for each in drawn])
+        spread = _spread(name, point, drawn)
         found[debiased] = [_debiased(float(value), spread[:, j]) for j, value in enumerate(point[name])]
         found[name] = [Interval(each.value, float("nan"), float("nan")) for each in found[name]]
     return found
@@ -151,9 +152,14 @@ def paired(
 
 
 def _weights(group: NDArray[np.intp], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each document counts, draw by draw: all at once are 8 bytes for each document of each draw."""
+    """How often each document counts, draw by draw: all at once are 8 bytes for each document of each draw.
+
+    None of one group: every draw of it is the same, and an interval without width would say that the figure is sure.
+    """
     random = np.random.default_rng(seed)
     groups = int(group.max()) + 1
+    if groups < _FEWEST_GROUPS:
+        return
     for _ in range(draws):
         yield np.bincount(random.integers(0, groups, groups), minlength=groups)[group]
 
@@ -165,9 +171,14 @@ def _less(b: Figures, a: Figures) -> Figures:
 def _intervals(point: Figures, drawn: Sequence[Figures]) -> dict[str, list[Interval]]:
     found = {}
     for name, values in point.items():
-        spread = np.array([each[name] for each in drawn])  # [draws, labels or 1]
+        spread = _spread(name, point, drawn)
         found[name] = [_interval(float(value), spread[:, j]) for j, value in enumerate(values)]
     return found
+
+
+def _spread(name: str, point: Figures, drawn: Sequence[Figures]) -> NDArray[np.float64]:
+    """A figure in each draw, float64 [draws, labels or 1]."""
+    return np.array([each[name] for each in drawn], dtype=np.float64).reshape(len(drawn), len(point[name]))
 
 
 def _interval(value: float, spread: NDArray[np.float64]) -> Interval:
@@ -180,8 +191,8 @@ def _interval(value: float, spread: NDArray[np.float64]) -> Interval:
 
 def _debiased(value: float, spread: NDArray[np.float64]) -> Interval:
     known = spread[~np.isnan(spread)]
-    if np.isnan(value) or not len(known):
-        return Interval(value, float("nan"), float("nan"))
+    if np.isnan(value) or not len(known):  # without draws nobody knows the bias
+        return Interval(float("nan"), float("nan"), float("nan"))
     low, high = 2 * value - np.quantile(known, (0.975, 0.025))
     return Interval(*(max(0.0, float(each)) for each in (2 * value - known.mean(), low, high)))
 

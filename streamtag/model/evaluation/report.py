@@ -58,9 +58,10 @@ def render(found: Evaluation, bundle: BundleRef, title: str = "") -> str:
         f"<title>{name}: evaluation</title><style>{style}</style>"
     )
     on = f"{escape(title)} · " if title else ""
+    intervals = f"95 % of {found.draws:,} bootstrap draws" if found.groups > 1 else "unknown, as there is one group"
     about = (
         f"{on}{found.rows:,} labelled documents in {found.groups:,} groups · {len(found.labels)} labels · intervals: "
-        f"95 % of {found.draws:,} bootstrap draws · sha256 <code>{escape(bundle.sha256[:12])}…</code>"
+        f"{intervals} · sha256 <code>{escape(bundle.sha256[:12])}…</code>"
     )
     return (
         f'<!doctype html><html lang="en"><head>{head}</head>\n<body><main><header><h1>{name}</h1>'
@@ -188,7 +189,8 @@ def _lost(figure: Interval, most: float) -> str:
     if math.isnan(figure.value):
         return "–"
     bar = difference_bar(figure, most)
-    return f'<div class="fig">{figure.value:+.4f}{bar}</div><small>{figure.low:+.4f} to {figure.high:+.4f}</small>'
+    spread = "interval unknown" if math.isnan(figure.low) else f"{figure.low:+.4f} to {figure.high:+.4f}"
+    return f'<div class="fig">{figure.value:+.4f}{bar}</div><small>{spread}</small>'
 
 
 def _slices(found: Evaluation) -> str:

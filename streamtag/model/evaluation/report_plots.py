@@ -32,7 +32,7 @@ def difference_bar(found: Interval, most: float) -> str:
         return ""
 
     def at(value: float) -> float:
-        return (max(-most, min(most, value)) / most + 1) / 2 * _RAIL
+        return (max(-most, min(most, found.value if math.isnan(value) else value)) / most + 1) / 2 * _RAIL
 
     zero = f'<line class="zero" x1="{at(0)}" y1="0" x2="{at(0)}" y2="{_HEIGHT}"/>'
     return _rail(at(found.low), at(found.high), at(found.value), zero)

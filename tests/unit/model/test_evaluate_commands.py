@@ -102,6 +102,25 @@ def test_compare_finds_another_bundle_worse_and_the_same_equal(directory: Path, 
     assert " *" in run("compare", "tiny@1", "tiny@2", "--labels", truth, "--draws", 100)
 
 
+def test_documents_of_one_group_show_no_interval_and_no_star(directory: Path, truth: Path) -> None:
+    build_tiny_bundle(directory, version="2", weights_seed=7)
+    lines = [json.loads(line) | {"group": "one"} for line in truth.read_text().splitlines()]
+    truth.write_text("\n".join(map(json.dumps, lines)))
+    found = run_json("compare", "tiny@1", "tiny@2", "--labels", truth, "--draws", 100)["difference"]["roc_auc"][0]
+    assert (found["low"], found["high"]) == (None, None)
+    shown = CliRunner().invoke(app, ["compare", "tiny@1", "tiny@2", "--labels", str(truth), "--draws", "100"])
+    assert "[unknown]" in shown.stdout
+    assert "*" not in shown.stdout.partition("\n")[2]
+    assert "(`group`), too few to draw from: intervals are unknown" in shown.stderr
+    page = truth.with_name("report.html")
+    assert "[unknown]" in run("evaluate", "--labels", truth, "--draws", 100, "--html", page, "--robustness")
+    assert "interval unknown" in page.read_text()
+    assert "nan" not in page.read_text()
+    truth.write_text("\n".join(json.dumps(line | {"group": str(i % 9)}) for i, line in enumerate(lines)))
+    few = CliRunner().invoke(app, ["compare", "tiny@1", "tiny@2", "--labels", str(truth), "--draws", "100"])
+    assert "9 groups (`group`), too few to draw from: intervals say little" in few.stderr
+
+
 def test_compare_refuses_bundles_of_other_labels(directory: Path, truth: Path) -> None:
     build_tiny_bundle(directory, ("spam", "farewell"), name="other")
     with pytest.raises(RefusedError) as refused:

@@ -108,6 +108,16 @@ def test_copies_in_a_group_do_not_make_an_interval_narrower() -> None:
     assert bootstrap(many, np.tile(np.arange(100), 9), draws=200)["f1"][0].low == pytest.approx(alone["f1"][0].low)
 
 
+def test_of_one_group_no_interval_is_known() -> None:
+    scores, targets = made_up(100)
+    measured, group = Measured(scores, targets, np.array([0.5, 0.5, 0.5])), np.zeros(100, dtype=np.intp)
+    found, difference = bootstrap(measured, group, draws=100), paired(measured, measured, group, draws=100)
+    assert found["f1"][0].value == measured.figures()["f1"][0]
+    assert np.isnan(found["mean_ece_debiased"][0].value)
+    for each in (*(one for column in found.values() for one in column), difference["f1"][0]):
+        assert np.isnan([each.low, each.high]).all()
+
+
 def test_memory_does_not_grow_with_the_draws() -> None:
     rows, draws = 20_000, 100
     scores, targets = made_up(rows)
