@@ -27,6 +27,7 @@ from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
 from streamtag.errors import StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
+from streamtag.model.card_forms import UNKNOWN, Lineage, known, known_evaluation
 from streamtag.model.contracts.registry import files_of
 from streamtag.model.listing import listed
 from streamtag.model.loading import load_scorer
@@ -203,6 +204,7 @@ def _show_facts(bundle: Bundle) -> None:
     manifest = bundle.manifest
     contract = manifest.preprocessing
     sizes = sum(entry.size for entry in manifest.files.values())
+    lineage = known(manifest.training, Lineage)
     print_facts(
         {
             "bundle": bundle.ref,
@@ -212,7 +214,7 @@ def _show_facts(bundle: Bundle) -> None:
             "contract": ", ".join((contract.kind, *files_of(contract))),
             **({} if bundle.stage2 is None else {"stage 2": _stage2(bundle.stage2, manifest)}),
             "size": f"{sizes / 1024:.0f} KiB",
-            "data": ", ".join(f"{d['name']} ({d['rows']} rows)" for d in manifest.training.get("data", ())),
+            "data": UNKNOWN if lineage is None else ", ".join(f"{d.name} ({d.rows} rows)" for d in lineage.data),
             "evaluated on": f"{manifest.evaluation.get('rows', 0)} rows: {manifest.evaluation.get('split', 'never')}",
         }
     )
@@ -233,7 +235,10 @@ def _show_labels(bundle: Bundle, taxonomy: Taxonomy | None = None) -> None:
         rows.append((label.id, f"{label.threshold:g}", "yes" if critical else "", label.description, "; ".join(notes)))
     print_table(("label", "threshold", "critical", "meaning", "taxonomy"), rows)
     if "labels" in bundle.manifest.evaluation:
-        _show_figures(bundle.manifest.evaluation)
+        if known_evaluation(bundle.manifest.evaluation):
+            _show_figures(bundle.manifest.evaluation)
+        else:
+            warn(f"evaluation: {UNKNOWN}")
 
 
 def _show_figures(figures: dict[str, Any]) -> None:
@@ -248,9 +253,9 @@ def _show_figures(figures: dict[str, Any]) -> None:
         )
         for label, found in figures["labels"].items()
     ]
-    means = (_number(figures[name]) for name in ("mean_roc_auc", "mean_average_precision", "mean_ece"))
+    means = (_number(figures.get(name)) for name in ("mean_roc_auc", "mean_average_precision", "mean_ece"))
     columns = ("label", "positives", "ROC-AUC", "AP", "ECE", "ECE if perfect")
-    print_table(columns, [*rows, ("mean", "", *means, "")], title=f"{figures['rows']} rows")
+    print_table(columns, [*rows, ("mean", "", *means, "")], title=f"{figures.get('rows', 0)} rows")
 
 
 def _number(value: float | None) -> str:

@@ -39,7 +39,7 @@ def card(
         warn(problem)
     given = []
     for one in figures or ():
-        title, _, path = one.rpartition("=")
+        title, _, path = ("", "", one) if Path(one).is_file() else one.rpartition("=")
         given.append(read_figures(read_text(Path(path)).encode(), path, found, title))
     if save is not None:
         write_whole(save, saved(found.ref, given).decode())

@@ -11,6 +11,7 @@ import msgspec
 
 from streamtag.model import card_figures
 from streamtag.model.bundle import Bundle
+from streamtag.model.card_forms import UNKNOWN, Trained, known
 from streamtag.model.card_notes import Measured, datasets, notes, sets_of
 from streamtag.model.card_tables import number, table
 
@@ -102,7 +103,7 @@ def _labels(labels: list[dict[str, Any]]) -> str:
 def _data(found: dict[str, Any]) -> Iterable[str]:
     yield "## Where the data come from"
     if not found["data"]:
-        yield "Not recorded: the model was made elsewhere."
+        yield UNKNOWN if found["training"].get("data") else "Not recorded: the model was made elsewhere."
         return
     rows = [
         (one.get("title", f"`{one['set']}`"), one.get("gives", "not recorded"), f"{one['rows']:,}",
@@ -115,12 +116,16 @@ def _data(found: dict[str, Any]) -> Iterable[str]:
 
 def _training(training: dict[str, Any]) -> Iterable[str]:
     yield "## How it was trained"
-    if imported := training.get("imported"):
+    record = known(training, Trained)
+    if record is None:
+        yield UNKNOWN
+        return
+    if imported := record.imported:
         yield f"Made elsewhere, and imported: {_inline(imported)}."
-    rows = training.get("rows", {})
+    rows = record.rows
     if rows:
         yield "Rows: " + ", ".join(f"{name.replace('_', ', ')} {n:,}" for name, n in rows.items()) + "."
-    choices = training.get("config") or training.get("recipe")
+    choices = record.config or record.recipe
     if choices:
         leaves = {name: value for name, value in choices.items() if not isinstance(value, dict | list)}
         leaves |= {
@@ -134,7 +139,7 @@ def _training(training: dict[str, Any]) -> Iterable[str]:
         yield table(("choice", "value"), [(f"`{name}`", f"`{value}`") for name, value in told.items()])
     if rule := training.get("threshold_rule"):
         yield f"Default cut-offs: {rule}."
-    if environment := training.get("environment"):
+    if environment := record.environment:
         yield f"The same data, choices and libraries give the same bundle: {_inline(environment)}."
     if not (imported or rows or choices):
         yield "Not recorded."

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streamtag.model.card_forms import UNKNOWN, known_evaluation
 from streamtag.model.card_tables import interval, number, table
 
 __all__ = ["measured", "recorded"]
@@ -21,6 +22,9 @@ def recorded(evaluation: Mapping[str, Any], labels: list[dict[str, Any]], *, els
     if not evaluation:
         if not elsewhere:
             yield "Not recorded. `streamtag model evaluate --labels` measures it on documents of your own."
+        return
+    if not known_evaluation(evaluation):
+        yield UNKNOWN
         return
     yield f"On {evaluation.get('rows', 0):,} rows: {evaluation.get('split', 'of an unknown choice')}."
     cutoffs = {one["id"]: one["threshold"] for one in labels}
@@ -59,7 +63,7 @@ def _by_label(evaluation: Mapping[str, Any], cutoffs: Mapping[str, float]) -> st
                 number(own.get("f1"), 3),
                 number(one["ece"]),
                 f"< {one['ece_null_95']:.4f}",
-                f"{cutoffs[label]:g}",
+                _cutoff(cutoffs, label),
             )
         )
     columns = ["label", "positives", "ROC-AUC", "average precision", "F1", "ECE", "ECE if perfect", "default cut-off"]
@@ -67,6 +71,11 @@ def _by_label(evaluation: Mapping[str, Any], cutoffs: Mapping[str, float]) -> st
         columns.remove("F1")
         rows = [row[:4] + row[5:] for row in rows]
     return table(columns, rows)
+
+
+def _cutoff(cutoffs: Mapping[str, float], label: str) -> str:
+    """Of a label; none of one that the bundle does not score."""
+    return f"{cutoffs[label]:g}" if label in cutoffs else ""
 
 
 def _if_perfect() -> str:
@@ -94,8 +103,8 @@ def _compared(name: str, part: Mapping[str, Any], cutoffs: Mapping[str, float]) 
             f"`{label}`",
             f"{one['positives']:,.0f}",
             *(f"{one[figure]:.3f}" for figure in ("f1", "precision", "recall")),
-            f"{part['tfidf']['labels'][label]['f1']:.3f}",
-            f"{cutoffs[label]:g}",
+            number(part["tfidf"]["labels"].get(label, {}).get("f1"), 3),
+            _cutoff(cutoffs, label),
         )
         for label, one in part["bundle"]["labels"].items()
     ]

@@ -16,6 +16,8 @@ from streamtag import strict_yaml
 from streamtag.domain.release import BundleRef
 from streamtag.errors import RefusedError
 from streamtag.model.bundle import Bundle
+from streamtag.model.card_forms import Lineage, known
+from streamtag.model.evaluation.result import from_document
 from streamtag.model.manifest import Manifest
 
 __all__ = [
@@ -87,14 +89,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def sets_of(manifest: Manifest) -> dict[str, int]:
-    """Folder of each set that it was trained from → rows read."""
-    sets = manifest.training.get("config", {}).get("sets", ())
+    """Folder of each set that it was trained from → rows read; empty where that is recorded in no form known."""
+    lineage = known(manifest.training, Lineage) or Lineage()
     # a configuration's records name the reader; its folder may have another name
-    folders = {each["reader"]: each.get("path") or each["reader"] for each in sets if isinstance(each, dict)}
+    sets = lineage.config.sets if lineage.config else []
+    folders = {each.reader: each.path or each.reader for each in sets}
     found: dict[str, int] = {}
-    for each in manifest.training.get("data", ()):
-        name = str(each["name"]).partition("/")[0]
-        found[folders.get(name, name)] = int(each["rows"])
+    for each in lineage.data:
+        name = each.name.partition("/")[0]
+        found[folders.get(name, name)] = each.rows
     return found
 
 
@@ -143,12 +146,11 @@ def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> 
         title: on what they were measured; empty: the file says.
 
     Raises:
-        RefusedError: it is something else, or of another bundle.
+        RefusedError: it is something else, or of another bundle, or figures that no card could show.
     """
     try:
         figures = msgspec.json.decode(content, type=dict[str, Any])
         sha256 = figures["bundle"]["sha256"]
-        _ = figures["figures"], figures["labels"], figures["positives"]
     except (msgspec.DecodeError, KeyError, TypeError):
         raise RefusedError(
             f"{name} holds no figures", hint="Write them with: streamtag model evaluate --labels FILE --output json"
@@ -158,6 +160,7 @@ def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> 
             f"{name} holds figures of another bundle than {bundle.ref}",
             problems=[f"its sha256 is {str(sha256)[:12]}…, that of the bundle {bundle.ref.sha256[:12]}…"],
         )
+    from_document(figures)
     return Measured(title or f"Measured on {Path(name).stem}", figures)
 
 

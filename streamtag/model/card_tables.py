@@ -24,6 +24,6 @@ def interval(figure: dict[str, Any] | None, sign: str = "", decimals: int = 3) -
     if figure is None or figure["value"] is None:
         return ""
     value = f"{figure['value']:{sign}.{decimals}f}"
-    if figure.get("low") is None:
+    if figure.get("low") is None or figure.get("high") is None:
         return value
     return f"{value} ({figure['low']:{sign}.{decimals}f} … {figure['high']:{sign}.{decimals}f})"

@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from streamtag.errors import RefusedError
 from streamtag.model.manifest import Manifest
@@ -28,6 +29,30 @@ from streamtag.model.training.train import Recipe, split_dataset
 __all__ = ["held_out_lines"]
 
 _HINT = "Its held-out rows are known by the very files that it was trained from."
+
+
+T = TypeVar("T")
+
+
+class _Set(msgspec.Struct, frozen=True):
+    """A set that was read: the hash of each of its files."""
+
+    name: str
+    files: dict[str, str]
+
+
+class _File(msgspec.Struct, frozen=True):
+    """A file that was read."""
+
+    name: str
+    sha256: str
+
+
+class _Records(msgspec.Struct, frozen=True):
+    """What tells how the rows were divided."""
+
+    config: dict[str, Any] | None = None
+    recipe: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -59,23 +84,42 @@ def held_out_lines(manifest: Manifest, data: Path) -> Iterator[bytes]:
 
 
 def _rows(manifest: Manifest, data: Path) -> _Rows:
-    recipe = manifest.training.get("recipe", {})
-    if "config" in manifest.training:
-        return _of_configuration(manifest, data)
-    if "sets" in recipe:
-        return _of_security(manifest, msgspec.convert(recipe, SecurityConfig), data)
-    if "salt" in recipe:
-        return _of_jigsaw(manifest, msgspec.convert(recipe, Recipe), data)
+    records = _converted(manifest, manifest.training, _Records)
+    if records.config is not None:
+        return _of_configuration(manifest, records.config, data)
+    if "sets" in records.recipe:
+        return _of_security(manifest, _converted(manifest, records.recipe, SecurityConfig), data)
+    if "salt" in records.recipe:
+        return _of_jigsaw(manifest, _converted(manifest, records.recipe, Recipe), data)
     raise RefusedError(
         f"{manifest.name}@{manifest.version} says nothing of rows held out of its training",
         hint="Only bundles that streamtag trained know theirs; label documents of your own for others.",
     )
 
 
-def _of_configuration(manifest: Manifest, data: Path) -> _Rows:
-    config = TrainConfig.model_validate(manifest.training["config"])
+def _converted(manifest: Manifest, record: Any, form: type[T]) -> T:
+    """A record in the form that this version knows."""
+    try:
+        return msgspec.convert(record, form)
+    except msgspec.ValidationError as error:
+        raise _unknown_form(manifest, str(error)) from None
+
+
+def _unknown_form(manifest: Manifest, why: str) -> RefusedError:
+    return RefusedError(
+        f"the training of {manifest.name}@{manifest.version} is recorded in a form that this version does not know",
+        problems=[why],
+        hint="Label documents of your own for it.",
+    )
+
+
+def _of_configuration(manifest: Manifest, record: dict[str, Any], data: Path) -> _Rows:
+    try:
+        config = TrainConfig.model_validate(record)
+    except ValidationError as error:
+        raise _unknown_form(manifest, f"config: {error.error_count()} of its entries are not understood") from None
     gathered = gather(config, data)
-    recorded = {each["name"]: each["files"] for each in manifest.training["data"]}
+    recorded = {each.name: each.files for each in _recorded(manifest, _Set)}
     found = {each["name"]: each["files"] for each in gathered.sources}
     _refuse_others(
         manifest,
@@ -95,7 +139,8 @@ def _of_configuration(manifest: Manifest, data: Path) -> _Rows:
 
 
 def _of_security(manifest: Manifest, config: SecurityConfig, data: Path) -> _Rows:
-    _refuse_others(manifest, [f"{each['name']}: differs" for each in _recorded(manifest) if not _same(data, each)])
+    files = _recorded(manifest, _File)
+    _refuse_others(manifest, [f"{each.name}: differs" for each in files if not _same(data, each)])
     rows = read_sets(data, config)
     at = np.flatnonzero(security_held_out(rows, config)[0])
     texts, groups, source = ([column[i] for i in at.tolist()] for column in (rows.texts, rows.group or (), rows.source))
@@ -104,7 +149,7 @@ def _of_security(manifest: Manifest, config: SecurityConfig, data: Path) -> _Row
 
 def _of_jigsaw(manifest: Manifest, recipe: Recipe, data: Path) -> _Rows:
     rows = read_jigsaw(data)
-    known = {each.get("sha256") for each in _recorded(manifest)}
+    known = {each.sha256 for each in _recorded(manifest, _File)}
     _refuse_others(manifest, [] if rows.sha256 in known else [f"{rows.file.name}: differs"])
     split = split_dataset(rows, recipe, lambda _: None)
     at = np.flatnonzero(split.test)
@@ -112,13 +157,17 @@ def _of_jigsaw(manifest: Manifest, recipe: Recipe, data: Path) -> _Rows:
     return _Rows([label.id for label in manifest.labels], texts, rows.targets[at], groups)
 
 
-def _recorded(manifest: Manifest) -> list[dict[str, Any]]:
-    return list(manifest.training.get("data", ()))
+def _recorded(manifest: Manifest, form: type[T]) -> list[T]:
+    """The data that it was trained from; a split of unknown data is none."""
+    found = [_converted(manifest, each, form) for each in _converted(manifest, manifest.training.get("data", []), list)]
+    if not found:
+        raise _unknown_form(manifest, "data: nothing is recorded")
+    return found
 
 
-def _same(data: Path, recorded: dict[str, Any]) -> bool:
+def _same(data: Path, recorded: _File) -> bool:
     try:
-        return hashlib.sha256((data / recorded["name"]).read_bytes()).hexdigest() == str(recorded["sha256"])
+        return hashlib.sha256((data / recorded.name).read_bytes()).hexdigest() == recorded.sha256
     except OSError:
         return False
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from test_training import write_comments
 from tiny_bundle import build_tiny_bundle
@@ -66,5 +67,20 @@ def test_other_data_are_refused_and_so_is_a_bundle_without_records(home: Path, t
     with pytest.raises(RefusedError, match="not those that made-up@1 was trained from") as refused:
         list(held_out_lines(manifest, tmp_path))
     assert refused.value.problems[0].startswith("set jigsaw:")
+    training = manifest.training
+    for changed in (
+        {"config": "train.yaml"},
+        {"config": {**training["config"], "folds": "two"}},
+        {"data": ["comments.csv"]},
+        {"data": None},
+        {"data": []},
+        {"config": None, "recipe": ["salt"]},
+        {"config": None, "recipe": {"salt": 5}},
+        {"config": None, "recipe": {"sets": {}}},
+        {"config": None, "recipe": {"salt": "a"}, "data": [5]},
+    ):
+        other = msgspec.structs.replace(manifest, training={**training, **changed})
+        with pytest.raises(RefusedError, match="recorded in a form that this version does not know"):
+            list(held_out_lines(other, home / "data" / ("jigsaw_toxic" if "recipe" in changed else "")))
     with pytest.raises(RefusedError, match="says nothing of rows held out"):
         list(held_out_lines(read_bundle(build_tiny_bundle(tmp_path)).manifest, tmp_path))
