@@ -12,7 +12,7 @@ TURN_S = 0.004
 def give_way() -> None:
     """Lets the other threads run, between two steps of a load that hold the interpreter for milliseconds each.
 
-    Without it one run of the model meets several of them in a row, and takes 20 ms longer than usual (docs/benchmarks.md).
+    Without it one run of the model meets several of them in a row, and takes 20 ms longer (docs/benchmarks.md).
     In the main thread nothing happens: there the process has nothing else to do than to load.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -68,6 +69,7 @@ def test_other_data_are_refused_and_so_is_a_bundle_without_records(home: Path, t
         list(held_out_lines(manifest, tmp_path))
     assert refused.value.problems[0].startswith("set jigsaw:")
     training = manifest.training
+    changed: dict[str, Any]
     for changed in (
         {"config": "train.yaml"},
         {"config": {**training["config"], "folds": "two"}},
