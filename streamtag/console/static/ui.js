@@ -95,17 +95,23 @@ export function notice(words, kind = "quiet") {
 }
 
 /**
- * Asks before something is done; resolves to what was entered, or null. `act` is called with it and may throw: the
+ * Asks before something is done; resolves to what was entered, or null, and to null at once where a question is open
+ * already (a second click came while the first was prepared). `act` is called with it and may throw: the
  * dialog then stays open and shows why, at the field where a problem is `about` it.
  * fields: [{name, label, type?, value?, required?, hint?, options?, about?}]; options of a `select`: [[value, words]];
  * about: pattern of problems that are its own where something was entered.
  */
 export function ask({ title, body = nothing, fields = [], action = "Publish", danger = false, act }) {
+  if (document.querySelector("dialog[open]")) return Promise.resolve(null);
   return new Promise((resolve) => {
     const dialog = document.createElement("dialog");
     document.body.append(dialog);
     let error = null, busy = false, entered = {};
     const close = (value) => { dialog.close(); dialog.remove(); resolve(value); };
+    // What is under way is not called off by looking away: whoever closes the dialog would not hear how it ended.
+    const cancel = (event) => { if (busy) event.preventDefault(); else close(null); };
+    // A browser may close it without asking, the second time that Escape is pressed.
+    const closed = () => { if (dialog.isConnected) { if (busy) dialog.showModal(); else close(null); } };
     const submit = async (event) => {
       event.preventDefault();
       const form = event.target;
@@ -130,10 +136,11 @@ export function ask({ title, body = nothing, fields = [], action = "Publish", da
     };
     const draw = () => render(html`<form @submit=${submit}>
       <h2>${title}</h2>${body}${fields.map(field)}${error ? failure(error, error.problems?.filter((problem) => !owner(problem))) : nothing}
-      <div class="buttons"><button type="button" class="plain" @click=${() => close(null)}>Cancel</button>
+      <div class="buttons"><button type="button" class="plain" ?disabled=${busy} @click=${() => close(null)}>Cancel</button>
       <button class=${danger ? "danger" : "main"} ?disabled=${busy}>${busy ? "…" : action}</button></div></form>`, dialog);
     dialog.setAttribute("aria-label", title);
-    dialog.addEventListener("cancel", () => close(null));
+    dialog.addEventListener("cancel", cancel);
+    dialog.addEventListener("close", closed);
     draw();
     dialog.showModal();
     dialog.querySelector("input, select, textarea, button.main, button.danger")?.focus();

@@ -19,7 +19,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
   let when = {}; // the segment whose threshold is looked at; none: all events
   let label = null, base = null, breaker = null, revisions = [], releases = [], series = null, segments = [], now = null;
-  let draft = null, preview = null, asked = 0, error = null, drawn = null, timer;
+  let draft = null, preview = null, previewOf = "", asked = 0, error = null, drawn = null, timer;
 
   const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
 
@@ -40,21 +40,23 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     revisions = history.items.filter((one) => one.changes.some((moved) => moved.label === id));
     releases = bundles(released.items);
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
-    if (draft === null || before !== live()) [draft, preview] = [live(), null];
+    if (draft === null || before !== live()) [draft, preview, asked] = [live(), null, asked + 1];
     show();
   };
 
+  const question = () => JSON.stringify([draft, when, hours, base.etag]);
   // The newest question counts; an answer to an earlier one is dropped.
   const look = async () => {
-    const mine = ++asked;
-    if (draft === live()) { [preview, error] = [null, null]; return show(); }
+    clearTimeout(timer);
+    const mine = ++asked, about = question();
+    if (draft === live()) { [preview, previewOf, error] = [null, about, null]; return show(); }
     try {
       const found = await api.post("/v1/thresholds/preview", { labels: { [id]: draft }, when, hours }, options);
       if (mine !== asked) return;
-      [preview, error] = [found, null];
+      [preview, previewOf, error] = [found, about, null];
     } catch (problem) {
       if (mine !== asked || problem.name === "AbortError") return;
-      [preview, error] = [null, problem];
+      [preview, previewOf, error] = [null, "", problem];
     }
     show();
   };
@@ -73,11 +75,17 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     when = dimension ? { [dimension]: value } : {};
     undo();
   };
-  const done = (made) => { if (made !== null) { draft = null; load().then(look); } };
-  const about = () => ({ name: label.name ?? id, id, when, before: live(), after: draft, preview, base, effect: preview ? effect(preview, id) : nothing });
-  const publish = () => publishMove(about()).then(done);
-  const askFor = () => askForMove(about());
-  const tryFirst = () => tryMove(about());
+  const done = (made) => { if (made !== null) { draft = live(); load().then(look); } };
+  // A click may come before the answer on what was typed last: what a dialog shows is of what it sends, or nothing.
+  const open = async (dialog) => {
+    if (previewOf !== question()) await look();
+    if (left.aborted || draft === live()) return null;
+    const seen = previewOf === question() ? preview : null;
+    return dialog({ name: label.name ?? id, id, when, before: live(), after: draft, preview: seen, base, effect: seen ? effect(seen, id) : nothing });
+  };
+  const publish = () => open(publishMove).then(done);
+  const askFor = () => open(askForMove);
+  const tryFirst = () => open(tryMove);
   const restore = (revision) => restoreRevision(revision).then(done);
 
   const buttons = () => {
