@@ -14,8 +14,11 @@ export async function ending() {
 
 const LASTS = { name: "lasts", label: "For how long", type: "select", options: FOR_HOW_LONG };
 
-/** `lang=de, tenant=a`; empty where it holds for all events. */
-export const place = (when) => Object.entries(when).map(([dimension, value]) => `${dimension}=${value}`).join(", ");
+/** `lang=de,tenant=a`, another for each condition and as the API names it; empty where it holds for all events. */
+export const place = (when) => Object.entries(when).sort(([a], [b]) => (a < b ? -1 : 1)).map(([dimension, value]) => `${dimension}=${quoted(value)}`).join(",");
+
+// What the name itself is made of is quoted: what somebody else chose must not read as another condition.
+const quoted = (value) => (/[,="]/.test(value) ? JSON.stringify(value) : value);
 
 /** Cut-offs that differ: [{segment, label, before, after}]. */
 export const differences = (changes) => table("What differs", [

@@ -70,11 +70,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   };
   const undo = () => { draft = live(); look(); };
   const span = (event) => { hours = Number(event.target.value); load().then(look); };
-  const choose = (event) => {
-    const [dimension, value] = JSON.parse(event.target.value);
-    when = dimension ? { [dimension]: value } : {};
-    undo();
-  };
+  const choose = (event) => { when = JSON.parse(event.target.value); undo(); };
   const done = (made) => { if (made !== null) { draft = live(); load().then(look); } };
   // A click may come before the answer on what was typed last: what a dialog shows is of what it sends, or nothing.
   const open = async (dialog) => {
@@ -97,6 +93,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
 
   const show = () => {
     const operator = may("operator");
+    const offered = places(segments, label, when);
     const rate = now?.labels[id], signals = now?.signals.filter((one) => one.labels.includes(id)) ?? [];
     draw(html`
       <div class="row"><div class="grow">
@@ -117,7 +114,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         ${histogram({ bins: label.bins, live: live(), draft, move })}
         <div class="row">
           <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
-          ${segments.length ? html`<label><span>Where</span><select @change=${choose}>${places(segments, label).map(([dimension, value]) => html`<option value=${JSON.stringify([dimension, value])}>${dimension ? `${dimension}=${value}` : "all events"}</option>`)}</select></label>` : nothing}
+          ${offered.length > 1 ? html`<label><span>Where</span><select @change=${choose}>${offered.map((one) => html`<option value=${JSON.stringify(one)} .selected=${place(one) === place(when)}>${place(one) || "all events"}</option>`)}</select></label>` : nothing}
           <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
           ${draft === live() ? nothing : html`<div class="buttons start"><button class="plain" @click=${undo}>Undo</button>${buttons()}</div>`}
         </div>
@@ -158,13 +155,11 @@ function bundles(items) {
     .map((one) => ({ at: Date.parse(one.at) / 1000, name: name(one) }));
 }
 
-function places(segments, label) {
-  const known = [["", ""], ...segments.filter((one) => one.value !== "other").map((one) => [one.dimension, one.value])];
-  for (const { when } of label.segments) {
-    const [[dimension, value], ...more] = Object.entries(when);
-    if (!more.length && !known.some(([d, v]) => d === dimension && v === value)) known.push([dimension, value]);
-  }
-  return known;
+/** Conditions to choose from: none at all, what is counted apart, what has a threshold of its own, and `when`. */
+function places(segments, label, when) {
+  const counted = segments.filter((one) => one.value !== "other").map((one) => ({ [one.dimension]: one.value }));
+  const own = label.segments.map((one) => one.when).filter((one) => Object.keys(one).length === 1);
+  return [...new Map([{}, ...counted, ...own, when].map((one) => [place(one), one])).values()];
 }
 
 const moved = (revision, id) => html`${revision.changes.filter((one) => one.label === id).map((one) => html`<div>${score(one.before)} → <strong>${score(one.after)}</strong> ${one.segment}</div>`)}
@@ -180,7 +175,7 @@ function shares(segments, label, hours) {
     const [all, tagged] = sum.get(dimension);
     return events && tagged ? alerts / events / (tagged / all) : null;
   };
-  const own = ({ dimension, value }) => label.segments.find((one) => place(one.when) === `${dimension}=${value}`)?.threshold;
+  const own = ({ dimension, value }) => label.segments.find((one) => place(one.when) === place({ [dimension]: value }))?.threshold;
   return table(`Segments of ${label.id} over ${hours} hours`, [
     { name: "segment", of: (s) => `${s.dimension} = ${s.value}` },
     { name: "events", right: true, of: (s) => count(s.events) },
