@@ -18,7 +18,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const id = rest[0], named = encodeURIComponent(id), options = { signal: left };
   let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
   let when = {}; // the segment whose threshold is looked at; none: all events
-  let label = null, base = null, breaker = null, revisions = [], releases = [], series = null, segments = [], now = null;
+  let label = null, base = null, breaker = null, revisions = [], further = false, releases = [], series = null, segments = [], now = null;
   let draft = null, preview = null, previewOf = "", asked = 0, error = null, drawn = null, timer;
 
   const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
@@ -37,7 +37,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     const before = label && live();
     [label, base, now, segments] = [found, thresholds, rates, shares.items];
     breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
-    revisions = history.items.filter((one) => one.changes.some((moved) => moved.label === id));
+    [revisions, further] = [history.items.filter((one) => one.changes.some((moved) => moved.label === id)), history.next !== null];
     releases = bundles(released.items);
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
     if (draft === null || before !== live()) [draft, preview, asked] = [live(), null, asked + 1];
@@ -60,13 +60,16 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     }
     show();
   };
-  const move = (value) => {
-    if (Number.isNaN(value)) return;
-    // The edge of a bin, where the preview is exact, in the millionths that scores are compared in.
-    draft = Math.ceil((Math.min(1024, Math.max(0, Math.round(value * 1024))) * 1_000_000) / 1024) / 1_000_000;
+  const set = (value) => {
+    draft = value;
     show();
     clearTimeout(timer);
     timer = setTimeout(look, 60);
+  };
+  const move = (value) => set(edge(value));
+  const type = ({ target }) => {
+    if (!Number.isNaN(target.valueAsNumber)) set(within(target.valueAsNumber));
+    target.value = String(draft); // also where the page knows of no change: nothing was typed, or too much
   };
   const undo = () => { draft = live(); look(); };
   const span = (event) => { hours = Number(event.target.value); load().then(look); };
@@ -113,7 +116,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         <h2>Scores of ${count(label.events)} events</h2>
         ${histogram({ bins: label.bins, live: live(), draft, move })}
         <div class="row">
-          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${(event) => move(event.target.valueAsNumber)}></label>
+          <label><span>Threshold</span><input type="number" min="0" max="1" step="any" .value=${String(draft)} @change=${type}></label>
           ${offered.length > 1 ? html`<label><span>Where</span><select @change=${choose}>${offered.map((one) => html`<option value=${JSON.stringify(one)} .selected=${place(one) === place(when)}>${place(one) || "all events"}</option>`)}</select></label>` : nothing}
           <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
           ${draft === live() ? nothing : html`<div class="buttons start"><button class="plain" @click=${undo}>Undo</button>${buttons()}</div>`}
@@ -130,7 +133,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         { name: "what", of: (r) => moved(r, id) },
         { name: "why", of: (r) => r.reason },
         { name: "", of: (r) => (operator ? html`<button @click=${() => restore(r)}>Restore …</button>` : nothing) },
-      ], revisions, { none: "Nobody has moved it yet." })}</section>`);
+      ], revisions, { none: further ? "Nobody has moved it in the newest 100 revisions." : "Nobody has moved it yet." })}</section>`);
     const plot = document.getElementById("rate");
     if (plot && series !== drawn) {
       drawn = series;
@@ -146,6 +149,11 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   onChange(() => load().catch(() => {}));
   await every(10_000, load);
 }
+
+/** As it was typed, in the millionths that scores are compared in. */
+const within = (value) => Math.round(Math.min(1, Math.max(0, value)) * 1_000_000) / 1_000_000;
+/** The edge of a bin, where a preview is exact; by hand nobody means one score and no other. */
+const edge = (value) => Math.ceil((Math.round(within(value) * 1024) * 1_000_000) / 1024) / 1_000_000;
 
 // Releases whose bundle differs from that of the one before them: what else may have moved a rate.
 function bundles(items) {
