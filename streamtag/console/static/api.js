@@ -36,6 +36,12 @@ export const api = {
   delete: async (path, options) => (await call("DELETE", path, undefined, options)).body,
 };
 
+/** Of questions that follow each other: begins one, and gives whether it is the newest still. Answers may overtake. */
+export const turns = () => {
+  let newest = 0;
+  return () => { const mine = ++newest; return () => mine === newest; };
+};
+
 /** Who is signed in; null: nobody. */
 export async function session() {
   try {

@@ -1,5 +1,6 @@
 // Events that could not be decided: grouped by why, looked at with care, and put back once the cause is gone.
 
+import { turns } from "../api.js";
 import { ago, ask, badge, count, facts, failure, html, nothing, notice, table, tile } from "../ui.js";
 
 export const title = "Dead letters";
@@ -11,10 +12,15 @@ const plain = (name) => name.replaceAll("_", " ");
 export async function mount({ api, draw, every, may, query, signal }) {
   let since = SPANS.some(([value]) => value === query.get("since")) ? query.get("since") : "1d";
   let groups = null, chosen = null, letters = null, opened = new Map();
+  const loading = turns();
 
   const load = async () => {
-    groups = await api.get(`/v1/dead-letters/groups${since ? `?since=${since}` : ""}`, { signal });
-    if (chosen) letters = await api.get(`/v1/dead-letters?${filters(chosen)}&limit=${SHOWN}`, { signal });
+    const newest = loading();
+    const found = await api.get(`/v1/dead-letters/groups${since ? `?since=${since}` : ""}`, { signal });
+    if (!newest()) return;
+    const held = chosen && await api.get(`/v1/dead-letters?${filters(chosen)}&limit=${SHOWN}`, { signal });
+    if (!newest()) return;
+    [groups, letters] = [found, held];
     show();
   };
 

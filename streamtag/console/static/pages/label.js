@@ -1,5 +1,6 @@
 // One label: its scores with the threshold as a line to drag, what a move would have done, and how it came here.
 
+import { turns } from "../api.js";
 import { chart } from "../chart.js";
 import { tryMove } from "../experiment-forms.js";
 import { histogram } from "../histogram.js";
@@ -19,11 +20,13 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
   let when = {}; // the segment whose threshold is looked at; none: all events
   let label = null, base = null, breaker = null, revisions = [], further = false, releases = [], series = null, segments = [], now = null;
-  let draft = null, preview = null, previewOf = "", asked = 0, error = null, drawn = null, timer;
+  let draft = null, preview = null, previewOf = "", error = null, drawn = null, timer;
+  const loading = turns(), looking = turns();
 
   const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
 
   const load = async () => {
+    const newest = loading();
     const [found, thresholds, history, released, windows, shares, rates, breakers] = await Promise.all([
       api.get(`/v1/labels/${named}?hours=${hours}`, options),
       api.read("/v1/thresholds", options),
@@ -34,28 +37,28 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
       api.get("/v1/rates?size=5m", options).catch((problem) => { if (problem.status !== 404) throw problem; return null; }),
       api.get("/v1/breakers", options),
     ]);
+    if (!newest()) return;
     const before = label && live();
     [label, base, now, segments] = [found, thresholds, rates, shares.items];
     breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
     [revisions, further] = [history.items.filter((one) => one.changes.some((moved) => moved.label === id)), history.next !== null];
     releases = bundles(released.items);
     series = windows.items.map((one) => ({ at: one.start_ms / 1000, ...(one.labels[id] ?? { events: 0, alerts: 0 }) }));
-    if (draft === null || before !== live()) [draft, preview, asked] = [live(), null, asked + 1];
+    if (draft === null || before !== live()) { [draft, preview] = [live(), null]; looking(); }
     show();
   };
 
   const question = () => JSON.stringify([draft, when, hours, base.etag]);
-  // The newest question counts; an answer to an earlier one is dropped.
   const look = async () => {
     clearTimeout(timer);
-    const mine = ++asked, about = question();
+    const newest = looking(), about = question();
     if (draft === live()) { [preview, previewOf, error] = [null, about, null]; return show(); }
     try {
       const found = await api.post("/v1/thresholds/preview", { labels: { [id]: draft }, when, hours }, options);
-      if (mine !== asked) return;
+      if (!newest()) return;
       [preview, previewOf, error] = [found, about, null];
     } catch (problem) {
-      if (mine !== asked || problem.name === "AbortError") return;
+      if (!newest() || problem.name === "AbortError") return;
       [preview, previewOf, error] = [null, "", problem];
     }
     show();

@@ -1,5 +1,6 @@
 // Was anything lost or doubled: every event that was read has one outcome, and no position is missing.
 
+import { turns } from "../api.js";
 import { ago, badge, count, facts, html, nothing, table, tile } from "../ui.js";
 
 export const title = "Ledger";
@@ -8,13 +9,17 @@ const SPANS = [[1, "1 hour"], [24, "1 day"], [168, "7 days"], [0, "all there is"
 
 export async function mount({ api, draw, every, query, signal }) {
   let hours = Number(query.get("hours")) || 24;
-  let ledger = null, older = false;
+  let ledger = null, older = false, within = hours;
+  const loading = turns();
 
   const load = async () => {
-    ledger = await api.get(`/v1/ledger?hours=${hours}`, { signal });
+    const newest = loading(), asked = hours;
+    let found = await api.get(`/v1/ledger?hours=${asked}`, { signal });
     // Nothing in this time may be a quiet night; and the demo's broker cannot look up times.
-    older = hours && !ledger.partitions.length;
-    if (older) ledger = await api.get("/v1/ledger?hours=0", { signal });
+    const nothingNew = asked > 0 && !found.partitions.length;
+    if (nothingNew) found = await api.get("/v1/ledger?hours=0", { signal });
+    if (!newest()) return;
+    [ledger, older, within] = [found, nothingNew, nothingNew ? 0 : asked];
     show();
   };
   const span = (event) => { hours = Number(event.target.value); load(); };
@@ -53,7 +58,7 @@ export async function mount({ api, draw, every, query, signal }) {
         { name: "last commit", of: (p) => ago(p.latest_ms) },
       ], partitions, { none: "Nothing was committed in this time." })}</section>
       ${partitions.length ? html`<section class="sheet"><h2>What this rests on</h2>${facts([
-        ["commit summaries read", count(sum("summaries"))], ["from", ledger.stats], ["in the last", `${hours} h`],
+        ["commit summaries read", count(sum("summaries"))], ["from", ledger.stats], within ? ["in the last", `${within} h`] : ["of", "all there is"],
       ])}</section>` : nothing}`);
   };
 

@@ -1,5 +1,6 @@
 // What each label does now against its own normal, the loudest change first.
 
+import { turns } from "../api.js";
 import { change, changed, rateOf, signal as told } from "../rates.js";
 import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile, took } from "../ui.js";
 import { nameOf } from "./fleet.js";
@@ -12,25 +13,30 @@ export async function mount({ api, draw, every, query, signal }) {
   let fleet = null, open = new Map();
   let size = SIZES.includes(query.get("size")) ? query.get("size") : "5m";
   let rates = null, problem = null, history = new Map(), labels = [];
-  let historyAt = 0;
+  let historyAt = 0, fleetAsked = null;
+  const loading = turns();
 
+  // What asks Kafka may take its time, or fail: the rates do not wait for it, and nobody asks again meanwhile.
+  const askFleet = () => {
+    fleetAsked ??= api.get("/v1/fleet", { signal }).then((found) => { fleet = found; if (rates) show(); })
+      .catch(() => { fleet = null; }).finally(() => { fleetAsked = null; });
+  };
+  const newestRates = () => api.get(`/v1/rates?size=${size}`, { signal }).then((found) => [found, null], (error) => {
+    if (error.status !== 404) throw error;
+    return [null, error];
+  });
   const load = async () => {
-    // What asks Kafka may take its time, or fail: the rates do not wait for it.
-    api.get("/v1/fleet", { signal }).then((found) => { fleet = found; if (rates) show(); }).catch(() => { fleet = null; });
-    const [found, breakers] = await Promise.all(["/v1/labels", "/v1/breakers"].map((path) => api.get(path, { signal })));
+    const newest = loading();
+    askFleet();
+    const [found, breakers, [latest, none]] = await Promise.all([
+      api.get("/v1/labels", { signal }), api.get("/v1/breakers", { signal }), newestRates(),
+    ]);
+    const due = latest && Date.now() - historyAt > 30_000;
+    const past = due && byLabel(await api.get("/v1/windows?size=5m&hours=6", { signal }));
+    if (!newest()) return;
+    if (due) [history, historyAt] = [past, Date.now()];
     open = new Map(breakers.items.filter((one) => one.open).map((one) => [one.label, one]));
-    labels = found.items;
-    try {
-      rates = await api.get(`/v1/rates?size=${size}`, { signal });
-      problem = null;
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      [rates, problem] = [null, error];
-    }
-    if (rates && Date.now() - historyAt > 30_000) {
-      history = byLabel(await api.get("/v1/windows?size=5m&hours=6", { signal }));
-      historyAt = Date.now();
-    }
+    [labels, rates, problem] = [found.items, latest, none];
     show();
   };
 
@@ -43,7 +49,7 @@ export async function mount({ api, draw, every, query, signal }) {
     const events = Math.max(0, ...rows.map((one) => one.events));
     draw(html`
       <div class="row"><div class="grow"><h1>Now</h1>
-        ${rates ? html`<p class="quiet">Window of ${size} from ${moment(rates.start_ms)}${rates.exact ? "" : ", not exact: positions are missing or were counted twice"}</p>` : nothing}</div>
+        ${rates ? html`<p class="quiet">Window of ${rates.size} from ${moment(rates.start_ms)}${rates.exact ? "" : ", not exact: positions are missing or were counted twice"}</p>` : nothing}</div>
         <label><span>Window</span><select @change=${choose} .value=${size}>${SIZES.map((one) => html`<option value=${one} ?selected=${one === size}>${one}</option>`)}</select></label></div>
       ${rates ? html`
         <div class="tiles">
