@@ -1,6 +1,17 @@
 // What is loud: rates against their own normal, and signals, in words.
 
-import { badge, html, percent } from "./ui.js";
+import { badge, html, moment, nothing, percent } from "./ui.js";
+
+const WIDTH_MS = { "1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000 };
+const COUNTED_WITHIN_MS = 60_000;
+
+/** Where the newest window of a size ends, Unix milliseconds. */
+export const endOf = ({ size, start_ms: start }) => start + WIDTH_MS[size];
+
+/** That the newest window is an old one: no event has been counted since, and rates of then must not read as of now. */
+export const standsStill = (rates) => (Date.now() > endOf(rates) + WIDTH_MS[rates.size] + COUNTED_WITHIN_MS
+  ? html`<p>${badge("warn", `no newer window since ${moment(endOf(rates))}`)} No event has been counted since: do <code>streamtag tagger</code>, <code>windows</code> and <code>stats</code> run?</p>`
+  : nothing);
 
 /**
  * How a rate stands to the hour before: {words, kind?}. `kind` only beyond the interval that holds at every moment: it

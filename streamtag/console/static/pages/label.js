@@ -4,10 +4,10 @@ import { turns } from "../api.js";
 import { chart } from "../chart.js";
 import { tryMove } from "../experiment-forms.js";
 import { histogram } from "../histogram.js";
-import { change, changed, rateOf, signal } from "../rates.js";
+import { change, changed, endOf, rateOf, signal, standsStill } from "../rates.js";
 import { reviewOnly, trustAgain } from "../breakers.js";
 import { askForMove, differences, place, publishMove, restoreRevision } from "../threshold-forms.js";
-import { ago, count, critical, failure, html, nothing, percent, plural, score, table, tile } from "../ui.js";
+import { ago, count, critical, failure, html, moment, nothing, percent, plural, score, table, tile } from "../ui.js";
 import { effect, hurdles } from "../what-if.js";
 
 export const title = "Label";
@@ -107,8 +107,9 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
         <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
       </div>
+      ${now ? standsStill(now) : nothing}
       ${rate ? html`<div class="tiles">
-        ${tile("rate, newest 5 minutes", rateOf(rate), `${count(rate.alerts)} of ${count(rate.events)} events`)}
+        ${tile("rate, newest 5 minutes", rateOf(rate), `${count(rate.alerts)} of ${count(rate.events)} events, up to ${moment(endOf(now))}`)}
         ${tile("against the hour before", changed(change(rate)), `was ${percent(rate.rate_last_hour)}`)}
         ${tile("same hour last week", percent(rate.rate_last_week))}
         ${tile("threshold", score(label.threshold), label.segments.length ? `another in ${plural(label.segments.length, "segment")}` : "for all events")}

@@ -1,7 +1,7 @@
 // What each label does now against its own normal, the loudest change first.
 
 import { turns } from "../api.js";
-import { change, changed, rateOf, signal as told } from "../rates.js";
+import { change, changed, rateOf, signal as told, standsStill } from "../rates.js";
 import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile, took } from "../ui.js";
 import { nameOf } from "./fleet.js";
 
@@ -49,7 +49,7 @@ export async function mount({ api, draw, every, query, signal }) {
     const events = Math.max(0, ...rows.map((one) => one.events));
     draw(html`
       <div class="row"><div class="grow"><h1>Now</h1>
-        ${rates ? html`<p class="quiet">Window of ${rates.size} from ${moment(rates.start_ms)}${rates.exact ? "" : ", not exact: positions are missing or were counted twice"}</p>` : nothing}</div>
+        ${rates ? html`<p class="quiet">Window of ${rates.size} from ${moment(rates.start_ms)}${rates.exact ? "" : ", not exact: positions are missing or were counted twice"}</p>${standsStill(rates)}` : nothing}</div>
         <label><span>Window</span><select @change=${choose} .value=${size}>${SIZES.map((one) => html`<option value=${one} ?selected=${one === size}>${one}</option>`)}</select></label></div>
       ${rates ? html`
         <div class="tiles">
