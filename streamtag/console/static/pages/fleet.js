@@ -29,7 +29,7 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
 
   const show = () => {
     const { workers } = fleet;
-    const lag = workers.reduce((sum, one) => sum + (one.lag ?? 0), 0);
+    const lag = waiting(workers);
     const ready = workers.filter((one) => one.ready).length;
     draw(html`
       <h1>Fleet</h1>
@@ -37,8 +37,8 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
       ${fleet.stop ? stopped(fleet.stop, may("operator") ? resume : null) : nothing}
       <div class="tiles">
         ${tile("live everywhere", WORDS[fleet.live] ?? "no release yet", fleet.live_since ? html`since ${moment(fleet.live_since)}` : fleet.release ? `release ${fleet.release}` : nothing)}
-        ${tile("workers", count(workers.length), workers.length === ready ? "all ready" : `${ready} ready`)}
-        ${tile("events waiting", count(lag), lag === 0 ? "nothing waits" : "written, and not yet decided")}
+        ${tile("workers", count(workers.length), !workers.length ? "nobody tags" : workers.length === ready ? "all ready" : `${ready} ready`)}
+        ${tile("events waiting", count(lag), lag === null ? "nobody says" : lag === 0 ? "nothing waits" : "written, and not yet decided")}
         ${tile("decides", fleet.release ? `release ${fleet.release}` : "–", fleet.bundle ? html`<a href="#/models/${fleet.bundle.replace("@", "/")}">${fleet.bundle}</a>` : nothing)}
       </div>
       ${fleet.live_reasons?.length ? html`<section class="sheet"><h2>${fleet.live === "no" ? "Why not everywhere" : "Why that is not known"}</h2>
@@ -63,6 +63,9 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
 
 /** Workers are named for their group; where that is known, the rest says which. */
 export const nameOf = (worker, { group }) => worker.worker.replace(`${group}-`, "");
+
+/** Events that wait for any of them; null where none says. */
+export const waiting = (workers) => (workers.some((one) => one.lag !== null) ? workers.reduce((sum, one) => sum + (one.lag ?? 0), 0) : null);
 
 /** From the timestamp of an event to the commit of its tags. */
 const latency = ({ latency_p50_ms: half, latency_p99_ms: most }) =>

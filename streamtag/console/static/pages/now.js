@@ -3,7 +3,7 @@
 import { turns } from "../api.js";
 import { change, changed, rateOf, signal as told, standsStill } from "../rates.js";
 import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile, took } from "../ui.js";
-import { nameOf } from "./fleet.js";
+import { nameOf, waiting } from "./fleet.js";
 
 export const title = "Now";
 
@@ -98,10 +98,10 @@ function health(fleet) {
   if (fleet === null) return tile("workers ready", "–", html`nobody says; <a href="#/fleet">fleet</a>`);
   const { workers } = fleet;
   const ready = workers.filter((one) => one.ready).length;
-  const lag = workers.some((one) => one.lag !== null) ? workers.reduce((sum, one) => sum + (one.lag ?? 0), 0) : null;
+  const lag = waiting(workers);
   const [slowest] = workers.filter((one) => one.latency_p99_ms !== null).sort((a, b) => b.latency_p99_ms - a.latency_p99_ms);
   return html`
-    ${tile("workers ready", `${ready} of ${workers.length}`, html`<a href="#/fleet">${ready === workers.length && ready ? "fleet" : "who is not, and why"}</a>`)}
+    ${tile("workers ready", `${ready} of ${workers.length}`, html`<a href="#/fleet">${!workers.length ? "nobody tags" : ready === workers.length ? "fleet" : "who is not, and why"}</a>`)}
     ${tile("events behind", count(lag), lag === null ? "nobody says" : "over all workers")}
     ${tile("latency", took(slowest?.latency_p99_ms), slowest ? `99 % within this on the slowest worker, ${nameOf(slowest, fleet)}` : "nothing was decided lately")}`;
 }
