@@ -60,10 +60,16 @@ export async function signIn(token) {
   return found;
 }
 
+/** Ends the session; throws where somebody may still be signed in. */
 export async function signOut() {
-  await api.delete("/v1/session");
+  await end().catch(async (problem) => {
+    if (problem.status !== 403) throw problem;
+    if ((await session()) !== null) await end(); // another tab has signed in anew: the session is another, and its csrf
+  });
   csrf = null;
 }
+
+const end = () => api.delete("/v1/session").catch((problem) => { if (problem.status !== 401) throw problem; });
 
 const ROLES = ["viewer", "reviewer", "operator", "admin"];
 

@@ -115,7 +115,7 @@ function theme() {
 }
 
 async function out() {
-  await signOut().catch(() => {});
+  try { await signOut(); } catch (problem) { return notice(`You are still signed in: ${problem.message}`, "bad"); }
   who = null;
   await show();
 }
