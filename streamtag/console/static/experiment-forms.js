@@ -10,7 +10,10 @@ const OF_TOLERANCE = /\.tolerance: |is not understood|^others\b/;
 const OF_CUTOFFS = /^(body\.)?(labels|segments\[\d+\])(?!.*(\.tolerance: |is not understood))/;
 const OF_SHARE = /^share\b/;
 
-const SHARE = { name: "share", label: "Share of events, in percent", type: "number", value: "100", about: OF_SHARE };
+/** How large a part of events a candidate gets; share: at first. */
+export const shareField = (share) => ({ name: "share", label: "Share of events, in percent", type: "number", min: 0, max: 100, value: String(Number((100 * share).toPrecision(6))), about: OF_SHARE });
+/** What was entered there, as the API takes it. */
+export const shareOf = (percents) => Number((Number(percents) / 100).toPrecision(12));
 
 /** Asks which bundle and thresholds to compare with the champion; resolves to null where nobody wants it. */
 export async function startOne(bundles) {
@@ -23,7 +26,7 @@ export async function startOne(bundles) {
       { name: "thresholds", label: "Thresholds", type: "select", options: [["keep", "those of the champion"], ["defaults", "the bundle's own"]] },
       { name: "labels", label: "But for these", type: "textarea", required: false, about: OF_CUTOFFS, hint: "One a line, e.g. spam=0.72. With the champion's bundle they alone are judged: nothing else can differ." },
       { name: "mode", label: "How", type: "select", options: [["shadow", "shadow: the candidate only looks on"], ["split", "split: it decides its share"]] },
-      { ...SHARE, hint: "In a split, begin small." },
+      { ...shareField(1), hint: "In a split, begin small." },
       { name: "tolerance", label: "Each label's rate may move by", value: "±20%", about: OF_TOLERANCE },
       REASON,
     ],
@@ -31,7 +34,7 @@ export async function startOne(bundles) {
     act: ({ bundle, thresholds, labels: lines, mode, share, tolerance, reason }) => {
       const labels = lines ? cutoffs(lines) : null;
       const judged = labels && !bundle ? only(Object.keys(labels), tolerance) : { others: tolerance };
-      return start({ bundle: bundle || null, thresholds, labels, plan: { mode, share: Number(share) / 100, ...judged }, reason });
+      return start({ bundle: bundle || null, thresholds, labels, plan: { mode, share: shareOf(share), ...judged }, reason });
     },
   });
 }
@@ -42,10 +45,10 @@ export const tryMove = ({ name, id, when, before, after, preview, effect }) => a
   body: html`<p>Beside the champion, in shadow: both decide on the same events, and only the champion's tags go out. Its page says when ${name} is shown to be tagged otherwise than you allow, or not.</p>${effect}`,
   fields: [
     { name: "tolerance", label: "Its rate may move by", value: "±20%", about: OF_TOLERANCE, hint: expected(preview, id) },
-    SHARE, REASON,
+    shareField(1), REASON,
   ],
   action: "Start",
-  act: ({ tolerance, share, reason }) => start({ labels: { [id]: after }, when, plan: { share: Number(share) / 100, ...only([id], tolerance) }, reason }),
+  act: ({ tolerance, share, reason }) => start({ labels: { [id]: after }, when, plan: { share: shareOf(share), ...only([id], tolerance) }, reason }),
 });
 
 /** What a preview expects of a label's rate. */

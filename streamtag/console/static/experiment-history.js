@@ -1,7 +1,7 @@
 // Evidence on one label over time against the bounds that settle it: as a chart, in a sentence, and as a table.
 
 import { chart } from "./chart.js";
-import { count, empty, html, moment, percent, plural, table } from "./ui.js";
+import { chosen, count, empty, html, moment, percent, plural, table } from "./ui.js";
 
 const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 const FLOOR = -1; // below a tenth nothing is shown: it only says that the other claim is true
@@ -76,7 +76,7 @@ export function draw(place, experiment, history, label) {
       { name: "equal", values: points.map((one) => one.equal), colour: "--good", dash: true, words },
     ],
     levels: [{ ...worse, colour: "--bad" }, { ...equal, colour: "--good", side: "left" }],
-    marks: experiment.phases.slice(1).map((one) => ({ at: Date.parse(one.began_at) / 1000, name: `share ${percent(one.share, 0)}` })),
+    marks: experiment.phases.slice(1).map((one) => ({ at: Date.parse(one.began_at) / 1000, name: `share ${chosen(one.share)}` })),
     y: { range: [FLOOR, Math.max(1.2 * top, Math.min(3 * top, 1.05 * most))], steps: [1, 2, 5], words },
   });
 }

@@ -57,7 +57,7 @@ const span = ({ interval: [low, high], relative }) => (relative
   ? `${low.toFixed(2)} to ${high === null ? "any" : high.toFixed(2)} times`
   : `${(100 * low).toFixed(2)} to ${(100 * high).toFixed(2)} points`);
 
-const tolerance = ({ tolerance: { kind, size } }) => (kind === "relative" ? `${(1 / (1 + size)).toFixed(2)} to ${(1 + size).toFixed(2)} times` : `± ${100 * size} points`);
+const tolerance = ({ tolerance: { kind, size } }) => (kind === "relative" ? `${(1 / (1 + size)).toFixed(2)} to ${(1 + size).toFixed(2)} times` : `± ${Number((100 * size).toPrecision(4))} points`);
 
 function meter(words, share) {
   const part = Math.max(0, Math.min(1, share));

@@ -10,6 +10,8 @@ const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 export const count = (n) => (n === null || n === undefined ? "–" : NUMBER.format(Math.round(n)));
 export const short = (n) => (n === null || n === undefined ? "–" : SHORT.format(n));
 export const percent = (share, digits = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
+/** A share that somebody has chosen, in percent as they wrote it. */
+export const chosen = (share) => `${Number((100 * share).toPrecision(4))}\u00a0%`;
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(4).replace(/0{1,2}$/, ""));
 
 /** How long something takes. */
@@ -98,7 +100,7 @@ export function notice(words, kind = "quiet") {
  * Asks before something is done; resolves to what was entered, or null, and to null at once where a question is open
  * already (a second click came while the first was prepared). `act` is called with it and may throw: the
  * dialog then stays open and shows why, at the field where a problem is `about` it.
- * fields: [{name, label, type?, value?, required?, hint?, options?, about?}]; options of a `select`: [[value, words]];
+ * fields: [{name, label, type?, value?, required?, hint?, min?, max?, options?, about?}]; options of a `select`: [[value, words]];
  * about: pattern of problems that are its own where something was entered.
  */
 export function ask({ title, body = nothing, fields = [], action = "Publish", danger = false, act }) {
@@ -130,7 +132,7 @@ export function ask({ title, body = nothing, fields = [], action = "Publish", da
       ${one.type === "textarea"
         ? html`<textarea name=${one.name} rows="3" ?required=${one.required !== false} aria-invalid=${bad} aria-describedby=${told} .value=${one.value ?? ""}></textarea>`
         : one.type === "select" ? html`<select name=${one.name}>${one.options.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select>`
-        : html`<input name=${one.name} type=${one.type ?? "text"} .value=${one.value ?? ""} ?required=${one.required !== false && one.type !== "checkbox"} aria-invalid=${bad} aria-describedby=${told}>`}
+        : html`<input name=${one.name} type=${one.type ?? "text"} step=${one.type === "number" ? "any" : nothing} min=${one.min ?? nothing} max=${one.max ?? nothing} .value=${one.value ?? ""} ?required=${one.required !== false && one.type !== "checkbox"} aria-invalid=${bad} aria-describedby=${told}>`}
       ${one.hint ? html`<small>${one.hint}</small>` : nothing}</label>
       <div id=${told} class="wrong">${found.map((problem) => html`<p>${problem}</p>`)}</div>`;
     };

@@ -1,10 +1,10 @@
 // Challengers beside the champion: what runs, what it has come to, and one of them in full.
 
-import { startOne } from "../experiment-forms.js";
+import { shareField, shareOf, startOne } from "../experiment-forms.js";
 import * as history from "../experiment-history.js";
 import * as words from "../experiment-words.js";
 import { differences } from "../threshold-forms.js";
-import { ago, ask, facts, html, moment, nothing, notice, percent, table } from "../ui.js";
+import { ago, ask, chosen, facts, html, moment, nothing, notice, table } from "../ui.js";
 
 export const title = "Experiments";
 
@@ -35,7 +35,7 @@ async function all({ api, draw, every, onChange, may, who, signal }) {
       { name: "came to", of: words.state },
       { name: "candidate", of: (e) => words.release(e.candidate) },
       { name: "against", of: (e) => words.release(e.control) },
-      { name: "how", of: (e) => `${e.plan.mode}, ${percent(e.phases.at(-1).share, 0)}` },
+      { name: "how", of: (e) => `${e.plan.mode}, ${chosen(e.phases.at(-1).share)}` },
       { name: "began", of: (e) => ago(e.at) },
       { name: "who", of: (e) => e.author },
       { name: "why", of: (e) => e.reason },
@@ -74,8 +74,8 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
   }).then(then);
   const share = () => ask({
     title: `Another share for experiment ${number}`,
-    fields: [{ name: "share", label: "Share, in percent", type: "number", value: String(100 * experiment.phases.at(-1).share) }, REASON], action: "Change it",
-    act: async ({ share: wanted, reason }) => { await api.post(`/v1/experiments/${number}/share`, { share: Number(wanted) / 100, reason }); notice("A new phase has begun; evidence goes on."); },
+    fields: [shareField(experiment.phases.at(-1).share), REASON], action: "Change it",
+    act: async ({ share: wanted, reason }) => { await api.post(`/v1/experiments/${number}/share`, { share: shareOf(wanted), reason }); notice("A new phase has begun; evidence goes on."); },
   }).then(then);
   const promote = () => ask({
     title: `Promote the candidate of experiment ${number}`,
@@ -123,16 +123,16 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
       <section class="sheet"><h2>How it is judged</h2>${facts([
         ["mode", plan.mode === "shadow" ? "shadow: both score the same units" : "split: each unit has one arm"],
         ["counted once per", experiment.unit],
-        ["chance of a wrong fail", percent(plan.alpha, 0)],
+        ["chance of a wrong fail", chosen(plan.alpha)],
         ["gives up after", `${plan.max_units.toLocaleString("en")} units or ${plan.max_hours} hours`],
         ["a worse label", plan.on_worse === "fail" ? "fails it" : "warns, unless it is critical"],
         ["when it passes", rollout.promote ? "the candidate is promoted by itself" : "a person decides"],
-        rollout.ramp.length && ["ramp", rollout.ramp.map((step) => percent(step.share, 0)).join(" → ")],
+        rollout.ramp.length && ["ramp", rollout.ramp.map((step) => chosen(step.share)).join(" → ")],
       ])}</section>
       <section class="sheet"><h2>Phases</h2>${table("Phases", [
         { name: "phase", right: true, of: (p) => phases.indexOf(p) },
-        { name: "share", right: true, of: (p) => percent(p.share, 0) },
-        { name: "", of: (p) => html`<span class="meter" role="img" aria-label="share ${percent(p.share, 0)}"><span class="fill tagged" .style=${`width:${100 * p.share}%`}></span></span>` },
+        { name: "share", right: true, of: (p) => chosen(p.share) },
+        { name: "", of: (p) => html`<span class="meter" role="img" aria-label="share ${chosen(p.share)}"><span class="fill tagged" .style=${`width:${100 * p.share}%`}></span></span>` },
         { name: "began", of: (p) => moment(p.began_at) },
         { name: "units, control", right: true, of: (p) => counted(experiment, p)?.control_units.toLocaleString("en") ?? "–" },
         { name: "units, candidate", right: true, of: (p) => counted(experiment, p)?.candidate_units.toLocaleString("en") ?? "–" },
