@@ -4,7 +4,7 @@ import { shareField, shareOf, startOne } from "../experiment-forms.js";
 import * as history from "../experiment-history.js";
 import * as words from "../experiment-words.js";
 import { differences } from "../threshold-forms.js";
-import { ago, ask, chosen, facts, html, moment, nothing, notice, table } from "../ui.js";
+import { ago, ask, chosen, count, facts, html, moment, nothing, notice, table } from "../ui.js";
 
 export const title = "Experiments";
 
@@ -109,6 +109,7 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
 
   const show = () => {
     const { plan, rollout, phases, changes } = experiment;
+    const counted = countsOf(phases, experiment.evidence?.phases ?? []);
     draw(html`
       <p><a href="#/experiments">All experiments</a></p>
       <div class="row"><div class="grow"><h1>Experiment ${number}</h1>
@@ -134,8 +135,8 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
         { name: "share", right: true, of: (p) => chosen(p.share) },
         { name: "", of: (p) => html`<span class="meter" role="img" aria-label="share ${chosen(p.share)}"><span class="fill tagged" .style=${`width:${100 * p.share}%`}></span></span>` },
         { name: "began", of: (p) => moment(p.began_at) },
-        { name: "units, control", right: true, of: (p) => counted(experiment, p)?.control_units.toLocaleString("en") ?? "–" },
-        { name: "units, candidate", right: true, of: (p) => counted(experiment, p)?.candidate_units.toLocaleString("en") ?? "–" },
+        { name: "units, control", right: true, of: (p) => count(counted.get(p)?.control_units) },
+        { name: "units, candidate", right: true, of: (p) => count(counted.get(p)?.candidate_units) },
       ], phases)}</section>`);
     const place = document.getElementById("evidence");
     if (place && looks !== drawn) {
@@ -148,5 +149,12 @@ async function one({ api, draw, every, onChange, may, who, signal }, number) {
   await every(5_000, load);
 }
 
-// Phases that were counted come in the order of their shares; one without events has no counts.
-const counted = (experiment, phase) => experiment.evidence?.phases[experiment.phases.indexOf(phase)];
+/**
+ * Phase to its counts. These come in the order of phases and name their share alone, as a phase without events has none:
+ * where an earlier and a later phase had the same share, and either may be meant, nobody says which.
+ */
+function countsOf(phases, counts) {
+  const walk = (all, found) => { let at = -1; return found.map(({ share }) => all[at = all.findIndex((one, i) => i > at && one.share === share)]); };
+  const [earliest, latest] = [walk(phases, counts), walk([...phases].reverse(), [...counts].reverse()).reverse()];
+  return new Map(counts.map((one, i) => [earliest[i], one]).filter(([phase], i) => phase === latest[i]));
+}
