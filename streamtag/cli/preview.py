@@ -58,7 +58,8 @@ def preview(
     """Show what other cut-offs would have done to the events of the last day: tags an hour, and what flips each way.
 
     Nothing is changed. The numbers come from the score histograms of the windows: exact where cut-offs are multiples
-    of 1/1024, else a range (a bin does not say where in it a score lay). Exit code 4 where nothing was counted.
+    of 1/1024, else a range (a bin does not say where in it a score lay). They are of events that the present bundle
+    decided, and an hour is one of all traffic, by the bundle's part of it. Exit code 4 where nothing was counted.
     """
     loaded = settings().settings
     store = ControlStore(loaded.redis)

@@ -34,6 +34,7 @@ class Preview:
     Attributes:
         size: of the windows that were looked at.
         from_ms, to_ms: the time that they cover up to now, Unix milliseconds.
+        recorded_ms: start of the first of them that had events; ``from_ms`` where none had.
         windows: how many had events.
         exact: no position of a source was counted twice, or is known to be missing.
         events: that the bundle decided.
@@ -44,6 +45,7 @@ class Preview:
     size: str
     from_ms: int
     to_ms: int
+    recorded_ms: int
     windows: int
     exact: bool
     events: int
@@ -52,8 +54,13 @@ class Preview:
 
     @property
     def hours(self) -> float:
-        """That the windows cover."""
-        return (self.to_ms - self.from_ms) / _MS_PER_HOUR
+        """For how long all traffic has as many events as the bundle decided; counts by it are rates of all traffic.
+
+        Of the time since the first recorded event, the part that the bundle has of the events: before it was promoted
+        another decided, and before the installation was there nobody.
+        """
+        recorded = (self.to_ms - self.recorded_ms) / _MS_PER_HOUR
+        return recorded * self.events / (self.events + self.others) if self.events else recorded
 
 
 def preview(
@@ -87,6 +94,7 @@ def preview(
         size=size,
         from_ms=first,
         to_ms=now_ms,
+        recorded_ms=windows[0].start_ms if windows else first,
         windows=len(windows),
         exact=all(window.exact for window in windows),
         events=sum(cell.events for cell in mine),

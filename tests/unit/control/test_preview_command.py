@@ -56,6 +56,8 @@ def test_it_says_what_a_change_would_have_done(counted: ControlStore, run: Run) 
     assert (spam["lost"]["low"], spam["gained"]["high"]) == (60, 0)
     assert spam["then_per_hour"]["low"] == pytest.approx(20 / found["hours"])
     assert spam["review_minutes_per_hour"]["low"] == pytest.approx(40 / found["hours"])
+    # Two thirds of the events since the first of them were this bundle's, and so is as much of that time.
+    assert found["hours"] == pytest.approx(200 / 300 * (found["to_ms"] - HOUR + SIZES["1h"]) / SIZES["1h"])
     assert current(counted).id.number == 1
 
 
