@@ -11,7 +11,7 @@ from streamtag.domain.behaviour import AlertCounts, Signal, same_set, stuck_labe
 from streamtag.domain.cooccurrence import CoAlerts, association_changes
 from streamtag.domain.drift import score_drift
 from streamtag.events.panes import Cell
-from streamtag.stats.label_figures import LabelFigures, label_figures, traffic
+from streamtag.stats.label_figures import LabelFigures, events_of, label_figures, traffic
 from streamtag.stats.windows import WindowDocument
 
 __all__ = ["Compared", "compare", "comparisons", "signals"]
@@ -65,23 +65,30 @@ def signals(window: WindowDocument, reference: WindowDocument, choose: Choose = 
 def comparisons(window: WindowDocument, reference: WindowDocument, choose: Choose = traffic) -> list[Signal]:
     """Everything that was compared with the reference and may be a signal: the drift of each label's scores, suspects.
 
-    Counts of both as one: where several releases decided in either, a change between them is a signal, too.
+    Counts of both as one: where several releases decided in either, a change between them is a signal, too. A label
+    that either lacks is left out: another bundle has others, and one that nobody scores any more has not fallen silent.
     """
-    now, then = _counts(window, choose), _counts(reference, choose)
-    found = [*stuck_labels(then, now, alpha=_ALPHA)]
-    if (same := same_set(then, now, alpha=_ALPHA)) is not None:
-        found.append(same)
     before = {one.label: one for one in label_figures(reference, choose)}
-    both = [(before[one.label], one) for one in label_figures(window, choose) if one.label in before]
+    now = label_figures(window, choose)
+    both = [(before[one.label], one) for one in now if one.label in before]
     share = _ALPHA / max(1, len(both))
-    found += [score_drift(one.label, was.bins, one.bins, alpha=share) for was, one in both if was.events and one.events]
+    scored = [(was, one) for was, one in both if was.events and one.events]
+    found = [signal for was, one in scored for signal in stuck_labels(_alone(was), _alone(one), alpha=share)]
+    then = _counts(reference, [was for was, _ in both], choose)
+    if (same := same_set(then, _counts(window, now, choose), alpha=_ALPHA)) is not None:
+        found.append(same)
+    found += [score_drift(one.label, was.bins, one.bins, alpha=share) for was, one in scored]
     labels = tuple(sorted(one.label for _, one in both))
     return found + association_changes(_pairs(reference, labels, choose), _pairs(window, labels, choose), alpha=_ALPHA)
 
 
-def _counts(window: WindowDocument, choose: Choose) -> AlertCounts:
-    figures = label_figures(window, choose)
-    return AlertCounts(sum(cell.events for cell in filter(choose, window.cells)), {f.label: f.alerts for f in figures})
+def _alone(one: LabelFigures) -> AlertCounts:
+    """Of the events that a label was scored on: where two bundles decided in turn, not all were."""
+    return AlertCounts(one.events, {one.label: one.alerts})
+
+
+def _counts(window: WindowDocument, figures: Sequence[LabelFigures], choose: Choose) -> AlertCounts:
+    return AlertCounts(events_of(window, choose), {one.label: one.alerts for one in figures})
 
 
 def _pairs(window: WindowDocument, labels: Sequence[str], choose: Choose) -> CoAlerts:

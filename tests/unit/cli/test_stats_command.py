@@ -212,6 +212,29 @@ def test_what_behaves_differently_is_a_signal(model: ReadModel) -> None:
     assert "no event of 5,000 is tagged spam" in run("show")
 
 
+def test_a_label_that_another_bundle_does_not_have_has_not_fallen_silent() -> None:
+    reference = window("1h", HOUR, cell(20_000, 8_000, 2_000))
+    later = cell(5_000, 0, 500)
+    del later.labels["spam"]
+    assert signals(window("5m", START, later), reference) == []
+    # In the window of the promotion the bundle of before has decided a few: its own events are what it is measured by.
+    assert signals(window("5m", START, cell(50, 20, 5), later), reference) == []
+    few = signals(window("5m", START, cell(20, 0, 2), later), reference)
+    assert "never" not in {one.name for one in few}
+    [never] = [one for one in signals(window("5m", START, cell(400, 0, 40), later), reference) if one.name == "never"]
+    assert (never.labels, never.m) == (("spam",), 400)
+
+
+def test_the_set_of_labels_is_that_of_both_windows() -> None:
+    # Without spam, as the bundle has it no more, most events had no label before, too.
+    reference = window("1h", HOUR, cell(20_000, 8_000, 20))
+    later = cell(5_000, 0, 5)
+    del later.labels["spam"]
+    assert signals(window("5m", START, later), reference) == []
+    same = {one.name for one in signals(window("5m", START, cell(5_000, 0, 5)), reference)}
+    assert {"never", "same_set"} <= same
+
+
 class StatsTopic:
     """As much of a reader as a place needs; no summary counts anything."""
 
