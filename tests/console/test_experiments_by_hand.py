@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from browsing import Visit, Visitor
 from console_stack import LABELS, Stack
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from services import wait_until
 from test_thresholds_by_hand import drag_to, threshold
 
@@ -166,6 +166,52 @@ def test_a_threshold_is_tried_beside_the_champion_before_it_is_moved(visit: Visi
             [change] = client.get(f"/v1/experiments/{number}").json()["changes"]
         assert (change["before"], change["after"]) == (before, pytest.approx(wanted))
         assert threshold(stack, "spam") == before
+    finally:
+        ended(stack, number)
+
+
+def test_a_share_is_entered_and_shown_as_it_is(visit: Visit, stack: Stack) -> None:
+    body = {"bundle": "tiny@1", "thresholds": "keep", "plan": {"share": 0.125, "others": "±2%"}, "reason": "an eighth"}
+    with stack.client() as client:
+        started = client.post("/v1/experiments", json=body)
+        assert started.is_success, started.text
+    number = started.json()["experiment"]
+    try:
+        person = visit(f"experiments/{number}")
+        rows = person.page.get_by_role("region", name="Phases").get_by_role("row")
+        expect(rows.nth(1)).to_contain_text(re.compile(r"12\.5\s%"))
+        person.page.get_by_role("button", name="Share …").click()
+        expect(person.page.get_by_label("Share of events, in percent")).to_have_value("12.5")
+        person.answer("Change it", **{"Share_of_events,_in_percent": "0.5"}, Why="half a percent will do")
+        expect(rows.nth(2)).to_contain_text(re.compile(r"0\.5\s%"))
+    finally:
+        ended(stack, number)
+
+
+def test_counts_stand_beside_the_phase_that_they_are_of(visit: Visit, stack: Stack) -> None:
+    body = {"bundle": "tiny@1", "thresholds": "keep", "plan": {"others": "±2%"}, "reason": "in three phases"}
+    with stack.client() as client:
+        number = client.post("/v1/experiments", json=body).json()["experiment"]
+        path = f"/v1/experiments/{number}"
+        wait_until(lambda: (client.get(path).json()["evidence"] or {}).get("units"), 60, "it has been looked at")
+
+    def phased(route: Route) -> None:
+        """No event came in the second of its phases."""
+        answer = route.fetch()
+        found = answer.json()
+        found["phases"] = [{**found["phases"][0], "share": share} for share in (0.1, 0.2, 0.5)]
+        found["evidence"]["phases"] = [
+            {"share": share, "control_units": units, "candidate_units": units, "labels": {}}
+            for share, units in ((0.1, 111), (0.5, 555))
+        ]
+        route.fulfill(response=answer, json=found)
+
+    try:
+        person = visit("experiments")
+        person.page.route(re.compile(f"{path}$"), phased)
+        rows = person.open(f"experiments/{number}").page.get_by_role("region", name="Phases").get_by_role("row")
+        for n, units in ((1, "111"), (2, "–"), (3, "555")):
+            expect(rows.nth(n).get_by_role("cell").last).to_have_text(units)
     finally:
         ended(stack, number)
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from browsing import Visit
 from console_stack import CRITICAL, PERSONAL, Stack
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from services import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
@@ -31,6 +31,58 @@ def test_now_names_the_slowest_worker_and_the_fleet_says_it_of_each(visit: Visit
     expect(tile).to_contain_text(re.compile(f"slowest worker, ({'|'.join(map(re.escape, names))})"))
     workers = visit("fleet").page.get_by_role("region", name="Workers")
     expect(workers.get_by_text(re.compile(r"p99 [\d.]+\s(ms|s)")).first).to_be_visible()
+
+
+def test_a_fleet_without_a_worker_says_that_nobody_tags(visit: Visit) -> None:
+    person = visit("ledger")
+
+    def nobody(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"workers": []})
+
+    person.page.route(re.compile("/v1/fleet$"), nobody)
+    tiles = person.open("fleet").page.locator(".tile")
+    expect(tiles.filter(has_text="nobody tags")).to_have_count(1)
+    expect(tiles.filter(has_text="events waiting")).to_contain_text("nobody says")
+
+
+@pytest.mark.parametrize("path", ["now", "label/spam"])
+def test_statistics_that_stand_still_say_since_when(visit: Visit, path: str) -> None:
+    person = visit(path)
+    expect(person.page.locator(".tiles").first).to_be_visible()
+    expect(person.page.get_by_text("no newer window since")).to_have_count(0)
+
+    def old(route: Route) -> None:
+        answer = route.fetch()
+        rates = answer.json()
+        route.fulfill(response=answer, json=rates | {"start_ms": rates["start_ms"] - 3_600_000})
+
+    person.page.route(re.compile(r"/v1/rates\?"), old)
+    person.page.reload()
+    expect(person.page.get_by_text("no newer window since")).to_be_visible()
+    person.check_for_everybody()
+    person.check_width()
+
+
+def test_a_late_answer_does_not_overwrite_what_was_asked_after_it(visit: Visit) -> None:
+    person, held = visit("ledger"), list[Route]()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    person.page.route(re.compile(r"/v1/ledger\?hours=168"), hold)
+    time = person.page.get_by_label("Time").and_(person.page.locator("select"))
+    basis = person.page.locator("section").filter(has_text="What this rests on")
+    expect(basis).to_contain_text(re.compile(r"in the last\s*24 h"))
+    time.select_option(label="7 days")
+    time.select_option(label="1 hour")
+    expect(basis).to_contain_text(re.compile(r"in the last\s*1 h"))
+    with person.page.expect_response(re.compile("hours=168")) as answered:
+        held[0].continue_()
+    answered.value.finished()
+    expect(basis).to_contain_text(re.compile(r"in the last\s*1 h"))
+    time.select_option(label="all there is")
+    expect(basis).to_contain_text(re.compile(r"of\s*all there is"))
 
 
 def test_the_ledger_adds_up_for_every_partition(visit: Visit, stack: Stack) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 from browsing import Visit, Visitor
 from console_stack import Stack
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Route, expect
 from services import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
@@ -27,8 +27,13 @@ def drag_to(person: Visitor, share: float) -> float:
     return draft(person)
 
 
+def field(person: Visitor) -> Locator:
+    """Where a threshold is typed."""
+    return person.page.get_by_label("Threshold", exact=True).and_(person.page.locator("input"))
+
+
 def draft(person: Visitor) -> float:
-    return float(person.page.get_by_label("Threshold", exact=True).and_(person.page.locator("input")).input_value())
+    return float(field(person).input_value())
 
 
 def publish(person: Visitor, reason: str) -> None:
@@ -78,6 +83,88 @@ def test_a_threshold_moves_by_keyboard_and_the_guard_rail_asks(visit: Visit) -> 
     expect(person.page.get_by_label("This is a large step. Pass the guard rail.")).to_be_visible()
     person.page.keyboard.press("Escape")
     expect(person.page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_dialog_shows_what_was_typed_last(visit: Visit) -> None:
+    person = visit("label/greeting")
+    field(person).fill(str(draft(person) - 0.03))
+    field(person).press("Tab")
+    expect(person.page.get_by_text("newly tagged, per hour")).to_be_visible()
+    expect(person.page.get_by_text("a large step")).to_have_count(0)
+    field(person).fill("0.1")
+    person.page.get_by_role("button", name="Publish …").click()  # from within the field, before any preview of it
+    dialog = person.page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", level=2)).to_contain_text("→ 0.10")
+    expect(dialog.get_by_text("newly tagged, per hour")).to_be_visible()
+    expect(dialog.get_by_label("This is a large step. Pass the guard rail.")).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+
+
+def test_a_typed_threshold_stays_as_it_was_typed(visit: Visit) -> None:
+    person = visit("label/greeting")
+    before = draft(person)
+    for typed, kept in (
+        ("0.4711", 0.4711),
+        ("0.0004", 0.0004),
+        ("7", 1.0),
+        ("8", 1.0),
+        ("", 1.0),
+        (str(before), before),
+    ):
+        field(person).fill(typed)
+        field(person).press("Tab")
+        assert draft(person) == kept
+    expect(person.page.get_by_role("button", name="Publish …")).to_have_count(0)
+
+
+def test_a_change_that_is_under_way_cannot_be_looked_away_from(visit: Visit, stack: Stack) -> None:
+    person, held = visit("label/greeting"), list[Route]()
+    before = threshold(stack, "greeting")
+
+    def hold(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            route.fallback()
+
+    person.page.route(re.compile("/v1/thresholds$"), hold)
+    drag_to(person, before - 0.05)
+    publish(person, "does it go through?")
+    dialog = person.page.get_by_role("dialog")
+    cancel = dialog.get_by_role("button", name="Cancel")
+    expect(cancel).to_be_disabled()
+    for _ in range(2):
+        person.page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
+    [route] = held
+    route.abort()
+    expect(dialog.get_by_role("alert")).to_contain_text("The API does not answer.")
+    cancel.click()
+    expect(dialog).to_have_count(0)
+    assert threshold(stack, "greeting") == before
+
+
+def test_the_segment_that_is_shown_is_the_one_that_moves(visit: Visit, stack: Stack) -> None:
+    """Also where its value reads like two conditions, and when somebody takes its threshold away meanwhile."""
+    with stack.client(name="boris") as client:
+        revision = client.get("/v1/thresholds/revisions?limit=1").json()["items"][0]["revision"]
+        body = {"labels": {"advert": 0.8}, "when": {"tenant": "a,lang=de"}, "reason": "a tenant of its own"}
+        moved = client.patch("/v1/thresholds", json=body)
+        assert moved.is_success, moved.text
+        person, name = visit("label/advert"), 'tenant="a,lang=de"'
+        where = person.page.get_by_label("Where").and_(person.page.locator("select"))
+        where.select_option(label=name)
+        wait_until(lambda: draft(person) == 0.8, 20, "the page shows the threshold of the tenant")
+        drag_to(person, 0.75)
+        person.page.get_by_role("button", name="Publish …").click()
+        dialog = person.page.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", level=2)).to_contain_text(f"({name}): 0.80 →")
+        dialog.get_by_role("button", name="Cancel").click()
+        back = client.post("/v1/thresholds/restore", json={"revision": revision, "reason": "the tenant has left"})
+        assert back.is_success, back.text
+    expect(person.page.get_by_text("the tenant has left").first).to_be_visible()
+    expect(where.locator("option:checked")).to_have_text(name)
 
 
 def test_the_second_of_two_operators_learns_who_was_first_and_what_differs(visit: Visit, stack: Stack) -> None:

@@ -1,9 +1,11 @@
 """Signing in and out, and what somebody without the role cannot do."""
 
+import re
+
 import pytest
 from browsing import Visit
 from console_stack import Stack
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from streamtag.control.tokens import TokenStore
 
@@ -36,6 +38,30 @@ def test_signing_out_ends_the_session_for_good(visit: Visit) -> None:
     person = visit("now")
     person.expect(401)
     person.page.get_by_role("button", name="Sign out").click()
+    expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    person.page.reload()
+    expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_who_is_still_signed_in_is_told(visit: Visit, stack: Stack) -> None:
+    person = visit("now")
+    person.expect(401, 403, 503)
+    out, session = person.page.get_by_role("button", name="Sign out"), re.compile("/v1/session$")
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=503, json={"title": "unavailable", "detail": "Redis is away."})
+        else:
+            route.fallback()
+
+    person.page.route(session, refuse)
+    out.click()
+    expect(person.page.get_by_text("You are still signed in: Redis is away.")).to_be_visible()
+    expect(person.page.locator("#top .who")).to_contain_text("olga")
+    person.page.unroute(session)
+    # In another tab somebody has signed in anew since: the session is not the one that this page knows.
+    assert person.context.request.post("/v1/session", data={"token": stack.token("operator", "olga")}).ok
+    out.click()
     expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
     person.page.reload()
     expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
