@@ -283,6 +283,15 @@ class Shard:
         self._horizon_ms = behind_ms if self._horizon_ms is None else max(self._horizon_ms, behind_ms)
 
 
+def read_to(metadata: str) -> int:
+    """Offset behind the last record that a shard had read when it committed this; 0 where nobody can tell."""
+    try:
+        found = _decode(metadata)
+    except msgspec.DecodeError:
+        return 0
+    return found.end if found.version == _VERSION else 0
+
+
 def _read(start: Commit, number: int) -> Checkpoint:
     if not start.metadata:
         return Checkpoint(_VERSION, start.position, None)

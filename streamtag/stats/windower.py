@@ -73,7 +73,7 @@ class Windower:
             # A topic created anew has other records at the same offsets: what was remembered is of the old ones.
             metadata = "" if start.rewound else start.metadata
             commit = Commit(start.position, metadata)
-            self._shards[partition] = Shard(partition[1], commit, self._options, expired=start.expired > 0)
+            self._shards[partition] = Shard(partition[1], commit, self._options, expired=start.cut)
 
     def released(self, partitions: Collection[Partition]) -> None:
         """Forgets their shards."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from streamtag.settings import Settings
-from streamtag.stats.shard import ShardOptions
+from streamtag.stats.shard import ShardOptions, read_to
 from streamtag.stats.windower import Windower
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.runner import Runner
@@ -84,5 +84,6 @@ def _options(settings: Settings, slot: str) -> StreamOptions:
         consumer=settings.kafka.consumer,
         # Faust's client unpacks nothing else without further packages; the default level takes a sixth of the CPU time.
         producer={"compression.type": "gzip", "compression.level": 1, **settings.kafka.producer},
+        read_to=read_to,
         **settings.windows.for_runner(),
     )

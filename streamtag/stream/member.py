@@ -232,7 +232,9 @@ class Member:
     def _ask(self, wanted: Sequence[Partition], timeout_s: float) -> Mapping[Partition, Start]:
         """Starts of all of them; of none where one cannot be told now."""
         try:
-            starts = StartResolver(self.consumer, self._options.start, timeout_s=timeout_s).resolve(wanted)
+            options = self._options
+            resolver = StartResolver(self.consumer, options.start, timeout_s=timeout_s, read_to=options.read_to)
+            starts = resolver.resolve(wanted)
             first = [
                 TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
             ]

@@ -1,6 +1,6 @@
 """What the runner needs to know, without knowing whose settings they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +31,8 @@ class StreamOptions:
     group_instance_id: str | None = None
     max_message_bytes: int = 8_388_608
     """Largest record the producer accepts; brokers and topics have limits of their own."""
+    read_to: Callable[[str], int] | None = None
+    """By the metadata of a commit, how far a processor had read that commits what it still needs. Must not raise."""
     client: ClientOptions = field(default_factory=dict)
     consumer: ClientOptions = field(default_factory=dict)
     producer: ClientOptions = field(default_factory=dict)

@@ -6,7 +6,7 @@ commit yet (read from the configured start), also when several members start at 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,6 +15,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from streamtag.stream.processor import Partition
 
 NO_COMMIT = -1  # any negative offset of `Consumer.committed`
+ReadTo = Callable[[str], int]
+"""By the metadata of a commit: behind which position everything has been read, where that lies beyond the commit."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Start:
 
     Attributes:
         position: first position to read.
-        expired: positions between the last commit and the start of the log: retention removed them unread.
+        expired: positions that retention removed unread.
+        cut: the log no longer holds all positions from the last commit on, whether they were read or not.
         rewound: the last commit lies beyond the end of the log: the topic was truncated or created anew.
         first: no commit yet: commit this start, so that an idle partition keeps it.
         metadata: what the last commit remembered for its processor.
@@ -33,6 +36,7 @@ class Start:
 
     position: int
     expired: int = 0
+    cut: bool = False
     rewound: bool = False
     first: bool = False
     metadata: str = ""
@@ -51,10 +55,13 @@ def unpack(metadata: str | None) -> tuple[int | None, str]:
     return (int(found[1]), (metadata or "")[found.end() :]) if found else (None, metadata or "")
 
 
-def resume(committed: int, metadata: str, partitions: int, low: int, high: int) -> Start:
+def resume(committed: int, metadata: str, partitions: int, low: int, high: int, read_to: ReadTo | None = None) -> Start:
     """Start of a partition that has a commit; ``[low, high)`` is what the log holds."""
     if committed < low:
-        return Start(low, expired=low - committed, metadata=metadata, partitions=partitions)
+        read = committed if read_to is None else read_to(metadata)
+        read = read if committed < read <= high else committed  # what lies beyond the log was read in another one
+        expired = max(0, low - read)
+        return Start(low, expired=expired, cut=True, metadata=metadata, partitions=partitions)
     if committed > high:
         return Start(low, rewound=True, metadata=metadata, partitions=partitions)
     return Start(committed, metadata=metadata, partitions=partitions)
@@ -63,9 +70,10 @@ def resume(committed: int, metadata: str, partitions: int, low: int, high: int) 
 class StartResolver:
     """Asks the broker; every call is bounded by ``timeout_s`` and raises KafkaException when it is not answered."""
 
-    def __init__(self, consumer: Consumer, start: str, *, timeout_s: float) -> None:
+    def __init__(self, consumer: Consumer, start: str, *, timeout_s: float, read_to: ReadTo | None = None) -> None:
         self._consumer = consumer
         self._start = start
+        self._read_to = read_to
         self._timeout_s = timeout_s
 
     def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
@@ -110,7 +118,8 @@ class StartResolver:
         known = [n for n in remembered if n is not None]
         if commit is not None and commit.offset >= 0:
             count, metadata = unpack(commit.metadata)
-            return resume(commit.offset, metadata, count if count is not None else counts[topic], low, high)
+            partitions = count if count is not None else counts[topic]
+            return resume(commit.offset, metadata, partitions, low, high, self._read_to)
         if remembered and (not known or index >= known[0]):  # added after the group's first start
             return Start(low, first=True, partitions=known[0] if known else counts[topic])
         return Start(self._configured(topic, index, low, high), first=True, partitions=counts[topic])

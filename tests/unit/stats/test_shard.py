@@ -26,7 +26,7 @@ from streamtag.errors import StreamtagError
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary
 from streamtag.stats.cells import InvalidCellError
-from streamtag.stats.shard import Shard, ShardOptions
+from streamtag.stats.shard import Shard, ShardOptions, read_to
 from streamtag.stream.processor import Commit
 
 START = NOW // PANE_MS * PANE_MS
@@ -268,6 +268,19 @@ def test_after_records_have_expired_nothing_published_is_replaced_by_less() -> N
     late = Shard(0, Commit(85, metadata), OPTIONS, expired=True)
     found = [pane for offset, one in log[85:] for pane in late.fold(offset, one)]
     assert places(found) == [(9, offset + 1, True) for offset in range(90, 100)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "end"),
+    [
+        ('{"version":1,"end":7,"horizon_ms":null}', 7),
+        ('{"version":2,"end":7,"horizon_ms":null}', 0),
+        ("", 0),
+        ("of another tool", 0),
+    ],
+)
+def test_a_commit_tells_how_far_was_read(metadata: str, end: int) -> None:
+    assert read_to(metadata) == end
 
 
 @pytest.mark.parametrize("metadata", ["x", "{}", '{"version":2,"end":3,"horizon_ms":null}'])

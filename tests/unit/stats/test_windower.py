@@ -258,7 +258,7 @@ def test_what_was_remembered_of_another_topic_of_that_name_is_forgotten() -> Non
 
 def test_after_records_expired_panes_that_were_published_are_added_to() -> None:
     metadata = f'{{"version":1,"end":5,"horizon_ms":{NOW - 60_000}}}'
-    rig = Rig({ONE: Start(9, expired=7, metadata=metadata)})
+    rig = Rig({ONE: Start(9, cut=True, metadata=metadata)})
     assert [(pane.n, pane.addendum) for pane in published(rig.process(record(9, at(1, 9))))] == [(10, True)]
 
 

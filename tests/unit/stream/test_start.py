@@ -69,9 +69,26 @@ def test_a_commit_is_resumed_unless_the_log_does_not_hold_it(committed: int, low
     if low <= committed <= high:
         assert found == Start(committed, metadata="memory", partitions=4)
     elif committed < low:
-        assert (found.position, found.expired, found.rewound) == (low, low - committed, False)
+        assert (found.position, found.expired, found.cut, found.rewound) == (low, low - committed, True, False)
     else:
         assert (found.position, found.expired, found.rewound) == (low, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("read", "expired"),
+    [
+        (12, 0),  # all of what has expired
+        (20, 0),
+        (10, 0),
+        (8, 2),
+        (3, 7),  # no more than it has committed
+        (0, 7),  # it cannot tell
+        (21, 7),  # in another log, which reached further than this one
+    ],
+)
+def test_what_was_read_before_it_expired_is_not_counted(read: int, expired: int) -> None:
+    found = resume(3, "memory", 4, 10, 20, {"memory": read}.__getitem__)
+    assert found == Start(10, expired=expired, cut=True, metadata="memory", partitions=4)
 
 
 def test_a_processor_gets_back_what_it_remembered_with_its_commit() -> None:
