@@ -201,7 +201,10 @@ class Shard:
     def commit(self) -> Commit:
         """Where to read on after a restart, and what to remember."""
         checkpoint = Checkpoint(_VERSION, self._end, self._horizon_ms)
-        return Commit(self._oldest_needed(), _encode(checkpoint).decode())
+        # Until a record comes that was not read before, a restart must find that records have expired: with a commit
+        # that the log still holds it would take what is left of a pane for all of it, and publish that in its place.
+        position = max(0, self._start - 1) if self._expired else self._oldest_needed()
+        return Commit(position, _encode(checkpoint).decode())
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

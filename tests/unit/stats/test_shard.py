@@ -28,6 +28,7 @@ from streamtag.events.summary import CommitSummary
 from streamtag.stats.cells import InvalidCellError
 from streamtag.stats.shard import Shard, ShardOptions, read_to
 from streamtag.stream.processor import Commit
+from streamtag.stream.start import resume
 
 START = NOW // PANE_MS * PANE_MS
 STEPS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["commit", "commit", "look", "crash"])), max_size=12)
@@ -268,6 +269,23 @@ def test_after_records_have_expired_nothing_published_is_replaced_by_less() -> N
     late = Shard(0, Commit(85, metadata), OPTIONS, expired=True)
     found = [pane for offset, one in log[85:] for pane in late.fold(offset, one)]
     assert places(found) == [(9, offset + 1, True) for offset in range(90, 100)]
+
+
+def test_a_restart_before_anything_new_came_knows_that_records_have_expired() -> None:
+    log = [(offset, summary(offset, offset)) for offset in range(100)]
+    first = shard()
+    feed(first, log[:90], Topic())
+    start = resume(first.commit().position, first.commit().metadata, 1, 85, 90, read_to)
+    for end in (85, 87, 90):  # it has read so far again, and stops
+        assert (start.position, start.cut, start.expired) == (85, True, 0)
+        late = Shard(0, Commit(85, start.metadata), OPTIONS, expired=start.cut)
+        assert [late.fold(offset, one) for offset, one in log[85:end]] == [[]] * (end - 85)
+        committed = late.commit()
+        start = resume(committed.position, committed.metadata, 1, 85, 90, read_to)
+    late = Shard(0, Commit(85, start.metadata), OPTIONS, expired=start.cut)
+    found = [pane for offset, one in log[85:] for pane in late.fold(offset, one)]
+    assert places(found) == [(9, offset + 1, True) for offset in range(90, 100)]
+    assert late.commit().position > 85
 
 
 @pytest.mark.parametrize(
