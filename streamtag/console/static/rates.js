@@ -8,6 +8,12 @@ const COUNTED_WITHIN_MS = 60_000;
 /** Where the newest window of a size ends, Unix milliseconds. */
 export const endOf = ({ size, start_ms: start }) => start + WIDTH_MS[size];
 
+/** The newest window of a size, or else why there is none: [rates, null] or [null, problem]. */
+export const newestRates = (api, size, options) => api.get(`/v1/rates?size=${size}`, options).then((found) => [found, null], (problem) => {
+  if (problem.status !== 404) throw problem;
+  return [null, problem];
+});
+
 /** That the newest window is an old one: no event has been counted since, and rates of then must not read as of now. */
 export const standsStill = (rates) => (Date.now() > endOf(rates) + WIDTH_MS[rates.size] + COUNTED_WITHIN_MS
   ? html`<p>${badge("warn", `no newer window since ${moment(endOf(rates))}`)} No event has been counted since: do <code>streamtag tagger</code>, <code>windows</code> and <code>stats</code> run?</p>`

@@ -4,10 +4,10 @@ import { turns } from "../api.js";
 import { chart } from "../chart.js";
 import { tryMove } from "../experiment-forms.js";
 import { histogram } from "../histogram.js";
-import { change, changed, endOf, rateOf, signal, standsStill } from "../rates.js";
+import { change, changed, endOf, newestRates, rateOf, signal, standsStill } from "../rates.js";
 import { reviewOnly, trustAgain } from "../breakers.js";
 import { askForMove, differences, place, publishMove, restoreRevision } from "../threshold-forms.js";
-import { ago, count, critical, failure, html, moment, nothing, percent, plural, score, table, tile } from "../ui.js";
+import { ago, count, critical, empty, failure, html, moment, nothing, percent, plural, score, table, tile } from "../ui.js";
 import { effect, hurdles } from "../what-if.js";
 
 export const title = "Label";
@@ -19,7 +19,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const id = rest[0], named = encodeURIComponent(id), options = { signal: left };
   let hours = SPANS.some(([one]) => one === Number(query.get("hours"))) ? Number(query.get("hours")) : 24;
   let when = {}; // the segment whose threshold is looked at; none: all events
-  let label = null, base = null, breaker = null, revisions = [], further = false, releases = [], series = null, segments = [], now = null;
+  let label = null, base = null, breaker = null, revisions = [], further = false, releases = [], series = null, segments = [], now = null, missing = null;
   let draft = null, preview = null, previewOf = "", error = null, drawn = null, timer;
   const loading = turns(), looking = turns();
 
@@ -27,19 +27,19 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
 
   const load = async () => {
     const newest = loading();
-    const [found, thresholds, history, released, windows, shares, rates, breakers] = await Promise.all([
+    const [found, thresholds, history, released, windows, shares, [rates, none], breakers] = await Promise.all([
       api.get(`/v1/labels/${named}?hours=${hours}`, options),
       api.read("/v1/thresholds", options),
       api.get("/v1/thresholds/revisions?limit=100", options),
       api.get("/v1/releases?limit=100", options),
       api.get(`/v1/windows?size=${windowSize(hours)}&hours=${hours}`, options),
       api.get(`/v1/labels/${named}/segments?hours=${hours}`, options),
-      api.get("/v1/rates?size=5m", options).catch((problem) => { if (problem.status !== 404) throw problem; return null; }),
+      newestRates(api, "5m", options),
       api.get("/v1/breakers", options),
     ]);
     if (!newest()) return;
     const before = label && live();
-    [label, base, now, segments] = [found, thresholds, rates, shares.items];
+    [label, base, now, missing, segments] = [found, thresholds, rates, none, shares.items];
     breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
     [revisions, further] = [history.items.filter((one) => one.changes.some((moved) => moved.label === id)), history.next !== null];
     releases = bundles(released.items);
@@ -48,6 +48,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     show();
   };
 
+  // What a preview is of, and a dialog sends.
   const question = () => JSON.stringify([draft, when, hours, base.etag]);
   const look = async () => {
     clearTimeout(timer);
@@ -107,7 +108,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
         <p class="quiet">${label.description ?? ""} <code>${id}</code>, ${label.bundle}</p></div>
         <label><span>Time</span><select @change=${span}>${SPANS.map(([value, words]) => html`<option value=${value} ?selected=${value === hours}>${words}</option>`)}</select></label>
       </div>
-      ${now ? standsStill(now) : nothing}
+      ${now ? standsStill(now) : empty(missing.detail, missing.hint)}
       ${rate ? html`<div class="tiles">
         ${tile("rate, newest 5 minutes", rateOf(rate), `${count(rate.alerts)} of ${count(rate.events)} events, up to ${moment(endOf(now))}`)}
         ${tile("against the hour before", changed(change(rate)), `was ${percent(rate.rate_last_hour)}`)}

@@ -1,7 +1,7 @@
 // What each label does now against its own normal, the loudest change first.
 
 import { turns } from "../api.js";
-import { change, changed, rateOf, signal as told, standsStill } from "../rates.js";
+import { change, changed, newestRates, rateOf, signal as told, standsStill } from "../rates.js";
 import { badge, count, critical, empty, html, moment, nothing, percent, score, sparkline, table, tile, took } from "../ui.js";
 import { nameOf, waiting } from "./fleet.js";
 
@@ -21,15 +21,11 @@ export async function mount({ api, draw, every, query, signal }) {
     fleetAsked ??= api.get("/v1/fleet", { signal }).then((found) => { fleet = found; if (rates) show(); })
       .catch(() => { fleet = null; }).finally(() => { fleetAsked = null; });
   };
-  const newestRates = () => api.get(`/v1/rates?size=${size}`, { signal }).then((found) => [found, null], (error) => {
-    if (error.status !== 404) throw error;
-    return [null, error];
-  });
   const load = async () => {
     const newest = loading();
     askFleet();
     const [found, breakers, [latest, none]] = await Promise.all([
-      api.get("/v1/labels", { signal }), api.get("/v1/breakers", { signal }), newestRates(),
+      api.get("/v1/labels", { signal }), api.get("/v1/breakers", { signal }), newestRates(api, size, { signal }),
     ]);
     const due = latest && Date.now() - historyAt > 30_000;
     const past = due && byLabel(await api.get("/v1/windows?size=5m&hours=6", { signal }));
