@@ -86,7 +86,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     const seen = previewOf === question() ? preview : null;
     return dialog({ name: label.name ?? id, id, when, before: live(), after: draft, preview: seen, base, effect: seen ? effect(seen, id) : nothing });
   };
-  const publish = () => open(publishMove).then(done);
+  const publish = () => open((about) => (about.preview?.needs.length ? askForMove : publishMove)(about)).then(done);
   const askFor = () => open(askForMove);
   const tryFirst = () => open(tryMove);
   const restore = (revision) => restoreRevision(revision).then(done);
