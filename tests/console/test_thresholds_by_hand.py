@@ -172,6 +172,7 @@ def test_the_second_of_two_operators_learns_who_was_first_and_what_differs(visit
     second.expect(412)
     drag_to(second, 0.85)
     second.page.get_by_role("button", name="Publish …").click()
+    expect(second.page.get_by_role("dialog")).to_be_visible()
     drag_to(first, 0.95)
     publish(first, "too many were tagged")
     expect(first.page.get_by_text(re.compile(r"Revision \d+ is published"))).to_be_visible()
