@@ -19,7 +19,7 @@ from streamtag.errors import UnavailableError
 if TYPE_CHECKING:
     from streamtag.api.oidc import OidcProvider  # of an extra: imported where one is configured
 
-__all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer", "needed_role"]
+__all__ = ["COOKIE", "CSRF_HEADER", "Access", "Admin", "Operator", "Reviewer", "Viewer", "bearer_of", "needed_role"]
 
 log = logging.getLogger(__name__)
 
@@ -86,14 +86,33 @@ class Access:
                 it is, and our settings give no role.
             UnavailableError: Redis is away, and who asks was not seen lately.
         """
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and secret:
+        secret = bearer_of(request)
+        if secret is not None:
             try:
-                return self.token(secret.strip())
+                return self.token(secret)
             except ForbiddenError:
                 self.note_stranger(f"{request.method} {request.url.path}")
                 raise
         return _signed_in(self, request, request.cookies.get(COOKIE))
+
+    def caller(self, request: Request) -> Token:
+        """Who asks; found once for a request, however many want to know.
+
+        Raises:
+            UnauthorizedError: nobody known; noted in the access log.
+            ForbiddenError: see `identify`; and `UnavailableError`, likewise.
+        """
+        state = request.state
+        found: Token | None = getattr(state, "caller", None)
+        if found is None:
+            found = state.caller = self.identify(request)
+        if found is None:
+            self.note_stranger(f"{request.method} {request.url.path}")
+            raise UnauthorizedError(
+                "the request brings no token that is valid",
+                hint="Send `Authorization: Bearer …`; `streamtag token create` makes one.",
+            )
+        return found
 
     def session(self, value: str) -> Session | None:
         """The session of a cookie, where it has not ended, nor the token that it was opened with."""
@@ -135,6 +154,12 @@ class Access:
         return found
 
 
+def bearer_of(request: Request) -> str | None:
+    """The bearer token that a request brings; None where it brings none, whatever else a proxy may have added."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" and secret else None
+
+
 def _who(role: Role) -> Callable[..., Token]:
     def dependency(
         request: Request,
@@ -144,13 +169,7 @@ def _who(role: Role) -> Callable[..., Token]:
     ) -> Token:
         access: Access = request.app.state.access
         what = f"{request.method} {request.url.path}"
-        token = access.identify(request)
-        if token is None:
-            access.note_stranger(what)
-            raise UnauthorizedError(
-                "the request brings no token that is valid",
-                hint="Send `Authorization: Bearer …`; `streamtag token create` makes one.",
-            )
+        token = access.caller(request)
         if not token.role.includes(role):
             access.note_refusal(token.name, what)
             raise ForbiddenError(f"{what} needs the role {role}; {token.name} is {token.role}")

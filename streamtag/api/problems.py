@@ -132,4 +132,5 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
         path, routes = request.url.path, request.app.state.routes
         found = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
         headers["Allow"] = ", ".join(sorted(found)) or headers.get("Allow", "")
-    return problem(error.status_code, "not possible", str(error.detail), headers or None)
+    title = TITLES[429] if error.status_code == 429 else "not possible"
+    return problem(error.status_code, title, str(error.detail), headers or None)

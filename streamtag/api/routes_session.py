@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamtag.api.access import COOKIE, Access, Viewer
+from streamtag.api.access import COOKIE, Access, Viewer, bearer_of
 from streamtag.api.changing import settings_of
 from streamtag.api.problems import ForbiddenError, UnauthorizedError
 from streamtag.control.sessions import LASTS_S, Session
@@ -47,7 +47,7 @@ def session(request: Request, who: Viewer) -> dict[str, Any]:
     """Who asks, and what a session must repeat with each change (`csrf`)."""
     access: Access = request.app.state.access
     value = request.cookies.get(COOKIE)
-    found = None if value is None or "authorization" in request.headers else access.session(value)
+    found = None if value is None or bearer_of(request) is not None else access.session(value)
     return _document(found or Session(who, ""))
 
 

@@ -21,12 +21,15 @@ class ApiSettings(Section):
     max_events: int = Field(1_000, ge=1, le=100_000, description="Texts or events in one request")
     max_waiting: int = Field(8_000, ge=1, description="Events of all requests that wait; more are refused with 429")
     max_requests: int = Field(
-        128, ge=1, le=10_000, description="Scoring requests at once; more are refused with 429 before they are read"
+        128,
+        ge=1,
+        le=10_000,
+        description="Scoring requests answered at once; more are refused with 429, and are not read",
     )
     max_request_bytes: int = Field(
         1_000_000, ge=1_000, description="Length of all scoring requests at once, unless one alone is longer; likewise"
     )
-    max_body_bytes: int = Field(8_000_000, ge=1_000, description="Largest request")
+    max_body_bytes: int = Field(8_000_000, ge=1_000, description="Longest scoring request; of any other 1 MB")
     review_seconds: float = Field(
         30.0,
         gt=0,

@@ -71,6 +71,14 @@ def test_the_value_of_another_session_does_not_count(api: Api) -> None:
     assert browser.patch("/v1/thresholds", json=MOVE, headers={"X-CSRF-Token": other}).status_code == 403
 
 
+@pytest.mark.parametrize("login", ["Basic b2xnYTp4", "Bearer", "Bearer "])
+def test_what_a_proxy_asks_for_besides_is_no_bearer_and_the_session_counts(api: Api, login: str) -> None:
+    browser, csrf = signed_in(api)
+    headers = {"Authorization": login}
+    assert browser.get("/v1/session", headers=headers).json()["csrf"] == csrf
+    assert browser.patch("/v1/thresholds", json=MOVE, headers={**headers, "X-CSRF-Token": csrf}).status_code == 200
+
+
 @pytest.mark.parametrize("end", ["signed out", "revoked", "expired"])
 def test_a_session_ends(api: Api, end: str) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)  # time enough to sign in on a busy machine
