@@ -6,6 +6,7 @@ a claim and our settings (`oidc.roles`); whoever has none may do nothing.
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,10 @@ _KEPT_S = 3_600.0
 _SOONEST_S = 10.0
 """After a look at the keys, an unknown one makes nobody look again so soon: else anybody could have us ask for ever."""
 _CALL_S = 5.0
+_LOOK_S = 2 * _CALL_S
+"""A look is two calls: nobody waits longer for that of somebody else."""
+_REFUSALS = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""What the library raises at what strangers may write into a token, beside its own errors."""
 _SESSION = timedelta(hours=1)
 """So long somebody who is out over there is still in here; then the browser has to go there again."""
 _MOST_NAME = 200
@@ -56,7 +61,7 @@ class OidcProvider:
         self._lock = threading.Lock()
         self._found: dict[str, Any] = {}
         self._keys: KeySet | None = None
-        self._asked = -_KEPT_S
+        self._asked = -math.inf  # the end of the last look
 
     @staticmethod
     def looks_like_one(secret: str) -> bool:
@@ -134,13 +139,13 @@ class OidcProvider:
                 return None
             try:
                 token = jwt.decode(raw, keys, algorithms=_ALGORITHMS)
-            except (JoseError, ValueError) as error:
+            except _REFUSALS as error:
                 # The provider may have changed its keys: worth one more look, not more.
                 log.debug("a token is not accepted: %s", type(error).__name__)
                 continue
             try:
                 registry.validate(token.claims)
-            except (JoseError, ValueError) as error:
+            except _REFUSALS as error:
                 log.debug("the claims of a token are not accepted: %s", type(error).__name__)
                 return None
             return token.claims
@@ -149,32 +154,42 @@ class OidcProvider:
     def _key_set(self, *, fresh: bool) -> KeySet | None:
         """The provider's keys; None where a fresh look was asked for and the last one was just now, or is under way.
 
-        One looks at a time. Where keys are known nobody waits for a provider that is slow: they stand meanwhile.
+        One looks at a time. Where keys are known nobody waits for a provider that is slow: they stand meanwhile. Where
+        none are, the first look of all is waited for; after it has failed, nobody waits, and none looks again so soon.
+
+        Raises:
+            UnavailableError: none are known.
         """
         keys, asked = self._keys, self._asked
         age = self._clock() - asked
-        if keys is not None and age < (_SOONEST_S if fresh else _KEPT_S):
-            return None if fresh else keys
-        if not self._lock.acquire(blocking=keys is None):
-            return None if fresh else keys
+        if age < (_KEPT_S if keys is not None and not fresh else _SOONEST_S):
+            return self._standing(fresh=fresh)
+        if not self._lock.acquire(timeout=_LOOK_S if asked == -math.inf else 0):
+            return self._standing(fresh=fresh)
         try:
             if self._asked != asked:  # somebody else has looked while this one waited
-                if self._keys is None:
-                    raise UnavailableError(
-                        f"the provider {self._issuer} does not answer as it should", hint="Try again."
-                    )
-                return self._keys
-            self._asked = self._clock()
-            try:
-                self._found = self._document()
-                self._keys = KeySet.import_key_set(self._get(self._endpoint("jwks_uri")))  # type: ignore[arg-type]
-            except UnavailableError as error:
-                if self._keys is None:
-                    raise
-                log.warning("the provider's keys of before stand: %s", error.message)
+                return self._standing(fresh=False)
+            self._look()
             return self._keys
         finally:
             self._lock.release()
+
+    def _standing(self, *, fresh: bool) -> KeySet | None:
+        if self._keys is None:
+            raise UnavailableError(f"the provider {self._issuer} does not answer as it should", hint="Try again.")
+        return None if fresh else self._keys
+
+    def _look(self) -> None:
+        """Asks the provider; where it does not answer, what is known stands."""
+        try:
+            self._found = self._document()
+            self._keys = KeySet.import_key_set(self._get(self._endpoint("jwks_uri")))  # type: ignore[arg-type]
+        except UnavailableError as error:
+            if self._keys is None:
+                raise
+            log.warning("the provider's keys of before stand: %s", error.message)
+        finally:
+            self._asked = self._clock()
 
     def _document(self) -> dict[str, Any]:
         found = self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")

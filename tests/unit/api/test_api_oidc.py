@@ -98,7 +98,24 @@ def test_neither_no_signature_nor_one_with_the_public_key_as_a_secret_counts(api
         assert api.client(forged).get("/v1/labels").status_code == 401, forged
 
 
-def encoded(header: dict[str, Any]) -> str:
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"alg": "RS256", "kid": "1", "crit": 1},
+        {"alg": "RS256", "kid": "1", "crit": [{}]},
+        {"alg": {}, "kid": []},
+        {"alg": "RS256", "kid": "1", "b64": 0},
+        [],
+        None,
+    ],
+    ids=str,
+)
+def test_whatever_a_stranger_writes_into_a_head_is_refused(api: Api, head: Any) -> None:
+    for claims in ({}, [], 1):
+        assert api.client(f"{encoded(head)}.{encoded(claims)}.AAAA").get("/v1/labels").status_code == 401
+
+
+def encoded(header: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
 
 
@@ -171,6 +188,47 @@ def test_a_provider_that_is_slow_keeps_nobody_waiting_whose_key_is_known(
     finally:
         go.set()
         stranger.join(20)
+
+
+def test_while_no_keys_are_known_strangers_make_nobody_look_again_so_soon_nor_wait(
+    provider: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks, go = [0.0], list[str](), threading.Event()
+    raw = {"oidc.issuer": provider.url, "oidc.client_id": "streamtag", "oidc.role_claim": "realm_access.roles"}
+    found = OidcProvider(
+        load_settings(environ={}, overrides={**raw, "oidc.roles": ROLES}).settings.oidc, clock=lambda: now[0]
+    )
+
+    def away(url: str) -> dict[str, Any]:
+        looks.append(url)
+        if len(looks) == 2:
+            assert go.wait(20)
+        raise UnavailableError("away")
+
+    def refused() -> None:
+        with pytest.raises(UnavailableError):
+            found.bearer("a.b.c")
+
+    monkeypatch.setattr(found, "_get", away)
+    for _ in range(20):
+        refused()
+    assert len(looks) == 1
+    now[0] += _SOONEST_S
+    looking = threading.Thread(target=refused)
+    looking.start()
+    try:
+        while len(looks) < 2:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        refused()  # and does not wait for the look that is under way
+        assert time.monotonic() - begun < 2
+    finally:
+        go.set()
+        looking.join(20)
+    monkeypatch.undo()
+    assert len(looks) == 2
+    now[0] += _SOONEST_S
+    assert found.bearer(provider.token()) is not None
 
 
 @pytest.mark.parametrize(
