@@ -7,7 +7,7 @@ from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag.api.problems import ForbiddenError, PreconditionError
-from streamtag.api.strict import Flag, Number
+from streamtag.api.strict import Flag, Number, RequestBody
 from streamtag.control.approval import Permit, Ungoverned
 from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
@@ -58,14 +58,14 @@ class Cutoffs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     labels: dict[str, Number]
-    segments: list[Segment] = []
+    segments: Annotated[list[Segment], Field(max_length=10_000, fail_fast=True)] = []
 
     def to_set(self) -> ThresholdSet:
         """As the domain has it."""
         return ThresholdSet.from_dict(self.model_dump())
 
 
-class Reasoned(BaseModel):
+class Reasoned(RequestBody):
     """What every change says."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem documents: what was wrong, where, and how to mend it."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
 
 from streamtag.api.scoring import OverloadedError
+from streamtag.api.strict import MOST_PROBLEMS
 from streamtag.control.approval import ApprovalError
 from streamtag.control.freeze import FrozenError
 from streamtag.errors import (
@@ -33,7 +36,11 @@ __all__ = [
     "problem",
 ]
 
+log = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
+_MOST_SAID = 500
+"""Characters of one problem of a field."""
 
 
 class UnauthorizedError(StreamtagError):
@@ -78,6 +85,8 @@ def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(UnicodeEncodeError, _of_unicode)
+    app.add_exception_handler(PydanticSerializationError, _of_answer)
+    app.add_exception_handler(Exception, _of_fault)
 
 
 def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
@@ -99,7 +108,7 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "failed"))
     more: dict[str, Any] = {"hint": error.hint} if error.hint else {}
     if isinstance(error, RefusedError) and error.problems:
-        more["problems"] = list(error.problems)
+        more["problems"] = list(error.problems[:MOST_PROBLEMS])
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     if isinstance(error, OverloadedError):
         headers = {"Retry-After": str(error.retry_after_s)}
@@ -109,14 +118,39 @@ def answer(request: Request, error: Exception) -> JSONResponse:
 def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError), "installed for these"
     # Never what was sent: it may be content.
-    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-    detail = f"{len(problems)} fields of the request are not valid"
+    found = error.errors()
+    problems = [_shortened(f"{'.'.join(map(str, one['loc']))}: {one['msg']}") for one in found[:MOST_PROBLEMS]]
+    detail = f"{len(found)} fields of the request are not valid"
     return problem(422, "not valid", detail, problems=problems, **_of_protocol(request, "; ".join(problems)))
+
+
+def _shortened(said: str) -> str:
+    """The name of an unknown field may be as long as the request."""
+    return said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} …"
 
 
 def _of_unicode(request: Request, _error: Exception) -> JSONResponse:
     said = "the request holds a lone surrogate (\\ud800 to \\udfff), which is no text"
     return problem(422, "not valid", said, **_of_protocol(request, said))
+
+
+def _of_answer(request: Request, _error: Exception) -> JSONResponse:
+    # Not what it was: that quotes the answer. Nor the path: it may hold names.
+    route = getattr(request.scope.get("route"), "path", "none")
+    log.error("the answer to %s %s cannot be written as JSON", request.method, route)
+    return _failed(request)
+
+
+def _of_fault(request: Request, _error: Exception) -> JSONResponse:
+    """Whatever nobody has thought of; the server logs it. What adds the headers of all answers has seen none."""
+    response = _failed(request)
+    response.headers.update({"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})
+    return response
+
+
+def _failed(request: Request) -> JSONResponse:
+    said = "the server failed at it; its log says how"
+    return problem(500, "failed", said, **_of_protocol(request, said))
 
 
 def _of_protocol(request: Request, said: str) -> dict[str, Any]:

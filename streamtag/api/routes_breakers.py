@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import allow, store_of
 from streamtag.api.idempotency import IdempotentRoute
+from streamtag.api.strict import RequestBody
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 
@@ -17,7 +18,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["breakers"], route_class=IdempotentRoute)
 
 
-class Trust(BaseModel):
+class Trust(RequestBody):
     """Why a label is trusted again."""
 
     model_config = ConfigDict(extra="forbid")

@@ -22,7 +22,7 @@ from streamtag.api.changing import (
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.routes_experiments import Challenge, composed
-from streamtag.api.strict import Flag, Number, Whole
+from streamtag.api.strict import Flag, Number, RequestBody, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.change_documents import ChangeRequest, Content, ThresholdMoves
 from streamtag.control.change_requests import ChangeRequests, Published
@@ -58,7 +58,7 @@ class Promotion(BaseModel):
     thresholds: Cutoffs | None = Field(None, description="None: those that decide when it goes live.")
 
 
-class Ask(BaseModel):
+class Ask(RequestBody):
     """What shall change: one of labels (with when, for a segment), thresholds, promote, candidate_of, experiment."""
 
     model_config = ConfigDict(
@@ -71,7 +71,7 @@ class Ask(BaseModel):
     )
 
     labels: dict[str, Number] | None = None
-    when: dict[str, str] = {}
+    when: dict[str, str] = Field({})
     thresholds: Cutoffs | None = None
     promote: Promotion | None = None
     candidate_of: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Number of an experiment.")
@@ -85,7 +85,7 @@ class Ask(BaseModel):
     end_experiments: Flag = Field(False, description="Even where experiments compare with the present release.")
 
 
-class Said(BaseModel):
+class Said(RequestBody):
     """A comment."""
 
     model_config = ConfigDict(extra="forbid")
@@ -93,7 +93,7 @@ class Said(BaseModel):
     comment: Comment = ""
 
 
-class Back(BaseModel):
+class Back(RequestBody):
     """Why it is taken back."""
 
     model_config = ConfigDict(extra="forbid")
@@ -102,7 +102,7 @@ class Back(BaseModel):
     end_experiments: Flag = False
 
 
-class Halt(BaseModel):
+class Halt(RequestBody):
     """Why nothing shall change, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
@@ -111,7 +111,7 @@ class Halt(BaseModel):
     lasts_s: Annotated[Whole, Field(ge=1, le=31_536_000)] | None = Field(None, description="None: until it is lifted.")
 
 
-class Thaw(BaseModel):
+class Thaw(RequestBody):
     """Why changes go through again."""
 
     model_config = ConfigDict(extra="forbid")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.api.access import Operator, Viewer
@@ -23,7 +23,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
-from streamtag.api.strict import Flag, Number, Whole
+from streamtag.api.strict import Flag, Number, RequestBody, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
@@ -80,7 +80,7 @@ _HISTORY: Any = {
 }
 
 
-class Challenge(BaseModel):
+class Challenge(RequestBody):
     """A challenger: a release as it is, or a bundle and cut-offs; and how it is compared with the champion."""
 
     model_config = ConfigDict(extra="forbid")
@@ -112,7 +112,7 @@ class Start(Challenge):
     break_glass: BreakGlass = False
 
 
-class Share(BaseModel):
+class Share(RequestBody):
     """A new phase."""
 
     model_config = ConfigDict(extra="forbid")
@@ -122,7 +122,7 @@ class Share(BaseModel):
     break_glass: BreakGlass = False
 
 
-class Stop(BaseModel):
+class Stop(RequestBody):
     """The end of an experiment."""
 
     model_config = ConfigDict(extra="forbid")

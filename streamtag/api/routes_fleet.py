@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import allow, settings_of, store_of, with_liveness
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.openapi import WORKER
+from streamtag.api.strict import RequestBody
 from streamtag.control.fleet import read_fleet
 from streamtag.control.stops import StopStore
 from streamtag.dead_letters.lift import lift_stop
@@ -70,7 +71,7 @@ _EXAMPLE: dict[str, Any] = {
 _ANSWER = {"schema": {"properties": {"workers": {"type": "array", "items": WORKER}}}, "example": _EXAMPLE}
 
 
-class Resume(BaseModel):
+class Resume(RequestBody):
     """Why a stopped group may go on."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "producer fixed"}]})

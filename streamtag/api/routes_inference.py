@@ -6,6 +6,7 @@ one column a label; the labels stand in ``parameters``.
 """
 
 import math
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -13,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streamtag import __version__
 from streamtag.api.access import Viewer
-from streamtag.api.routes_scoring import score_events
+from streamtag.api.routes_scoring import CEILING, score_events
 from streamtag.api.scoring import Scoring
-from streamtag.api.strict import Whole
+from streamtag.api.strict import MOST_PROBLEMS, RequestBody, Whole
 from streamtag.control.watcher import ActiveRelease
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.events.content import ContentEvent
@@ -25,6 +26,8 @@ __all__ = ["router"]
 # tritonclient names no type of what it sends.
 router = APIRouter(prefix="/v2", tags=["inference protocol"], strict_content_type=False)
 
+_OUTPUTS = ("scores", "tagged", "review")
+
 
 class InputTensor(BaseModel):
     """The texts."""
@@ -32,12 +35,20 @@ class InputTensor(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     name: Literal["text"]
-    shape: list[Annotated[Whole, Field(ge=0)]]
+    shape: Annotated[list[Annotated[Whole, Field(ge=0, le=10**9)]], Field(min_length=1, max_length=2, fail_fast=True)]
     datatype: Literal["BYTES"]
-    data: list[Any]
+    data: Annotated[list[Any], Field(max_length=CEILING)]
 
 
-class InferRequest(BaseModel):
+class OutputTensor(BaseModel):
+    """One that is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(max_length=200)]
+
+
+class InferRequest(RequestBody):
     """Texts to score."""
 
     model_config = ConfigDict(
@@ -46,9 +57,11 @@ class InferRequest(BaseModel):
         }
     )
 
-    id: str | None = None
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@/+=-]{0,200}$")] | None = None
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
-    outputs: list[dict[str, Any]] | None = None
+    outputs: Annotated[list[OutputTensor], Field(max_length=len(_OUTPUTS), fail_fast=True)] | None = Field(
+        None, description="Each once; none: all."
+    )
 
 
 @router.get("/health/live")
@@ -110,6 +123,7 @@ async def infer(
 ) -> dict[str, Any]:
     """Score texts by the champion, with its cut-offs; `review` marks tags that ask for review, as a breaker is open."""
     _model(request, name, version)
+    wanted = _wanted(body)
     scored = await score_events(request, [ContentEvent(id=str(i), text=t) for i, t in enumerate(_texts(body))])
     problems = [f"inputs.text.{i}: {one.refused}" for i, one in enumerate(scored.events) if one.refused is not None]
     if problems:
@@ -125,10 +139,6 @@ async def infer(
         "tagged": {"name": "tagged", "datatype": "BOOL", "shape": shape, "data": tagged},
         "review": {"name": "review", "datatype": "BOOL", "shape": shape, "data": review},
     }
-    wanted = list(outputs) if body.outputs is None else [str(one.get("name")) for one in body.outputs]
-    unknown = [f"outputs: {one} is none of {', '.join(outputs)}" for one in wanted if one not in outputs]
-    if unknown:
-        raise RefusedError("the request is not valid", problems=unknown)
     return {
         "model_name": name,
         "model_version": scored.active.ref.bundle.version,
@@ -147,6 +157,16 @@ def _model(request: Request, name: str, version: str | None) -> ActiveRelease:
     return active
 
 
+def _wanted(body: InferRequest) -> list[str]:
+    """Names of the outputs that the answer holds, in its order."""
+    wanted = list(_OUTPUTS) if body.outputs is None else [one.name for one in body.outputs]
+    problems = [f"outputs: {one} is none of {', '.join(_OUTPUTS)}" for one in wanted if one not in _OUTPUTS]
+    problems += [f"outputs: {one} is there {wanted.count(one)} times" for one in _OUTPUTS if wanted.count(one) > 1]
+    if problems:
+        raise RefusedError("the request is not valid", problems=problems)
+    return wanted
+
+
 def _texts(body: InferRequest) -> list[str]:
     tensor = body.inputs[0]
     problems = (
@@ -154,8 +174,9 @@ def _texts(body: InferRequest) -> list[str]:
         if math.prod(tensor.shape) == len(tensor.data)
         else [f"inputs.text: {len(tensor.data)} elements, but its shape is {tensor.shape}"]
     )
-    problems += [f"inputs.text.{i}: no text" for i, one in enumerate(tensor.data) if not isinstance(one, str)]
+    others = (i for i, one in enumerate(tensor.data) if not isinstance(one, str))
+    problems += [f"inputs.text.{i}: no text" for i in islice(others, MOST_PROBLEMS)]
     problems += [] if tensor.data else ["inputs.text: empty"]
     if problems:
-        raise RefusedError("the request is not valid", problems=problems[:100])
+        raise RefusedError("the request is not valid", problems=problems)
     return tensor.data

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import (
@@ -21,7 +21,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
-from streamtag.api.strict import Flag, Whole
+from streamtag.api.strict import Flag, RequestBody, Whole
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.proposal import Who
 from streamtag.control.release_list import ListedRelease, listed_releases
@@ -33,7 +33,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 
-class Return(BaseModel):
+class Return(RequestBody):
     """An earlier release; none: the one before."""
 
     model_config = ConfigDict(extra="forbid")

@@ -5,21 +5,22 @@ import re
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from streamtag.api.access import Viewer
 from streamtag.api.changing import settings_of
 from streamtag.api.explaining import MOST, Explaining
 from streamtag.api.scoring import OverloadedError, Scored, ScoredEvent, Scoring
-from streamtag.api.strict import Flag
+from streamtag.api.strict import MOST_FIELDS, MOST_PROBLEMS, Flag, RequestBody, too_many_fields
 from streamtag.errors import RefusedError
 from streamtag.events.content import ContentEvent
 from streamtag.model.explain import Explanation
 
-__all__ = ["router", "score_events"]
+__all__ = ["CEILING", "router", "score_events"]
 
 router = APIRouter(tags=["scoring"])
 
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _EXPLAINED_S = 10.0
 """An explanation takes up to some hundred runs of the model: nobody waits longer for it."""
 _SAFE = re.compile(r"[A-Za-z0-9._:@/+=-]{1,200}")
+CEILING = 100_000
+"""The most that `api.max_events` may be set to: of a longer list nothing is looked at."""
 
 
 class TextPart(BaseModel):
@@ -36,12 +39,27 @@ class TextPart(BaseModel):
     text: str
 
 
-class ModerationRequest(BaseModel):
+def _form(given: Any) -> str:
+    """Which of the three an input is, by its first element: the others would add problems of their own."""
+    if not isinstance(given, list):
+        return "text"
+    return "parts" if given and isinstance(given[0], dict | TextPart) else "texts"
+
+
+Input = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[str], Field(max_length=CEILING, fail_fast=True), Tag("texts")]
+    | Annotated[list[TextPart], Field(max_length=CEILING, fail_fast=True), Tag("parts")],
+    Discriminator(_form),
+]
+
+
+class ModerationRequest(RequestBody):
     """As the OpenAI API has it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": "a comment"}]})
 
-    input: str | list[str] | list[TextPart] = Field(description="A text, several, or the text parts of one.")
+    input: Input = Field(description="A text, several, or the text parts of one.")
     model: str | None = Field(None, description="Not looked at: the champion decides. The answer names it.")
 
 
@@ -77,14 +95,22 @@ class Event(BaseModel):
     tenant: str | None = None
 
 
-class ScoreRequest(BaseModel):
+def _few_fields(given: Any) -> Any:
+    if isinstance(given, list) and any(isinstance(one, dict) and len(one) > MOST_FIELDS for one in given):
+        raise too_many_fields()
+    return given
+
+
+class ScoreRequest(RequestBody):
     """Events to score by one release."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"events": [{"id": "42", "text": "a comment", "lang": "en"}]}]}
     )
 
-    events: Annotated[list[Event], Field(min_length=1)]
+    events: Annotated[
+        list[Event], Field(min_length=1, max_length=CEILING, fail_fast=True), BeforeValidator(_few_fields)
+    ]
     explain: Flag = Field(
         False,
         description=f"Say what each word adds to the logit of the labels that an event gets, or of the one with the "
@@ -162,7 +188,8 @@ async def moderate(request: Request, body: ModerationRequest, _who: Viewer) -> M
 @router.post("/v1/score")
 async def score(request: Request, body: ScoreRequest, _who: Viewer) -> ScoreAnswer:
     """Score content events as the stream would: tags with score, cut-off and action, all scores, what decided."""
-    wrong = [f"events.{i}.id: not a plain id" for i, e in enumerate(body.events) if e.id and not _SAFE.fullmatch(e.id)]
+    unsafe = (i for i, one in enumerate(body.events) if one.id and not _SAFE.fullmatch(one.id))
+    wrong = [f"events.{i}.id: not a plain id" for i in islice(unsafe, MOST_PROBLEMS)]
     if wrong:
         raise RefusedError("some events are not valid", problems=wrong)
     events = [

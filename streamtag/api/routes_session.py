@@ -3,18 +3,19 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamtag.api.access import COOKIE, Access, Viewer, bearer_of
 from streamtag.api.changing import settings_of
 from streamtag.api.problems import ForbiddenError, UnauthorizedError
+from streamtag.api.strict import RequestBody
 from streamtag.control.sessions import LASTS_S, Session
 from streamtag.control.tokens import Token
 
 __all__ = ["router", "sign_in"]
 
 
-class SignIn(BaseModel):
+class SignIn(RequestBody):
     """A token, once."""
 
     model_config = ConfigDict(extra="forbid")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamtag.api.access import Operator, Viewer
 from streamtag.api.changing import (
@@ -27,7 +27,7 @@ from streamtag.api.changing import (
 )
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, cursor_of, position_of
-from streamtag.api.strict import Flag, Number, Whole
+from streamtag.api.strict import Flag, Number, RequestBody, Whole
 from streamtag.control.approval import policy_of
 from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
 from streamtag.control.proposal import Who
@@ -60,7 +60,7 @@ class Replace(Reasoned):
     thresholds: Cutoffs
 
 
-class Restore(BaseModel):
+class Restore(RequestBody):
     """An earlier revision."""
 
     model_config = ConfigDict(extra="forbid")
@@ -70,13 +70,13 @@ class Restore(BaseModel):
     end_experiments: Flag = False
 
 
-class Question(BaseModel):
+class Question(RequestBody):
     """Cut-offs to look at: some that move, or a whole set."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"labels": {"insult": 0.72}}]})
 
     labels: dict[str, Number] | None = None
-    when: dict[str, str] = {}
+    when: dict[str, str] = Field({})
     thresholds: Cutoffs | None = None
     hours: Annotated[float, Field(gt=0, le=8_784)] = 24.0
 

@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from streamtag.api.access import Access, Admin
 from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.api.strict import RequestBody
 from streamtag.control.tokens import Role
 
 __all__ = ["router"]
@@ -15,7 +16,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["tokens"])
 
 
-class NewToken(BaseModel):
+class NewToken(RequestBody):
     """A token to make."""
 
     model_config = ConfigDict(extra="forbid")
@@ -23,7 +24,9 @@ class NewToken(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9._@ -]{1,100}$")
     role: Role
     expires_at: AwareDatetime | None = Field(None, description="With a zone; none: never.")
-    labels: list[str] | None = Field(None, description="The only labels whose cut-offs it may change; none: all.")
+    labels: Annotated[list[str], Field(max_length=10_000, fail_fast=True)] | None = Field(
+        None, description="The only labels whose cut-offs it may change; none: all."
+    )
 
 
 @router.get("/tokens")

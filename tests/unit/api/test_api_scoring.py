@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,57 @@ def test_the_open_inference_protocol(api: Api) -> None:
     assert client.post("/v2/models/tiny/infer", json=numbers).status_code == 422
     unknown = {**body, "outputs": [{"name": "magic"}]}
     assert "magic" in client.post("/v2/models/tiny/infer", json=unknown).text
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ([{"name": "scores"}] * 2, "scores is there 2 times"),
+        ([{"name": "scores"}] * 100, "at most 3 items"),
+        ([{}], "name: Field required"),
+    ],
+)
+def test_outputs_are_looked_at_before_anything_is_scored(
+    api: Api, monkeypatch: pytest.MonkeyPatch, outputs: list[dict[str, str]], said: str
+) -> None:
+    def scored(*_: object, **__: object) -> Any:
+        pytest.fail("scored in vain")
+
+    monkeypatch.setattr(api.scoring, "submit", scored)
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+    found = api.as_(Role.VIEWER).post("/v2/models/tiny/infer", json={"inputs": [tensor], "outputs": outputs})
+    assert found.status_code == 422
+    assert said in found.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [10**4_000] * 1_000},
+        {"shape": [10**9 + 1]},
+        {"shape": []},
+        {"shape": [1, 1, 1]},
+        {"data": [7] * 100_001},
+    ],
+    ids=["long", "large", "none", "three", "too many"],
+)
+def test_a_shape_is_that_of_texts(api: Api, change: dict[str, Any]) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"], **change}
+    begun = time.perf_counter()
+    found = api.as_(Role.VIEWER).post("/v2/models/tiny/infer", json={"inputs": [tensor]})
+    assert found.status_code == 422
+    assert len(found.json()["problems"]) == 1
+    assert len(found.content) < 2_000
+    assert time.perf_counter() - begun < 5
+
+
+def test_an_id_that_is_no_text_is_refused(api: Api) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+    client, sent = api.as_(Role.VIEWER), {"Content-Type": "application/json"}
+    for given in ("\ud800", "a b", "x" * 201):
+        content = json.dumps({"id": given, "inputs": [tensor]})
+        assert client.post("/v2/models/tiny/infer", content=content, headers=sent).status_code == 422, given
+    assert client.post("/v2/models/tiny/infer", json={"id": "", "inputs": [tensor]}).json()["id"] == ""
 
 
 def actions(api: Api) -> tuple[int | None, list[dict[str, str]]]:
