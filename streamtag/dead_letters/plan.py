@@ -11,6 +11,7 @@ from streamtag.dead_letters.letter import DeadLetter
 from streamtag.dead_letters.selection import Selection
 from streamtag.errors import RefusedError
 from streamtag.events import dead_letters as wire
+from streamtag.settings import TopicsSettings
 
 _MARKS = (wire.REPLAY_OF, wire.REPLAY_ID, wire.REPLAY_COUNT)
 # Kafka's default limit of a commit's metadata (offset.metadata.max.bytes) is 4,096.
@@ -66,6 +67,26 @@ class Step(StrEnum):
     EXHAUSTED = "replayed_too_often"
     NO_TOPIC = "topic_missing"
     TOO_LARGE = "too_large"
+
+
+def check_target(spec: ReplaySpec, topics: TopicsSettings) -> None:
+    """Whether a replay may write where it is told to; what was no event is no tag, summary or pane either.
+
+    A letter goes back to its own topic whichever that is: the windower has dead letters of the summaries' topic.
+
+    Raises:
+        RefusedError: only we write there, or only Kafka does.
+    """
+    if spec.to is None:
+        return
+    ours = {topics.tags: "topics.tags", topics.stats: "topics.stats", topics.panes: "topics.panes"}
+    said = f"is {ours[spec.to]}" if spec.to in ours else ""
+    said = "is the dead-letter topic itself" if spec.to == spec.dead_letters else said
+    said = "is a topic of Kafka's own" if spec.to.startswith("__") else said
+    if said:
+        raise RefusedError(
+            f"the target (--to) {spec.to} {said}", hint="Leave it away: each letter goes back to its own topic."
+        )
 
 
 def step_for(letter: DeadLetter, spec: ReplaySpec, *, max_replays: int | None, topics: frozenset[str]) -> Step:

@@ -19,11 +19,11 @@ from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.error import KafkaException
 
 from streamtag.dead_letters.letter import DeadLetter
-from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, replay_headers, step_for
+from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, check_target, replay_headers, step_for
 from streamtag.dead_letters.reader import DeadLetterReader, Record, client_options
 from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
-from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
-from streamtag.settings import Settings
+from streamtag.errors import ConflictError, NotFoundError, StreamtagError, UnavailableError
+from streamtag.settings import Settings, TopicsSettings
 from streamtag.stream.topic_reader import CALL_S, kafka_failure
 
 NAME = "streamtag-dlq-replay-"
@@ -118,7 +118,7 @@ def replay(
     Raises:
         ConflictError: the id belongs to another replay, or another run of it has taken over.
         NotFoundError: no such replay to resume, or a topic is missing.
-        RefusedError: it would write into the dead-letter topic itself.
+        RefusedError: it would write into the dead-letter topic itself, or another of `check_target`.
         UnavailableError: Kafka does not answer; what was committed stays, run it again.
     """
     replay_id = request.id or (request.spec.default_id() if request.spec else "")
@@ -128,13 +128,13 @@ def replay(
         # A command that is refused must leave a running replay of this id alone: making the writer takes over from it.
         # What a killed run has left open is ended by the writer only: there is no use in waiting for it here.
         with contextlib.suppress(_UnsettledError):
-            _agreed(request.spec, _progress(reader, _GLANCE_S), replay_id, reader.topic)
+            _agreed(request.spec, _progress(reader, _GLANCE_S), replay_id, settings.topics)
         if not request.dry_run:
             writer = TransactionWriter(client_options(settings, name), reader.consumer.consumer_group_metadata())
         try:
             # Only now that an earlier run's transaction is settled are its positions final.
             progress = _progress(reader)
-            spec = _agreed(request.spec, progress, replay_id, reader.topic)
+            spec = _agreed(request.spec, progress, replay_id, settings.topics)
             run = _Run(reader, writer, request=request, spec=spec, replay_id=replay_id, clock=clock, sleep=sleep)
             limited = run.to_the_end(progress, on_progress)
         finally:
@@ -169,7 +169,7 @@ def _unread(error: KafkaError) -> StreamtagError:
 
 
 def _agreed(
-    spec: ReplaySpec | None, progress: Mapping[int, TopicPartition], replay_id: str, dead_letters: str
+    spec: ReplaySpec | None, progress: Mapping[int, TopicPartition], replay_id: str, topics: TopicsSettings
 ) -> ReplaySpec:
     """The spec to go by: the one given and the one kept with the progress must be the same, and lead elsewhere."""
     kept = next((found for p in progress.values() if (found := ReplaySpec.decode(p.metadata or ""))), None)
@@ -179,14 +179,14 @@ def _agreed(
                 f"there is no progress of a replay {replay_id}",
                 hint="It never wrote anything, or so long ago that the broker has forgotten it.",
             )
+        check_target(kept, topics)
         return kept
     if kept is not None and kept != spec:
         raise ConflictError(
             f"replay {replay_id} was started with other filters or another target: {kept.encode()}",
             hint=f"Go on with `streamtag dlq replay --resume {replay_id}`, or choose another --id.",
         )
-    if spec.to == dead_letters:
-        raise RefusedError(f"--to {spec.to} is the dead-letter topic itself")
+    check_target(spec, topics)
     return spec
 
 

@@ -216,9 +216,11 @@ def test_an_id_cannot_be_used_for_something_else(filled: Topics) -> None:
 
 
 def test_another_target_takes_the_letters(filled: Topics) -> None:
-    assert run(filled, "replay", "--to", filled.tags)["replayed"] == 11
+    elsewhere = {"topics.tags": f"{filled.tags}-elsewhere"}
+    assert run(filled, "replay", "--to", filled.tags, settings=elsewhere)["replayed"] == 11
     assert len(read_all(filled.bootstrap, filled.tags)) == 11
     assert "dead-letter topic itself" in run(filled, "replay", "--to", filled.dead_letters, expect=3)
+    assert "is topics.tags" in run(filled, "replay", "--to", filled.tags, expect=3)
     assert run(filled, "replay", "--to", "no-such-topic")["left"]["topic_missing"]["count"] == 11
 
 

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from letter_factory import make
 
-from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, replay_headers, step_for
+from streamtag.dead_letters.plan import ReplaySpec, Step, Tally, check_target, replay_headers, step_for
 from streamtag.dead_letters.selection import Selection
 from streamtag.errors import RefusedError
 from streamtag.events import dead_letters as wire
+from streamtag.settings import TopicsSettings
 
 TOPICS = frozenset({"content", "other"})
 
@@ -33,6 +34,17 @@ def test_what_happens_to_a_letter(
     letter: dict[str, Any], spec: dict[str, Any], max_replays: int | None, step: Step
 ) -> None:
     assert step_for(make(**letter), ReplaySpec("dead", **spec), max_replays=max_replays, topics=TOPICS) is step
+
+
+@pytest.mark.parametrize("to", ["tags", "stats", "panes", "dead-letters", "__consumer_offsets"])
+def test_what_was_no_event_is_put_where_only_we_or_kafka_write_by_nobody(to: str) -> None:
+    with pytest.raises(RefusedError, match=to):
+        check_target(ReplaySpec("dead-letters", to=to), TopicsSettings())
+
+
+@pytest.mark.parametrize("to", [None, "content", "repairs"])
+def test_letters_go_back_to_their_own_topic_or_to_another(to: str | None) -> None:
+    check_target(ReplaySpec("dead-letters", to=to), TopicsSettings())
 
 
 def test_marks_of_an_earlier_replay_are_replaced_and_the_count_goes_on() -> None:

@@ -81,6 +81,8 @@ def failed(code: int) -> Any:
         (KEPT, ReplayRequest(ReplaySpec("dead", Selection()), id="x"), ConflictError),
         (None, ReplayRequest(None, id="x"), NotFoundError),
         (None, ReplayRequest(ReplaySpec("dead", Selection(), "dead"), id="x"), RefusedError),
+        (None, ReplayRequest(ReplaySpec("dead", Selection(), "stats"), id="x"), RefusedError),
+        (ReplaySpec("dead", Selection(), "tags"), ReplayRequest(None, id="x"), RefusedError),
     ],
 )
 def test_a_refused_command_makes_no_writer(
