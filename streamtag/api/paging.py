@@ -11,10 +11,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from streamtag.errors import RefusedError
 
-__all__ = ["Cursor", "StreamId", "cursor_of", "page", "position_of"]
+__all__ = ["STREAM_ID", "Cursor", "StreamId", "cursor_of", "page", "position_of"]
 
-StreamId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]
-"""Of an entry of a Redis stream."""
+STREAM_ID = r"^[0-9]{1,19}-[0-9]{1,19}\Z"
+"""Of an entry of a Redis stream: both numbers have 64 bits, of which 19 digits are never more."""
+StreamId = Annotated[str, msgspec.Meta(pattern=STREAM_ID)]
 Item = TypeVar("Item")
 
 Cursor = Annotated[

@@ -4,16 +4,18 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from streamtag.api.access import Access, Viewer
 from streamtag.api.changing import Limit, settings_of, store_of
-from streamtag.api.paging import Cursor, StreamId, page, position_of
+from streamtag.api.paging import STREAM_ID, Cursor, StreamId, page, position_of
 from streamtag.api.problems import ForbiddenError
 from streamtag.api.room import Room
 from streamtag.control.audit_note import AuditNote
@@ -25,11 +27,24 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1")
 
-_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+T = TypeVar("T")
+_ENTRY = re.compile(STREAM_ID)
 _SSE_WAIT_S = 10.0
 _ASK_AGAIN_S = 5.0
 """So long a stream goes on before it looks again who reads: tokens are revoked, and sessions end."""
+_MOST_STREAMS = 64
+_STREAM_ROOM = Room(_MOST_STREAMS, "following changes")
+_STREAM_THREADS = ThreadPoolExecutor(_MOST_STREAMS, "changes")
+"""One for each stream, made when there is one: it waits for changes, and must keep nobody waiting for a thread."""
 _PROOF_ROOM = Room(2, "reading the whole audit record")
+
+
+class _Stream(StreamingResponse):
+    """Has a place for as long as somebody reads it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with _STREAM_ROOM.place():
+            await super().__call__(scope, receive, send)
 
 
 @router.get("/audit", tags=["audit"])
@@ -45,9 +60,9 @@ async def changes(request: Request, _who: Viewer) -> StreamingResponse:
     store = store_of(request)
     newest = await asyncio.to_thread(store.audit, 1)
     after = request.headers.get("last-event-id") or (newest[0].id if newest else "0-0")
-    if not _ENTRY.fullmatch(after):
+    if not _ENTRY.match(after):
         raise RefusedError("Last-Event-ID: not one of this stream", hint="Send the `id` of the last event.")
-    return StreamingResponse(_events(request, store, after), media_type="text/event-stream")
+    return _Stream(_events(request, store, after), media_type="text/event-stream")
 
 
 @router.get("/audit/verify", tags=["audit"])
@@ -73,11 +88,11 @@ async def _events(request: Request, store: ControlStore, after: str) -> AsyncIte
     looked = time.monotonic()
     while not await request.is_disconnected():
         if time.monotonic() - looked >= _ASK_AGAIN_S:
-            if not await asyncio.to_thread(_may_go_on, request):
+            if not await _waited(_may_go_on, request):
                 return
             looked = time.monotonic()
         try:
-            entries = await asyncio.to_thread(store.follow_audit, after, _SSE_WAIT_S)
+            entries = await _waited(store.follow_audit, after, _SSE_WAIT_S)
         except UnavailableError:
             yield ": Redis does not answer\n\n"
             await asyncio.sleep(1)
@@ -87,6 +102,11 @@ async def _events(request: Request, store: ControlStore, after: str) -> AsyncIte
             yield f"id: {entry.id}\nevent: change\ndata: {json.dumps(dict(entry.fields))}\n\n"
         if not entries:
             yield ": nothing new\n\n"
+
+
+async def _waited(call: Callable[..., T], *given: object) -> T:
+    """What a call comes to, on a thread of the streams."""
+    return await asyncio.get_running_loop().run_in_executor(_STREAM_THREADS, call, *given)
 
 
 def _may_go_on(request: Request) -> bool:

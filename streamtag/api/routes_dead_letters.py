@@ -15,11 +15,12 @@ from streamtag.api.changing import Limit, allow, settings_of, store_of
 from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.room import Room
-from streamtag.api.strict import Flag, Whole
+from streamtag.api.strict import Flag, RequestBody, Whole
+from streamtag.control.tokens import Token
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
 from streamtag.dead_letters.letter import DeadLetter, latest
 from streamtag.dead_letters.masked import masked as mask_content
-from streamtag.dead_letters.plan import ReplaySpec
+from streamtag.dead_letters.plan import ReplaySpec, check_target
 from streamtag.dead_letters.reader import DeadLetterReader
 from streamtag.dead_letters.replay import ReplayRequest
 from streamtag.dead_letters.replay import replay as run_replay
@@ -71,7 +72,7 @@ class Meant(BaseModel):
         )
 
 
-class Replay(BaseModel):
+class Replay(RequestBody):
     """A replay. The same selection and target again, or the same id, goes on where it stopped."""
 
     model_config = ConfigDict(
@@ -185,6 +186,13 @@ def replay(request: Request, body: Replay, who: Operator) -> dict[str, Any]:
     settings = settings_of(request)
     spec = ReplaySpec(settings.topics.dead_letters, body.selection.selection(relative=False), body.to)
     wanted = ReplayRequest(spec, id=body.id, max_replays=body.max_replays, limit=body.limit, dry_run=body.dry_run)
+    check_target(spec, settings.topics)
+    with _ROOM.place():
+        _note(request, body, spec, who)
+        return run_replay(settings, wanted).facts(dry_run=body.dry_run)
+
+
+def _note(request: Request, body: Replay, spec: ReplaySpec, who: Token) -> None:
     if not body.dry_run:
         # Before it: nothing is put back that nobody can be asked about.
         store_of(request).note(
@@ -199,7 +207,6 @@ def replay(request: Request, body: Replay, who: Operator) -> dict[str, Any]:
                 "limit": str(body.limit),
             }
         )
-    return run_replay(settings, wanted).facts(dry_run=body.dry_run)
 
 
 def _letter(request: Request, partition: int, offset: int) -> DeadLetter:
