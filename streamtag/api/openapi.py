@@ -28,7 +28,7 @@ _PROBLEM: dict[str, Any] = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What was wrong, and where."},
         "hint": {"type": "string", "description": "How to mend it."},
-        "problems": {"type": "array", "items": {"type": "string"}, "description": "Everything that was wrong."},
+        "problems": {"type": "array", "items": {"type": "string"}, "description": "What was wrong, up to 100."},
     },
 }
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})

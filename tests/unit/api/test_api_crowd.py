@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from streamtag.api.admitting import BodyLimit, Crowd, Known
 from streamtag.api.problems import UnauthorizedError
-from streamtag.control.tokens import Role
+from streamtag.control.tokens import Role, Token
 
 pytest_plugins = ("api_fixture",)
 
@@ -240,7 +240,12 @@ def test_strangers_are_noted_once_and_who_is_known_is_asked_once(api: Api, monke
     assert [one["what"] for one in api.tokens.access_log()] == ["POST /v1/score"]
     client, asked = api.as_(Role.VIEWER), list[str]()
     token = api.access.token
-    monkeypatch.setattr(api.access, "token", lambda secret: asked.append(secret) or token(secret))
+
+    def counted(secret: str) -> Token | None:
+        asked.append(secret)
+        return token(secret)
+
+    monkeypatch.setattr(api.access, "token", counted)
     assert client.post("/v1/score", json={"events": [{"text": "x"}]}).status_code == 200
     assert len(asked) == 1
 

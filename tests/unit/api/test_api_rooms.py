@@ -108,9 +108,13 @@ def test_streams_wait_on_threads_of_their_own(api: Api, monkeypatch: pytest.Monk
         names.append(threading.current_thread().name)
         return []
 
+    def may_go_on(_request: object) -> bool:
+        names.append(threading.current_thread().name)
+        return True
+
     monkeypatch.setattr(api.store, "follow_audit", follow)
     monkeypatch.setattr(routes_audit, "_ASK_AGAIN_S", 0.0)
-    monkeypatch.setattr(routes_audit, "_may_go_on", lambda _: not names.append(threading.current_thread().name))
+    monkeypatch.setattr(routes_audit, "_may_go_on", may_go_on)
 
     class Following:
         async def is_disconnected(self) -> bool:
