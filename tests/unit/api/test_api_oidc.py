@@ -111,7 +111,8 @@ def test_neither_no_signature_nor_one_with_the_public_key_as_a_secret_counts(api
     ids=str,
 )
 def test_whatever_a_stranger_writes_into_a_head_is_refused(api: Api, head: Any) -> None:
-    for claims in ({}, [], 1):
+    bodies: tuple[Any, ...] = ({}, [], 1)
+    for claims in bodies:
         assert api.client(f"{encoded(head)}.{encoded(claims)}.AAAA").get("/v1/labels").status_code == 401
 
 

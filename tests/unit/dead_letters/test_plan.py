@@ -39,12 +39,12 @@ def test_what_happens_to_a_letter(
 @pytest.mark.parametrize("to", ["tags", "stats", "panes", "dead-letters", "__consumer_offsets"])
 def test_what_was_no_event_is_put_where_only_we_or_kafka_write_by_nobody(to: str) -> None:
     with pytest.raises(RefusedError, match=to):
-        check_target(ReplaySpec("dead-letters", to=to), TopicsSettings())
+        check_target(ReplaySpec("dead-letters", to=to), TopicsSettings.model_validate({}))
 
 
 @pytest.mark.parametrize("to", [None, "content", "repairs"])
 def test_letters_go_back_to_their_own_topic_or_to_another(to: str | None) -> None:
-    check_target(ReplaySpec("dead-letters", to=to), TopicsSettings())
+    check_target(ReplaySpec("dead-letters", to=to), TopicsSettings.model_validate({}))
 
 
 def test_marks_of_an_earlier_replay_are_replaced_and_the_count_goes_on() -> None:
