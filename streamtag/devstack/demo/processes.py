@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from streamtag import strict_yaml
 from streamtag.devstack.demo.services import KafkaKind, Services
 from streamtag.devstack.process import ProcessRef, spawn
 from streamtag.errors import UnavailableError
@@ -55,7 +54,7 @@ class Processes:
     def __init__(self, settings: Mapping[str, Any], directory: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._config = directory / "demo.yaml"
-        self._config.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        self._config.write_text(strict_yaml.dump(dict(settings)), encoding="utf-8")
         self._environ = {name: value for name, value in environ.items() if not name.startswith("STREAMTAG_")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
