@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 import typer
-import yaml
-from numpy.typing import NDArray
 
+from streamtag import strict_yaml
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, warn
 from streamtag.cli.model_labelled import (
     Bundle,
@@ -58,41 +57,42 @@ def thresholds(
     data = read_documents(labels, scorer)
     scores = scores_of(scorer, data)
 
-    def chosen(mask: NDArray[np.bool_]) -> dict[str, "Choice"]:
-        # a segment has its share of the traffic and the same share of a budget of alerts, so both stay as they are
-        return {
-            label: goals.choose(
-                wanted,
-                scores[mask, j],
-                data.targets[mask, j],
-                min_positives=min_positives,
-                confidence=confidence,
-                events_per_hour=events_per_hour,
-            )
-            for j, label in enumerate(data.labels)
-        }
-
-    everywhere = chosen(np.ones(len(data.texts), dtype=bool))
-    values = np.array(data.fields[by]) if by else np.array([])
-    segments = {value: chosen(values == value) for value in sorted(set(values.tolist()) - {""})}
+    values = np.array(data.fields[by] if by else [""] * len(data.texts))
+    found = {
+        label: goals.choose_by(
+            wanted,
+            scores[:, j],
+            data.targets[:, j],
+            values,
+            min_positives=min_positives,
+            confidence=confidence,
+            events_per_hour=events_per_hour,
+        )
+        for j, label in enumerate(data.labels)
+    }
+    base = {label: one for label, (one, _) in found.items()}
+    segments = {
+        value: {label: by_value[value] for label, (_, by_value) in found.items()}
+        for value in sorted(set(values.tolist()) - {""})
+    }
     default = scorer.bundle.default_thresholds.labels
-    base = {label: default[label] if c.cutoff is None else c.cutoff for label, c in everywhere.items()}
+    cutoffs = {label: default[label] if c.cutoff is None else c.cutoff for label, c in base.items()}
     overrides = [
         Override({by or "": value}, decided)
-        for value, found in segments.items()
-        if (decided := {label: c.cutoff for label, c in found.items() if c.cutoff is not None})
+        for value, choices in segments.items()
+        if (decided := {label: c.cutoff for label, c in choices.items() if c.cutoff is not None})
     ]
     about = {"bundle": str(scorer.bundle.ref), "goal": goal, "documents": len(data.texts)}
-    undecided = {label: c.undecided for label, c in everywhere.items() if c.undecided}
-    document = {"about": {**about, "undecided": undecided}, **ThresholdSet(base, overrides).to_dict()}
-    write_whole(out, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    undecided = {label: c.undecided for label, c in base.items() if c.undecided}
+    document = {"about": {**about, "undecided": undecided}, **ThresholdSet(cutoffs, overrides).to_dict()}
+    write_whole(out, strict_yaml.dump(document))
     if output is OutputFormat.JSON:
-        parts = {"labels": everywhere, "segments": segments}
+        parts = {"labels": base, "segments": segments}
         print_json({**about, "path": str(out), **msgspec.to_builtins(parts)})
         return
-    _print_choices(everywhere, default, "all documents")
-    for value, found in segments.items():
-        _print_choices(found, base, f"{by} = {value}")
+    _print_choices(base, default, f"all that no cut-off by {by} decides" if by else "all documents")
+    for value, choices in segments.items():
+        _print_choices(choices, cutoffs, f"{by} = {value}")
     say(f"wrote {out}; look at it, then: streamtag thresholds apply {out} --reason '…'")
     if undecided:
         warn(f"undecided, kept at the bundle's default: {', '.join(undecided)}", style="yellow")

@@ -25,7 +25,7 @@ from scipy.special import betaincinv
 
 from streamtag.errors import RefusedError
 
-__all__ = ["Choice", "Goal", "choose", "parse_goal"]
+__all__ = ["Choice", "Goal", "choose", "choose_by", "parse_goal"]
 
 _NUMBER = r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 _FORMS = {
@@ -128,8 +128,7 @@ def choose(
         events_per_hour: traffic that the documents stand for; needed for ``alerts``.
     """
     known = targets >= 0
-    # in micro-units, as the tagger compares them
-    micro = np.rint(np.asarray(scores[known], dtype=np.float64) * 1e6).astype(np.int64)
+    micro = _micro(scores[known])
     target = targets[known] == 1
     rows, positives = len(target), int(target.sum())
     if positives < min_positives or rows - positives < min_positives:
@@ -155,6 +154,81 @@ def choose(
         precision=interval(right, found, confidence),
         recall=interval(right, positives, confidence),
     )
+
+
+def choose_by(
+    goal: Goal,
+    scores: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    segments: NDArray[np.str_],
+    *,
+    min_positives: int,
+    confidence: float = 0.95,
+    events_per_hour: float | None = None,
+) -> tuple[Choice, dict[str, Choice]]:
+    """The cut-off of one label, and those of segments, which reach the goal together.
+
+    A segment is decided by its own documents: it has its share of the traffic, and the same share of a budget of
+    alerts. The base, which decides all other events, is chosen on the documents that are left; on all documents where
+    these are too few. Where the whole would then miss the goal, no segment keeps a cut-off of its own.
+
+    Args:
+        goal: as of `choose`, like all that is not said here.
+        scores: [n].
+        targets: int8 [n].
+        segments: str [n], the segment of each document; empty where it is of none.
+        min_positives: of a segment, and of the others.
+        confidence: of the bounds.
+        events_per_hour: of all segments together.
+
+    Returns:
+        The base, and the choice of each segment.
+    """
+
+    def chosen(of: NDArray[np.bool_]) -> Choice:
+        return choose(
+            goal,
+            scores[of],
+            targets[of],
+            min_positives=min_positives,
+            confidence=confidence,
+            events_per_hour=events_per_hour,
+        )
+
+    found = {value: chosen(segments == value) for value in sorted(set(segments.tolist()) - {""})}
+    own = {value: one.cutoff for value, one in found.items() if one.cutoff is not None}
+    left = chosen(~np.isin(segments, list(own)))
+    if not own or left.cutoff is not None:
+        return left, found
+    base = chosen(np.ones(len(targets), dtype=np.bool_))
+    if base.cutoff is None:
+        return base, found
+    cutoffs = np.array([own.get(value, base.cutoff) for value in segments.tolist()])
+    if _reached(goal, scores, targets, cutoffs, confidence, events_per_hour):
+        return base, found
+    why = "other documents are too few for a cut-off of their own, and with that of all the whole misses the goal"
+    return base, {v: Choice(None, why, c.rows, c.positives) if v in own else c for v, c in found.items()}
+
+
+def _reached(
+    goal: Goal,
+    scores: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    cutoffs: NDArray[np.float64],
+    confidence: float,
+    events_per_hour: float | None,
+) -> bool:
+    """Whether the bound of the goal holds on all documents, each with its own cut-off."""
+    known = targets >= 0
+    alerted = known & (_micro(scores) >= _micro(cutoffs))
+    alerts, hits = (np.array([count.sum()]) for count in (alerted, alerted & (targets == 1)))
+    positives = int((targets == 1).sum())
+    return bool(_worth(goal, int(known.sum()), positives, alerts, hits, confidence, events_per_hour)[0] > -np.inf)
+
+
+def _micro(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """In micro-units, as the tagger compares them."""
+    return np.rint(np.asarray(values, dtype=np.float64) * 1e6).astype(np.int64)
 
 
 def _never(highest: int, rows: int, positives: int, confidence: float) -> Choice:

@@ -143,6 +143,29 @@ def test_thresholds_writes_what_apply_reads_and_says_what_is_undecided(truth: Pa
     assert "3 positives, fewer than 20" in run(*arguments)
 
 
+def test_a_segment_whose_name_looks_like_a_number_is_applied_as_it_is(truth: Path) -> None:
+    out = truth.with_name("cutoffs.yaml")
+    lines = [{**json.loads(line), "tenant": ("000189", "7e3")[i % 2]} for i, line in enumerate(truth.open())]
+    truth.write_text("\n".join(map(json.dumps, lines)))
+    run("thresholds", "--goal", "fbeta(1)", "--labels", truth, "--out", out, "--by", "tenant")
+    written = parse_threshold_file(out.read_text(), "cutoffs.yaml").thresholds
+    assert [dict(segment.when) for segment in written.segments] == [{"tenant": "000189"}, {"tenant": "7e3"}]
+
+
+def test_a_file_with_cutoffs_of_segments_keeps_its_budget(truth: Path) -> None:
+    out = truth.with_name("cutoffs.yaml")
+    goal = ("--goal", "alerts_per_hour <= 30", "--events-per-hour", 120)
+    lines = [json.loads(line) for line in truth.open()]
+    scores = load_scorer(truth.parent / "tiny" / "1", batch=64).score([line["text"] for line in lines])[:, 0]
+    highest = np.sort(scores)[-30]  # the cut-off of all alerts on nothing but these
+    lines = [{**line, "lang": "fr" if s >= highest else "de"} for line, s in zip(lines, scores.tolist(), strict=True)]
+    truth.write_text("\n".join(map(json.dumps, lines)))
+    found = run_json("thresholds", *goal, "--labels", truth, "--out", out, "--by", "lang")
+    assert found["labels"]["spam"]["cutoff"] is not None
+    measured = run_json("evaluate", "--labels", truth, "--thresholds", out, "--draws", 100)
+    assert measured["figures"]["recall"][0]["value"] * 60 <= 30
+
+
 def test_a_goal_that_cannot_be_worked_out_writes_nothing(truth: Path) -> None:
     out = truth.with_name("cutoffs.yaml")
     for goal in ("alerts_per_hour <= 5", "high"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from streamtag.errors import RefusedError
-from streamtag.model.goals import Choice, choose, interval, lower_bound, parse_goal
+from streamtag.model.goals import Choice, choose, choose_by, interval, lower_bound, parse_goal
 
 GOALS = ("recall | precision >= 0.6", "precision|recall>=0.5", "fbeta(2)")
 rows = st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 1)), min_size=1, max_size=60)
@@ -119,6 +119,60 @@ def test_alerts_stay_within_the_budget_or_the_label_is_undecided() -> None:
     assert chosen("alerts_per_hour <= 9", pairs, events=100).cutoff is None
     with pytest.raises(RefusedError, match="traffic"):
         chosen("alerts_per_hour <= 9", pairs)
+
+
+def chosen_by(
+    goal: str, rows: list[tuple[int, int, str]], least: int, events: float
+) -> tuple[Choice, dict[str, Choice], int]:
+    """The base, the choices of the segments, and on how many documents they alert together."""
+    scores = np.array([row[0] / 20 for row in rows])
+    targets, segments = np.array([row[1] for row in rows], dtype=np.int8), np.array([row[2] for row in rows])
+    goals = parse_goal(goal)
+    base, found = choose_by(goals, scores, targets, segments, min_positives=least, events_per_hour=events)
+    cutoffs = [base.cutoff if (own := found.get(row[2])) is None or own.cutoff is None else own.cutoff for row in rows]
+    alerts = sum(
+        cutoff is not None and row[1] >= 0 and row[0] / 20 >= cutoff for row, cutoff in zip(rows, cutoffs, strict=True)
+    )
+    return base, found, alerts
+
+
+def segment(name: str, positives: int) -> list[tuple[int, int, str]]:
+    """1,000 documents, of each score below 1 as many; the highest are positive."""
+    return [(i // 50, int(i >= 1_000 - positives), name) for i in range(1_000)]
+
+
+def test_segments_share_a_budget_of_alerts_with_all_that_has_no_cutoff_of_its_own() -> None:
+    # de scores lower, so the cut-off of all spends the whole budget on fr
+    many = [(max(0, score - 2), target, lang) for score, target, lang in segment("de", 200)]
+    few = [(i // 50, int(i % 66 == 65), "fr") for i in range(1_000)]
+    base, found, alerts = chosen_by("alerts_per_hour <= 100", [*many, *few], 20, 2_000)
+    assert alerts <= 100
+    assert base.cutoff is not None
+    assert found["fr"].undecided == "15 positives, fewer than 20"
+    assert found["de"].undecided.startswith("other documents are too few for a cut-off of their own")
+    # what is left is enough for a cut-off of its own: each has its half
+    more = [*few, *((score, target, "") for score, target, _ in few)]
+    base, found, alerts = chosen_by("alerts_per_hour <= 150", [*many, *more], 20, 3_000)
+    assert (found["de"].alerts, base.rows, base.positives, base.alerts, alerts) == (50, 2_000, 30, 100, 150)
+
+
+@settings(max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 20), st.integers(-1, 1), st.sampled_from(["", "de", "en", "fr"])), min_size=1
+    ),
+    budget=st.integers(1, 100),
+    least=st.integers(1, 5),
+)
+def test_no_division_into_segments_breaks_the_budget(rows: list[tuple[int, int, str]], budget: int, least: int) -> None:
+    base, _, alerts = chosen_by(f"alerts_per_hour <= {budget}", rows, least, 100)
+    assert base.cutoff is None or alerts / sum(row[1] >= 0 for row in rows) * 100 <= budget * (1 + 1e-9)
+
+
+def test_segments_keep_their_cutoffs_where_the_whole_reaches_the_goal_with_them() -> None:
+    base, found, _ = chosen_by("fbeta(1)", [*segment("de", 200), *segment("fr", 15)], 20, 1)
+    assert base.rows == 2_000
+    assert (found["de"].hits, found["fr"].cutoff) == (200, None)
 
 
 def test_labels_with_few_positives_or_negatives_are_undecided() -> None:
