@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.batch.csv_files import header_of
 from streamtag.batch.lines import blocks, stretches
 from streamtag.batch.parquet_files import groups_of
@@ -70,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
             StreamtagError: it is damaged, or of another version of streamtag.
         """
         try:
-            return msgspec.json.decode(content, type=cls)
+            return strict_json.decode(content, cls)
         except msgspec.DecodeError as error:
             hint = "Choose another output, or begin anew with --restart."
             raise StreamtagError(f"{where} is not a plan of this version: {error}", hint=hint) from None

@@ -7,16 +7,19 @@ It is created if nobody else has created that number: compare-and-set on any sto
 atomic for readers, and nothing is lost of what was before.
 """
 
+import re
 from datetime import datetime
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.errors import BundleError, ConflictError
 from streamtag.model.store_files import Files
 
 __all__ = ["Alias", "Aliases", "read_aliases", "write_aliases"]
 
 _FOLDER = ".aliases"
+_FILE = re.compile(r"([0-9]{8})\.json")
 
 
 class Alias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,22 +55,20 @@ def read_aliases(files: Files, name: str, revision: int | None = None) -> Aliase
         UnavailableError: the store does not answer.
     """
     if revision is None:
-        numbers = [
-            int(stem) for entry in files.names(f"{name}/{_FOLDER}") if (stem := entry.removesuffix(".json")).isdigit()
-        ]
-        revision = max(numbers, default=0)
+        found = map(_FILE.fullmatch, files.names(f"{name}/{_FOLDER}"))
+        revision = max((int(file[1]) for file in found if file), default=0)
     if revision == 0:
         return Aliases()
     path = _path(name, revision)
     try:
-        found = msgspec.json.decode(files.read(path) or b"", type=Aliases)
+        aliases = strict_json.decode(files.read(path) or b"", Aliases)
     except msgspec.DecodeError as error:
         raise BundleError(
             f"{files.url}/{path} is damaged: {error}", hint="Remove it: the one before it counts again."
         ) from None
-    if found.revision != revision:
-        raise BundleError(f"{files.url}/{path} says that it is revision {found.revision}", hint="Remove it.")
-    return found
+    if aliases.revision != revision:
+        raise BundleError(f"{files.url}/{path} says that it is revision {aliases.revision}", hint="Remove it.")
+    return aliases
 
 
 def write_aliases(files: Files, name: str, wanted: Aliases) -> None:
@@ -79,9 +80,9 @@ def write_aliases(files: Files, name: str, wanted: Aliases) -> None:
     if files.create(_path(name, wanted.revision), msgspec.json.format(msgspec.json.encode(wanted), indent=2) + b"\n"):
         return
     first = read_aliases(files, name)
+    when = "" if first.at is None else f" at {first.at:%Y-%m-%d %H:%M:%S} UTC"
     raise ConflictError(
-        f"{first.author} was first, and moved {first.changed} of {name} at {first.at:%Y-%m-%d %H:%M:%S} UTC, "
-        f'"{first.reason}". Nothing was written',
+        f'{first.author} was first, and moved {first.changed} of {name}{when}, "{first.reason}". Nothing was written',
         hint="Look at `streamtag model aliases`, then decide again.",
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.domain.thresholds import ThresholdSet, problems
 from streamtag.domain.two_stage import band_problems
 from streamtag.model.contracts.registry import contract_problems, files_of
@@ -13,6 +14,7 @@ from streamtag.model.manifest import MANIFEST, PARITY, REQUIRED, STAGE2, Manifes
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MAX_ROWS = 4_096
+MAX_TOLERANCE = 0.01
 
 
 def leads_outside(directory: Path, name: str) -> bool:
@@ -79,14 +81,14 @@ def pickled(content: bytes) -> bool:
 def decode_parity(content: bytes, labels: list[str], found: list[str]) -> Parity | None:
     """The fixtures; None, or a problem in ``found``, when they are something else."""
     try:
-        parity = msgspec.json.decode(content, type=Parity)
+        parity = strict_json.decode(content, Parity)
     except msgspec.DecodeError as error:
         found.append(f"{PARITY}: {error}")
         return None
     if not parity.fixtures:
         found.append(f"{PARITY}: no fixtures")
-    if not 0 <= parity.tolerance <= 0.01:
-        found.append(f"{PARITY}: tolerance {parity.tolerance} is outside 0 … 0.01")
+    if not 0 <= parity.tolerance <= MAX_TOLERANCE:
+        found.append(f"{PARITY}: tolerance {parity.tolerance} is outside 0 … {MAX_TOLERANCE}")
     for i, fixture in enumerate(parity.fixtures):
         if len(fixture.scores) != len(labels):
             found.append(f"{PARITY}: fixture {i} has {len(fixture.scores)} scores for {len(labels)} labels")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamtag import strict_yaml
+from streamtag import strict_json, strict_yaml
 from streamtag.domain.release import BundleRef
 from streamtag.errors import RefusedError
 from streamtag.model.bundle import Bundle
@@ -126,7 +126,7 @@ def measured(bundle: Bundle) -> list[Measured]:
 
 def decoded(content: bytes, ref: BundleRef) -> list[Measured]:
     """What `saved` wrote; nothing where it is of another bundle. Raises `msgspec.DecodeError` where it is damaged."""
-    found = msgspec.json.decode(content, type=_File)
+    found = strict_json.decode(content, _File)
     return found.measured if found.sha256 == ref.sha256 else []
 
 
@@ -149,7 +149,7 @@ def read_figures(content: bytes, name: str, bundle: Bundle, title: str = "") -> 
         RefusedError: it is something else, or of another bundle, or figures that no card could show.
     """
     try:
-        figures = msgspec.json.decode(content, type=dict[str, Any])
+        figures = strict_json.decode(content, dict[str, Any])
         sha256 = figures["bundle"]["sha256"]
     except (msgspec.DecodeError, KeyError, TypeError):
         raise RefusedError(

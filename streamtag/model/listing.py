@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.errors import StreamtagError
 from streamtag.model.bundle import read_bundle
 from streamtag.model.registry import Located, list_bundles
@@ -58,7 +59,7 @@ def _entry(found: Located, model: ModelSettings) -> Listed:
             bundle = read_bundle(path, trusted=model.trusted_keys)
             sha256, labels = bundle.ref.sha256, list(bundle.labels)
         else:
-            summary = msgspec.json.decode(store.manifest(found.name, found.version) or b"", type=_Summary)
+            summary = strict_json.decode(store.manifest(found.name, found.version) or b"", _Summary)
             sha256 = store.ref(found.name, found.version).sha256
             labels = [label.id for label in summary.labels]
     except msgspec.DecodeError as error:

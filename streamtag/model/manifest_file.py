@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.errors import BundleError
 from streamtag.model.bundle_checks import PLAIN_NAME, leads_outside
 from streamtag.model.contracts.registry import KINDS
@@ -53,7 +54,7 @@ def decode_manifest(path: Path, raw: bytes) -> Manifest:
         BundleError: not of this form, or of a version or contract that is not known here.
     """
     try:
-        versions = msgspec.json.decode(raw, type=_Versions)
+        versions = strict_json.decode(raw, _Versions)
         if versions.schema_version != SCHEMA_VERSION:
             text = f"{MANIFEST}: schema_version {versions.schema_version}; this streamtag reads {SCHEMA_VERSION}"
             raise refused(path, [text])
@@ -61,7 +62,7 @@ def decode_manifest(path: Path, raw: bytes) -> Manifest:
         if kind not in KINDS:
             text = f"{MANIFEST}: preprocessing contract {kind!r}; this streamtag has {', '.join(KINDS)}"
             raise refused(path, [text])
-        return msgspec.json.decode(raw, type=Manifest)
+        return strict_json.decode(raw, Manifest)
     except msgspec.DecodeError as error:
         raise refused(path, [f"{MANIFEST}: {error}"]) from None
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag import strict_json
 from streamtag.domain.band_proposal import Proposal, propose
 from streamtag.domain.scores import MICRO
 from streamtag.errors import NotFoundError, RefusedError
@@ -68,10 +69,9 @@ def read_stage_scores(paths: Sequence[Path], bundle: Bundle) -> StageScores:
     """
     labels = bundle.labels
     first, second, problems, passed_over = list[list[int]](), list[list[int]](), list[str](), 0
-    decoder = msgspec.json.Decoder(_Line)
     for where, raw in _lines(paths):
         try:
-            line = decoder.decode(raw)
+            line = strict_json.decode(raw, _Line)
         except msgspec.DecodeError:
             problems.append(f"{where}: not a tag event, nor a line of `streamtag score`")
             continue

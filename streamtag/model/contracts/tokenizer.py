@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag import strict_json
 from streamtag.errors import BundleError
 from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs, InputSpec, Preprocessor
 from streamtag.model.contracts.text_rules import TextRules, cut_problems
@@ -77,10 +78,10 @@ class Tokens(Preprocessor):
     def problems(contract: TokenizerContract, contents: Mapping[str, bytes]) -> list[str]:
         """Whether the file is a tokenizer at all; the package itself says more when it loads it."""
         try:
-            document = msgspec.json.decode(contents[TOKENIZER])
+            document = strict_json.decode(contents[TOKENIZER], dict)
         except msgspec.DecodeError as error:
             return [f"{TOKENIZER}: {error}"]
-        if not isinstance(document, dict) or "model" not in document:
+        if "model" not in document:
             return [f"{TOKENIZER}: has no field `model`; it must be what `tokenizers` saves"]
         return []
 

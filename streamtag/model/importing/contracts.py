@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.model.contracts.combined import CombinedContract, Part
 from streamtag.model.contracts.numeric import Feature, NumericContract
 from streamtag.model.contracts.registry import Contract, contract_problems
@@ -22,7 +23,8 @@ class Port:
 
     Attributes:
         name: of the graph.
-        type: ``float``, ``int64``, ``string`` …, as ONNX names it, in lower case; ``other`` where it is no tensor.
+        type: ``float``, ``int64``, ``string`` …, as ONNX names it, in lower case; ``other`` where it is no tensor, or
+            ONNX has no name for it.
         shape: sizes of its axes; None where it is open; empty too where nothing is known.
     """
 
@@ -132,12 +134,11 @@ def _tokenizer_contract(
     roles: dict[str, list[Port]], tokenizer: bytes, width: int | None, wanted: Wanted, problems: list[str]
 ) -> TokenizerContract | None:
     try:
-        document = msgspec.json.decode(tokenizer, type=dict)
+        document = strict_json.decode(tokenizer, dict)
     except msgspec.DecodeError as error:
         problems.append(f"tokenizer: {error}")
         return None
-    said = (document.get("truncation") or {}).get("max_length")
-    most = width or wanted.max_tokens or (said if isinstance(said, int) else _DEFAULT_TOKENS)
+    most = next(n for n in (width, wanted.max_tokens, _cut_at(document), _DEFAULT_TOKENS) if n is not None)
     if width is not None and wanted.max_tokens not in (None, width):
         problems.append(f"--max-tokens is {wanted.max_tokens}, and the graph is made for exactly {width}")
     return TokenizerContract(
@@ -150,6 +151,13 @@ def _tokenizer_contract(
         pad_id=_pad_id(document),
         text=wanted.text,
     )
+
+
+def _cut_at(document: dict[str, object]) -> int | None:
+    """How many tokens a text is cut at where the model was made, if the file says so."""
+    cutting = document.get("truncation")
+    said = cutting.get("max_length") if isinstance(cutting, dict) else None
+    return said if isinstance(said, int) else None
 
 
 def _pad_id(document: dict[str, object]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from streamtag import strict_json
 from streamtag.events.content import FeatureValue
 from streamtag.model.scorer import Scorer
 
@@ -42,7 +43,7 @@ def read_expected(content: bytes, labels: Sequence[str], problems: list[str]) ->
         if not line.strip():
             continue
         try:
-            one = msgspec.json.decode(line, type=_Line)
+            one = strict_json.decode(line, _Line)
         except msgspec.DecodeError as error:
             problems.append(f"expected scores: line {number}: {error}")
             continue

@@ -200,6 +200,15 @@ DEFECTS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], str]] =
     **{f"{name} cut short": (tiny, change, f"{name}: ") for name, change in HALF.items()},
     "a tokenizer cut short": (tokens, rewrite(TOKENIZER, lambda raw: raw[: len(raw) // 2]), f"{TOKENIZER}: "),
     "a manifest cut short": (tiny, rewrite(MANIFEST, lambda raw: raw[: len(raw) // 2], hashed=False), f"{MANIFEST}: "),
+    # no JSON at all
+    **{
+        f"{name} {what}": (tokens, rewrite(name, content, hashed=name != MANIFEST), f"{name}: {reason}")
+        for name in (MANIFEST, PARITY, TOKENIZER)
+        for what, content, reason in (
+            ("is not UTF-8", lambda raw: raw.replace(b'": "', b'": "\xff').replace(b'":"', b'":"\xff'), "not UTF-8"),
+            ("is nested too deeply", lambda raw: b'{"tolerance": ' + b"[" * 100_000, ""),
+        )
+    },
     "an empty model": (tiny, rewrite(MODEL, lambda _: b""), f"{MODEL}: not an ONNX model"),
     # pickles
     **{

@@ -9,7 +9,7 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.cli import context, model_train
 from streamtag.cli import model as model_module
 from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError, StreamtagError
-from streamtag.model.bundle import MODEL, read_bundle
+from streamtag.model.bundle import MANIFEST, MODEL, read_bundle
 from streamtag.model.registry import find_bundle
 
 
@@ -25,12 +25,15 @@ def test_list_names_every_bundle_and_why_one_would_be_refused(directory: Path) -
     build_tiny_bundle(directory, version="1")
     broken = build_tiny_bundle(directory, version="2")
     (broken / MODEL).write_bytes(b"")
+    manifest = build_tiny_bundle(directory, version="3") / MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b"spam", b"sp\xffm"))
     found = {(b["name"], b["version"]): b for b in run_json("list")["bundles"]}
     shipped = {*(("moderation", v) for v in "123"), ("moderation-two-stage", "1"), ("security", "1")}
-    assert found.keys() == {("tiny", "1"), ("tiny", "2")} | shipped
+    assert found.keys() == {("tiny", "1"), ("tiny", "2"), ("tiny", "3")} | shipped
     assert found["tiny", "1"]["problems"] == []
     assert found["tiny", "1"]["labels"] == ["spam", "greeting"]
     assert found["tiny", "2"]["problems"][0].startswith(MODEL)
+    assert found["tiny", "3"]["problems"] == [f"{MANIFEST}: not UTF-8"]
     assert "tiny" in run("list")
 
 

@@ -203,14 +203,16 @@ def test_only_the_sample_is_looked_at_and_few_flips_leave_a_label_undecided(root
     ("content", "said"),
     [
         ("nonsense", "1: not a tag event"),
+        (b'{"stage": "\xff"}', "1: not a tag event"),
+        ('{"other": ' + "[" * 100_000, "1: not a tag event"),
         ('{"scores": {"spam": 1}, "stage1_scores": {"spam": 1, "greeting": 0}, "stage2": "sample"}', "'greeting'"),
         ('{"scores": {"spam": 2, "greeting": 0}, "stage1_scores": {"spam": 1, "greeting": 0}}', "no probability"),
         ('{"scores": {"spam": 1, "greeting": 0}}', "no event among 1 lines"),
     ],
 )
-def test_scores_that_are_none_are_refused_by_line(root: Path, tmp_path: Path, content: str, said: str) -> None:
+def test_scores_that_are_none_are_refused_by_line(root: Path, tmp_path: Path, content: str | bytes, said: str) -> None:
     file = tmp_path / "scores.jsonl"
-    file.write_text(content, encoding="utf-8")
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RefusedError) as caught:
         model("band", root / "tiny" / "2", "--scores", file)
     assert said in " ".join([caught.value.message, *caught.value.problems])

@@ -25,7 +25,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("domain",),
 )
 # May be imported from anywhere but `domain`; from bottom to top.
-FOUNDATION = ("__init__", "errors", "atomic_files", "strict_yaml", "kafka_options", "settings", "telemetry")
+FOUNDATION = (
+    "__init__",
+    "errors",
+    "atomic_files",
+    "strict_json",
+    "strict_yaml",
+    "kafka_options",
+    "settings",
+    "telemetry",
+)
 
 
 def _room(path: Path) -> str:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag import strict_json
 from streamtag.errors import NotFoundError, RefusedError
 from streamtag.model.contracts.tokenizer import TOKENIZER, load_tokenizer
 from streamtag.model.training.config import EncoderConfig
@@ -100,7 +101,7 @@ def read_encoder(folder: Path, config: EncoderConfig) -> Encoder:
             hint="Name the folder with those weights, or change encoder.sha256 if these are meant.",
         )
     try:
-        shape = msgspec.json.decode(files[CONFIG], type=_Shape)
+        shape = strict_json.decode(files[CONFIG], _Shape)
     except msgspec.DecodeError as error:
         raise _refused(folder, [f"{CONFIG}: {error}"]) from None
     problems = [*_shape_problems(shape, config), *tokenizer_problems(files[TOKENIZER], cut=config.pieces is not None)]
@@ -147,7 +148,7 @@ def _shape_problems(shape: _Shape, config: EncoderConfig) -> list[str]:
 def tokenizer_problems(content: bytes, *, cut: bool) -> list[str]:
     """What keeps a ``tokenizer.json`` from being used, and, if ``cut``, from being given a smaller vocabulary."""
     try:
-        document = msgspec.json.decode(content)
+        document = strict_json.decode(content, dict)
         vocabulary = document["model"]["vocab"]
         added = [token["content"] for token in document["added_tokens"]]
         kind, after = document["model"]["type"], (document.get("post_processor") or {}).get("type")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from streamtag import strict_json
 from streamtag.errors import NotFoundError, RefusedError
 
 _SHOWN = 5
@@ -40,7 +41,7 @@ def read_json_lines(file: Path, wanted: Sequence[str]) -> list[tuple[int, dict[s
         if not line.strip():
             continue
         try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
+            record = strict_json.decode(line, dict[str, Any])
         except msgspec.DecodeError as error:
             problems.append(f"line {number}: {error}")
             continue
