@@ -27,7 +27,7 @@ from streamtag.atomic_files import new_directory
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.two_stage import Bands
-from streamtag.errors import BundleError
+from streamtag.errors import BundleError, StreamtagError
 from streamtag.model.bundle_checks import (
     PLAIN_NAME,
     decode_parity,
@@ -159,6 +159,7 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
 
     Raises:
         BundleError: when this version exists with other content, or the result does not verify.
+        StreamtagError: disk or rights do not suffice, or the directory is none.
     """
     entries = {name: FileEntry(_sha256(content), len(content)) for name, content in sorted(files.items())}
     manifest = msgspec.structs.replace(manifest, files=entries)
@@ -176,6 +177,8 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
             read_bundle(fresh)
     except FileExistsError:
         _refuse_change(target, BundleRef(manifest.name, manifest.version, _sha256(document)))
+    except OSError as error:
+        raise StreamtagError(f"cannot write {target}: {error.strerror}") from None
     finally:
         with suppress(OSError):  # there are other versions
             target.parent.rmdir()

@@ -3,6 +3,7 @@
 A place is a directory or an fsspec URL (`streamtag.model.store`) with ``<name>/<version>/``.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def find_bundle(spec: str, places: Sequence[Place]) -> Path:
         UnavailableError: a place that comes before does not answer: it could have the name, too.
     """
     if "/" in spec:
-        path = Path(spec).expanduser()
+        path = Path(os.path.expanduser(spec))  # Path.expanduser raises RuntimeError where there is no such user
         if (path / MANIFEST).is_file():
             return path
         raise NotFoundError(f"no bundle at {path}: it has no {MANIFEST}")

@@ -19,6 +19,8 @@ LANES = 8
 """Sigmoids are computed over rows of a multiple of this: vector registers end where rows do, so a document's bits do
 not depend on its place."""
 _PREFIX = "streamtag/"
+_OWN_SCORES = f"{_PREFIX}own_{SCORES}"
+"""What had the name that the output of a bundle has."""
 _PREFERRED = ("logits", "probabilities", "output_probability", SCORES)
 _SAME_TEXT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _FLOATS = ("float", "double", "float16")
@@ -43,7 +45,7 @@ class Source:
 def read_source(path: Path, problems: list[str]) -> Source | None:
     """The model at ``path``, files of weights beside it included; None, and why in ``problems``, when it is none."""
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, format="protobuf")  # whatever the name of the file ends in
     except OSError as error:
         problems.append(f"{path}: {error.strerror or error}")
         return None
@@ -53,6 +55,8 @@ def read_source(path: Path, problems: list[str]) -> Source | None:
     if not model.graph.node:
         problems.append(f"{path}: not an ONNX model: its graph has no operators; is the file cut short?")
         return None
+    if any(value.name == SCORES for value in model.graph.input):
+        rename(model.graph, SCORES, _OWN_SCORES)
     opset = _opset(model)
     if opset < MIN_OPSET:
         problems.append(f"{path}: operator set {opset}; export it for {MIN_OPSET} or later")
@@ -100,8 +104,8 @@ def with_scores(source: Source, output: Port, activation: Activation, n_labels: 
     model.CopyFrom(source.model)
     graph, raw = model.graph, output.name
     if any(SCORES in (*node.input, *node.output) for node in _nodes(graph)):
-        rename(graph, SCORES, f"{_PREFIX}own_{SCORES}")
-        raw = f"{_PREFIX}own_{SCORES}" if raw == SCORES else raw
+        rename(graph, SCORES, _OWN_SCORES)
+        raw = _OWN_SCORES if raw == SCORES else raw
     nodes = [helper.make_node("Cast", [raw], [f"{_PREFIX}raw"], to=TensorProto.FLOAT)]
     if activation == "sigmoid":
         nodes += _sigmoid(graph, n_labels)
@@ -170,7 +174,7 @@ def _sigmoid(graph: onnx.GraphProto, n_labels: int) -> list[onnx.NodeProto]:
 def _output(model: onnx.ModelProto, value: onnx.ValueInfoProto) -> Port:
     """The output; in place of a list of maps the tensor that it is made from, which knows no shape."""
     maker = next((node for node in model.graph.node if value.name in node.output), None)
-    if maker is not None and maker.op_type == "ZipMap":
+    if maker is not None and maker.op_type == "ZipMap" and maker.input:
         return Port(maker.input[0], "float", ())
     return _port(value)
 
@@ -180,7 +184,8 @@ def _port(value: onnx.ValueInfoProto) -> Port:
         return Port(value.name, "other", ())
     tensor = value.type.tensor_type
     axes = tuple((axis.dim_value or None) if axis.HasField("dim_value") else None for axis in tensor.shape.dim)
-    return Port(value.name, TensorProto.DataType.Name(tensor.elem_type).lower(), axes)
+    known = tensor.elem_type in TensorProto.DataType.values()
+    return Port(value.name, TensorProto.DataType.Name(tensor.elem_type).lower() if known else "other", axes)
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -201,7 +206,7 @@ def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in _nodes(graph):
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
-    for value in (*graph.initializer, *graph.value_info):
+    for value in (*graph.input, *graph.initializer, *graph.value_info):
         value.name = new if value.name == old else value.name
 
 

@@ -41,6 +41,8 @@ def read_labels(text: str, problems: list[str]) -> list[Label]:
             problems.append(f"labels: entry {number} is empty")
         if not 0 <= found.threshold <= 1:
             problems.append(f"labels: entry {number}: threshold {found.threshold} is outside 0 … 1")
+        elif round(found.threshold, 6) != found.threshold:
+            problems.append(f"labels: entry {number}: threshold {found.threshold!r} has more than 6 decimals")
     ids = [label.id for label in labels]
     problems += [f"labels: {name!r} stands {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1]
     if not entries and not problems:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamtag.model.bundle_checks import PLAIN_NAME
+from streamtag.model.bundle_checks import MAX_TOLERANCE, PLAIN_NAME
 from streamtag.model.contracts.registry import Contract
 from streamtag.model.contracts.text_rules import TextRules
 from streamtag.model.contracts.tokenizer import TOKENIZER
@@ -83,6 +83,8 @@ def read_request(request: Request, problems: list[str]) -> Given:
         for what, value in (("name", request.name), ("version", request.version))
         if not PLAIN_NAME.fullmatch(value)
     ]
+    if not 0 <= request.tolerance <= MAX_TOLERANCE:
+        problems.append(f"--tolerance {request.tolerance:g} is outside 0 … {MAX_TOLERANCE}")
     contents = {
         what: _content(path, problems)
         for what, path in (

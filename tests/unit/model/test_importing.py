@@ -33,6 +33,8 @@ from streamtag.events.content import FeatureValue
 from streamtag.model.bundle import read_bundle
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract
+from streamtag.model.importing.contracts import Port, Wanted, contract_for
+from streamtag.model.importing.graph import rename
 from streamtag.model.importing.importer import import_bundle
 from streamtag.model.importing.request import Request
 from streamtag.model.loading import load_scorer
@@ -216,6 +218,10 @@ def unknown_operator(model: onnx.ModelProto) -> None:
     model.graph.node[-1].op_type = "Frobnicate"
 
 
+def unknown_type(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 99
+
+
 def cut_short(mine: Path) -> None:
     content = (mine / "model.onnx").read_bytes()
     (mine / "model.onnx").write_bytes(content[: len(content) // 2])
@@ -258,6 +264,25 @@ REFUSED = {
     ),
     "expected scores of another width": (write("expected.jsonl", '{"scores": [1]}'), {}, "1 scores for 3 labels"),
     "expected scores that are no JSON": (write("expected.jsonl", "nothing"), {}, "expected scores: line 1"),
+    "a tolerance that no bundle may have": (
+        lambda _: None,
+        {"tolerance": 0.05},
+        "--tolerance 0.05 is outside 0 … 0.01",
+    ),
+    "a threshold of too many decimals": (
+        write("labels.txt", "- {id: meeting, threshold: 0.1234567}\n- travel\n- offer"),
+        {},
+        "labels: entry 1: threshold 0.1234567 has more than 6 decimals",
+    ),
+    "a type of input that ONNX does not know": (edit(unknown_type), {}, "(other, "),
+    "no room for any token": (lambda _: None, {"max_tokens": 0}, "max_tokens"),
+    "a tokenizer that is not UTF-8": (write("tokenizer.json", b'{"model": "\xff"}'), {}, "tokenizer: not UTF-8"),
+    "a tokenizer nested too deeply": (write("tokenizer.json", b'{"a":' + b"[" * 100_000), {}, "nested too deeply"),
+    "expected scores that are not UTF-8": (
+        write("expected.jsonl", b'{"scores": [1], "text": "\xff"}'),
+        {},
+        "expected scores: line 1: not UTF-8",
+    ),
     "a name that leads elsewhere": (lambda _: None, {"name": "../own"}, "name '../own' must be"),
 }
 
@@ -298,6 +323,38 @@ def test_weights_in_another_file_are_taken_in(transformer: Path, tmp_path: Path)
     onnx.save(model, transformer / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     imported = import_bundle(request(transformer, activation="sigmoid"), tmp_path / "out")
     assert sorted(os.listdir(imported.path)) == ["manifest.json", "model.onnx", "parity.json", "tokenizer.json"]
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.textproto", "model"])
+def test_the_name_of_the_file_does_not_matter(transformer: Path, tmp_path: Path, name: str) -> None:
+    model = (transformer / "model.onnx").rename(transformer / name)
+    assert import_bundle(request(transformer, onnx=model, activation="sigmoid"), tmp_path / "out").path.is_dir()
+    model.write_text('{"graph": ')
+    with pytest.raises(BundleError) as caught:
+        import_bundle(request(transformer, onnx=model, activation="sigmoid"), tmp_path / "out")
+    assert "not an ONNX model" in caught.value.problems[0]
+
+
+def test_a_tokenizer_that_says_nothing_of_truncation_is_given_room(transformer: Path) -> None:
+    ports = [Port(name, "int64", (None, None)) for name in ("input_ids", "attention_mask")]
+    found: list[str] = []
+    contract = contract_for(ports, Wanted(b'{"model": {}, "truncation": 5}'), found)
+    assert isinstance(contract, TokenizerContract)
+    assert (contract.max_tokens, found) == (256, [])
+
+
+def test_an_input_may_have_the_name_of_the_output_of_a_bundle(tmp_path: Path) -> None:
+    mine = write_foreign(tmp_path / "mine", numbers_onnx(2), features_yaml=NUMBERS)
+    as_it_is = load_scorer(import_bundle(request(mine, activation="sigmoid"), tmp_path / "out").path, batch=8)
+    edit(lambda model: rename(model.graph, "numbers", "scores"))(mine)
+    named = import_bundle(request(mine, activation="sigmoid", version="2"), tmp_path / "out").path
+    features: list[Mapping[str, FeatureValue] | None] = [{"amount": 3, "age": 40}]
+    assert (load_scorer(named, batch=8).score([""], features) == as_it_is.score([""], features)).all()
+
+
+def test_a_place_that_cannot_be_written_is_named(transformer: Path) -> None:
+    with pytest.raises(StreamtagError, match=r"cannot write .*labels\.txt/below/own/1: Not a directory"):
+        import_bundle(request(transformer, activation="sigmoid"), transformer / "labels.txt" / "below")
 
 
 def test_the_command_says_what_it_found(transformer: Path, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert find_bundle(str(path), []) == path
     with pytest.raises(NotFoundError, match=MANIFEST):
         find_bundle(str(tmp_path), [])
+    with pytest.raises(NotFoundError, match="no bundle at ~nosuchuser/x"):
+        find_bundle("~nosuchuser/x", [])
 
 
 @pytest.mark.parametrize("spec", ["nobody", "moderation@99", "", "@1", "a@b@c", "..", "moderation@../1"])
