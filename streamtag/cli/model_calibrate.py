@@ -1,6 +1,5 @@
 """`streamtag model calibrate`: make a bundle's scores probabilities again, by recent truth."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ from streamtag.cli.model_labelled import (
 )
 from streamtag.domain.release import BundleRef
 from streamtag.model.bundle import read_bundle
+from streamtag.model.registry import version_order
 
 if TYPE_CHECKING:
     from streamtag.model.calibration.judge import Judgement
@@ -51,14 +51,13 @@ def calibrate(
     scorer = admitted_scorer(bundle)
     data = read_documents(labels, scorer)
     scores = scores_of(scorer, data)
-    digest = hashlib.sha256(labels.read_bytes()).hexdigest()
     found: Recalibrated = module.recalibrate(
         scorer,
         data,
         scores,
         out,
-        version=version or f"{scorer.bundle.ref.version}-cal-{digest[:8]}",
-        labels_sha256=digest,
+        version=version or f"{scorer.bundle.ref.version}-cal-{data.sha256[:8]}",
+        labels_sha256=data.sha256,
         keep_cutoffs=keep_cutoffs,
         draws=draws,
     )
@@ -119,5 +118,7 @@ def _say_outcome(found: "Recalibrated", ref: BundleRef | None, before: BundleRef
     ]
     print_table(("label", "cut-off before", "after", "documents decided otherwise"), changed)
     say(f"wrote {ref} to {found.path}; sha256 {ref.sha256}")
+    if version_order(ref.version) < version_order(before.version):
+        say(f"{ref.name} without a version goes on meaning {before.version} or later; write {ref} for this one.")
     say(f"Cut-offs that you have set yourselves are of the scores of {before}: map them, or choose them anew with")
     say("  streamtag model thresholds, before a release lets it decide.")

@@ -11,9 +11,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from streamtag.errors import BundleError
 from streamtag.model.calibration.curve import SUREST
 from streamtag.model.importing.graph import LANES, rename
-from streamtag.model.manifest import Curve
+from streamtag.model.manifest import MODEL, Curve
 from streamtag.model.session import SCORES
 
 __all__ = ["with_curves"]
@@ -29,6 +30,9 @@ def with_curves(model: bytes, curves: Sequence[Curve], step: int) -> bytes:
         model: bytes of ``model.onnx``.
         curves: one per label.
         step: which recalibration of this graph it is; names of tensors carry it.
+
+    Raises:
+        BundleError: onnxruntime takes the graph, but ONNX does not.
     """
     changed = onnx.load_from_string(model)
     graph = changed.graph
@@ -44,7 +48,13 @@ def with_curves(model: bytes, curves: Sequence[Curve], step: int) -> bytes:
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in nodes.constants.items())
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, [None, len(curves)]))
-    onnx.checker.check_model(changed)
+    try:
+        onnx.checker.check_model(changed)
+    except onnx.checker.ValidationError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise BundleError(
+            "the graph cannot be given curves", problems=[f"{MODEL}: {said}"], hint="Export the model anew."
+        ) from None
     return bytes(changed.SerializeToString(deterministic=True))
 
 

@@ -9,6 +9,7 @@ the stream reads it.
 In CSV each label has a column with 1, 0 or nothing for unknown; a feature has a column ``features.NAME``.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class Labelled:
         features: n documents; None where one has none.
         without_text: documents that have none at all.
         places: n documents: where each stands in the file.
+        sha256: of the file.
     """
 
     labels: tuple[str, ...]
@@ -51,6 +53,7 @@ class Labelled:
     features: tuple[FeatureRow | None, ...]
     without_text: tuple[int, ...] = ()
     places: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 def read_labelled(path: Path, labels: Sequence[str], events: EventsSettings) -> Labelled:
@@ -88,10 +91,10 @@ def read_labelled(path: Path, labels: Sequence[str], events: EventsSettings) -> 
             problems=[*found[:SHOWN_PROBLEMS], *more],
             hint="See docs/howto-evaluate.md for the form.",
         )
-    return _columns(rows, labels)
+    return _columns(rows, labels, hashlib.sha256(content).hexdigest())
 
 
-def _columns(rows: Sequence[Row], labels: Sequence[str]) -> Labelled:
+def _columns(rows: Sequence[Row], labels: Sequence[str], sha256: str) -> Labelled:
     fields = {name: tuple(row.fields[i] for row in rows) for i, name in enumerate(FIELDS)}
     numbers: dict[object, int] = {}
     group = [
@@ -107,6 +110,7 @@ def _columns(rows: Sequence[Row], labels: Sequence[str]) -> Labelled:
         features=tuple(row.features for row in rows),
         without_text=tuple(i for i, row in enumerate(rows) if row.text is None),
         places=tuple(row.where for row in rows),
+        sha256=sha256,
     )
 
 

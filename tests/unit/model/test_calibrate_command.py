@@ -1,9 +1,12 @@
 """`streamtag model calibrate`, from file to file: a bundle whose world has changed becomes right again."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from foreign_models import build_numbers_bundle
 from model_commands import run, run_json
@@ -13,8 +16,12 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.cli import context
 from streamtag.domain.scores import MICRO, to_micro
 from streamtag.errors import BundleError
+from streamtag.model.bundle import read_bundle
+from streamtag.model.calibration.fit import kept
+from streamtag.model.calibration.graph import with_curves
 from streamtag.model.explain import Explainer
 from streamtag.model.loading import load_scorer
+from streamtag.model.registry import find_bundle
 from streamtag.model.scorer import Scorer
 
 
@@ -73,6 +80,37 @@ def test_the_same_labels_give_the_same_bundle(directory: Path, truth: Path) -> N
     one, two = (run_json(*arguments, directory / place)["bundle"] for place in ("a", "b"))
     assert one == two
     assert one["version"].startswith("1-cal-")
+
+
+def test_labels_may_come_through_a_pipe(directory: Path, truth: Path) -> None:
+    content = truth.read_bytes()
+    end, start = os.pipe()
+    with open(start, "wb") as stream:
+        stream.write(content)  # less than a pipe holds
+    found = run_json("calibrate", "tiny@1", "--labels", f"/dev/fd/{end}", "--draws", 100, "--out", directory)["bundle"]
+    os.close(end)
+    digest = hashlib.sha256(content).hexdigest()
+    assert found["version"] == f"1-cal-{digest[:8]}"
+    recalibrations = scored(directory, found["version"])[0].bundle.manifest.recalibrations
+    assert recalibrations[0].labels_sha256 == digest
+
+
+def test_a_new_version_that_is_not_the_highest_has_to_be_named(directory: Path, truth: Path) -> None:
+    arguments = ("calibrate", "tiny@1", "--labels", truth, "--draws", 100, "--out", directory)
+    version = f"1-cal-{hashlib.sha256(truth.read_bytes()).hexdigest()[:8]}"
+    said = f"tiny without a version goes on meaning 1 or later; write tiny@{version} for this one."
+    assert said in run(*arguments)
+    assert find_bundle("tiny", [directory]).name == "1"
+    assert "without a version" not in run(*arguments, "--version", "2")
+
+
+def test_a_graph_that_onnx_does_not_take_is_refused(directory: Path) -> None:
+    bundle = read_bundle(build_tiny_bundle(directory))
+    model = onnx.load_from_string(bundle.model)
+    model.graph.name = ""
+    with pytest.raises(BundleError) as caught:
+        with_curves(model.SerializeToString(), [kept(label, "few", 0, 0) for label in bundle.labels], 1)
+    assert caught.value.problems[0].startswith("model.onnx: ")
 
 
 def test_a_recalibrated_bundle_is_explained_exactly_as_before(directory: Path, truth: Path) -> None:
