@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from streamtag.cli.context import (
     Output,
     OutputFormat,
+    finite,
     parse_assignments,
     print_facts,
     print_json,
@@ -85,7 +86,8 @@ def batch(
         int | None, typer.Option("--processes", "-p", min=1, help="Default: as many as this process may use cores.")
     ] = None,
     cpu_hour_price: Annotated[
-        float | None, typer.Option("--cpu-hour-price", min=0, help="Of one core for an hour, for the cost shown.")
+        float | None,
+        typer.Option("--cpu-hour-price", min=0, callback=finite, help="Of one core for an hour, for the cost shown."),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier job's parts, and begin anew.")] = False,
     output: Output = OutputFormat.TABLE,

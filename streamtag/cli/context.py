@@ -1,6 +1,7 @@
 """What every command shares: settings from the global options, output format, exit on error."""
 
 import getpass
+import math
 import os
 import pwd
 import sys
@@ -82,6 +83,13 @@ def parse_cutoffs(pairs: Sequence[str]) -> dict[str, float]:
     if found:
         raise RefusedError("the change is not valid", problems=found)
     return values
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of every option that is a number: ranges let infinity through, and in older Typers NaN."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def author_or_user(author: str | None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streamtag.cli.context import Output, OutputFormat, print_json, say, settings, stdout, warn
+from streamtag.cli.context import Output, OutputFormat, finite, print_json, say, settings, stdout, warn
 from streamtag.devstack.demo.launch import LONGEST_S, DemoOptions
 from streamtag.devstack.demo.screens import LineScreen, LiveScreen, Screen
 from streamtag.devstack.demo.services import KafkaKind
@@ -19,10 +19,13 @@ def demo(
     seconds: Annotated[
         float | None,
         typer.Option(
-            min=4, max=LONGEST_S, help=f"End after so many seconds of events; default: at Ctrl-C, or after {LONGEST_S}."
+            min=4,
+            max=LONGEST_S,
+            callback=finite,
+            help=f"End after so many seconds of events; default: at Ctrl-C, or after {LONGEST_S}.",
         ),
     ] = None,
-    rate: Annotated[float, typer.Option(min=1, max=2_000, help="Events a second.")] = 200,
+    rate: Annotated[float, typer.Option(min=1, max=2_000, callback=finite, help="Events a second.")] = 200,
     kafka: Annotated[
         KafkaKind, typer.Option(help="mock: embedded, at-least-once; real: Apache Kafka, exactly-once.")
     ] = KafkaKind.MOCK,

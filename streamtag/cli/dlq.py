@@ -11,7 +11,7 @@ import typer
 
 from streamtag.cli import context
 from streamtag.cli import dlq_views as views
-from streamtag.cli.context import Author, Output, OutputFormat, Reason
+from streamtag.cli.context import Author, Output, OutputFormat, Reason, finite
 from streamtag.control.stops import StopStore
 from streamtag.control.store import ControlStore
 from streamtag.dead_letters.grouping import DEFAULT, Counts, Dimension, group
@@ -186,7 +186,9 @@ def replay(
         int, typer.Option("--max-replays", min=1, help="Leave letters alone that were replayed so often.")
     ] = 3,
     force: Annotated[bool, typer.Option("--force", help="Replay however often they were replayed before.")] = False,
-    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many letters a second.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.1, callback=finite, help="At most so many letters a second.")
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=10_000, help="Letters per transaction.")] = 200,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be replayed.")] = False,
     output: Output = OutputFormat.TABLE,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamtag.cli import context
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say
+from streamtag.cli.context import Output, OutputFormat, finite, print_json, print_table, say
 from streamtag.doctor import kafka_cluster, local, redis_server
 from streamtag.doctor.findings import Finding, examine
 from streamtag.settings import Loaded, describe
@@ -16,7 +16,8 @@ from streamtag.settings import Loaded, describe
 def doctor(
     output: Output = OutputFormat.TABLE,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for one answer of Kafka.")
+        float,
+        typer.Option("--timeout", min=0.1, max=60, callback=finite, help="Seconds to wait for one answer of Kafka."),
     ] = 5.0,
 ) -> None:
     """Check settings, Kafka, topics, Redis, bundle, clock and versions; exit code 1 when something fails.

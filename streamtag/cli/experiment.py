@@ -16,6 +16,7 @@ from streamtag.cli.context import (
     OutputFormat,
     Reason,
     author_or_user,
+    finite,
     parse_assignments,
     parse_cutoffs,
     print_json,
@@ -51,7 +52,9 @@ from streamtag.stream.topic_reader import TopicReader
 app = typer.Typer(help="Experiments (champion against challenger): start, show, change the share, stop, promote.")
 
 Number = Annotated[int, typer.Argument(help="Number of the experiment.")]
-Share = Annotated[float | None, typer.Option("--share", help="Of units given to the candidate, or scored by both.")]
+Share = Annotated[
+    float | None, typer.Option("--share", callback=finite, help="Of units given to the candidate, or scored by both.")
+]
 
 
 def _open(break_glass: bool = False) -> tuple[Settings, ExperimentLog, ExperimentChanges]:
@@ -100,9 +103,13 @@ def start(
         list[str] | None,
         typer.Option("--base-rate", help="LABEL=RATE: alerts per unit of the champion. Default: measured."),
     ] = None,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Chance of a wrong verdict. Default: 0.05.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", callback=finite, help="Chance of a wrong verdict. Default: 0.05.")
+    ] = None,
     max_units: Annotated[int | None, typer.Option("--max-units", help="Give up after this many units.")] = None,
-    max_hours: Annotated[float | None, typer.Option("--max-hours", help="Give up after this long.")] = None,
+    max_hours: Annotated[
+        float | None, typer.Option("--max-hours", callback=finite, help="Give up after this long.")
+    ] = None,
     ramp: Annotated[
         list[str] | None,
         typer.Option("--ramp", help='Larger share by itself, e.g. "25% after 10000 units, 1 h"; several, in order.'),
@@ -305,7 +312,7 @@ def history(
 @app.command()
 def phase(
     number: Number,
-    share: Annotated[float, typer.Option("--share", help="The new share.")],
+    share: Annotated[float, typer.Option("--share", callback=finite, help="The new share.")],
     reason: Reason,
     author: Author = None,
     break_glass: BreakGlass = False,

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from streamtag import strict_yaml
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings
+from streamtag.cli.context import Output, OutputFormat, finite, print_facts, print_json, print_table, say, settings
 from streamtag.cli.outcome import read_text
 from streamtag.cli.score import read_thresholds
 from streamtag.domain.band_proposal import Proposal
@@ -41,10 +41,16 @@ def pair(
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option("--margin", min=0, help="Bands of so many logits to either side of each label's default cut-off."),
+        typer.Option(
+            "--margin",
+            min=0,
+            callback=finite,
+            help="Bands of so many logits to either side of each label's default cut-off.",
+        ),
     ] = None,
     sample: Annotated[
-        float, typer.Option("--sample", min=0, max=1, help="Share of events that always go to stage 2.")
+        float,
+        typer.Option("--sample", min=0, max=1, callback=finite, help="Share of events that always go to stage 2."),
     ] = 0.01,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -81,10 +87,13 @@ def band(
         Path | None, typer.Option("--thresholds", "-t", help="Cut-offs that decide; default: the bundle's.")
     ] = None,
     miss: Annotated[
-        float, typer.Option("--miss", min=0.001, max=0.5, help="Largest share of flips that may stay outside.")
+        float,
+        typer.Option(
+            "--miss", min=0.001, max=0.5, callback=finite, help="Largest share of flips that may stay outside."
+        ),
     ] = 0.1,
     confidence: Annotated[
-        float, typer.Option("--confidence", min=0.5, max=0.9999, help="That no larger share does.")
+        float, typer.Option("--confidence", min=0.5, max=0.9999, callback=finite, help="That no larger share does.")
     ] = 0.95,
     output: Output = OutputFormat.TABLE,
 ) -> None:

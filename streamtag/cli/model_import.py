@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, say
+from streamtag.cli.context import Output, OutputFormat, finite, print_facts, print_json, say
 from streamtag.errors import StreamtagError
 from streamtag.model.bundle import read_bundle
 from streamtag.model.contracts.text_rules import TextRules
@@ -44,7 +44,9 @@ def import_(
         Path | None,
         typer.Option("--expect", help="JSON lines {text, features, scores}: what it said where it was made."),
     ] = None,
-    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest difference of a score.")] = 1e-4,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", callback=finite, help="Largest difference of a score.")
+    ] = 1e-4,
     description: Annotated[str, typer.Option("--description", help="For people.")] = "",
     output: Output = OutputFormat.TABLE,
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from streamtag import strict_yaml
-from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, warn
+from streamtag.cli.context import Output, OutputFormat, finite, print_json, print_table, say, warn
 from streamtag.cli.model_labelled import (
     Bundle,
     Labels,
@@ -34,12 +34,14 @@ def thresholds(
     out: Annotated[Path, typer.Option("--out", help="Threshold file to write, for `thresholds apply`.")],
     by: Annotated[str | None, typer.Option("--by", help="Also per lang, channel or tenant.")] = None,
     events_per_hour: Annotated[
-        float | None, typer.Option("--events-per-hour", min=0, help="Traffic the documents stand for.")
+        float | None, typer.Option("--events-per-hour", min=0, callback=finite, help="Traffic the documents stand for.")
     ] = None,
     min_positives: Annotated[
         int, typer.Option("--min-positives", min=1, help="With fewer positives or negatives a label is undecided.")
     ] = 20,
-    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the bounds.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0.5, max=0.999, callback=finite, help="Of the bounds.")
+    ] = 0.95,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Find the cut-off of each label that reaches a goal on labelled documents, and write them as a threshold file.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streamtag.cli.context import OutputFormat, print_json, say, warn
+from streamtag.cli.context import OutputFormat, finite, print_json, say, warn
 from streamtag.control import champion_guard
 from streamtag.control.approval import Ungoverned
 from streamtag.control.champion_guard import ChampionChange
@@ -20,7 +20,10 @@ from streamtag.errors import RefusedError
 from streamtag.settings import Settings
 
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, help="Seconds to wait until the change is live everywhere; 0 = look once.")
+    float,
+    typer.Option(
+        "--wait", min=0, callback=finite, help="Seconds to wait until the change is live everywhere; 0 = look once."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Pass the guard rail on the size of a step.")]
 EndExperiments = Annotated[

@@ -12,6 +12,7 @@ import typer
 from streamtag.cli.context import (
     Output,
     OutputFormat,
+    finite,
     parse_assignments,
     parse_cutoffs,
     print_facts,
@@ -51,7 +52,8 @@ def preview(
         str, typer.Option("--last", help="How far to look back: so long (30m, 24h, 7d), or a time.")
     ] = "24h",
     minutes_per_tag: Annotated[
-        float, typer.Option("--minutes-per-tag", min=0, help="Of a reviewer's time; 0: say nothing of it.")
+        float,
+        typer.Option("--minutes-per-tag", min=0, callback=finite, help="Of a reviewer's time; 0: say nothing of it."),
     ] = 0.0,
     output: Output = OutputFormat.TABLE,
 ) -> None:

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from streamtag.cli import context
 from streamtag.cli import stats_views as views
-from streamtag.cli.context import Output, OutputFormat
+from streamtag.cli.context import Output, OutputFormat, finite
 from streamtag.cli.dlq_views import progress_bar
 from streamtag.control.store import ControlStore
 from streamtag.dead_letters.selection import parse_time
@@ -105,7 +105,7 @@ def top(
 @app.command()
 def watch(
     window: Window = "1m",
-    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 1.0,
+    every: Annotated[float, typer.Option("--every", min=0.2, callback=finite, help="Seconds between two looks.")] = 1.0,
 ) -> None:
     """Show the newest window again and again, until Ctrl-C."""
     model = ReadModel(ControlStore(context.settings().settings.redis))

@@ -7,12 +7,14 @@ import pkgutil
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import streamtag
 from streamtag.cli import main
@@ -51,6 +53,24 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     command = COMMANDS[path]
     assert command.help, path
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []
+
+
+def _numbers() -> Iterator[tuple[tuple[str, ...], str]]:
+    for path, command in COMMANDS.items():
+        hints = typing.get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}
+        for option in command.params:
+            if hints.get(option.name) in (float, float | None):
+                yield path, option.opts[0]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf"])
+@pytest.mark.parametrize(
+    ("path", "option"), list(_numbers()), ids=lambda part: part if isinstance(part, str) else part[-1]
+)
+def test_an_option_that_is_a_number_takes_finite_ones_alone(path: tuple[str, ...], option: str, text: str) -> None:
+    found = CliRunner().invoke(main.app, [*path, option, text], env={"COLUMNS": "200"})
+    assert found.exit_code == 2
+    assert f"Invalid value for '{option}'" in found.output
 
 
 @pytest.mark.parametrize(
