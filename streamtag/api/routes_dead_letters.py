@@ -69,6 +69,7 @@ class Meant(BaseModel):
             min_replays=self.min_replays,
             now=datetime.now(UTC),
             relative=relative,
+            prefix="",
         )
 
 

@@ -93,7 +93,7 @@ def parse_time(text: str, option: str, *, now: datetime, relative: bool = True) 
     except ValueError:
         raise SettingsError(f"{option} {text!r} is no time: give RFC 3339 (2026-11-23T03:00:00Z) or e.g. 2h") from None
     if moment.tzinfo is None:
-        raise SettingsError(f"{option} {text!r} needs a time zone, e.g. {text}Z")
+        raise SettingsError(f"{option} {text!r} needs a time zone, e.g. {moment.isoformat()}Z")
     return round(moment.timestamp() * 1000)
 
 
@@ -109,8 +109,9 @@ def parse_selection(
     min_replays: int = 0,
     now: datetime,
     relative: bool = True,
+    prefix: str = "--",
 ) -> Selection:
-    """A selection from what was given on a command line, in any order and with repetitions.
+    """A selection from what was given, in any order and with repetitions; messages put ``prefix`` before a name.
 
     Raises:
         SettingsError: a time or a position cannot be read.
@@ -120,8 +121,8 @@ def parse_selection(
         stages=_sorted(stages),
         fields=_sorted(fields),
         topics=_sorted(topics),
-        since_ms=None if since is None else parse_time(since, "--since", now=now, relative=relative),
-        until_ms=None if until is None else parse_time(until, "--until", now=now, relative=relative),
+        since_ms=None if since is None else parse_time(since, f"{prefix}since", now=now, relative=relative),
+        until_ms=None if until is None else parse_time(until, f"{prefix}until", now=now, relative=relative),
         positions=tuple(f"{p}/{offset}" for p, offset in sorted(set(map(parse_position, positions or ())))),
         min_replays=min_replays,
     )

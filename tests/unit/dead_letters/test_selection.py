@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from letter_factory import make
 
+from streamtag.api.routes_dead_letters import Meant
 from streamtag.dead_letters.selection import Selection, parse_position, parse_selection, parse_time
 from streamtag.errors import SettingsError
 
@@ -57,6 +58,22 @@ def test_a_replay_takes_no_relative_time_and_says_which_it_means() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_time("2h", "--since", now=NOW, relative=False)
     assert "--since 2026-11-23T01:00:00Z" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["2026-11-23", "20261123", "2026-11-23T02:00", "2026-11-23T02:00:00.5"])
+def test_a_time_without_a_zone_is_refused_with_one_that_is_taken(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_time(text, "--since", now=NOW)
+    example = caught.value.message.rpartition("e.g. ")[2]
+    assert (
+        parse_time(example, "--since", now=NOW) == datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000
+    )
+
+
+@pytest.mark.parametrize("field", ["since", "until"])
+def test_the_api_names_its_own_fields(field: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{field} 'yesterday' is no time"):
+        Meant.model_validate({field: "yesterday"}).selection()
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/1", "a/1", "1/2/3", "-1/2", "1/\u0661"])
