@@ -316,6 +316,8 @@ def test_every_option_of_the_loop_comes_from_a_setting() -> None:
     found = stream_options(load_settings(environ={}, overrides=names).settings, "another-0")
     default = stream_options(load_settings(environ={}).settings, "slot")
     for field in fields(StreamOptions):
+        if field.name == "read_to":  # a function, and the windower's alone
+            continue
         assert getattr(found, field.name) != getattr(default, field.name), f"{field.name} is not taken from settings"
     assert found.transactional_id == "another-0"
 
