@@ -25,8 +25,8 @@ _UPLOAD_S = 10.0
 _SIGN_IN = "/v1/session"
 _SIGN_IN_BYTES = 4_000
 """A token and its braces; anybody may send it."""
-_CHANGE_BYTES = 1_000_000
-"""Thousands of labels with their segments."""
+_CHANGE_BYTES = 4_000_000
+"""Cut-offs of as many segments as a request may have."""
 _COMING = 4
 """So many of the longest scoring requests may be half here at once: they take memory, and nobody's turn."""
 _SCORING = re.compile(r"/v1/(moderations|score)|/v2/models/.*/infer")
@@ -76,13 +76,14 @@ class Crowd:
                 return message
             size = len(message.get("body", b""))
             here, self._coming = here + size, self._coming + size
-            if self._coming > self._most_coming:
-                raise _turned_away("too much is being sent")
-            if not message.get("more_body", False):
-                if self._full(here):
-                    raise _turned_away(self._said)
-                self._coming -= here
-                self._now, self._bytes, entered = self._now + 1, self._bytes + here, True
+            if message.get("more_body", False):
+                if self._coming > self._most_coming:
+                    raise _turned_away("too much is being sent")
+                return message
+            if self._full(here):
+                raise _turned_away(self._said)
+            self._coming -= here
+            self._now, self._bytes, entered = self._now + 1, self._bytes + here, True
             return message
 
         try:

@@ -183,13 +183,19 @@ class OidcProvider:
         """Asks the provider; where it does not answer, what is known stands."""
         try:
             self._found = self._document()
-            self._keys = KeySet.import_key_set(self._get(self._endpoint("jwks_uri")))  # type: ignore[arg-type]
+            self._keys = self._key_set_of(self._get(self._endpoint("jwks_uri")))
         except UnavailableError as error:
             if self._keys is None:
                 raise
             log.warning("the provider's keys of before stand: %s", error.message)
         finally:
             self._asked = self._clock()
+
+    def _key_set_of(self, found: dict[str, Any]) -> KeySet:
+        try:
+            return KeySet.import_key_set(found)  # type: ignore[arg-type]
+        except _REFUSALS as error:
+            raise self._silent(error) from None
 
     def _document(self) -> dict[str, Any]:
         found = self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")

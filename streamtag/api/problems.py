@@ -167,4 +167,5 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
         found = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
         headers["Allow"] = ", ".join(sorted(found)) or headers.get("Allow", "")
     title = TITLES[429] if error.status_code == 429 else "not possible"
-    return problem(error.status_code, title, str(error.detail), headers or None)
+    said = str(error.detail)
+    return problem(error.status_code, title, said, headers or None, **_of_protocol(request, said))

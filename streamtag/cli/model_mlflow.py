@@ -9,7 +9,7 @@ import typer
 from streamtag.cli.context import Author, Output, OutputFormat, Reason, author_or_user, print_json, say, settings
 from streamtag.cli.model_registry import already, release_command, say_proposal
 from streamtag.control.proposal import Who
-from streamtag.errors import RefusedError
+from streamtag.errors import BundleError, RefusedError
 from streamtag.model.admission import read_admitted
 from streamtag.model.aliases import Aliases
 from streamtag.model.mlflow_registry import MlflowRegistry
@@ -44,6 +44,17 @@ def export(
     say(f"{found.ref} is models:/{registered}/{version}" + ("" if created else ", as it was before") + also)
 
 
+def _aliases(store: BundleStore) -> dict[str, Aliases | None]:
+    """Those of every bundle; None where they are damaged, which is no matter unless that bundle is imported."""
+    found: dict[str, Aliases | None] = {}
+    for name in store.names():
+        try:
+            found[name] = store.aliases(name)
+        except BundleError:
+            found[name] = None
+    return found
+
+
 @app.command("import")
 def import_(
     spec: Annotated[str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION.")],
@@ -64,7 +75,7 @@ def import_(
     store = BundleStore(to)
     # Before MLflow is asked what its alias means, so that whoever moves one here from now on is not passed over. Which
     # bundle it will be, only its manifest says.
-    before = {name: store.aliases(name) for name in store.names()} if "@" in spec else {}
+    before = _aliases(store) if "@" in spec else {}
     with MlflowRegistry(uri).fetched(spec) as fetched:
         bundle = read_admitted(fetched.path, model)
         if fetched.alias is not None:
@@ -77,7 +88,7 @@ def import_(
         author=who.author,
         reason=reason,
         at=datetime.now(UTC),
-        based_on=before.get(ref.name, Aliases()),
+        based_on=Aliases() if ref.name not in before else before[ref.name] or store.aliases(ref.name),
     )
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}

@@ -10,6 +10,9 @@ from streamtag.domain.personal_data import mask
 __all__ = ["masked"]
 
 
+_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
+_SAYS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_CUT_OFF = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 # One that is not closed ends with the text: whatever it holds, it is read once.
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:(?P<closed>")|\\?)', re.DOTALL)
 
@@ -34,7 +37,7 @@ def _masked(value: Any) -> Any:
 
 
 def masked_text(text: str) -> str:
-    r"""A text that may be JSON, whole or broken, masked; strings in it by what they say.
+    r"""A text that may be JSON, whole or broken, masked; strings in it, and other escapes, by what they say.
 
     An escape would hide what stands behind it: the ``n`` of ``\n`` is a letter, and no number begins within a word.
 
@@ -48,19 +51,31 @@ def masked_text(text: str) -> str:
 def _pieces(text: str) -> Iterator[str]:
     at = 0
     for found in _STRING.finditer(text):
-        yield mask(text[at : found.start()])
+        yield _masked_raw(text[at : found.start()])
         yield _masked_string(found[0], closed=found["closed"] is not None)
         at = found.end()
-    yield mask(text[at:])
+    yield _masked_raw(text[at:])
 
 
 def _masked_string(raw: str, *, closed: bool) -> str:
     try:
         says = json.loads(raw if closed else raw + '"', strict=False)
     except ValueError:
-        return mask(raw)
+        return _masked_raw(raw)
     shown = masked_text(says)  # a string may hold JSON
     if shown == says:
         return raw
     lone = any("\ud800" <= c <= "\udfff" for c in shown)  # a surrogate that nothing else can encode
     return json.dumps(shown, ensure_ascii=lone)[: None if closed else -1]
+
+
+def _masked_raw(raw: str) -> str:
+    """What cannot be read as JSON, e.g. since it was cut off or a quote stands where none may: escapes one by one."""
+    says = _ESCAPE.sub(_said, _CUT_OFF.sub("", raw)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    shown = mask(says)
+    return mask(raw) if shown == says else shown
+
+
+def _said(escape: re.Match[str]) -> str:
+    number, letter = escape.groups()
+    return _SAYS.get(letter, letter) if number is None else chr(int(number, 16))

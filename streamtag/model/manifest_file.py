@@ -77,7 +77,7 @@ def listed_files(raw: bytes) -> dict[str, FileEntry]:
     For those who carry bundles about: what else is wrong with it, `read_bundle` says.
     """
     try:
-        files = msgspec.json.decode(raw, type=_Files).files
+        files = strict_json.decode(raw, _Files).files
     except msgspec.DecodeError:
         return {}
     return {name: entry for name, entry in files.items() if PLAIN_NAME.fullmatch(name) and name != MANIFEST}

@@ -200,7 +200,9 @@ class BundleStore:
         signature = self.files.read(f"{folder}/{SIGNATURE}")
         whole = {**contents, MANIFEST: manifest, **({} if signature is None else {SIGNATURE: signature})}
         cache = _cache_of(ref)
-        if cached(ref) is None:  # what lies there all the same is another one
+        # Looked for before it is read: one that another process puts there meanwhile comes whole, and stays.
+        held = cache.read(f"{folder}/{MANIFEST}") if (cache.directory / folder).exists() else manifest
+        if held is None or _sha256(held) != ref.sha256:
             shutil.rmtree(cache.directory / folder, ignore_errors=True)
         # One that was fetched by another process meanwhile has the same hash, and is as good.
         cache.put(folder, whole, last=MANIFEST)

@@ -29,7 +29,7 @@ class ApiSettings(Section):
     max_request_bytes: int = Field(
         1_000_000, ge=1_000, description="Length of all scoring requests at once, unless one alone is longer; likewise"
     )
-    max_body_bytes: int = Field(8_000_000, ge=1_000, description="Longest scoring request; of any other 1 MB")
+    max_body_bytes: int = Field(8_000_000, ge=1_000, description="Longest scoring request; of any other 4 MB")
     review_seconds: float = Field(
         30.0,
         gt=0,

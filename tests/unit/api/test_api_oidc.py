@@ -163,6 +163,19 @@ def test_without_the_provider_known_keys_stand_and_others_are_told(tmp_path: Pat
         assert api.as_(Role.VIEWER).get("/v1/labels").status_code == 200
 
 
+@pytest.mark.parametrize("keys", [{}, {"keys": [{"kty": "none"}]}, {"keys": 1}])
+def test_keys_that_are_none_are_no_answer_and_known_ones_stand(keys: dict[str, Any]) -> None:
+    with issuer() as found:
+        now = [0.0]
+        before, _ = known(found, now)
+        token, answer = found.token(), found.answer
+        setattr(found, "answer", lambda path: keys if path == "/jwks" else answer(path))  # noqa: B010 - a method
+        now[0] += 100_000
+        assert before.bearer(token) is not None
+        with pytest.raises(UnavailableError, match="does not answer as it should"):
+            known(found, now)
+
+
 def test_a_provider_that_is_slow_keeps_nobody_waiting_whose_key_is_known(
     provider: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,11 @@ TEXTS = st.lists(
         r'{"text":"cut off\n0170 1234567',
         r'not json: "a\n0170 1234567" and 10.1.2.3',
         '5" of 0170 1234567',
+        r'{"text":"call\n0170 1234567 \u04',
+        r'{"text":"call\n0170 1234567\\'[:-1],
+        r'{"text":"C:\docs\n0170 1234567"}',
+        r'{"a":"5" pipe","text":"call\n0170 1234567"}',
+        r'{"a":"5" pipe","text":"call\u002B49 170 1234567"}',
     ],
 )
 def test_no_escape_hides_a_person(value: str) -> None:

@@ -149,6 +149,15 @@ def test_an_import_gives_the_alias_but_not_over_one_that_moved_meanwhile(
     assert "tiny@production is version 1 now" in imported("models:/tiny@production", tmp_path / "to")
 
 
+def test_damaged_aliases_of_another_bundle_are_no_matter(mlflow: FakeMlflow, tmp_path: Path) -> None:
+    damaged = tmp_path / "to" / "other" / ".aliases" / "00000001.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with pytest.raises(BundleError):
+        BundleStore(tmp_path / "to").aliases("other")
+    assert "tiny@production is version 1 now" in imported("models:/tiny@production", tmp_path / "to")
+
+
 @pytest.mark.parametrize("alias", ["1", "not plain"])
 def test_an_import_by_what_can_be_no_alias_here_publishes_nothing(
     mlflow: FakeMlflow, tmp_path: Path, alias: str
