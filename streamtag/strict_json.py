@@ -7,19 +7,19 @@ import msgspec
 T = TypeVar("T")
 
 
-def decode(content: bytes, type: type[T]) -> T:  # noqa: A002 - as msgspec names it
+def decode(content: bytes, form: type[T]) -> T:
     """Reads one document.
 
     Args:
         content: UTF-8.
-        type: what it must be.
+        form: what it must be.
 
     Raises:
         msgspec.DecodeError: not JSON, or something else. `msgspec.json.decode` itself raises an error of its own for
             bytes that are no UTF-8, and another one for what is nested too deeply.
     """
     try:
-        return msgspec.json.decode(content, type=type)
+        return msgspec.json.decode(content, type=form)
     except UnicodeDecodeError:
         raise msgspec.DecodeError("not UTF-8") from None
     except RecursionError:

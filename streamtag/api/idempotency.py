@@ -85,9 +85,7 @@ class IdempotentRoute(APIRoute):
             if not self.changes or not key or len(key) > _MOST_KEY:
                 return await handle(request)
             access: Access = request.app.state.access
-            who = await run_in_threadpool(access.identify, request)
-            if who is None:
-                return await handle(request)  # which refuses, and notes it
+            who = await run_in_threadpool(access.caller, request)
             digest = await _digest(request)
             return await _once(_Kept(request.app.state.store, who.name, key), digest, lambda: handle(request))
 

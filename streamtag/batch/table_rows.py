@@ -41,13 +41,12 @@ def row_event(fields: Mapping[str, Any], decoder: Decoder, default_id: str) -> C
 def _features(value: Any) -> dict[str, Any]:
     """Named numbers and words as JSON could have brought them; NaN, which tables have for "none", becomes null."""
     try:
-        named = dict(value)  # a map comes as pairs
+        pairs = dict(value).items()  # a map comes as pairs
     except (TypeError, ValueError):
         message = f"features must be a struct or a map, not {type(value).__name__}"
         raise Rejected(ErrorClass.WRONG_TYPE, stage="decode", field="/features", message=message) from None
+    named = {name: item.item() if isinstance(item, np.generic) else item for name, item in pairs}  # as pandas has them
     for name, item in named.items():
-        if isinstance(item, np.generic):  # pandas gives numpy's own numbers
-            item = named[name] = item.item()  # noqa: PLW2901
         if isinstance(item, float) and math.isnan(item):
             named[name] = None
         elif not isinstance(item, (str, int, float, bool, type(None))) or item in (math.inf, -math.inf):

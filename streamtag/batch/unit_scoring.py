@@ -19,7 +19,6 @@ from streamtag.batch.rows import Batch
 from streamtag.batch.scoring import EventScorer
 from streamtag.control.breakers import NO_BREAKERS, ActiveBreakers
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import BundleError
 from streamtag.model.loading import load_scorer
 from streamtag.settings import EventsSettings
 
@@ -76,9 +75,7 @@ class UnitScorer:
         self._job = job
         self._output = Output(job.output)
         self._reader = Reader(job.limits, job.columns)
-        scorer = load_scorer(job.bundle, batch=job.batch)
-        if scorer.bundle.ref.sha256 != job.identity.bundle_sha256:
-            raise BundleError(f"{job.bundle} has become another bundle since this job began: {scorer.bundle.ref}")
+        scorer = load_scorer(job.bundle, batch=job.batch, sha256=job.identity.bundle_sha256)
         self._scorer = EventScorer(scorer, job.thresholds, job.breakers or NO_BREAKERS)
 
     def run(self, unit: Unit, progress: Callable[[int], None] = lambda rows: None) -> UnitDone:

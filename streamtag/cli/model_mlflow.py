@@ -1,5 +1,6 @@
 """`streamtag model mlflow`: bundles from and to an MLflow model registry; a promotion there proposes a release here."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -44,14 +45,12 @@ def export(
     say(f"{found.ref} is models:/{registered}/{version}" + ("" if created else ", as it was before") + also)
 
 
-def _aliases(store: BundleStore) -> dict[str, Aliases | None]:
-    """Those of every bundle; None where they are damaged, which is no matter unless that bundle is imported."""
-    found: dict[str, Aliases | None] = {}
+def _aliases(store: BundleStore) -> dict[str, Aliases]:
+    """Those of every bundle; damaged ones are left out: where it is that bundle, publishing it says so."""
+    found = {}
     for name in store.names():
-        try:
+        with suppress(BundleError):
             found[name] = store.aliases(name)
-        except BundleError:
-            found[name] = None
     return found
 
 
@@ -88,7 +87,7 @@ def import_(
         author=who.author,
         reason=reason,
         at=datetime.now(UTC),
-        based_on=Aliases() if ref.name not in before else before[ref.name] or store.aliases(ref.name),
+        based_on=before.get(ref.name, Aliases()),
     )
     if output is OutputFormat.JSON:
         about = {"ref": msgspec.to_builtins(ref), "place": store.url, "alias": fetched.alias}

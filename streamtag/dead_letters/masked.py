@@ -73,7 +73,9 @@ def _masked_raw(raw: str) -> str:
     """What cannot be read as JSON, e.g. since it was cut off or a quote stands where none may: escapes one by one."""
     says = _ESCAPE.sub(_said, _CUT_OFF.sub("", raw)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     shown = mask(says)
-    return mask(raw) if shown == says else shown
+    if shown != says:
+        return shown
+    return raw if says == raw else mask(raw)
 
 
 def _said(escape: re.Match[str]) -> str:

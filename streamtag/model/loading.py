@@ -27,18 +27,21 @@ _OUTLIER = " ".join(f"item {i}: {i * i} apples, {i % 7} pears and a note on row 
 PARITY_GATE, INVARIANCE_GATE = "parity", "same bits in any batch"
 
 
-def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = ()) -> Scorer:
+def load_scorer(path: Path, *, batch: int, trusted: Sequence[str] = (), sha256: str | None = None) -> Scorer:
     """A scorer for the bundle at ``path`` that passed every gate.
 
     Args:
         path: bundle directory.
         batch: texts per run of the model.
         trusted: `model.trusted_keys`, see `read_bundle`.
+        sha256: of its manifest, where it was found before: a directory can be changed in between.
 
     Raises:
-        BundleError: names the gate and everything that failed it.
+        BundleError: names the gate and everything that failed it; or it is another bundle by now.
     """
     bundle = read_bundle(path, trusted=trusted)
+    if sha256 is not None and bundle.ref.sha256 != sha256:
+        raise BundleError(f"{path} has become another bundle since it was found: {bundle.ref}")
     give_way()
     scorer = Scorer(bundle, batch=batch)
     for stage, of in ((scorer, ""), (scorer.second, "stage 2 of ")):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamtag.model.bundle import Bundle
+from streamtag.model.card_forms import Trained, known
 
 __all__ = ["metrics", "parameters", "tags"]
 
@@ -16,10 +17,10 @@ _LONGEST = 500
 
 
 def parameters(bundle: Bundle) -> dict[str, str]:
-    """Every choice of the training by its dotted name; lists as text."""
-    training = bundle.manifest.training
-    choices = training.get("config") or training.get("recipe") or {}
-    rows = {f"rows.{name}": n for name, n in training.get("rows", {}).items()}
+    """Every choice of the training by its dotted name; lists as text. None where it is recorded in no form known."""
+    trained = known(bundle.manifest.training, Trained) or Trained()
+    choices = trained.config or trained.recipe or {}
+    rows = {f"rows.{name}": n for name, n in trained.rows.items()}
     found = {**dict(_leaves(choices)), **rows}
     return {_named(name): str(value)[:_LONGEST] for name, value in found.items()}
 
@@ -43,7 +44,8 @@ def metrics(bundle: Bundle) -> dict[str, float]:
 def tags(bundle: Bundle) -> dict[str, str]:
     """What it was made from, and which bundle came of it."""
     training = bundle.manifest.training
-    environment = {f"environment.{name}": str(value) for name, value in training.get("environment", {}).items()}
+    trained = known(training, Trained) or Trained()
+    environment = {f"environment.{name}": str(value) for name, value in (trained.environment or {}).items()}
     config = {"config_sha256": training["config_sha256"]} if "config_sha256" in training else {}
     return {"streamtag.bundle": str(bundle.ref), "streamtag.sha256": bundle.ref.sha256, **config, **environment}
 

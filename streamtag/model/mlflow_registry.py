@@ -4,7 +4,6 @@ MLflow's aliases are news from another place, never a second truth: what was imp
 same alias there (`streamtag.model.store`), and a release is proposed. Nothing here changes what decides.
 """
 
-import hashlib
 import os
 import re
 import tempfile
@@ -17,9 +16,8 @@ from typing import Any
 
 from streamtag.errors import BundleError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.model import mlflow_record
-from streamtag.model.bundle import Bundle, bundle_files
+from streamtag.model.bundle import Bundle, bundle_files, peek_ref
 from streamtag.model.manifest import MANIFEST
-from streamtag.model.manifest_file import read_manifest_bytes
 
 __all__ = ["Fetched", "MlflowRegistry"]
 
@@ -226,8 +224,7 @@ def _reason(error: Exception) -> str:
 
 def _refuse_other(path: Path, registered: str | None, spec: str) -> None:
     """Refuses artifacts that were exchanged since; a version that others registered says no hash."""
-    sha256 = hashlib.sha256(read_manifest_bytes(path)).hexdigest()
-    if registered is not None and sha256 != registered:
+    if registered is not None and (sha256 := peek_ref(path).sha256) != registered:
         raise BundleError(
             f"{spec} holds a bundle of sha256 {sha256[:12]}…, and one of {registered[:12]}… was registered",
             hint="Find out who exchanged its artifacts, and export the bundle that is meant as a new version.",

@@ -118,11 +118,6 @@ class KnownIds(NamedTuple):
     ids: NDArray[Any]
     row_at: NDArray[np.intp]
 
-    @property
-    def per_text(self) -> NDArray[np.intp]:
-        """How many each text has, [texts]."""
-        return self.row_at[1:] - self.row_at[:-1]
-
 
 class Featuriser:
     """Turns texts into weighted ids, by the contract and for the buckets of one model.
@@ -198,7 +193,7 @@ class Featuriser:
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:-1])
         is_first[key_at] = True
         first_at = is_first.nonzero()[0]
-        times = first_at[1:] - first_at[:-1]
+        times = _steps(first_at)
         row_at = first_at.searchsorted(key_at)
         ids = np.bitwise_and(keys.take(first_at[:-1]), keys.dtype.type((1 << self._id_bits) - 1)).astype(np.int32)
         # Weights: log-TF over the norm, whose squares are summed in integers. Most n-grams occur once: log-TF 1.
@@ -208,7 +203,7 @@ class Featuriser:
         terms[repeated] = self._idf_squared.take(ids.take(repeated)) * _LOG_TF_SQUARED.take(times, mode="clip")
         squared_norm = np.maximum(_sums(terms, row_at), 1) / (_TF_SQUARED_UNIT * IDF_UNIT**2)
         inverse_norm = (1.0 / np.sqrt(squared_norm)).astype(np.float32)
-        weights = inverse_norm.repeat(row_at[1:] - row_at[:-1])
+        weights = inverse_norm.repeat(_steps(row_at))
         weights[repeated] *= _LOG_TF_32.take(times, mode="clip")
         return Counts(row_at, ids, weights)
 
@@ -234,7 +229,7 @@ class Featuriser:
     def features_of(self, encoded: Sequence[bytes]) -> Features:
         """`entries` as rectangles, as wide as the text with most of them needs."""
         counts = self.counts(encoded)
-        per_text = (counts.row_at[1:] - counts.row_at[:-1]).astype(np.int32)
+        per_text = _steps(counts.row_at).astype(np.int32)
         width = max(1, -(-(int(per_text.max(initial=0)) + self.more_ids) // PAD_TO)) * PAD_TO
         # Entries stand text by text, as the cells of a mask do: assigning by it copies whole stretches.
         used = np.arange(width, dtype=np.int32) < per_text[:, None]
@@ -272,7 +267,7 @@ class Featuriser:
             return np.empty(0, dtype=key), np.zeros(1, dtype=np.intp)
         kinds = self._known(self._joined(encoded), lengths, text_begins(lengths))
         numbers = (np.arange(len(lengths)) % self._neighbours << self._id_bits).astype(key)
-        parts = [kind.ids.astype(key, copy=False) | numbers.repeat(kind.per_text) for kind in kinds]
+        parts = [kind.ids.astype(key, copy=False) | numbers.repeat(_steps(kind.row_at)) for kind in kinds]
         key_at: NDArray[np.intp] = sum((kind.row_at for kind in kinds[1:]), kinds[0].row_at)
         keys = np.empty(int(key_at[-1]), dtype=key)
         ends = [*range(0, len(lengths), self._neighbours), len(lengths)]
@@ -338,9 +333,14 @@ def known_ids(ids: NDArray[Any], row_at: NDArray[np.intp]) -> KnownIds:
     return KnownIds(cells.take(known), known.searchsorted(row_at * ids.shape[1]))
 
 
+def _steps(at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """From each to the next, [n - 1]; of ``row_at``, how many entries each text has."""
+    return at[1:] - at[:-1]
+
+
 def _sums(terms: NDArray[np.int64], row_at: NDArray[np.intp]) -> NDArray[np.int64]:
     """Of each text's terms, int64 [texts]; text i owns ``row_at[i]:row_at[i + 1]``."""
-    some = (row_at[1:] > row_at[:-1]).nonzero()[0]  # `reduceat` takes one that has none for one that has the next term
+    some = _steps(row_at).nonzero()[0]  # `reduceat` takes one that has none for one that has the next term
     sums = np.zeros(len(row_at) - 1, dtype=np.int64)
     sums[some] = np.add.reduceat(terms, row_at.take(some))
     return sums

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.domain.scores import from_micro
-from streamtag.errors import BundleError
 from streamtag.events.content import ContentEvent
 from streamtag.model.loading import load_scorer
 from streamtag.model.scorer import Scorer
@@ -36,9 +35,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not stand among the answers
     asked = _questions()
-    scorer = load_scorer(bundle, batch=batch)
-    if scorer.bundle.ref.sha256 != sha256:
-        raise BundleError(f"{bundle} has become another bundle since it was admitted: {scorer.bundle.ref}")
+    scorer = load_scorer(bundle, batch=batch, sha256=sha256)
     budget = Budget(Limits(*json.loads(sys.argv[4]))) if len(sys.argv) > 4 else None
     write_frame(answers, b"ready")
     while True:

@@ -24,6 +24,15 @@ def ended(stack: Stack, number: int) -> None:
         assert stopped.status_code in {200, 409}, stopped.text  # or it has come to a verdict
 
 
+def judged(stack: Stack, body: dict[str, Any]) -> int:
+    """The number of an experiment that is started and looked at."""
+    with stack.client() as client:
+        number: int = client.post("/v1/experiments", json=body).json()["experiment"]
+        path = f"/v1/experiments/{number}"
+        wait_until(lambda: (client.get(path).json()["evidence"] or {}).get("units"), 60, "it has been looked at")
+    return number
+
+
 def number_of(person: Visitor) -> int:
     """Of the experiment whose page has come up."""
     heading = person.page.get_by_role("heading", level=1, name=re.compile(r"Experiment \d+"))
@@ -190,10 +199,7 @@ def test_a_share_is_entered_and_shown_as_it_is(visit: Visit, stack: Stack) -> No
 
 def test_counts_stand_beside_the_phase_that_they_are_of(visit: Visit, stack: Stack) -> None:
     body = {"bundle": "tiny@1", "thresholds": "keep", "plan": {"others": "±2%"}, "reason": "in three phases"}
-    with stack.client() as client:
-        number = client.post("/v1/experiments", json=body).json()["experiment"]
-        path = f"/v1/experiments/{number}"
-        wait_until(lambda: (client.get(path).json()["evidence"] or {}).get("units"), 60, "it has been looked at")
+    number = judged(stack, body)
 
     def phased(route: Route) -> None:
         """No event came in the second of its phases."""
@@ -208,7 +214,7 @@ def test_counts_stand_beside_the_phase_that_they_are_of(visit: Visit, stack: Sta
 
     try:
         person = visit("experiments")
-        person.page.route(re.compile(f"{path}$"), phased)
+        person.page.route(re.compile(f"/v1/experiments/{number}$"), phased)
         rows = person.open(f"experiments/{number}").page.get_by_role("region", name="Phases").get_by_role("row")
         for n, units in ((1, "111"), (2, "–"), (3, "555")):
             expect(rows.nth(n).get_by_role("cell").last).to_have_text(units)
@@ -218,10 +224,7 @@ def test_counts_stand_beside_the_phase_that_they_are_of(visit: Visit, stack: Sta
 
 def test_an_experiment_whose_looks_nobody_kept_says_so(visit: Visit, stack: Stack) -> None:
     body = {"bundle": "tiny@1", "thresholds": "keep", "plan": {"others": "±2%"}, "reason": "from before"}
-    with stack.client() as client:
-        number = client.post("/v1/experiments", json=body).json()["experiment"]
-        path = f"/v1/experiments/{number}"
-        wait_until(lambda: (client.get(path).json()["evidence"] or {}).get("units"), 60, "it has been looked at")
+    number = judged(stack, body)
     ended(stack, number)
     redis: Any = stack.store.client
     key = f"{stack.store.keys.prefix}evidence:{ExperimentLog(stack.store).find(number).id}"

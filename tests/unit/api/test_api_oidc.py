@@ -15,6 +15,7 @@ from api_rig import Api, running
 from issuer import Issuer, issuer
 from joserfc.jwk import RSAKey
 from oidc_provider_mock import User, run_server_in_thread
+from services import wait_until
 
 from streamtag.api.access import COOKIE
 from streamtag.api.oidc import _SOONEST_S, OidcProvider
@@ -231,8 +232,7 @@ def test_while_no_keys_are_known_strangers_make_nobody_look_again_so_soon_nor_wa
     looking = threading.Thread(target=refused)
     looking.start()
     try:
-        while len(looks) < 2:
-            time.sleep(0.01)
+        wait_until(lambda: len(looks) == 2, 20, "another look is under way")
         begun = time.monotonic()
         refused()  # and does not wait for the look that is under way
         assert time.monotonic() - begun < 2

@@ -238,7 +238,7 @@ def test_a_text_that_breaks_the_model_is_refused_alone(
             return super().score(texts, *more)
 
     broken = Broken(fixture.scorer.bundle, batch=8)
-    monkeypatch.setattr("streamtag.batch.unit_scoring.load_scorer", lambda path, batch: broken)
+    monkeypatch.setattr("streamtag.batch.unit_scoring.load_scorer", lambda path, **_: broken)
     rows: list[dict[str, str | None]] = [*documents(2), {"id": "p", "text": "poison"}, {"id": "q", "text": "fine"}]
     fixture.run(write_jsonl(tmp_path / "in.jsonl", rows))
     assert [row["id"] for row in read_parts(tmp_path / "out")] == ["doc-0", "doc-1", "q"]

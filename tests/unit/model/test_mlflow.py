@@ -4,12 +4,14 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
+import msgspec
 import pytest
 from model_commands import run
 from signing import ANNA
@@ -18,6 +20,7 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.cli import context
 from streamtag.errors import BundleError, ConflictError, RefusedError, UnavailableError
 from streamtag.model.bundle import MANIFEST, peek_ref, read_bundle
+from streamtag.model.mlflow_record import parameters
 from streamtag.model.mlflow_registry import MlflowRegistry
 from streamtag.model.signature import SIGNATURE
 from streamtag.model.store import BundleStore
@@ -87,6 +90,17 @@ def test_what_lies_beside_the_files_of_a_bundle_is_not_uploaded(mlflow: FakeMlfl
     else:
         registry.export(bundle, "tiny")
     assert mlflow.logged == sorted([MANIFEST, SIGNATURE, *bundle.manifest.files])
+
+
+@pytest.mark.parametrize("training", [{"rows": 1_000}, {"environment": "made by hand"}, {"config": ["a"]}])
+def test_a_training_that_is_recorded_in_another_form_is_logged_all_the_same(
+    mlflow: FakeMlflow, tiny: Path, training: dict[str, Any]
+) -> None:
+    bundle = read_bundle(tiny)
+    other = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, training=training))
+    MlflowRegistry(URI).log_training(other)
+    assert mlflow.logged == sorted([MANIFEST, SIGNATURE, *bundle.manifest.files])
+    assert parameters(other) == {}
 
 
 def test_a_name_with_a_quote_is_refused_and_not_changed(mlflow: FakeMlflow, tiny: Path) -> None:
