@@ -24,7 +24,10 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Of input, changes and faults; a random one is printed.")] = None,
     every: Annotated[float, typer.Option(min=15, help="Seconds: one fault in each such period.")] = 60.0,
     share: Annotated[float, typer.Option(min=0.05, max=0.95, help="Of the capacity.")] = 0.7,
-    calibrate: Annotated[float, typer.Option(min=5, help="Seconds at full speed, to measure the capacity.")] = 60.0,
+    calibrate: Annotated[
+        float,
+        typer.Option(min=5, help="Seconds at full speed, and twice those of each even load tried."),
+    ] = 60.0,
     rate: Annotated[float | None, typer.Option(min=100, help="Records a second, instead of measuring.")] = None,
     partitions: Annotated[int, typer.Option(min=1, max=64)] = 6,
     workers: Annotated[int, typer.Option(min=2, max=8, help="The first one is never killed.")] = 3,

@@ -36,6 +36,7 @@ def document(stage: Stage, plan: Plan, result: Result, facts: Mapping[str, objec
     whole = result.latencies.between(int(result.from_s), int(result.to_s))
     calm = [result.latencies.between(math.ceil(a), math.floor(b)) for a, b in at_rest]
     return {
+        "full_speed_per_s": result.full_speed and round(result.full_speed),
         "capacity_per_s": result.capacity and round(result.capacity),
         "load_per_s": round(result.rate),
         "latency_ms": {"all": _percentiles(whole), "outside_faults": _percentiles(np.vstack(calm))},

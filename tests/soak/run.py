@@ -25,8 +25,9 @@ from .writer import SteadyUpstream
 SETTINGS = {"kafka.producer": "{}"}
 """Over the campaign's: its producer queue is small on purpose."""
 
-_OUTSTANDING = 20_000  # while capacity is measured: more than a second of work
+_OUTSTANDING = 20_000  # at full speed: about a second of work
 _SETTLING = 0.25  # share of that time which does not count
+_PROBES = 6  # even loads tried: the capacity is known to a 64th of full speed
 _BEHIND_S = 1.0
 _CATCH_UP_S = 180.0
 """At 70 % of its capacity a machine of two cores is busy to 93 %: what a broker's restart holds back takes minutes."""
@@ -41,7 +42,7 @@ class Plan:
         minutes: under load.
         every_s: one fault in each such period.
         share: of the capacity.
-        calibrate_s: how long capacity is measured.
+        calibrate_s: how long full speed lasts; each even load that is tried lasts half of it.
         rate: records per second, instead of measuring.
         kinds: fault classes to draw from.
     """
@@ -69,8 +70,9 @@ class Strike:
 
 @dataclass
 class Result:
-    """What happened; Unix seconds."""
+    """What happened; Unix seconds. ``full_speed`` and ``capacity``: records per second, None where not measured."""
 
+    full_speed: float | None
     capacity: float | None
     rate: float
     course: Course
@@ -119,12 +121,15 @@ def run(stage: Stage, plan: Plan, say: Say) -> Result:
         with Sampler(stage.seats, others, retention.step) as sampler:
             upstream.until(_OUTSTANDING)
             await_commits(stage, now_ms(), "all partitions commit for the first time")
-            capacity = _capacity(stage, upstream, plan.calibrate_s) if plan.rate is None else None
-            result = Result(capacity, plan.rate or plan.share * (capacity or 0), Course(), lives=sampler.lives)
-            wait_until(lambda: _level(stage, upstream), 60, "everything written is verified")
-            if capacity is not None:
-                say(f"capacity {capacity:,.0f} records/s")
-            say(f"load {result.rate:,.0f} records/s")
+            full_speed, capacity, rate = None, None, plan.rate
+            if rate is None:
+                full_speed = _full_speed(stage, upstream, plan.calibrate_s)
+                say(f"at full speed {full_speed:,.0f} records/s")
+                capacity = _capacity(stage, upstream, full_speed, plan.calibrate_s / 2, say)
+                rate = plan.share * capacity
+            result = Result(full_speed, capacity, rate, Course(), lives=sampler.lives)
+            _work_off(stage, upstream)
+            say(f"load {rate:,.0f} records/s")
             _hurt(stage, upstream, reader, plan, result, say)
             result.to_s = time.time()
         wind_up(stage, result.course, say)
@@ -133,7 +138,7 @@ def run(stage: Stage, plan: Plan, say: Say) -> Result:
     return result
 
 
-def _capacity(stage: Stage, upstream: SteadyUpstream, seconds: float) -> float:
+def _full_speed(stage: Stage, upstream: SteadyUpstream, seconds: float) -> float:
     """Records per second that come out verified while there is always enough to do."""
     begun = time.monotonic()
     settled: tuple[float, int] | None = None
@@ -145,6 +150,30 @@ def _capacity(stage: Stage, upstream: SteadyUpstream, seconds: float) -> float:
         time.sleep(0.02)  # the pace of the loop: some hundreds of records
     assert settled is not None, "some time remains"
     return (sum(stage.checker.verified_to()) - settled[1]) / (time.monotonic() - settled[0])
+
+
+def _capacity(stage: Stage, upstream: SteadyUpstream, full_speed: float, seconds: float, say: Say) -> float:
+    """The most records per second that come evenly and leave no more than a second of work behind, by bisection.
+
+    Less than at full speed: there everything comes in batches as large as they may be, which cost less a record. Load
+    that comes evenly makes more and smaller ones, of writer, broker and worker.
+    """
+    level, too_much = 0.0, full_speed
+    for _ in range(_PROBES):
+        _work_off(stage, upstream)
+        rate = (level + too_much) / 2
+        upstream.pace(rate)
+        time.sleep(seconds)  # the load itself
+        outstanding = _outstanding(stage, upstream)
+        say(f"an even load of {rate:,.0f} records/s leaves {outstanding / rate:.2f} s of work")
+        level, too_much = (rate, too_much) if outstanding <= _BEHIND_S * rate else (level, rate)
+    return level
+
+
+def _work_off(stage: Stage, upstream: SteadyUpstream) -> None:
+    """Until everything that is due has been verified, and nothing new is."""
+    upstream.until(upstream.due())
+    wait_until(lambda: _outstanding(stage, upstream) == 0, 120, "everything written is verified")
 
 
 def _outstanding(stage: Stage, upstream: SteadyUpstream) -> int:
