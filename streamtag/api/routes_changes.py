@@ -44,6 +44,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", route_class=IdempotentRoute)
 
 _ASKED = ("labels", "thresholds", "promote", "candidate_of", "experiment")
+_WHOLE: frozenset[Action] = frozenset({"approve", "publish", "restore"})  # these take the rights to all its labels
 _LOOKED_AT = 200  # newest requests that may overlap
 _Number = Annotated[int, msgspec.Meta(ge=1)]
 Comment = Annotated[str, Field(max_length=2_000, description="Kept with the change for ever.")]
@@ -158,13 +159,14 @@ def change_request(request: Request, number: int, who: Viewer) -> dict[str, Any]
 @router.post("/change-requests/{number}/approve", tags=["change requests"])
 def approve(request: Request, number: int, body: Said, who: Operator) -> dict[str, Any]:
     """Approve what somebody else asks for. It is published by another call, or at its time."""
-    _allow(who, _requests(request).log.find(number)[0])
+    _allow(who, "approve", _requests(request).log.find(number)[0])
     return _say(request, number, "approve", body, who)
 
 
 @router.post("/change-requests/{number}/reject", tags=["change requests"])
 def reject(request: Request, number: int, body: Said, who: Operator) -> dict[str, Any]:
-    """Reject what somebody else asks for, with a comment."""
+    """Reject what somebody else asks for, with a comment. Whoever may change one of its labels may."""
+    _allow(who, "reject", _requests(request).log.find(number)[0])
     return _say(request, number, "reject", body, who)
 
 
@@ -184,7 +186,7 @@ def comment(request: Request, number: int, body: Said, who: Reviewer) -> dict[st
 def publish(request: Request, number: int, who: Operator) -> dict[str, Any]:
     """Make it live, where nothing speaks against it (409 names who was first, and what differs)."""
     requests, warnings = _requests(request), list[str]()
-    _allow(who, requests.log.find(number)[0])
+    _allow(who, "publish", requests.log.find(number)[0])
     return _published(request, requests.publish(number, who.name, warn=warnings.append), who, warnings)
 
 
@@ -192,7 +194,7 @@ def publish(request: Request, number: int, who: Operator) -> dict[str, Any]:
 def restore(request: Request, number: int, body: Back, who: Operator) -> dict[str, Any]:
     """Take back what it has changed, as far as nobody has changed it since (`kept` says what stays)."""
     requests, warnings = _requests(request), list[str]()
-    _allow(who, requests.log.find(number)[0])
+    _allow(who, "restore", requests.log.find(number)[0])
     found = requests.restore(
         number, Who(who.name, body.reason), end_experiments=body.end_experiments, warn=warnings.append
     )
@@ -251,8 +253,22 @@ def _scoped(who: Token, content: Content, requests: ChangeRequests, reason: str)
     return Who(who.name, reason)
 
 
-def _allow(who: Token, found: ChangeRequest) -> None:
-    allow(who, set(found.labels) if isinstance(found.content, ThresholdMoves) else None)
+def _allow(who: Token, action: Action, found: ChangeRequest) -> None:
+    if action in _barred(who, found):
+        allow(who, _moved(found))
+
+
+def _barred(who: Token, found: ChangeRequest) -> frozenset[Action]:
+    """What a token for some labels may not do: make others live or take them back, or veto where none is its own."""
+    moved = _moved(found)
+    if who.labels is None or (moved is not None and moved <= set(who.labels)):
+        return frozenset()
+    concerned = moved is None or not moved.isdisjoint(who.labels)
+    return _WHOLE if concerned else _WHOLE | {"reject"}
+
+
+def _moved(found: ChangeRequest) -> set[str] | None:
+    return set(found.labels) if isinstance(found.content, ThresholdMoves) else None
 
 
 def _say(request: Request, number: int, action: Action, body: Said, who: Token) -> dict[str, Any]:
@@ -269,7 +285,8 @@ def _published(request: Request, found: Published, who: Token, warnings: list[st
 
 
 def _view(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:
-    return request_view(found, configured_taxonomy(settings_of(request).model), who.name, datetime.now(UTC))
+    view = request_view(found, configured_taxonomy(settings_of(request).model), who.name, datetime.now(UTC))
+    return {**view, "allowed": [action for action in view["allowed"] if action not in _barred(who, found)]}
 
 
 def _whole(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:

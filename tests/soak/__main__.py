@@ -26,7 +26,7 @@ def main(
     share: Annotated[float, typer.Option(min=0.05, max=0.95, help="Of the capacity.")] = 0.7,
     calibrate: Annotated[
         float,
-        typer.Option(min=5, help="Seconds at full speed, and twice those of each even load tried."),
+        typer.Option(min=5, help="Seconds at full speed, and half of it at each even load."),
     ] = 60.0,
     rate: Annotated[float | None, typer.Option(min=100, help="Records a second, instead of measuring.")] = None,
     partitions: Annotated[int, typer.Option(min=1, max=64)] = 6,

@@ -92,6 +92,18 @@ def test_a_token_for_some_labels_asks_approves_and_publishes_for_these_alone(api
     assert only.post("/v1/change-requests", json={"promote": {"bundle": "tiny"}, "reason": "x"}).status_code == 403
 
 
+def test_a_token_for_some_labels_rejects_what_touches_one_of_them(api: Api, anna: TestClient) -> None:
+    only = api.client(api.tokens.create("carla", Role.OPERATOR, by="root", labels=["greeting"]))
+    for labels in ({"spam": 0.55}, {"spam": 0.55, "greeting": 0.6}):
+        anna.post("/v1/change-requests", json={"labels": labels, "reason": "x"})
+    assert only.get("/v1/change-requests/1").json()["allowed"] == ["comment"]
+    refused = only.post("/v1/change-requests/1/reject", json={"comment": "not mine to say"})
+    assert (refused.status_code, "greeting only, not spam" in refused.json()["detail"]) == (403, True)
+    assert only.get("/v1/change-requests/2").json()["allowed"] == ["reject", "comment"]
+    assert only.post("/v1/change-requests/2/publish").status_code == 403
+    assert only.post("/v1/change-requests/2/reject", json={"comment": "hurts us"}).json()["state"] == "rejected"
+
+
 NO_SUCH_SEGMENT = {
     "labels": {"spam": 0.6, "greeting": 0.5},
     "segments": [{"when": {"mood": "x"}, "labels": {"spam": 0.7}}],
