@@ -85,6 +85,8 @@ class StreamOptions:
             "client.id": self.transactional_id,
             "enable.idempotence": True,
             "acks": "all",
+            # Nobody asks of a delivery but whether it failed.
+            "delivery.report.only.error": True,
             "message.max.bytes": self.max_message_bytes,
         }
         if self.delivery == "exactly_once":
