@@ -37,7 +37,7 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import RefusedError
 from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
-from streamtag.model.taxonomy_file import configured_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy, taxonomy_if_readable
 
 __all__ = ["router"]
 
@@ -285,7 +285,8 @@ def _published(request: Request, found: Published, who: Token, warnings: list[st
 
 
 def _view(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:
-    view = request_view(found, configured_taxonomy(settings_of(request).model), who.name, datetime.now(UTC))
+    taxonomy = taxonomy_if_readable(settings_of(request).model, lambda _: None)  # whoever changes something is told
+    view = request_view(found, taxonomy, who.name, datetime.now(UTC))
     return {**view, "allowed": [action for action in view["allowed"] if action not in _barred(who, found)]}
 
 

@@ -38,7 +38,7 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import SettingsError
 from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
-from streamtag.model.taxonomy_file import configured_taxonomy
+from streamtag.model.taxonomy_file import configured_taxonomy, taxonomy_if_readable
 from streamtag.settings import Settings
 
 app = typer.Typer(
@@ -158,7 +158,7 @@ def list_(
     loaded, requests = _open()
     found = requests.log.page(limit, states=state or ())
     if output is OutputFormat.JSON:
-        taxonomy = configured_taxonomy(loaded.model)
+        taxonomy = taxonomy_if_readable(loaded.model, warn)
         print_json([request_view(one, taxonomy) for one in found])
         return
     columns = ("change", "state", "what", "author", "reason", "approved by", "until (UTC)", "ticket")
@@ -232,7 +232,7 @@ def _tell(loaded: Settings, requests: ChangeRequests, request: ChangeRequest, ou
         "obstacles": requests.obstacles(request),
         "overlaps": overlapping(request, others),
     }
-    view = {**request_view(request, configured_taxonomy(loaded.model)), **seen}
+    view = {**request_view(request, taxonomy_if_readable(loaded.model, warn)), **seen}
     if output is OutputFormat.JSON:
         print_json(view)
     else:
@@ -250,4 +250,4 @@ def _done(loaded: Settings, requests: ChangeRequests, found: Published, wait_s: 
     if found.change is not None:
         report(found.change, requests.store, loaded, output, wait_s)
     elif output is OutputFormat.JSON:
-        print_json(request_view(request, configured_taxonomy(loaded.model)))
+        print_json(request_view(request, taxonomy_if_readable(loaded.model, warn)))

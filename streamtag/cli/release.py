@@ -139,7 +139,8 @@ def return_(
 ) -> None:
     """Go back in one step: a new release with the bundle and the thresholds of an earlier one, whatever the step.
 
-    Twice without a number is back where it began. History is never rewritten.
+    Without a number it goes back once: where somebody has just done so, nothing is written, and the exit code is 5.
+    History is never rewritten.
     """
     who = Who(author_or_user(author), reason)
     change_champion(

@@ -1,6 +1,6 @@
 """What needs a second person, and what lets a change through all the same."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -18,6 +18,10 @@ __all__ = ["ApprovalError", "ApprovalPolicy", "Permit", "Ungoverned", "policy_of
 Rule = Literal["none", "critical", "large", "all"]
 
 
+def _no_taxonomy() -> None:
+    return None
+
+
 class ApprovalError(RefusedError):
     """A change that needs a second person, and has none. Says why, and how to ask for one."""
 
@@ -28,12 +32,13 @@ class ApprovalPolicy:
 
     Attributes:
         rule: see the setting ``changes.approval``.
-        taxonomy: says what is critical where there is one; else the bundles do.
+        taxonomy: reads what says what is critical; where there is none, the bundles do. Read only where it is asked:
+            one that cannot be read keeps nobody from going back.
         max_step: the largest step of one cut-off that one person may make where the policy is strict; 1: any.
     """
 
     rule: Rule = "critical"
-    taxonomy: Taxonomy | None = None
+    taxonomy: Callable[[], Taxonomy | None] = _no_taxonomy
     max_step: float = 1.0
 
     @property
@@ -42,9 +47,14 @@ class ApprovalPolicy:
         return self.rule in ("large", "all")
 
     def critical(self, labels: Collection[str], *by_bundle: Collection[str]) -> list[str]:
-        """Those of ``labels`` that are critical: by the taxonomy, or, where there is none, by a bundle."""
-        if self.taxonomy is not None:
-            return sorted(filter(self.taxonomy.critical, labels))
+        """Those of ``labels`` that are critical: by the taxonomy, or, where there is none, by a bundle.
+
+        Raises:
+            RefusedError: the taxonomy cannot be read: nobody knows what is critical.
+        """
+        taxonomy = self.taxonomy()
+        if taxonomy is not None:
+            return sorted(filter(taxonomy.critical, labels))
         return sorted(set(labels).intersection(*[set().union(*by_bundle)]))
 
     def reasons(
@@ -148,11 +158,9 @@ class Ungoverned:
 
 
 def policy_of(settings: Settings) -> ApprovalPolicy:
-    """What the settings ask.
-
-    Raises:
-        RefusedError: the taxonomy cannot be read: nobody knows what is critical.
-    """
+    """What the settings ask."""
     return ApprovalPolicy(
-        settings.changes.approval, configured_taxonomy(settings.model), max_step=settings.thresholds.max_step
+        settings.changes.approval,
+        lambda: configured_taxonomy(settings.model),
+        max_step=settings.thresholds.max_step,
     )

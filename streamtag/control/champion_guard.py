@@ -12,7 +12,7 @@ from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_reader import by_taxonomy
-from streamtag.domain.thresholds import Change, diff
+from streamtag.domain.thresholds import Change, ThresholdSet, diff
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.taxonomy_file import configured_taxonomy
 from streamtag.settings import Settings
@@ -69,7 +69,10 @@ def change_champion(
             itself is refused, see `ReleaseChanges`.
     """
     guard = ChampionGuard(ExperimentLog(store), end_experiments)
-    read = by_taxonomy(configured_taxonomy(settings.model), warn)
+
+    def read(thresholds: ThresholdSet, labels: Sequence[str]) -> ThresholdSet:  # not before somebody brings cut-offs
+        return by_taxonomy(configured_taxonomy(settings.model), warn)(thresholds, labels)
+
     changes = ReleaseChanges(
         store,
         max_step=settings.thresholds.max_step,

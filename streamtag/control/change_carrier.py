@@ -27,7 +27,7 @@ class Carrier:
         self.request = request
         self.raw = raw
         self.made = request
-        self._action = action
+        self.action = action
         self._by = by
         self._at = at
         self._comment = comment
@@ -36,7 +36,7 @@ class Carrier:
     @property
     def author(self) -> Who:
         """In whose name: that of whoever asked for it, or takes it back."""
-        if self._action == "publish":
+        if self.action == "publish":
             return Who(self.request.author, self.request.reason)
         return Who(self._by, self._comment)
 
@@ -46,10 +46,10 @@ class Carrier:
 
     def settle(self, reasons: list[str]) -> Mapping[str, str]:
         """As `Permit` says: what was approved may be made, and what was agreed to end, too."""
-        if self._action == "publish" and reasons and not self.request.approved_by:
+        if self.action == "publish" and reasons and not self.request.approved_by:
             number = self.request.number
             raise ApprovalError(f"change {number} needs a second person by now", problems=reasons, hint=ASK)
-        return {"published_by": self._by} if self._action == "publish" else {}
+        return {"published_by": self._by} if self.action == "publish" else {}
 
     def step(self, made: Current | ExperimentId) -> tuple[RequestStep, Mapping[str, str]]:
         """As `Permit` says."""
@@ -62,14 +62,14 @@ class Carrier:
         content, release = self.request.content, self.request.made
         if isinstance(made, Current):
             text = f"release {made.id.number}"
-            if self._action == "publish":
+            if self.action == "publish":
                 release = made.id
                 if isinstance(content, ThresholdMoves):
                     revision = RevisionId(made.revision.document.revision, made.revision.sha256)
                     content = replace(content, made=revision)
-        forward = advanced(self.request, self._action, self._by, self._at, comment=self._comment, made=text)
+        forward = advanced(self.request, self.action, self._by, self._at, comment=self._comment, made=text)
         lasts = self.request.lasts_s
-        ends = self._action == "publish" and lasts is not None
+        ends = self.action == "publish" and lasts is not None
         expires_at = self._at + timedelta(seconds=lasts or 0) if ends else self.request.expires_at
         return replace(forward, content=content, made=release, expires_at=expires_at, kept=self._kept)
 

@@ -98,7 +98,7 @@ class Composer:
             labels=tuple(candidate.labels),
             critical=tuple(candidate.critical),
             thresholds=thresholds,
-            base=self._id,
+            base=candidate.base or self._id,
         )
 
     def _moved(self, wanted: ThresholdSet) -> ThresholdMoves:

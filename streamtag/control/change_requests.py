@@ -7,10 +7,12 @@ nothing is ever live of a request that is not, nor the other way round.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy
 from streamtag.control.champion import champion_to_change
 from streamtag.control.champion_guard import ChampionChange, ChampionGuard
+from streamtag.control.change_back import around, cutoffs_back, release_back
 from streamtag.control.change_carrier import ASK, Carrier, advanced
 from streamtag.control.change_content import Aim, Composer, aim_of, candidate_of, refuse_stale
 from streamtag.control.change_documents import (
@@ -23,14 +25,13 @@ from streamtag.control.change_documents import (
 )
 from streamtag.control.change_log import ChangeLog
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.documents import RevisionId, in_utc
+from streamtag.control.documents import in_utc
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.freeze import Freezes
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.change import Action, State, problems
-from streamtag.domain.moves import taken_back
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
@@ -38,6 +39,7 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError
 __all__ = ["SCHEDULER", "ChangeRequests", "Published"]
 
 SCHEDULER = "streamtag (schedule)"
+_LOOKED_AT = 200  # newest requests that may lie above one another
 
 
 @dataclass(frozen=True)
@@ -256,32 +258,49 @@ class ChangeRequests:
         )
         carrier = Carrier(request, raw, action, who.author, self._now(), who.reason)
         changes = self._releases(carrier, guard)
-        content, named = request.content, "expire" if action == "expire" else "restore"
-        if isinstance(content, ThresholdMoves):
-            outcome = changes.revise(
-                lambda base: self._back(content, base, carrier),
-                who,
-                action=named,  # type: ignore[arg-type]  # one of the two
-                note=f"way back of change {number}",
+        outcome: Outcome | None
+        if isinstance(request.content, ThresholdMoves):
+            outcome = self._revised(
+                carrier, changes, lambda base: cutoffs_back(request, base, self.store, self.log.page(_LOOKED_AT))
             )
-            return self._settled(carrier, outcome, guard, warn)
-        base, _ = champion_to_change(self.store)
-        if request.made is not None and request.made == base.id:
-            back = "expire" if action == "expire" else "return"
-            outcome = changes.return_to(None, who, action=back, expected=base.id)  # type: ignore[arg-type]  # as above
-            return self._settled(carrier, outcome, guard, warn)
-        document = base.release.document
-        carrier.keep([f"release {document.number} of {document.author} decides since"])
-        return self._settled(carrier, None, guard, warn)
+        else:
+            outcome = self._release_back(carrier, changes, warn)
+        return self._settled(carrier, outcome, guard, warn)
 
-    def _back(self, content: ThresholdMoves, base: Current, carrier: Carrier) -> ThresholdSet:
-        revision = base.revision
-        if content.made == RevisionId(revision.document.revision, revision.sha256) and revision.document.parent:
-            # Nothing has changed since: exactly what was before, the order of overrides included.
-            return self.store.revision(revision.document.parent).document.thresholds.to_set()
-        found, kept = taken_back(base.thresholds, content.moves)
-        carrier.keep([f"{move}: somebody has moved it since" for move in kept])
-        return found
+    @staticmethod
+    def _revised(
+        carrier: Carrier, changes: ReleaseChanges, back: Callable[[Current], tuple[ThresholdSet, list[str]]]
+    ) -> Outcome:
+        def make(base: Current) -> ThresholdSet:
+            found, kept = back(base)
+            carrier.keep(kept)
+            return found
+
+        action: Literal["expire", "restore"] = "expire" if carrier.action == "expire" else "restore"
+        return changes.revise(make, carrier.author, action=action, note=f"way back of change {carrier.request.number}")
+
+    def _release_back(self, carrier: Carrier, changes: ReleaseChanges, warn: Callable[[str], None]) -> Outcome | None:
+        """The release before decides again; None where the bundle that this one brought does not decide any more."""
+        request, (base, _) = carrier.request, champion_to_change(self.store)
+        if request.made == base.id:
+            action: Literal["expire", "return"] = "expire" if carrier.action == "expire" else "return"
+            return changes.return_to(None, carrier.author, action=action, expected=base.id)
+        document = base.release.document
+        since = f"release {document.number} of {document.author} decides since"
+        made, before = around(request, self.store)
+        if document.bundle != made.release.document.bundle:
+            carrier.keep([since])
+            return None
+        if document.bundle == before.release.document.bundle:
+            return self._revised(carrier, changes, lambda now: release_back(made, before, now))
+        if carrier.action == "expire":
+            # Whoever changed cut-offs meant them for this bundle: only a person knows what the other one shall have.
+            raise ConflictError(
+                f"{since}, with the bundle of change {request.number}, which stays until a person takes it back",
+                hint=f"`streamtag change restore {request.number}`: bundle and cut-offs before it decide again.",
+            )
+        warn(f"{since}: its cut-offs go with the bundle")
+        return changes.return_to(before.id.number, carrier.author, expected=base.id)
 
     def _settled(
         self, carrier: Carrier, outcome: Outcome | None, guard: ChampionGuard, warn: Callable[[str], None]

@@ -177,12 +177,14 @@ class ReleaseChanges:
     ) -> Outcome:
         """A new release with the content of an earlier one of the champion's history; None: the one before it.
 
-        The way back is free of the guard rail. Twice without a number is back where it began. A conflict where
-        ``expected`` does not decide now.
+        The way back is free of the guard rail. A conflict where ``expected`` does not decide now; and where neither it
+        nor a number is given, and somebody has just gone back: of two who undo the same, the second would redo it.
         """
         base, heads = self._expecting(expected)
         _refuse(who.problems(), "a return needs an author and a reason")
         parent = base.release.document.parent
+        if number is None and expected is None and parent is not None:
+            self._refuse_redoing(base, parent)
         wanted = number if number is not None else parent and parent.number
         if wanted is None:
             raise NotFoundError(f"release {base.id.number} is the first: there is none to return to")
@@ -194,6 +196,22 @@ class ReleaseChanges:
             f"there is no release {wanted} in the champion's history",
             hint="`streamtag release history` lists them; a candidate is promoted with `streamtag experiment promote`.",
         )
+
+    def _refuse_redoing(self, base: Current, parent: ReleaseId) -> None:
+        """A conflict where ``base`` says again what decided before its parent."""
+        try:
+            undone = self._store.load(parent)
+            earlier = undone.release.document.parent and self._store.load(undone.release.document.parent)
+        except (NotFoundError, RefusedError):
+            return  # history does not reach so far
+        document = base.release.document
+        if earlier and earlier.ref.bundle == base.ref.bundle and _same(earlier.thresholds, base.thresholds):
+            again = parent.number
+            raise ConflictError(
+                f"{document.author} has gone back already, at {document.at:%Y-%m-%d %H:%M:%S} UTC: release "
+                f"{base.id.number} decides as release {earlier.id.number} did. Nothing was written",
+                hint=f"If release {again} shall decide again, name it: `streamtag release return {again}`.",
+            )
 
     def restore_snapshot(self, snapshot: Current, who: Who, *, force: bool = False) -> Outcome:
         """Brings a worker's last good release back into a Redis that was emptied or restored from an older state.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streamtag.control.champion import champion_to_change
+from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -67,10 +68,10 @@ def candidate_of(
     if choice.bundle is None and choice.thresholds in (None, "keep") and not choice.labels:
         raise SettingsError("nothing to compare: give challenger, bundle, thresholds or labels")
     found = None if choice.bundle is None else read_admitted(find_bundle(choice.bundle, model.directories), model)
-    wanted = _cutoffs(choice, found, store, by_taxonomy(configured_taxonomy(model), warn))
+    wanted, base = _cutoffs(choice, found, store, by_taxonomy(configured_taxonomy(model), warn))
     if found is None:
-        return NewCandidate(thresholds=wanted)
-    return NewCandidate(found.ref, found.labels, wanted, found.critical)
+        return NewCandidate(thresholds=wanted, base=base)
+    return NewCandidate(found.ref, found.labels, wanted, found.critical, base)
 
 
 def read_by_taxonomy(
@@ -91,16 +92,19 @@ def read_by_taxonomy(
     return replace(request, critical=frozenset(filter(taxonomy.critical, taxonomy.known)))
 
 
-def _cutoffs(choice: Choice, bundle: Bundle | None, store: ControlStore, read: ReadThresholds) -> ThresholdSet | None:
-    """Those of the candidate, in the words of its bundle; None: the champion's.
+def _cutoffs(
+    choice: Choice, bundle: Bundle | None, store: ControlStore, read: ReadThresholds
+) -> tuple[ThresholdSet | None, ReleaseId | None]:
+    """Those of the candidate, in the words of its bundle (None: the champion's), and the champion that they rest on.
 
     Raises:
         RefusedError: they cannot decide; or labels were named, and nothing differs from the champion.
     """
     wanted = _thresholds(choice, bundle)
     if wanted is None and not choice.labels:
-        return None
+        return None, None
     champion, _ = champion_to_change(store)
+    base = champion.id if wanted is None else None
     labels = list(champion.thresholds.labels) if bundle is None else bundle.labels
     wanted = champion.thresholds if wanted is None else read(wanted, labels)
     if choice.labels:
@@ -111,7 +115,7 @@ def _cutoffs(choice: Choice, bundle: Bundle | None, store: ControlStore, read: R
         found = ["labels: these are the cut-offs that decide now"]
     if found:
         raise RefusedError("the candidate's cut-offs are not valid", problems=found)
-    return wanted
+    return wanted, base
 
 
 def _thresholds(choice: Choice, bundle: Bundle | None) -> ThresholdSet | None:

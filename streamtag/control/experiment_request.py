@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
-from streamtag.control.documents import Unit
+from streamtag.control.documents import ReleaseId, Unit
 from streamtag.control.experiment_log import Experiment
 from streamtag.domain import experiment as domain
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Mode
@@ -24,12 +24,15 @@ class NewCandidate:
         labels: that the bundle scores.
         thresholds: None = the champion's.
         critical: those of its labels that the bundle calls critical.
+        base: the champion whose cut-offs ``thresholds`` rest on: with another one they would undo what somebody has
+            changed meanwhile. None: they rest on nobody's.
     """
 
     bundle: BundleRef | None = None
     labels: Sequence[str] = ()
     thresholds: ThresholdSet | None = None
     critical: Sequence[str] = ()
+    base: ReleaseId | None = None
 
 
 @dataclass(frozen=True)

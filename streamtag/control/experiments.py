@@ -94,9 +94,11 @@ class ExperimentChanges:
     ) -> Experiment:
         """Compares ``candidate``, a release (see `release`) or one to be made, with the champion from now on.
 
-        A conflict where ``expected`` is not the champion.
+        A conflict where ``expected``, or what the candidate's cut-offs rest on, is not the champion.
         """
         base, heads = champion_to_change(self._store)
+        if expected is None and isinstance(candidate, NewCandidate):
+            expected = candidate.base
         if expected is not None and expected != base.id:
             raise conflict(base, based_on=f"release {expected.number}", before=self._store.load(expected))
         ground = self._ground()

@@ -22,7 +22,7 @@ retired:
     replaced_by: null             # or the label that its old tags belong to
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def configured_taxonomy(model: ModelSettings) -> Taxonomy | None:
         RefusedError: it cannot be read, or contradicts itself.
     """
     return None if model.taxonomy is None else read_taxonomy(model.taxonomy)
+
+
+def taxonomy_if_readable(model: ModelSettings, tell: Callable[[str], None]) -> Taxonomy | None:
+    """The same for what only describes; ``tell`` hears why there is none where it cannot be read."""
+    try:
+        return configured_taxonomy(model)
+    except RefusedError as error:
+        tell(error.message)
+        return None
 
 
 def read_taxonomy(path: Path) -> Taxonomy:

@@ -72,7 +72,8 @@ def test_restore_and_return_go_back(api: Api) -> None:
     client.patch("/v1/thresholds", json={"labels": {"spam": 0.7}, "reason": "x"})
     assert client.post("/v1/thresholds/restore", json={"revision": 1, "reason": "back"}).json()["release"] == 3
     assert current(api.store).thresholds.labels["spam"] == 0.5
-    assert client.post("/v1/releases/return", json={"reason": "no, forth"}).json()["release"] == 4
+    assert client.post("/v1/releases/return", json={"reason": "back, too"}).status_code == 409
+    assert client.post("/v1/releases/return", json={"release": 2, "reason": "no, forth"}).json()["release"] == 4
     assert current(api.store).thresholds.labels["spam"] == 0.7
     assert client.post("/v1/thresholds/restore", json={"revision": 77, "reason": "back"}).status_code == 404
     same = client.post("/v1/releases/promote", json={"bundle": "tiny@1", "reason": "again"}).json()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from change_rig import ANNA, BORIS, DEFAULTS, Rig
+from control_plane import BUNDLE
 from control_plane import LABELS as TWO
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy, Ungoverned
@@ -71,7 +72,7 @@ def test_the_way_back_needs_nobody(rig: Rig) -> None:
     ReleaseChanges(rig.store, max_step=1, permit=Ungoverned(break_glass=True)).set_thresholds({"threat": 0.6}, ANNA)
     rig.releases.restore(1, BORIS)
     assert rig.cutoffs()["threat"] == 0.7
-    rig.releases.return_to(None, BORIS)
+    rig.releases.return_to(2, BORIS)
     assert rig.cutoffs()["threat"] == 0.6
 
 
@@ -89,7 +90,7 @@ def test_a_taxonomy_says_what_is_critical_where_there_is_one() -> None:
     labels = tuple(
         TaxonomyLabel(name, name, "trust", since=1, critical=name == "spam") for name in ("spam", "insult", "threat")
     )
-    rig = Rig(policy=ApprovalPolicy(taxonomy=Taxonomy("t", 1, labels))).seed()
+    rig = Rig(policy=ApprovalPolicy(taxonomy=lambda: Taxonomy("t", 1, labels))).seed()
     assert rig.releases.set_thresholds({"threat": 0.6}, ANNA).committed
     with pytest.raises(ApprovalError):
         rig.releases.set_thresholds({"spam": 0.6}, ANNA)
@@ -309,17 +310,74 @@ def test_a_bundle_that_was_approved_for_another_state_is_not_promoted(rig: Rig) 
         rig.requests.publish(1, "anna")
 
 
-def test_a_release_that_others_have_left_since_stays_left(rig: Rig) -> None:
+def promoted(rig: Rig) -> None:
     content = rig.requests.compose().promotion(NEXT, list(DEFAULTS.labels), [], DEFAULTS)
     rig.requests.open(content, ANNA, lasts=timedelta(hours=1))
     rig.requests.say(1, "approve", BORIS)
     rig.requests.publish(1, "anna")
-    rig.releases.set_thresholds({"spam": 0.55}, BORIS)
-    rig.wait(1)
-    assert rig.requests.expire(1).request.kept == ("release 3 of boris decides since",)
+
+
+def present(rig: Rig) -> tuple[BundleRef, dict[str, float]]:
     found = rig.store.current()
     assert found is not None
-    assert found.ref.bundle == NEXT
+    return found.ref.bundle, dict(found.thresholds.labels)
+
+
+def test_a_release_that_others_have_left_since_stays_left(rig: Rig) -> None:
+    promoted(rig)
+    other = BundleRef("demo", "3", "c" * 64)
+    ReleaseChanges(rig.store, max_step=1).promote(other, list(DEFAULTS.labels), BORIS)
+    rig.wait(1)
+    assert rig.requests.expire(1).request.kept == ("release 3 of boris decides since",)
+    assert present(rig)[0] == other
+
+
+def test_a_bundle_for_a_time_whose_cut_offs_somebody_moved_waits_for_a_person(rig: Rig) -> None:
+    promoted(rig)
+    rig.releases.set_thresholds({"spam": 0.55}, BORIS)
+    rig.wait(1)
+    with pytest.raises(ConflictError, match="release 3 of boris decides since, with the bundle of change 1") as refused:
+        rig.requests.expire(1)
+    assert "change restore 1" in refused.value.hint
+    told: list[str] = []
+    back = rig.requests.restore(1, BORIS, warn=told.append)
+    assert (back.request.state, present(rig)) == (State.RESTORED, (BUNDLE, dict(DEFAULTS.labels)))
+    assert told == ["release 3 of boris decides since: its cut-offs go with the bundle"]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_changes_for_a_time_that_lie_above_each_other_go_back_to_where_the_first_began(rig: Rig, first: int) -> None:
+    """Whichever of them ends first."""
+    for cutoff in (0.6, 0.7, 0.8):
+        rig.requests.publish(rig.open(spam=cutoff, hours=1).number, "anna")
+        rig.wait(0.1)
+    rig.wait(1)
+    kept = [rig.requests.expire(number).request.kept for number in ((1, 2, 3) if first == 1 else (2, 1, 3))]
+    assert kept[-1] == ()
+    assert rig.cutoffs() == DEFAULTS.labels
+
+
+def test_a_change_for_a_time_that_a_person_took_back_below_another_is_gone_with_that(rig: Rig) -> None:
+    for cutoff in (0.6, 0.7):
+        rig.requests.publish(rig.open(spam=cutoff, hours=1).number, "anna")
+        rig.wait(0.1)
+    assert rig.requests.restore(1, BORIS).request.kept == ("spam: 0.5 -> 0.6: somebody has moved it since",)
+    rig.wait(1)
+    rig.requests.expire(2)
+    assert rig.cutoffs() == DEFAULTS.labels
+
+
+def test_a_request_that_ended_before_another_began_is_nothing_to_it(rig: Rig) -> None:
+    rig.requests.publish(rig.open(spam=0.6, hours=1).number, "anna")
+    rig.releases.set_thresholds({"spam": 0.65}, BORIS)
+    rig.wait(1)
+    assert rig.requests.expire(1).request.kept
+    rig.releases.set_thresholds({"spam": 0.6}, BORIS)  # by chance where the first one ended up
+    rig.wait(1)
+    rig.requests.publish(rig.open(spam=0.7, hours=1).number, "anna")
+    rig.wait(1)
+    rig.requests.expire(2)
+    assert rig.cutoffs()["spam"] == 0.6
 
 
 def split(share: float = 0.1, promote: bool = False, mode: str = "split") -> Request:
@@ -376,7 +434,7 @@ def test_an_experiment_does_not_pass_the_rule_on_large_steps_by(rule: Any, needs
 
 
 def test_a_large_step_counts_only_between_cutoffs_of_one_bundle() -> None:
-    rig = Rig(policy=ApprovalPolicy("large", Taxonomy("t", 1, ()), max_step=0.25)).seed()
+    rig = Rig(policy=ApprovalPolicy("large", lambda: Taxonomy("t", 1, ()), max_step=0.25)).seed()
     found = NewCandidate(NEXT, list(DEFAULTS.labels), ThresholdSet({**DEFAULTS.labels, "insult": 0.1}))
     assert rig.requests.aim(rig.requests.compose().experiment(split(), found)).reasons == ()
 

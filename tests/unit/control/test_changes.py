@@ -189,7 +189,9 @@ def test_one_step_returns_to_the_release_before_bundle_and_thresholds_alike(
     assert (found.id.number, found.ref.revision) == (3, 3)
     assert (found.release.document.note, found.release.document.author) == ("return to release 1", "boris")
     assert store.audit(1)[0].fields["action"] == "return"
-    again = seeded.return_to(None, BORIS).current
+    with pytest.raises(ConflictError, match=r"boris has gone back already, .* release 3 decides as release 1 did"):
+        seeded.return_to(None, ANNA)  # of two who undo the same thing, the second does not redo it
+    again = seeded.return_to(2, BORIS).current
     assert (again.ref.bundle, again.thresholds.labels["spam"]) == (NEXT, 0.95)
 
 
