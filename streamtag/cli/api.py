@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from streamtag.cli import context
-from streamtag.errors import SettingsError
 
 
 def api(
@@ -19,10 +18,5 @@ def api(
 
     Requests bring a token (`streamtag token create`). It listens on this machine alone unless TLS is set up.
     """
-    try:
-        from streamtag.api.server import run_api  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"`streamtag api` needs the package {error.name}", hint="Install the extra: pip install 'streamtag[api]'."
-        ) from None
-    run_api(context.settings(api__host=host, api__port=port, telemetry__port=metrics_port).settings)
+    server = context.optional_module("streamtag.api.server", "`streamtag api`", "api")
+    server.run_api(context.settings(api__host=host, api__port=port, telemetry__port=metrics_port).settings)

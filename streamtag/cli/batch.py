@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from streamtag.cli.context import (
     Output,
     OutputFormat,
     finite,
+    optional_module,
     parse_assignments,
     print_facts,
     print_json,
@@ -29,7 +29,7 @@ from streamtag.cli.score import read_thresholds
 from streamtag.control.breakers import ActiveBreakers, BreakerLog
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import NotFoundError, SettingsError, StreamtagError
+from streamtag.errors import NotFoundError, SettingsError
 from streamtag.model.admission import read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle, find_exact
@@ -148,13 +148,7 @@ def _worked_off(job: Any, plan: Any, processes: int, cpu_hour_price: float | Non
 
 
 def _room(module: str) -> Any:
-    """A module of the batch room, or a word on what to install."""
-    try:
-        return import_module(f"streamtag.batch.{module}")
-    except ModuleNotFoundError as error:
-        raise StreamtagError(
-            f"batch scoring needs the package {error.name}", hint="Install the extra: pip install 'streamtag[batch]'."
-        ) from None
+    return optional_module(f"streamtag.batch.{module}", "batch scoring", "batch")
 
 
 def _columns(given: dict[str, str], fields: Sequence[str]) -> dict[str, str]:

@@ -35,7 +35,7 @@ from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.change import Action, State
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import SettingsError
+from streamtag.errors import SettingsError, StreamtagError
 from streamtag.model.admission import read_admitted
 from streamtag.model.registry import find_bundle
 from streamtag.model.taxonomy_file import configured_taxonomy, taxonomy_if_readable
@@ -95,6 +95,8 @@ def open_(
 
     Its author is the user of this system who runs the command: no option says otherwise.
     """
+    if publish_ and not_before is not None:
+        raise SettingsError("--publish makes it live at once, and --at later: give one of them")
     loaded, requests = _open()
     content = _content(loaded, requests, pairs or [], when or [], file, bundle, thresholds, candidate_of)
     request = requests.open(
@@ -105,10 +107,15 @@ def open_(
         lasts=None if lasts is None else span(lasts, "--for"),
         end_experiments=end_experiments,
     )
-    if publish_ and not request.needs:
-        _done(loaded, requests, requests.publish(request.number, request.author, warn=warn), wait, output)
-    else:
+    if not publish_ or request.needs:
         _tell(loaded, requests, request, output)
+        return
+    try:
+        found = requests.publish(request.number, request.author, warn=warn)
+    except StreamtagError:
+        warn(f"change {request.number} is open, and not live: `streamtag change publish {request.number}` tries again")
+        raise
+    _done(loaded, requests, found, wait, output)
 
 
 def open_request(loaded: Settings, compose: Callable[[Composer], Content], reason: str, output: OutputFormat) -> None:

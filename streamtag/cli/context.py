@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,6 +122,20 @@ def login_name() -> str:
         raise SettingsError(
             f"this system has no name for user {uid}, and a change needs to know who asks for it and who approves it",
             hint="Use the API with a token of your own (`streamtag token create`).",
+        ) from None
+
+
+def optional_module(name: str, doing: str, extra: str) -> Any:
+    """A module of ours that needs packages of an extra.
+
+    Raises:
+        SettingsError: they are not installed; says which extra to install for what somebody is ``doing``.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{doing} needs the package {error.name}", hint=f"Install the extra: pip install 'streamtag[{extra}]'."
         ) from None
 
 

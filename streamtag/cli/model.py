@@ -1,8 +1,6 @@
 """`streamtag model`: look at bundles and verify them; its other verbs are in modules of their own."""
 
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import msgspec
@@ -21,10 +19,20 @@ from streamtag.cli import (
     model_thresholds,
     model_train,
 )
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, say, settings, warn
+from streamtag.cli.context import (
+    Output,
+    OutputFormat,
+    optional_module,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+    settings,
+    warn,
+)
 from streamtag.cli.model_labelled import Draws
 from streamtag.domain.taxonomy import Taxonomy, bundle_problems, outdated
-from streamtag.errors import StreamtagError
+from streamtag.errors import SettingsError
 from streamtag.model.admission import load_admitted
 from streamtag.model.bundle import Bundle, read_bundle
 from streamtag.model.card_forms import UNKNOWN, Lineage, known, known_evaluation
@@ -162,9 +170,9 @@ def evaluate(
         return
     given = {"--thresholds": thresholds, "--terms": terms, "--html": html, "--keep": keep, "--robustness": robustness}
     if alone := [name for name, value in given.items() if value]:
-        raise StreamtagError(f"{', '.join(alone)} need --labels")
+        raise SettingsError(f"{', '.join(alone)} need --labels")
     if data is None or labels is not None:
-        raise StreamtagError("give either --labels or --data", hint="--labels FILE measures on documents of your own.")
+        raise SettingsError("give either --labels or --data", hint="--labels FILE measures on documents of your own.")
     moderation, reader = _training("moderation"), _training("data")
     scorer = load_scorer(_find(bundle), batch=settings().settings.model.batch)
     if "config" in scorer.bundle.manifest.training:
@@ -185,15 +193,8 @@ def _find(which: str | None) -> Path:
     return find_bundle(which or model.bundle, model.directories)
 
 
-def _training(module: str) -> ModuleType:
-    """A module of the training room, or a word on what to install."""
-    try:
-        return import_module(f"streamtag.model.training.{module}")
-    except ModuleNotFoundError as error:
-        raise StreamtagError(
-            f"training and evaluation need the package {error.name}",
-            hint="Install the extra: pip install 'streamtag[train]'.",
-        ) from None
+def _training(module: str) -> Any:
+    return optional_module(f"streamtag.model.training.{module}", "evaluation by training data", "train")
 
 
 def _report(message: str) -> None:

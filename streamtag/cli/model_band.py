@@ -14,7 +14,7 @@ from streamtag.cli.score import read_thresholds
 from streamtag.domain.band_proposal import Proposal
 from streamtag.domain.scores import MICRO
 from streamtag.domain.two_stage import margin_bands
-from streamtag.errors import RefusedError, StreamtagError
+from streamtag.errors import RefusedError, SettingsError
 from streamtag.model.admission import load_admitted, read_admitted
 from streamtag.model.bundle import Bundle
 from streamtag.model.registry import find_bundle
@@ -60,7 +60,7 @@ def pair(
     scores `model band` proposes bands. Another start is a `--margin` around the cut-offs.
     """
     if bands is not None and margin is not None:
-        raise StreamtagError("--bands and --margin exclude each other", hint="Name one of them, or none.")
+        raise SettingsError("--bands and --margin exclude each other", hint="Name one of them, or none.")
     first = _bundle(stage1, load=True)
     second = None if stage2 is None else _bundle(stage2, load=True)
     chosen = {} if bands is None else read_bands(bands)

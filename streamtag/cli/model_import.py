@@ -1,14 +1,12 @@
 """`streamtag model import`: a bundle from an ONNX file that was made elsewhere."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import typer
 
-from streamtag.cli.context import Output, OutputFormat, finite, print_facts, print_json, say
-from streamtag.errors import StreamtagError
+from streamtag.cli.context import Output, OutputFormat, finite, optional_module, print_facts, print_json, say
 from streamtag.model.bundle import read_bundle
 from streamtag.model.contracts.text_rules import TextRules
 from streamtag.model.normalise import Normalisation
@@ -55,14 +53,8 @@ def import_(
     Looks at the graph's inputs and outputs, chooses how it is fed, makes fixtures, and runs every gate that a worker
     runs. Refused with every reason at once; nothing is written then.
     """
-    try:
-        importer = import_module("streamtag.model.importing.importer")
-        request_module = import_module("streamtag.model.importing.request")
-    except ModuleNotFoundError as error:
-        raise StreamtagError(
-            f"importing a model needs the package {error.name}",
-            hint="Install the extra: pip install 'streamtag[import]'.",
-        ) from None
+    importer = optional_module("streamtag.model.importing.importer", "importing a model", "import")
+    request_module = optional_module("streamtag.model.importing.request", "importing a model", "import")
     request = request_module.Request(
         onnx=onnx,
         labels=labels,

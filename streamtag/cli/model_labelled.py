@@ -1,9 +1,7 @@
 """What the commands on labelled documents share: the bundle, the documents, their scores; figures in words."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import typer
 from numpy.typing import NDArray
 
 from streamtag.atomic_files import replace_file
-from streamtag.cli.context import settings, warn
+from streamtag.cli.context import optional_module, settings, warn
 from streamtag.errors import RefusedError, StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.evaluation.labelled import Labelled, read_labelled
@@ -71,14 +69,9 @@ def write_whole(path: Path, text: str) -> None:
         raise StreamtagError(f"cannot write {path}: {error.strerror}") from None
 
 
-def room(module: str) -> ModuleType:
-    """A module that needs more than scoring does, or a word on what to install."""
-    try:
-        return import_module(f"streamtag.model.{module}")
-    except ModuleNotFoundError as error:
-        raise StreamtagError(
-            f"evaluation needs the package {error.name}", hint="Install the extra: pip install 'streamtag[train]'."
-        ) from None
+def room(module: str) -> Any:
+    """A module that needs more than scoring does."""
+    return optional_module(f"streamtag.model.{module}", "evaluation", "train")
 
 
 def warn_of_few_groups(data: Labelled) -> None:

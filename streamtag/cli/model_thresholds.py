@@ -20,7 +20,7 @@ from streamtag.cli.model_labelled import (
     write_whole,
 )
 from streamtag.domain.thresholds import DIMENSIONS, Override, ThresholdSet
-from streamtag.errors import StreamtagError
+from streamtag.errors import SettingsError
 
 if TYPE_CHECKING:
     from streamtag.model.goals import Choice
@@ -52,9 +52,9 @@ def thresholds(
     goals = room("goals")
     wanted = goals.parse_goal(goal)
     if by is not None and by not in DIMENSIONS:
-        raise StreamtagError(f"--by {by} is no dimension of segments", hint=f"Known are {', '.join(DIMENSIONS)}.")
+        raise SettingsError(f"--by {by} is no dimension of segments", hint=f"Known are {', '.join(DIMENSIONS)}.")
     if wanted.kind == "alerts" and not events_per_hour:
-        raise StreamtagError("alerts per hour need to know the traffic", hint="Give --events-per-hour, above 0.")
+        raise SettingsError("alerts per hour need to know the traffic", hint="Give --events-per-hour, above 0.")
     scorer = admitted_scorer(bundle)
     data = read_documents(labels, scorer)
     scores = scores_of(scorer, data)

@@ -1,18 +1,26 @@
 """`streamtag model train`: from a configuration and labelled data to a bundle, or to a comparison of patterns."""
 
 import math
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamtag.cli.context import Output, OutputFormat, print_facts, print_json, print_table, settings, stderr
-from streamtag.errors import StreamtagError
+from streamtag.cli.context import (
+    Output,
+    OutputFormat,
+    optional_module,
+    print_facts,
+    print_json,
+    print_table,
+    settings,
+    stderr,
+)
+from streamtag.errors import SettingsError
 from streamtag.model.bundle import Bundle
 from streamtag.model.loading import load_scorer
 from streamtag.model.mlflow_registry import MlflowRegistry
@@ -49,7 +57,7 @@ def train(
     """
     batch = settings().settings.model.batch  # refused before the minutes of training, not after
     if (out is None) != compare:
-        raise StreamtagError(
+        raise SettingsError(
             "--out and --compare exclude each other" if compare else "where to write the bundle is not said",
             hint="Give --out DIR to train a bundle, or --compare to compare patterns.",
         )
@@ -83,7 +91,7 @@ def _tracker(uri: str | None, compare: bool) -> MlflowRegistry | None:
     if uri is None:
         return None
     if compare:
-        raise StreamtagError("--mlflow logs the training of a bundle; --compare writes none")
+        raise SettingsError("--mlflow logs the training of a bundle; --compare writes none")
     tracker = MlflowRegistry(uri)
     tracker.ready()
     return tracker
@@ -93,19 +101,19 @@ def _pretrained(config: "TrainConfig", folder: Path | None) -> "Encoder | None":
     """What the configuration's encoder starts from; whatever is amiss is said before the minutes of training."""
     if config.encoder is None:
         if folder is not None:
-            raise StreamtagError(
+            raise SettingsError(
                 f"--encoder: the configuration {config.name} has no encoder",
                 hint="Leave it out, or give the configuration a field `encoder`.",
             )
         return None
     if folder is None:
-        raise StreamtagError(
+        raise SettingsError(
             f"the configuration {config.name} starts from a pretrained encoder",
             hint="Name its folder: --encoder DIR. docs/howto-train.md says what such a folder holds.",
         )
     for package in ("torch", "safetensors", "tokenizers"):
         if find_spec(package) is None:
-            raise StreamtagError(
+            raise SettingsError(
                 f"fine-tuning an encoder needs the package {package}",
                 hint="Install the extra: pip install 'streamtag[encoder]'.",
             )
@@ -160,14 +168,8 @@ class _Shown:
             self._progress.stop()
 
 
-def _training(module: str) -> ModuleType:
-    """A module of the training room, or a word on what to install."""
-    try:
-        return import_module(f"streamtag.model.training.{module}")
-    except ModuleNotFoundError as error:
-        raise StreamtagError(
-            f"training needs the package {error.name}", hint="Install the extra: pip install 'streamtag[train]'."
-        ) from None
+def _training(module: str) -> Any:
+    return optional_module(f"streamtag.model.training.{module}", "training", "train")
 
 
 def _print_comparison(found: "Comparison", output: OutputFormat) -> None:

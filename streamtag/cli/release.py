@@ -29,7 +29,9 @@ from streamtag.cli.outcome import (
     report,
 )
 from streamtag.cli.thresholds import Limit
+from streamtag.control.approval import policy_of
 from streamtag.control.champion_guard import ChampionChange
+from streamtag.control.change_requests import ChangeRequests
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseDocument, Stored
 from streamtag.control.experiment_log import ExperimentLog
@@ -206,7 +208,11 @@ def restore_snapshot(
         )
     store = ControlStore(loaded.redis)
     changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
-    outcome = changes.restore_snapshot(found.current, Who(author_or_user(author), reason), force=force)
+    who = Who(author_or_user(author), reason)
+    outcome = changes.restore_snapshot(found.current, who, force=force)
+    requests = ChangeRequests(store, policy=policy_of(loaded), max_step=loaded.thresholds.max_step)
+    for number in requests.withdraw_scheduled(who):
+        warn(f"change {number} waited for its hour, and may have been live already: withdrawn; if it was not, ask anew")
     report(ChampionChange(outcome, []), store, loaded, output, wait)
 
 

@@ -55,6 +55,14 @@ class BreakerWatcher:
             StreamtagError: Redis does not answer, or holds what cannot be read: what was known holds.
         """
         found = self._log.active()
+        if found.number < self._current.number:
+            self._metrics.add("streamtag.redis.errors", operation="breakers")
+            log.error(
+                "Redis went back from change %d of breakers to %d: one may be closed that was open "
+                "(`streamtag breaker list`)",
+                self._current.number,
+                found.number,
+            )
         if found != self._current:
             log.warning("tags ask for review only: %s", ", ".join(sorted(found.labels)) or "none any more")
             self._current = found

@@ -110,7 +110,7 @@ class Composer:
             raise RefusedError("the change is not valid", problems=found)
         revision = self._base.revision
         base = RevisionId(revision.document.revision, revision.sha256)
-        return ThresholdMoves(moves=tuple(moves), base=base)
+        return ThresholdMoves(moves=tuple(moves), bundle=self._base.release.document.bundle, base=base)
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def refuse_stale(content: Content, base: Current, store: ControlStore) -> None:
         if content.base != base.id:
             raise conflict(base, based_on=f"release {content.base.number}", before=_load(store, content.base))
         return
+    if content.bundle not in (None, base.release.document.bundle):
+        raise conflict(base, based_on=f"the scores of bundle {_name(content.bundle)}")
     elsewhere = apart(base.thresholds, content.moves)
     if elsewhere:
         lines = [_told(store, move, there) for move, there in elsewhere]
@@ -220,13 +222,17 @@ def _aim(base: Current, wanted: ThresholdSet, bundle: Bundle | None, reasons: Se
     touched = {change.label for change in diff(base.thresholds, wanted)}
     if bundle is not None:
         touched = {*base.thresholds.labels, *wanted.labels}
-    name = str(base.ref.bundle) if bundle is None else f"{bundle.name}@{bundle.version}"
+    name = str(base.ref.bundle) if bundle is None else _name(bundle)
     return Aim(wanted, name, tuple(sorted(touched)), tuple(reasons))
 
 
 def _other(wanted: Current, base: Current) -> Bundle | None:
     bundle = wanted.release.document.bundle
     return None if bundle == base.release.document.bundle else bundle
+
+
+def _name(bundle: Bundle | None) -> str:
+    return "" if bundle is None else f"{bundle.name}@{bundle.version}"
 
 
 def _wire(bundle: BundleRef) -> Bundle:

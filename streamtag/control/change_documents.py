@@ -42,11 +42,13 @@ class ThresholdMoves(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
 
     Attributes:
         moves: each with where it starts.
+        bundle: whose scores they are for, and no other's; None where an earlier version has written it.
         base: the revision that they were found on.
         made: the revision they led to; None until they are live.
     """
 
     moves: tuple[Move, ...]
+    bundle: Bundle | None = None
     base: RevisionId
     made: RevisionId | None = None
 

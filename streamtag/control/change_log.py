@@ -1,5 +1,6 @@
 """Reading and writing change requests in Redis; every write is one script together with its audit entry."""
 
+import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,11 @@ from streamtag.control.change_documents import ChangeRequest, Step, decode_reque
 from streamtag.control.connection import guarded, run_script
 from streamtag.control.store import ControlStore, RequestStep
 from streamtag.domain.change import State
-from streamtag.errors import ConflictError, NotFoundError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["ChangeLog", "audit_of"]
+
+log = logging.getLogger(__name__)
 
 _PAGE = 200
 _TRIES = 50
@@ -43,15 +46,18 @@ class ChangeLog:
         return int(found or 0)
 
     def page(self, limit: int, *, before: int | None = None, states: Collection[State] = ()) -> list[ChangeRequest]:
-        """At most ``limit`` requests, newest first: of these states (none: of all), numbered below ``before``."""
+        """At most ``limit`` requests, newest first: of these states (none: of all), numbered below ``before``.
+
+        One that cannot be read, as of a version to come, is logged and left out: it must not hide the others.
+        """
         number = self.newest() if before is None else min(before - 1, self.newest())
         found: list[ChangeRequest] = []
         while number > 0 and len(found) < limit:
             numbers = range(number, max(0, number - _PAGE), -1)
             with guarded(self.store.where, "read the change requests"):
                 raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
-            requests = (decode_request(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None)
-            found += (one for one in requests if not states or one.state in states)
+            requests = (_readable(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None)
+            found += (one for one in requests if one is not None and (not states or one.state in states))
             number = numbers[-1] - 1
         return found[:limit]
 
@@ -96,6 +102,14 @@ class ChangeLog:
                 audit, lambda entry: run_script(self.store.client, "request", places, [*step.arguments, *entry])
             )
         return bytes(reply[0])
+
+
+def _readable(raw: bytes, number: int) -> ChangeRequest | None:
+    try:
+        return decode_request(raw, number)
+    except RefusedError as error:
+        log.warning("%s", error.message)
+        return None
 
 
 def audit_of(before: bytes, request: ChangeRequest) -> tuple[RequestStep, Mapping[str, str]]:

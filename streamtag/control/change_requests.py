@@ -34,11 +34,12 @@ from streamtag.control.store import ControlStore, Current
 from streamtag.domain.change import Action, State, problems
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import ConflictError, NotFoundError, RefusedError
+from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 
 __all__ = ["SCHEDULER", "ChangeRequests", "Published"]
 
 SCHEDULER = "streamtag (schedule)"
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _LOOKED_AT = 200  # newest requests that may lie above one another
 
 
@@ -149,8 +150,14 @@ class ChangeRequests:
 
     def obstacles(self, request: ChangeRequest) -> list[str]:
         """Everything that keeps a request that waits from being published now; empty when nothing does."""
-        if not request.state.waits:
-            return []
+        try:
+            return self._obstacles(request) if request.state.waits else []
+        except UnavailableError:
+            raise
+        except StreamtagError as error:  # whoever looks at a request, or has just said something, is told as much
+            return [f"unreadable: {error.message}"]
+
+    def _obstacles(self, request: ChangeRequest) -> list[str]:
         found = problems(request.facts, "publish", request.author, self._now())
         freeze = Freezes(self.store).current()
         if freeze is not None:
@@ -193,6 +200,20 @@ class ChangeRequests:
         guard = ChampionGuard(ExperimentLog(self.store), request.end_experiments)
         outcome = self._carry_out(request.content, self._releases(carrier, guard), carrier)
         return self._settled(carrier, outcome, guard, warn)
+
+    def withdraw_scheduled(self, who: Who) -> list[int]:
+        """Withdraws what waits for its hour; numbers.
+
+        For a Redis that was restored from an older state: what waits there may have been live, and back, already.
+        """
+        found = []
+        for number in self.log.due(_FOR_EVER):
+            request, raw = self.log.find(number)
+            if request.state.waits:
+                comment = f"Redis was restored from an older state, and this may have been live already: {who.reason}"
+                self.log.advance(raw, advanced(request, "withdraw", who.author, self._now(), comment=comment))
+                found.append(number)
+        return found
 
     def restore(
         self,

@@ -109,14 +109,16 @@ class ReleaseChanges:
     def restore(self, revision: int, who: Who, *, expected: RevisionId | None = None) -> Outcome:
         """A new revision with the content of an earlier one. The way back is free of the guard rail.
 
-        A conflict where ``expected`` is not the current one.
+        Where it never decided with the present bundle it is no way back: it needs whom a change of cut-offs needs. A
+        conflict where ``expected`` is not the current one.
         """
         base, heads = self._based_on(expected)
         wanted = self._read(self.revision(revision).document.thresholds.to_set(), _labels(base))
         found = [*who.problems(), *problems(wanted, _labels(base))]
         _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
         note = f"restore of revision {revision}"
-        return self._unless_same(base, heads, Proposal("restore", _wire(base.ref.bundle), wanted, who, note=note))
+        action: Literal["restore", "thresholds"] = "restore" if self._decided(revision, base) else "thresholds"
+        return self._unless_same(base, heads, Proposal(action, _wire(base.ref.bundle), wanted, who, note=note))
 
     def promote(
         self,
@@ -330,6 +332,16 @@ class ReleaseChanges:
             bundle_changes=proposal.bundle != base.release.document.bundle,
             critical=proposal.critical or (),
         )
+
+    def _decided(self, revision: int, base: Current) -> bool:
+        """Whether this revision ever decided together with the bundle of ``base``."""
+        for release in self._store.releases():
+            document = release.document
+            if document.thresholds.revision < revision:
+                return False
+            if document.thresholds.revision == revision and document.bundle == base.release.document.bundle:
+                return True
+        return False
 
     def _release_of(self, revision: int) -> Current | None:
         """The latest release with this revision, to say what has changed since; None where history lacks it."""

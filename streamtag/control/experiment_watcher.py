@@ -65,6 +65,7 @@ class ExperimentWatcher:
         self._store = store or ControlStore(settings.redis)
         self._log = ExperimentLog(self._store)
         self._alias: bytes | None = None
+        self._newest = 0  # change of experiments that was seen here
         self._retry_at = float("inf")
         self._current: tuple[ActiveExperiment, ...] = ()
         self._repeats = Repeats()
@@ -91,7 +92,15 @@ class ExperimentWatcher:
         Raises:
             UnavailableError: Redis does not answer in time.
         """
-        alias = self._log.heads().alias
+        heads = self._log.heads()
+        alias, newest = heads.alias, heads.latest.number if heads.latest is not None else 0
+        if newest < self._newest:
+            self._fail(
+                "experiments",
+                f"Redis went back from change {self._newest} of them to {newest}: one that somebody has stopped since "
+                "may run again (`streamtag experiment list`)",
+            )
+        self._newest = newest
         if alias == self._alias and time.monotonic() < self._retry_at:
             return
         try:

@@ -41,12 +41,12 @@ class Freezes:
 
     Args:
         store: the control plane.
-        now: the clock that dates documents.
+        now: the clock that dates documents; None: that of Redis, by which a freeze ends, whatever this host's says.
     """
 
-    def __init__(self, store: ControlStore, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, store: ControlStore, *, now: Callable[[], datetime] | None = None) -> None:
         self._store = store
-        self._now = now
+        self._now = now or self._server_time
 
     def current(self) -> Freeze | None:
         """What holds now; None where nothing is frozen."""
@@ -91,6 +91,11 @@ class Freezes:
         if standing is not None:
             raise NotFoundError("nothing is frozen any more: somebody was first, or its time has ended")
         return freeze
+
+    def _server_time(self) -> datetime:
+        with guarded(self._store.where, "read the time"):
+            seconds, micros = self._store.client.time()
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     def _present(self) -> tuple[bytes, Freeze | None]:
         keys = self._store.keys

@@ -21,7 +21,8 @@ class GroupReader:
     def __init__(self, settings: KafkaSettings, group: str) -> None:
         self._group = group
         # librdkafka would write connection errors to stderr on its own; what fails is raised by `members`.
-        self._admin = AdminClient({**settings.client, "bootstrap.servers": settings.bootstrap_servers, "log_level": 0})
+        self._options = {**settings.client, "bootstrap.servers": settings.bootstrap_servers, "log_level": 0}
+        self._admin: AdminClient | None = None
 
     def members(self, timeout_s: float) -> frozenset[str]:
         """Member ids; none where the group has no members or does not exist.
@@ -29,13 +30,15 @@ class GroupReader:
         Works for the classic and the KIP-848 protocol. A member is in it from its joining on, partitions or none.
 
         Raises:
-            UnavailableError: Kafka does not answer in time, or cannot tell (the demo's mock broker cannot).
+            UnavailableError: Kafka does not answer in time, or cannot tell (the demo's mock broker cannot); or the
+                client's settings are none here: who asks has committed a change, and that stands.
         """
         deadline = time.monotonic() + timeout_s
+        admin = self._client()
         while True:
             left_s = max(0.1, deadline - time.monotonic())
             try:
-                asked = self._admin.describe_consumer_groups([self._group], request_timeout=left_s)
+                asked = admin.describe_consumer_groups([self._group], request_timeout=left_s)
                 described = asked[self._group].result(timeout=left_s + 1)
             except KafkaException as error:
                 reason = error.args[0]
@@ -53,3 +56,14 @@ class GroupReader:
             if described.state == ConsumerGroupState.DEAD:
                 return frozenset()
             return frozenset(member.member_id for member in described.members)
+
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            try:
+                self._admin = AdminClient(self._options)
+            except KafkaException as error:  # an unknown option, a file that this host lacks
+                raise UnavailableError(
+                    f"Kafka cannot be asked who is in group {self._group}: kafka.client: {error.args[0].str()}",
+                    hint="`streamtag doctor` checks the settings of Kafka's client on this host.",
+                ) from None
+        return self._admin

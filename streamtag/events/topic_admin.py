@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streamtag.errors import RefusedError, UnavailableError
+from streamtag.errors import RefusedError, SettingsError, UnavailableError
 from streamtag.events.topics import Difference, ExistingTopic, Remedy, TopicDeclaration, differences
 from streamtag.settings import KafkaSettings
 
@@ -26,14 +26,18 @@ _MARGIN_S = 1.0
 class TopicAdmin:
     """Admin client for topics.
 
-    Every method raises `UnavailableError` when no broker answers in time, and `RefusedError` when one says no.
+    Every method raises `UnavailableError` when no broker answers in time, and `RefusedError` when one says no; making
+    one raises `SettingsError` where the client does not take its options.
     """
 
     def __init__(self, settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._bootstrap = settings.bootstrap_servers
         self._timeout_s = timeout_s
         # log_level 0: a refused connection becomes an error with a message, not lines on the terminal
-        self._client = AdminClient({"log_level": 0, **settings.client, "bootstrap.servers": self._bootstrap})
+        try:
+            self._client = AdminClient({"log_level": 0, **settings.client, "bootstrap.servers": self._bootstrap})
+        except KafkaException as error:
+            raise SettingsError(f"kafka.client: {error.args[0].str()}") from None
 
     def existing(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
         """Those of ``names`` that exist."""

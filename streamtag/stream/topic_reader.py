@@ -9,7 +9,7 @@ from typing import Self
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
+from streamtag.errors import NotFoundError, SettingsError, StreamtagError, UnavailableError
 from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
@@ -165,7 +165,10 @@ class TopicReader:
         # Positions are given; only retention can overtake them, and then what is left is what there is.
         config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
         kafka = {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}
-        return Consumer(config, logger=client_log), AdminClient(kafka, logger=client_log)
+        try:
+            return Consumer(config, logger=client_log), AdminClient(kafka, logger=client_log)
+        except KafkaException as error:
+            raise SettingsError(f"the settings of Kafka's client are none: {error.args[0].str()}") from None
 
     def _begin_anew(self) -> None:
         """Makes new clients: the old ones may never be right again.

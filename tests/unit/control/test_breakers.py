@@ -69,3 +69,16 @@ def test_the_commands(store: ControlStore, run: Run) -> None:
     assert "closed the breaker of spam" in run("breaker", "close", "spam", "-m", "a test of ours", "--author", "anna")
     assert run("breaker", "list", "-o", "json") == {"number": 2, "labels": {}}
     assert run("breaker", "list", "--all", "-o", "json")["labels"]["spam"]["by"] == "anna"
+
+
+def test_a_redis_that_went_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    store, metrics = new_store(), RecordedMetrics()
+    watcher = BreakerWatcher(Settings(), metrics=metrics, store=store)
+    BreakerLog(store).open("spam", ANNA, events=1, alerts=1)
+    watcher.look()
+    store.client.flushall()
+    watcher.look()
+    watcher.look()
+    assert watcher.current().labels == frozenset()
+    assert metrics.counts == {"streamtag.redis.errors/breakers": 1}
+    assert "one may be closed that was open" in caplog.text

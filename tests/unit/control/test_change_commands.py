@@ -146,3 +146,21 @@ def test_spans_and_moments() -> None:
             moment_ahead(text, "--at", now)
     with pytest.raises(SettingsError, match="--for"):
         span("2 hours", "--for")
+
+
+def test_at_once_and_later_exclude_each_other(critical: ControlStore, run: Run, as_: As) -> None:
+    with pytest.raises(SettingsError, match="--publish makes it live at once, and --at later"):
+        run("change", "open", "spam=0.55", "-m", "x", "--at", "2h", "--publish")
+    assert run("change", "list", "-o", "json") == []
+
+
+def test_what_is_opened_and_cannot_go_live_is_said_to_be_open(
+    critical: ControlStore, run: Run, as_: As, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("freeze", "on", "-m", "x")
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(change, "warn", told.append)
+        with pytest.raises(FrozenError):
+            run("change", "open", "spam=0.55", "-m", "x", "--publish")
+    assert told == ["change 1 is open, and not live: `streamtag change publish 1` tries again"]

@@ -16,7 +16,7 @@ from streamtag.control.connection import run_script
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
-from streamtag.control.freeze import FrozenError
+from streamtag.control.freeze import Freezes, FrozenError
 from streamtag.control.proposal import Who
 from streamtag.domain.change import State
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
@@ -323,10 +323,51 @@ def present(rig: Rig) -> tuple[BundleRef, dict[str, float]]:
     return found.ref.bundle, dict(found.thresholds.labels)
 
 
+def test_cut_offs_that_were_asked_for_the_scores_of_another_bundle_do_not_go_live(rig: Rig) -> None:
+    alone = ReleaseChanges(rig.store, max_step=1, policy=ApprovalPolicy("none"))
+    rig.open(spam=0.55)
+    alone.promote(NEXT, list(DEFAULTS.labels), BORIS)
+    with pytest.raises(ConflictError, match="rests on the scores of bundle demo@1"):
+        rig.requests.publish(1, "anna")
+    rig.open(spam=0.55)
+    assert rig.requests.publish(2, "anna").request.state is State.LIVE
+
+
+def test_what_waits_for_its_hour_is_withdrawn_after_redis_went_back(rig: Rig) -> None:
+    rig.requests.open(rig.moves(spam=0.55), ANNA, not_before=rig.time + timedelta(hours=1))
+    rig.open(insult=0.65, hours=1)
+    rig.requests.publish(2, "anna")
+    assert rig.requests.withdraw_scheduled(Who("boris", "Redis lost its disk")) == [1]
+    found, live = (rig.requests.log.find(number)[0] for number in (1, 2))
+    assert (found.state, found.due, live.state) == (State.WITHDRAWN, None, State.LIVE)
+    assert "may have been live already" in found.steps[-1].comment
+    assert rig.requests.log.due(rig.time + timedelta(hours=2)) == [2]
+
+
+def test_a_request_that_cannot_be_read_hides_no_other(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for cutoff in (0.55, 0.56, 0.57):
+        rig.open(spam=cutoff)
+    rig.store.client.set(
+        rig.store.keys.change_request(2), b'{"number": 2, "content": {"kind": "of a version to come"}}'
+    )
+    assert [one.number for one in rig.requests.log.page(10)] == [3, 1]
+    assert "change request 2 in Redis cannot be read" in caplog.text
+    with pytest.raises(RefusedError, match="change request 2 in Redis cannot be read"):
+        rig.requests.log.find(2)
+
+
+def test_a_freeze_lasts_by_the_clock_of_redis(rig: Rig) -> None:
+    """A host whose clock is behind would else write a freeze that is over."""
+    begun = Freezes(rig.store).begin(ANNA, lasts=timedelta(minutes=10))
+    seconds, _ = rig.store.client.time()
+    assert abs(begun.at.timestamp() - seconds) < 60
+    assert rig.freezes.current() == begun
+
+
 def test_a_release_that_others_have_left_since_stays_left(rig: Rig) -> None:
     promoted(rig)
     other = BundleRef("demo", "3", "c" * 64)
-    ReleaseChanges(rig.store, max_step=1).promote(other, list(DEFAULTS.labels), BORIS)
+    ReleaseChanges(rig.store, max_step=1, policy=ApprovalPolicy("none")).promote(other, list(DEFAULTS.labels), BORIS)
     rig.wait(1)
     assert rig.requests.expire(1).request.kept == ("release 3 of boris decides since",)
     assert present(rig)[0] == other

@@ -8,6 +8,7 @@ from control_plane import ANNA, BORIS, BUNDLE, DEFAULTS, LABELS, current, heartb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamtag.control.approval import ApprovalError, ApprovalPolicy
 from streamtag.control.changes import FIRST_AUTHOR, ReleaseChanges
 from streamtag.control.documents import Cutoffs, ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
@@ -193,6 +194,20 @@ def test_one_step_returns_to_the_release_before_bundle_and_thresholds_alike(
         seeded.return_to(None, ANNA)  # of two who undo the same thing, the second does not redo it
     again = seeded.return_to(2, BORIS).current
     assert (again.ref.bundle, again.thresholds.labels["spam"]) == (NEXT, 0.95)
+
+
+def test_cut_offs_that_never_decided_with_this_bundle_are_no_way_back(store: ControlStore) -> None:
+    guarded = ReleaseChanges(store, max_step=1, policy=ApprovalPolicy("all"))
+    guarded.seed(BUNDLE, LABELS, DEFAULTS)
+    plain = new_changes(store)
+    plain.set_thresholds({"spam": 0.6}, ANNA)
+    assert guarded.restore(1, BORIS).committed, "revision 1 decided with this bundle"
+    plain.promote(NEXT, LABELS, ANNA)
+    with pytest.raises(ApprovalError, match="second person"):
+        guarded.restore(2, BORIS)
+    assert plain.restore(2, BORIS).committed
+    entry = store.audit(1)[0].fields
+    assert (entry["action"], entry["note"]) == ("thresholds", "restore of revision 2")
 
 
 def test_an_earlier_release_can_be_named(store: ControlStore, seeded: ReleaseChanges) -> None:

@@ -9,9 +9,14 @@ from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, current
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.control import experiment_candidate
+from streamtag.control.change_content import Composer
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.documents import ReleaseId
+from streamtag.control.experiment_candidate import Choice, candidate_of
+from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import ExperimentLog
+from streamtag.control.experiment_request import NewCandidate
+from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.domain.looks import LabelLook, Look, Looks
@@ -19,6 +24,7 @@ from streamtag.errors import BundleError, ConflictError, NotFoundError, RefusedE
 from streamtag.events.panes import Cell
 from streamtag.events.summary import LabelCounts
 from streamtag.model.admission import read_admitted
+from streamtag.settings import Settings
 from streamtag.stats.look_store import LookStore
 from streamtag.stats.read_model import ReadModel
 from streamtag.stats.windows import SIZES, VERSION, WindowDocument, start_of
@@ -304,6 +310,44 @@ def test_a_challenger_whose_labels_the_taxonomy_lacks_is_refused_with_each_of_th
         run("experiment", "start", "--bundle", shipped, "-m", "x")
     assert [problem.split(":")[0] for problem in refused.value.problems] == ["label threat", "label fraud"]
     assert ExperimentLog(seeded).running() == []
+
+
+def test_a_candidate_of_cut_offs_that_somebody_has_changed_since_does_not_start(seeded: ControlStore) -> None:
+    """It would carry the cut-offs as they were, and undo the change when it is promoted."""
+    changes = ExperimentChanges(ExperimentLog(seeded))
+    model = Settings().model
+    candidate = candidate_of(Choice(labels={"insult": 0.5}), changes, seeded, model, print)
+    assert isinstance(candidate, NewCandidate)
+    first = current(seeded)
+    content = Composer(first).experiment(request_of({}), candidate)
+    ReleaseChanges(seeded, max_step=1).set_thresholds({"spam": 0.9}, ANNA)
+    assert (candidate.base, content.base, Composer(current(seeded)).experiment(request_of({}), candidate).base) == (
+        first.id,
+        first.id,
+        first.id,
+    )
+    with pytest.raises(ConflictError, match=r"it changed spam: 0\.5 -> 0\.9"):
+        changes.start(request_of({}), candidate, ANNA)
+    whole = candidate_of(Choice(thresholds=DEFAULTS), changes, seeded, model, print)
+    assert isinstance(whole, NewCandidate)
+    assert whole.base is None, "a whole set rests on nobody's"
+
+
+def test_a_taxonomy_that_cannot_be_read_keeps_nobody_from_stopping_or_going_back(
+    seeded: ControlStore, run: Run, stricter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("experiment", "start", "--thresholds", stricter, "--label", "spam=±90%", "--base-rate", "spam=0.2", "-m", "x")
+    run("thresholds", "set", "spam=0.55", "-m", "x", "--wait", 0, "--end-experiments")
+    run("change", "open", "spam=0.6", "-m", "x")
+    monkeypatch.setenv("STREAMTAG_MODEL__TAXONOMY", "/nowhere/taxonomy.yaml")
+    with pytest.raises(RefusedError, match="cannot be read"):
+        run("thresholds", "set", "spam=0.6", "-m", "x", "--wait", 0)
+    assert run("change", "list", "-o", "json")[0]["owners"] == {"spam": None}
+    (obstacle,) = run("change", "show", 1, "-o", "json")["obstacles"]
+    assert "taxonomy /nowhere/taxonomy.yaml cannot be read" in obstacle
+    assert len(run("experiment", "list", "--all", "-o", "json")) == 1
+    run("release", "return", "-m", "back", "--wait", 0)
+    assert current(seeded).thresholds == DEFAULTS
 
 
 def test_a_refusal_names_every_reason_and_records_nothing(seeded: ControlStore, run: Run, stricter: Path) -> None:

@@ -81,6 +81,22 @@ def test_it_is_the_same_object_until_something_changes() -> None:
     assert rig.watcher.current() == ()
 
 
+def test_a_redis_that_went_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    number = rig.start()
+    before = rig.store.client.get(rig.store.keys.experiments)
+    rig.changes.stop(number, WHO)
+    rig.watcher.look()
+    assert rig.watcher.current() == ()
+    assert before is not None
+    rig.store.client.set(rig.store.keys.experiments, before)  # as a replica has it that lagged behind
+    rig.watcher.look()
+    rig.watcher.look()
+    assert len(rig.watcher.current()) == 1
+    assert rig.metrics.counts == {"streamtag.experiment.errors": 1}
+    assert "one that somebody has stopped since may run again" in caplog.text
+
+
 def test_another_bundle_is_found_once() -> None:
     rig = Rig()
     number = rig.start(OTHER)

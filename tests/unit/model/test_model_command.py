@@ -7,8 +7,7 @@ from model_commands import run, run_json
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.cli import context, model_train
-from streamtag.cli import model as model_module
-from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError, StreamtagError
+from streamtag.errors import BundleError, NotFoundError, RefusedError, SettingsError
 from streamtag.model.bundle import MANIFEST, MODEL, read_bundle
 from streamtag.model.registry import find_bundle
 
@@ -71,8 +70,8 @@ def test_a_missing_extra_is_named_with_what_to_install(directory: Path, monkeypa
     def missing(name: str) -> object:
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
 
-    monkeypatch.setattr(model_module, "import_module", missing)
-    with pytest.raises(StreamtagError, match="sklearn") as caught:
+    monkeypatch.setattr(context, "import_module", missing)
+    with pytest.raises(SettingsError, match="sklearn") as caught:
         run("evaluate", "--data", str(directory), "--bundle", str(find_bundle("moderation", [])))
     assert "streamtag[train]" in caught.value.hint
 
@@ -82,7 +81,7 @@ def test_settings_that_are_wrong_are_refused_before_anything_is_trained(
 ) -> None:
     started: list[str] = []
     monkeypatch.setenv("STREAMTAG_MODEL__BATCH", "nonsense")
-    monkeypatch.setattr(model_train, "import_module", started.append)
+    monkeypatch.setattr(model_train, "optional_module", lambda name, *_: started.append(name))
     with pytest.raises(SettingsError, match=r"model\.batch"):
         run("train", "moderation", "--data", str(directory), "--out", str(directory))
     assert not started
