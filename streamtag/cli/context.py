@@ -36,6 +36,9 @@ Author = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept with the change for ever.")]
 
+SERVICE_USER = "streamtag"
+"""As which the image and a unit of an init system run the processes: whoever has a shell there, so nobody."""
+
 # Into a pipe or a file, lines are as long as they need to be, within reason: nothing is folded for a screen.
 stdout = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 stderr = Console(stderr=True)
@@ -97,14 +100,20 @@ def author_or_user(author: str | None) -> str:
     """The author to record: the one given, else the OS user (the one behind sudo, where there is one).
 
     Raises:
-        SettingsError: none is given, and the OS has no name for this user, as in a container.
+        SettingsError: none is given, and the OS has no name for this user, or that of the service itself.
     """
     try:
-        return author or os.environ.get("SUDO_USER") or getpass.getuser()
+        found = author or os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # the one up to Python 3.12, the other since
         raise SettingsError(
             f"no author is given, and this system has no name for user {os.getuid()}", hint="Give one with --author."
         ) from None
+    if found == SERVICE_USER and not author:
+        raise SettingsError(
+            f"no author is given, and {found} is the user of the service: whoever has a shell here",
+            hint="Give your name with --author, or use the API with a token of your own.",
+        )
+    return found
 
 
 def login_name() -> str:
@@ -113,16 +122,20 @@ def login_name() -> str:
     For what only a second person may do: neither an option nor ``$USER`` says otherwise.
 
     Raises:
-        SettingsError: this system has no name for the user, as in a container.
+        SettingsError: this system has no name for the user, or that of the service itself, as in a container.
     """
     uid, behind = os.getuid(), os.environ.get("SUDO_UID", "")
     try:
-        return pwd.getpwuid(int(behind) if uid == 0 and behind.isdigit() else uid).pw_name
+        found = pwd.getpwuid(int(behind) if uid == 0 and behind.isdigit() else uid).pw_name
     except KeyError:
+        found = ""
+    if not found or found == SERVICE_USER:
+        who = f"{found} is the user of the service" if found else f"this system has no name for user {uid}"
         raise SettingsError(
-            f"this system has no name for user {uid}, and a change needs to know who asks for it and who approves it",
+            f"{who}, and a change needs to know who asks for it and who approves it",
             hint="Use the API with a token of your own (`streamtag token create`).",
-        ) from None
+        )
+    return found
 
 
 def optional_module(name: str, doing: str, extra: str) -> Any:

@@ -20,7 +20,8 @@ Declarations = Annotated[
     Path | None,
     typer.Option(
         "--declarations",
-        help="Directory with your own content.yaml, tags.yaml, stats.yaml, dead-letters.yaml, panes.yaml.",
+        help="Directory with your own content.yaml, tags.yaml, stats.yaml, dead-letters.yaml, panes.yaml; "
+        "default: topics.declarations, else the shipped ones.",
     ),
 ]
 
@@ -28,7 +29,8 @@ Declarations = Annotated[
 @app.command("list")
 def list_(output: Output = OutputFormat.TABLE, declarations: Declarations = None) -> None:
     """Show the topics that the settings name, as declared (asks no broker)."""
-    declared = declared_topics(settings().settings.topics, read_declarations(declarations))
+    loaded = settings().settings
+    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
     if output is OutputFormat.JSON:
         print_json([msgspec.to_builtins(topic) for topic in declared.values()])
         return
@@ -49,7 +51,7 @@ def _row(topic: TopicDeclaration) -> Sequence[Any]:
 def diff(output: Output = OutputFormat.TABLE, declarations: Declarations = None) -> None:
     """Compare the cluster with the declarations; exit code 0 when equal, 1 when different."""
     loaded = settings().settings
-    declared = declared_topics(loaded.topics, read_declarations(declarations))
+    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
     found = TopicAdmin(loaded.kafka).compare(declared)
     if output is OutputFormat.JSON:
         print_json({"equal": not found, "differences": [_document(difference) for difference in found]})
@@ -79,7 +81,7 @@ def apply(
     missing, and otherwise left as they are.
     """
     loaded = settings().settings
-    declared = declared_topics(loaded.topics, read_declarations(declarations))
+    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
     admin = TopicAdmin(loaded.kafka)
     found = admin.compare(declared)
     applied = admin.apply(declared, found, add_partitions=add_partitions)

@@ -95,7 +95,7 @@ class _KafkaDoctor:
         yield features(config, self._settings)
 
     def topics(self) -> Iterator[Finding]:
-        declared = declared_topics(self._settings.topics, read_declarations())
+        declared = declared_topics(self._settings.topics, read_declarations(self._settings.topics.declarations))
         existing = TopicAdmin(self._settings.kafka, timeout_s=self._timeout_s).existing(declared)
         metadata = self._client().list_topics(timeout=self._timeout_s).topics
         for name, declaration in declared.items():

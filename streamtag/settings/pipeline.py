@@ -41,6 +41,9 @@ class TopicsSettings(Section):
     stats: Name = Field("stats", description="Topic of commit summaries")
     dead_letters: Name = Field("dead-letters", description="Topic of dead letters: carries raw content")
     panes: Name = Field("panes", description="Topic of panes: what the windower makes of commit summaries")
+    declarations: HomePath | None = Field(
+        None, description="Directory of topic declarations of your own (a copy of topics/); null: the shipped ones"
+    )
 
 
 class EventsSettings(Section):

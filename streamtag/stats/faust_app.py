@@ -58,6 +58,7 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
     stats = settings.stats
     app = faust.App(
         stats.group,
+        datadir=str(settings.state_dir / "faust"),  # by default it is made in the working directory
         broker="kafka://" + settings.kafka.bootstrap_servers.replace(",", ";"),
         broker_credentials=_credentials(settings.kafka.client),
         # The state says where to go on; what comes before is read from the topic.

@@ -83,7 +83,7 @@ def _options(settings: Settings, slot: str) -> StreamOptions:
         client=settings.kafka.client,
         consumer=settings.kafka.consumer,
         # Faust's client unpacks nothing else without further packages; the default level takes a sixth of the CPU time.
-        producer={"compression.type": "gzip", "compression.level": 1, **settings.kafka.producer},
+        producer={**settings.kafka.producer, "compression.type": "gzip", "compression.level": 1},
         read_to=read_to,
         **settings.windows.for_runner(),
     )

@@ -128,7 +128,7 @@ class Emitter:
             yield Output(topic, key, value, context.headers() if context else None)
 
     def tombstone(self, record: Message) -> Output:
-        """A null payload passes through as such: what deletes an event from a compacted topic deletes its tags."""
+        """A null payload passes through as such, for readers that keep the newest record of a key."""
         source = f"{record.topic()}/{record.partition()}/{record.offset()}"
         return Output(self._tags_topic, record.key(), None, [(SOURCE_HEADER, source.encode())])
 

@@ -85,6 +85,19 @@ def test_a_user_without_a_name_must_give_an_author(monkeypatch: pytest.MonkeyPat
     assert "--author" in refused.value.hint
 
 
+def test_the_user_of_the_service_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the image everybody is that user."""
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr("getpass.getuser", lambda: "streamtag")
+    assert context.author_or_user("anna") == "anna"
+    with pytest.raises(SettingsError, match="streamtag is the user of the service") as refused:
+        context.author_or_user(None)
+    assert "--author" in refused.value.hint
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: type("Entry", (), {"pw_name": "streamtag"}))
+    with pytest.raises(SettingsError, match="who asks for it and who approves it"):
+        context.login_name()
+
+
 def test_nothing_that_others_wrote_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     steering = "a raid\x1b[2A\x1b[2Kon the forum"
     context.say(steering)

@@ -345,7 +345,7 @@ def test_a_taxonomy_that_cannot_be_read_keeps_nobody_from_stopping_or_going_back
     assert run("change", "list", "-o", "json")[0]["owners"] == {"spam": None}
     (obstacle,) = run("change", "show", 1, "-o", "json")["obstacles"]
     assert "taxonomy /nowhere/taxonomy.yaml cannot be read" in obstacle
-    assert len(run("experiment", "list", "--all", "-o", "json")) == 1
+    assert len(run("experiment", "list", "-o", "json")) == 1
     run("release", "return", "-m", "back", "--wait", 0)
     assert current(seeded).thresholds == DEFAULTS
 

@@ -1,5 +1,6 @@
 """Topic declarations: what is refused, and what may be done to a topic that differs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from streamtag.cli import context
+from streamtag.cli import topics as topics_command
 from streamtag.errors import SettingsError
 from streamtag.events.topics import (
     ROLES,
@@ -192,3 +196,12 @@ def test_no_remedy_deletes_or_shrinks_and_all_of_them_together_leave_only_what_h
         old, new = (int(topic.config[name]) for topic in (before, after))
         assert new == -1 or (old != -1 and new >= old)
     assert differences(declared, after) == [d for d in found if d.remedy is Remedy.NONE]
+
+
+def test_declarations_of_ones_own_are_named_by_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for role in ROLES:
+        text = f"name: {role}\ndescription: d\nkey: k\npartitions: 1\nconfig: {{retention.ms: 1000}}\n"
+        (tmp_path / f"{role}.yaml").write_text(text)
+    monkeypatch.setattr(context, "GLOBALS", context.Globals(overrides={"topics.declarations": str(tmp_path)}))
+    listed = CliRunner().invoke(topics_command.app, ["list", "-o", "json"])
+    assert {topic["config"]["retention.ms"] for topic in json.loads(listed.stdout)} == {"1000"}

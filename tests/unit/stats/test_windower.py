@@ -12,7 +12,9 @@ from shard_log import NOW, OPTIONS, PANE_MS, Log, Topic, commit_of, counts, fold
 from streamtag.events import dead_letters, panes, summary
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary
+from streamtag.settings import load_settings
 from streamtag.stats.windower import Windower
+from streamtag.stats.worker import _options
 from streamtag.stream.processor import Output, Partition, Range
 from streamtag.stream.start import Start
 from streamtag.telemetry.metrics import InMemoryMetrics, Metrics
@@ -295,3 +297,9 @@ def test_however_transactions_end_readers_see_the_same_panes(log: Log, steps: li
         return {(p.start_ms, p.pane_ms, p.n, p.addendum): (p.exact, p.positions, p.cells) for p in panes_of.every()}
 
     assert facts(topic) == facts(fold(log))
+
+
+def test_panes_are_packed_as_faust_can_read_them_whatever_other_producers_use() -> None:
+    overrides = {"kafka.producer.compression.type": "zstd", "kafka.producer.compression.level": "12"}
+    config = _options(load_settings(environ={}, overrides=overrides).settings, "slot").producer_config()
+    assert (config["compression.type"], config["compression.level"]) == ("gzip", 1)
