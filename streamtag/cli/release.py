@@ -209,9 +209,13 @@ def restore_snapshot(
     store = ControlStore(loaded.redis)
     changes = ReleaseChanges(store, max_step=loaded.thresholds.max_step)
     who = Who(author_or_user(author), reason)
-    outcome = changes.restore_snapshot(found.current, who, force=force)
     requests = ChangeRequests(store, policy=policy_of(loaded), max_step=loaded.thresholds.max_step)
-    for number in requests.withdraw_scheduled(who):
+    withdrawn: list[int] = []
+    # Before it decides: from then on the schedule would find nothing amiss.
+    outcome = changes.restore_snapshot(
+        found.current, who, force=force, first=lambda: withdrawn.extend(requests.withdraw_scheduled(who))
+    )
+    for number in withdrawn:
         warn(f"change {number} waited for its hour, and may have been live already: withdrawn; if it was not, ask anew")
     report(ChampionChange(outcome, []), store, loaded, output, wait)
 

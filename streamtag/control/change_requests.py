@@ -202,15 +202,18 @@ class ChangeRequests:
         return self._settled(carrier, outcome, guard, warn)
 
     def withdraw_scheduled(self, who: Who) -> list[int]:
-        """Withdraws what waits for its hour; numbers.
+        """Withdraws what waits for its hour, as far as it can be read; numbers.
 
         For a Redis that was restored from an older state: what waits there may have been live, and back, already.
         """
+        comment = f"Redis was restored from an older state, and this may have been live already: {who.reason}"
         found = []
         for number in self.log.due(_FOR_EVER):
-            request, raw = self.log.find(number)
+            try:
+                request, raw = self.log.find(number)
+            except (NotFoundError, RefusedError):
+                continue  # the schedule cannot read it either
             if request.state.waits:
-                comment = f"Redis was restored from an older state, and this may have been live already: {who.reason}"
                 self.log.advance(raw, advanced(request, "withdraw", who.author, self._now(), comment=comment))
                 found.append(number)
         return found

@@ -215,11 +215,14 @@ class ReleaseChanges:
                 hint=f"If release {again} shall decide again, name it: `streamtag release return {again}`.",
             )
 
-    def restore_snapshot(self, snapshot: Current, who: Who, *, force: bool = False) -> Outcome:
+    def restore_snapshot(
+        self, snapshot: Current, who: Who, *, force: bool = False, first: Callable[[], object] = lambda: None
+    ) -> Outcome:
         """Brings a worker's last good release back into a Redis that was emptied or restored from an older state.
 
         Its numbers lie above all that Redis, the snapshot and the running workers know: every worker takes it for
         newer, and no number is given twice. Refused without ``force`` where Redis or a worker knows a later release.
+        ``first`` is called once nothing speaks against it, before the release decides.
         """
         _refuse(who.problems(), "a change needs an author and a reason")
         heads = self._store.heads(damaged=True)
@@ -242,6 +245,7 @@ class ReleaseChanges:
             least_revision=max([revision.revision, *(beat.revision or 0 for beat in beats)]),
             critical=release.critical,
         )
+        first()
         return self._writer.commit(present, heads, proposal, {})
 
     def revise(
@@ -334,13 +338,16 @@ class ReleaseChanges:
         )
 
     def _decided(self, revision: int, base: Current) -> bool:
-        """Whether this revision ever decided together with the bundle of ``base``."""
-        for release in self._store.releases():
-            document = release.document
-            if document.thresholds.revision < revision:
-                return False
-            if document.thresholds.revision == revision and document.bundle == base.release.document.bundle:
-                return True
+        """Whether history says that this revision decided together with the bundle of ``base``."""
+        try:
+            for release in self._store.releases():
+                document = release.document
+                if document.thresholds.revision < revision:
+                    return False
+                if document.thresholds.revision == revision and document.bundle == base.release.document.bundle:
+                    return True
+        except (NotFoundError, RefusedError):
+            return False  # history does not reach so far
         return False
 
     def _release_of(self, revision: int) -> Current | None:

@@ -9,7 +9,7 @@ import pytest
 from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, Run, command, current, heartbeat
 from typer.testing import CliRunner
 
-from streamtag.cli import main, release, thresholds
+from streamtag.cli import change, main, release, thresholds
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.fleet import send
 from streamtag.control.group import GroupReader
@@ -302,6 +302,24 @@ def test_a_lost_release_comes_back_from_the_snapshot(seeded: ControlStore, run: 
     found = run("release", "restore-snapshot", "-m", "Redis was lost", "--wait", 0, "-o", "json")
     assert (found["committed"], found["release"], found["revision"]) == (True, 3, 3)
     assert current(seeded).thresholds.labels["spam"] == 0.6
+    with pytest.raises(RefusedError, match="not the last good state"):
+        run("release", "restore-snapshot", "-m", "again")
+
+
+def test_what_waits_for_its_hour_in_a_redis_that_went_back_does_not_go_live_again(
+    seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change, "login_name", lambda: "anna")
+    run("change", "open", "spam=0.9", "-m", "a raid", "--at", "2h")
+    before = {key: seeded.client.dump(key) for key in seeded.client.keys()}
+    run("thresholds", "set", "spam=0.6", "-m", "up", "--wait", 0)
+    SnapshotFile(tmp_path, "default").write(current(seeded))
+    seeded.client.flushall()
+    for key, value in before.items():
+        seeded.client.restore(key, 0, value)
+    run("release", "restore-snapshot", "-m", "Redis went back", "--wait", 0)
+    (request,) = run("change", "list", "-o", "json")
+    assert (request["state"], current(seeded).thresholds.labels["spam"]) == ("withdrawn", 0.6)
     with pytest.raises(RefusedError, match="not the last good state"):
         run("release", "restore-snapshot", "-m", "again")
 
