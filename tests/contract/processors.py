@@ -32,19 +32,21 @@ class Kind:
     """A processor, and what it is fed.
 
     Attributes:
-        make: a new one, without a past.
+        make: a new one, without a past, on a clock in Unix milliseconds.
         value: of a good record, by partition and offset, from 0 on without holes.
         topics: it writes to; ``dead-letters`` among them.
         upserts: of its outputs of one key the last counts, and they may come again; else every one counts.
         keeps: it is a `Keeper`, too.
+        lets_go: what it still holds after a transaction goes out by the clock alone.
     """
 
     name: str
-    make: Callable[[ActiveRelease], Processor]
+    make: Callable[[ActiveRelease, Callable[[], int]], Processor]
     value: Callable[[int, int], bytes]
     topics: frozenset[str]
     upserts: bool = False
     keeps: bool = False
+    lets_go: bool = False
 
 
 def message(kind: Kind, partition: int, offset: int) -> Message:
@@ -67,7 +69,8 @@ class Driver:
     """Calls a processor as `streamtag.stream.processing` does, on one partition or several, without a broker."""
 
     def __init__(self, kind: Kind, active: ActiveRelease) -> None:
-        self.processor = kind.make(active)
+        self.now_ms = NOW_MS
+        self.processor = kind.make(active, lambda: self.now_ms)
         self.keeper: Keeper | None = cast(Keeper, self.processor) if kind.keeps else None
         self.commits = {partition: Commit(0) for partition in PARTITIONS}
         self.next = dict.fromkeys(PARTITIONS, 0)
@@ -116,7 +119,7 @@ def read(kind: Kind, driver: Driver, end: int, partitions: Collection[int] = (0,
 # -- processors --------------------------------------------------------------------------------------------------------
 
 
-def _tagger(active: ActiveRelease, **overrides: str) -> Processor:
+def _tagger(active: ActiveRelease, clock_ms: Callable[[], int], **overrides: str) -> Processor:
     names = {name.replace("__", "."): value for name, value in overrides.items()}
     return Tagger(
         load_settings(environ={}, overrides=names).settings,
@@ -125,11 +128,11 @@ def _tagger(active: ActiveRelease, **overrides: str) -> Processor:
         stop=cast(Stop, NeverStopped()),
         metrics=Metrics.in_memory(),
         tracer=BatchTracer(),
-        clock_ms=lambda: NOW_MS,
+        clock_ms=clock_ms,
     )
 
 
-def _windower(_active: ActiveRelease) -> Processor:
+def _windower(_active: ActiveRelease, now_ms: Callable[[], int]) -> Processor:
     return Windower(
         panes_topic="panes",
         dead_letters_topic="dead-letters",
@@ -137,7 +140,7 @@ def _windower(_active: ActiveRelease) -> Processor:
         max_letter_bytes=100_000,
         options=ShardOptions(lateness_ms=10_000),
         metrics=Metrics.in_memory(),
-        now_ms=lambda: NOW_MS,
+        now_ms=now_ms,
     )
 
 
@@ -156,10 +159,10 @@ PROCESSORS = (
     Kind("tagger", _tagger, lambda _p, offset: good(offset), _TAGGERS_TOPICS, keeps=True),
     Kind(
         "tagger of tagged events only",
-        lambda active: _tagger(active, tagger__emit="tagged"),
+        lambda active, clock_ms: _tagger(active, clock_ms, tagger__emit="tagged"),
         lambda _p, offset: good(offset),
         _TAGGERS_TOPICS,
         keeps=True,
     ),
-    Kind("windower", _windower, _summary, frozenset({"panes", "dead-letters"}), upserts=True, keeps=True),
+    Kind("windower", _windower, _summary, frozenset({"panes", "dead-letters"}), upserts=True, keeps=True, lets_go=True),
 )

@@ -63,7 +63,7 @@ def test_what_was_undone_leaves_no_trace(kind: Kind, active: ActiveRelease, data
 
 @each_processor
 @few
-@given(cuts=st.lists(st.integers(1, END - 1), max_size=6))
+@given(cuts=st.lists(st.integers(1, len(PARTITIONS) * END - 1), max_size=6))
 def test_how_a_transaction_is_cut_into_batches_changes_nothing(
     kind: Kind, active: ActiveRelease, cuts: list[int]
 ) -> None:
@@ -151,5 +151,8 @@ def test_what_is_due_by_the_clock_goes_out_once(kind: Kind, active: ActiveReleas
     driver = Driver(kind, active)
     assert driver.keeper is not None
     driver.transaction([read(kind, driver, END)])
-    list(driver.keeper.idle())
+    assert list(driver.keeper.idle()) == []
+    driver.now_ms += 600_000
+    assert bool(list(driver.keeper.idle())) == kind.lets_go
+    driver.now_ms += 600_000
     assert list(driver.keeper.idle()) == []
