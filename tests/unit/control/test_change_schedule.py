@@ -1,13 +1,18 @@
 """What changes do by themselves: at their hour, once, by one process at a time, and again when they could not."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from change_rig import ANNA, BORIS, Rig
 from control_plane import RecordedMetrics
+from services import wait_until
 
-from streamtag.control.change_schedule import _LEASE_MS, ChangeSchedule
+from streamtag.control import change_schedule
+from streamtag.control.change_log import ChangeLog
+from streamtag.control.change_schedule import _LEASE_MS, ChangeSchedule, ScheduleThread
 from streamtag.domain.change import State
+from streamtag.errors import UnavailableError
+from streamtag.settings import Settings
 
 
 class Scheduled(Rig):
@@ -88,3 +93,28 @@ def test_two_who_act_at_once_all_the_same_go_back_once(rig: Scheduled, monkeypat
     monkeypatch.setattr(rig.store, "commit", other_first)
     assert rig.schedule.step() == []
     assert [action for action in rig.actions() if action == "expire"] == ["expire"]
+
+
+def test_the_thread_outlives_an_outage_and_a_defect_and_then_does_what_is_due(
+    rig: Scheduled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.time = datetime.now(UTC) - timedelta(hours=2)
+    rig.open(spam=0.55, hours=1)
+    rig.requests.publish(1, "anna")
+    due, wrong = ChangeLog.due, [UnavailableError("Redis is away"), ValueError("a defect")]
+
+    def look(log: ChangeLog, now: datetime) -> list[int]:
+        if wrong:
+            raise wrong.pop(0)
+        return due(log, now)
+
+    monkeypatch.setattr(ChangeLog, "due", look)
+    monkeypatch.setattr(change_schedule, "ControlStore", lambda _settings: rig.store)
+    monkeypatch.setattr(change_schedule, "_LOOK_S", 0.01)
+    thread = ScheduleThread(Settings(), rig.metrics)
+    thread.start()
+    wait_until(lambda: rig.cutoffs()["spam"] == 0.5, 5, "gone back")
+    thread.close()
+    assert rig.metrics.counts == {"streamtag.changes.done/expire": 1}
+    assert "Redis is away" in caplog.text
+    assert "unexpected error; it goes on" in caplog.text
