@@ -71,7 +71,7 @@ class ExperimentWatcher:
         self._repeats = Repeats()
         # Where Redis is away, the watcher of the champion says so; what ran goes on.
         self._follower = Follower(
-            self._store, settings.redis, self.look, failed=self._unexpected, name="experiment-watcher"
+            self._store, settings.redis, self.look, failed=self._failed, name="experiment-watcher"
         )
 
     def start(self) -> None:
@@ -91,6 +91,7 @@ class ExperimentWatcher:
 
         Raises:
             UnavailableError: Redis does not answer in time.
+            RefusedError: where the chain ends cannot be read: what ran goes on.
         """
         heads = self._log.heads()
         alias, newest = heads.alias, heads.latest.number if heads.latest is not None else 0
@@ -146,9 +147,10 @@ class ExperimentWatcher:
             raise RefusedError(f"the plan names labels that not both releases score: {', '.join(odd)}")
         return ActiveExperiment(experiment, candidate, bundle)
 
-    def _unexpected(self, error: Exception) -> None:
-        log.error("the experiment watcher met an unexpected error", exc_info=error)
-        self._fail("experiments", repr(error))
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, StreamtagError):
+            log.error("the experiment watcher met an unexpected error; it goes on", exc_info=error)
+        self._fail("experiments", getattr(error, "message", repr(error)))
 
     def _fail(self, what: str, why: str) -> None:
         self._metrics.add("streamtag.experiment.errors")

@@ -1,17 +1,19 @@
 """Breakers in Redis: one change, one audit entry, announced and followed; by the commands and the API alike."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from change_rig import Rig
 from control_plane import ANNA, BORIS, RecordedMetrics, Run, new_store
+from services import wait_until
 
 from streamtag.control.breaker_watcher import BreakerWatcher
 from streamtag.control.breakers import ActiveBreakers, BreakerLog
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
-from streamtag.settings import Settings
+from streamtag.settings import Settings, load_settings
 
 pytest_plugins = ("command_line",)
 
@@ -60,6 +62,30 @@ def test_a_change_is_announced_and_followed_and_what_was_known_holds_while_redis
     with pytest.raises(UnavailableError):
         watcher.look()
     assert watcher.current() is known
+
+
+def test_what_cannot_be_read_and_a_defect_end_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, metrics = new_store(), RecordedMetrics()
+    log = BreakerLog(store)
+    log.open("spam", ANNA, events=1, alerts=1)
+    settings = load_settings(environ={}, overrides={"redis.poll_interval_s": "0.05"}).settings
+    watcher = BreakerWatcher(settings, metrics=metrics, store=store)
+    watcher.start()
+    wait_until(lambda: watcher.current().labels, 5, "followed")
+    sound: Any = store.client.get(log._key)
+    store.client.set(log._key, b"by hand")
+    wait_until(lambda: metrics.counts.get("streamtag.redis.errors/breakers", 0) >= 2, 5, "two looks in vain")
+    with monkeypatch.context() as patch:
+        patch.setattr(BreakerLog, "active", lambda _log: 1 / 0)
+        wait_until(lambda: "unexpected error; it goes on" in caplog.text, 5, "a look that met a defect")
+    assert watcher.current().labels == {"spam"}, "what was known holds"
+    assert sum("cannot be read" in line for line in caplog.messages) == 1, "said once a minute"
+    store.client.set(log._key, sound)
+    log.close("spam", BORIS)
+    wait_until(lambda: not watcher.current().labels, 5, "followed again")
+    watcher.close()
 
 
 def test_the_commands(store: ControlStore, run: Run) -> None:

@@ -1,6 +1,6 @@
 """Following experiments in a worker: what is proven is exposed, what is not is said and left out."""
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from control_plane import BUNDLE, DEFAULTS, LABELS, RecordedMetrics, new_changes, new_store
@@ -197,4 +197,27 @@ def test_while_redis_is_away_what_ran_goes_on(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ExperimentLog, "heads", away)
     wait_until(lambda: len(looks) > 2, 20, "it has looked again")
     assert len(rig.watcher.current()) == 1
+    rig.watcher.close()
+
+
+def test_an_alias_that_cannot_be_read_and_a_defect_end_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig()
+    rig.start()
+    rig.watcher.start()
+    wait_until(rig.watcher.current, 20, "the experiment is followed")
+    key, client = rig.store.keys.experiments, rig.store.client
+    sound: Any = client.get(key)
+    client.set(key, b"by hand")
+    wait_until(lambda: rig.metrics.counts.get("streamtag.experiment.errors", 0) >= 2, 20, "two looks in vain")
+    assert "unexpected" not in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(ExperimentLog, "heads", lambda _log: 1 / 0)
+        wait_until(lambda: "unexpected error; it goes on" in caplog.text, 20, "a look that met a defect")
+    assert len(rig.watcher.current()) == 1, "what ran goes on"
+    assert sum("cannot be followed here" in line for line in caplog.messages) == 1, "said once a minute"
+    client.set(key, sound)
+    rig.start(muted="spam")
+    wait_until(lambda: len(rig.watcher.current()) == 2, 20, "both are followed")
     rig.watcher.close()

@@ -1,5 +1,6 @@
 """Stop marks: they hold over restarts and outages, and only a person lifts them."""
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,31 @@ def test_a_stop_that_can_be_kept_nowhere_is_an_error(tmp_path: Path, server: fak
     server.connected = False
     with pytest.raises(UnavailableError):
         stops_of(tmp_path, server).set(MARK)
+
+
+def test_a_disk_that_cannot_be_written_hinders_neither_a_stop_nor_its_lifting(
+    tmp_path: Path, server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    stops, laptop = stops_of(tmp_path / "a", server), stops_of(tmp_path / "laptop", server)
+    stops.set(MARK)
+    again = StopMark(group="g", reason="again", at=AT + timedelta(minutes=1), worker="w1")
+    with monkeypatch.context() as patch:
+        patch.setattr("streamtag.control.stops.replace_file", refuse)
+        patch.setattr(Path, "unlink", refuse)
+        stops.set(again)
+        assert laptop.get("g") == again
+        assert len(laptop.lift("g", "anna", "repaired", {"content/0": 7})) == 2
+        for _ in range(2):
+            mark, pardon = stops.look("g")
+            assert (mark, pardon and pardon.until) == (None, {"content/0": 7})
+    for words in ("is not on disk", "stays on disk", "is not kept on disk"):
+        assert words in caplog.text
+    assert stops.look("g") == (None, pardon)
+    server.connected = False
+    assert stops_of(tmp_path / "a", server).look("g") == (None, pardon), "written as soon as it could be"
 
 
 def test_a_mark_that_may_not_be_read_still_stops(tmp_path: Path, server: fakeredis.FakeServer) -> None:
