@@ -296,6 +296,7 @@ def test_a_verdict_is_stored_once_and_ends_the_experiment(worse: bool, state: St
     again = recompute(cast(PaneLog, rig.log), ended, stored.document.panes_from, stored.document.panes_to, keep=720)
     assert msgspec.json.encode(again.document()) == stored.raw
     assert rig.state.look() == []
+    assert rig.metrics.counts[f"streamtag.experiment.verdicts/{state}"] == 1
 
 
 def test_no_pass_and_no_fail_rests_on_panes_that_are_not_exact() -> None:
@@ -560,6 +561,7 @@ def test_what_is_not_fed_is_read_once_it_has_been_there_for_a_turn() -> None:
     assert rig.state.position == 0, "it may be on its way"
     rig.state.keep_up()
     assert rig.state.position == 1
+    assert rig.metrics.counts["streamtag.panes.reread"] == 1
 
 
 def test_records_that_are_no_panes_are_passed_by_and_counted() -> None:

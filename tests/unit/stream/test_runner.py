@@ -101,6 +101,7 @@ def test_records_are_copied_once_and_ranges_touch_across_holes(make_loop: MakeLo
     loop.check_exactly_once(ONE)
     assert loop.failure is None
     assert broker.commits[ZERO][1] == "p=2;remembered"
+    assert loop.metrics.value("streamtag.commit.duration") == broker.asked.count("sink.commit") >= 2
 
 
 def test_many_batches_share_a_transaction_until_the_interval_is_over(make_loop: MakeLoop, broker: FakeBroker) -> None:
@@ -479,6 +480,7 @@ def test_a_revoked_partition_is_committed_before_it_is_given_up(make_loop: MakeL
     loop.check_exactly_once(ZERO)
     loop.check_exactly_once(ONE)
     assert broker.position(ZERO) == 10
+    assert loop.metrics.value("streamtag.revoke.duration") == 2, "of the other as it left"
 
 
 def test_a_transaction_that_outlasts_the_revoke_never_commits(make_loop: MakeLoop, broker: FakeBroker) -> None:

@@ -116,9 +116,11 @@ def test_scores_are_published_under_their_labels_whatever_these_are_called(
 def test_the_trace_context_is_carried_in_headers_and_event() -> None:
     rig = Rig()
     traced: list[tuple[str, str | bytes | None]] = [("traceparent", PARENT), ("tracestate", b"a=1"), ("other", b"x")]
-    outputs = rig.process(record(0, *TAGGED), record(1, *TAGGED, headers=traced), record(2, *TAGGED))
+    broken: list[tuple[str, str | bytes | None]] = [("traceparent", b"00-nonsense")]
+    outputs = rig.process(record(0, *TAGGED), record(1, *TAGGED, headers=traced), record(2, *TAGGED, headers=broken))
     assert [output.headers for output in outputs] == [None, [("traceparent", PARENT), ("tracestate", b"a=1")], None]
     assert [tag.get("traceparent") for tag in rig.tags(outputs)] == [None, PARENT.decode(), None]
+    assert rig.metrics.value("streamtag.trace.invalid") == 1
 
 
 def test_a_trace_context_stays_with_its_event_when_neighbours_are_refused() -> None:

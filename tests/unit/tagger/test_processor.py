@@ -86,11 +86,11 @@ def test_summaries_are_keyed_by_their_source_and_say_who_wrote_them() -> None:
 
 
 def test_outcomes_are_counted_when_they_are_committed_and_once() -> None:
-    rig = Rig()
+    rig = Rig({"dead_letters.max_bytes": "10000"})
     batch = [
         record(0, 0.9, 0.6),
         record(1, 0.1, 0.1, at_ms=NOW + 10**9),
-        raw_record(2, b"{}"),
+        raw_record(2, b"{" * 20_000),
         raw_record(3, None),
         record(4, text=RAISES),
     ]
@@ -104,6 +104,8 @@ def test_outcomes_are_counted_when_they_are_committed_and_once() -> None:
     assert rig.metrics.value("streamtag.label.alerts", label="insult") == 1
     assert rig.metrics.value("streamtag.timestamps.by_arrival") == 1
     assert rig.metrics.value("streamtag.events.dead", error_class="scorer_error", stage="infer") == 1
+    assert rig.metrics.value("streamtag.dead_letters.truncated") == 1
+    assert rig.metrics.value("streamtag.batch.bisections") == 4, "counted where it was undone, too"
 
 
 def test_what_a_bundle_fills_in_is_counted_and_what_it_refuses_is_dead(tmp_path: Path) -> None:
