@@ -1,4 +1,4 @@
-"""`streamtag dlq` against a real Kafka: the real command, its real output."""
+"""`streamtag dlq` against a real Kafka: the command, its output, and what it does."""
 
 import base64
 import dataclasses
@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from commands import streamtag
 from confluent_kafka import Message, Producer
-from services import MakeTopics, Redis, Topics, produce, read_all
+from services import Kafka, MakeTopics, Redis, Topics, delete_topics, make_pipeline_topics, produce, read_all
 
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.dead_letters.plan import ReplaySpec
@@ -49,23 +50,16 @@ def letter(topics: Topics, offset: int, **changes: Any) -> Record:
     return wire.build(**{**facts, **changes})
 
 
-def command(topics: Topics, *arguments: str, settings: Mapping[str, str] | None = None) -> list[str]:
-    overrides = {**topics.overrides(), **(settings or {})}
-    sets = [part for name, value in overrides.items() for part in ("--set", f"{name}={value}")]
+def command(topics: Topics, *arguments: str) -> list[str]:
+    """In a process of its own, to be killed or overtaken."""
+    sets = [part for name, value in topics.overrides().items() for part in ("--set", f"{name}={value}")]
     return [sys.executable, "-m", "streamtag", *sets, "dlq", *arguments]
 
 
 def run(topics: Topics, *arguments: str, expect: int = 0, settings: Mapping[str, str] | None = None) -> Any:
-    done = subprocess.run(
-        command(topics, *arguments, "--output", "json", settings=settings),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == expect, done.stderr
-    assert "Traceback" not in done.stderr
-    return json.loads(done.stdout) if expect == 0 else " ".join(done.stderr.split())
+    done = streamtag({**topics.overrides(), **(settings or {})}, "dlq", *arguments, "--output", "json")
+    assert done.code == expect, done.err
+    return done.json if expect == 0 else " ".join(done.err.split())
 
 
 def headers_of(message: Message) -> wire.Headers:
@@ -80,8 +74,23 @@ def more_than(count: int) -> Callable[[list[Message]], bool]:
     return lambda found: len(found) > count
 
 
+@pytest.fixture(scope="module")
+def shared(kafka: Kafka) -> Iterator[Topics]:
+    """Filled, for all tests that write nothing."""
+    topics = make_pipeline_topics(kafka.bootstrap)
+    fill(topics)
+    yield topics
+    delete_topics(topics.bootstrap, topics.names)
+
+
 @pytest.fixture
 def filled(topics: Topics) -> Topics:
+    """Filled, for this test alone."""
+    fill(topics)
+    return topics
+
+
+def fill(topics: Topics) -> None:
     """Twelve dead letters of three kinds, one of them truncated, and a record of somebody else."""
     scorer = Rejected(ErrorClass.SCORER_ERROR, stage="infer", field="/text", message="the model raised")
     records = [letter(topics, n) for n in range(6)]
@@ -89,35 +98,34 @@ def filled(topics: Topics) -> Topics:
     records += [letter(topics, 11, value=b"x" * 100_000, max_bytes=50_000)]
     records += [(b"k", b"hello", [])]
     produce(topics.bootstrap, topics.dead_letters, records, partition=1)
-    return topics
 
 
-def test_list_shows_what_why_and_where_and_never_content(filled: Topics) -> None:
-    found = run(filled, "list")
+def test_list_shows_what_why_and_where_and_never_content(shared: Topics) -> None:
+    found = run(shared, "list")
     assert (found["matching"], found["foreign"]) == (12, 1)
     first, last = found["letters"][0], found["letters"][-1]
     assert first["position"] == "1/0"
-    assert first["source"] == {"topic": filled.input, "partition": 0, "offset": 0, "timestamp_ms": 1_700_000_000_000}
+    assert first["source"] == {"topic": shared.input, "partition": 0, "offset": 0, "timestamp_ms": 1_700_000_000_000}
     assert (first["error_class"], first["stage"], first["message"]) == ("invalid_utf8", "decode", "not UTF-8 at byte 0")
     assert (last["truncated"], last["size"]) == (True, 100_000)
-    table = subprocess.run(command(filled, "list"), capture_output=True, text=True, timeout=60, check=True).stdout
+    table = subprocess.run(command(shared, "list"), capture_output=True, text=True, timeout=60, check=True).stdout
     for text in (json.dumps(found), table):
         assert "original" not in text
         assert "key-" not in text
 
 
-def test_list_filters_and_shows_the_latest(filled: Topics) -> None:
-    assert run(filled, "list", "--class", "scorer_error", "--stage", "infer")["matching"] == 5
-    assert run(filled, "list", "--class", "scorer_error", "--class", "invalid_utf8")["matching"] == 12
-    assert run(filled, "list", "--field", "/text", "--topic", "other")["matching"] == 0
-    assert [x["position"] for x in run(filled, "list", "-n", "2")["letters"]] == ["1/10", "1/11"]
-    assert [x["position"] for x in run(filled, "list", "--at", "1/3", "--at", "1/7")["letters"]] == ["1/3", "1/7"]
-    assert run(filled, "list", "--since", "1h")["matching"] == 12
-    assert run(filled, "list", "--until", "1h")["matching"] == 0
+def test_list_filters_and_shows_the_latest(shared: Topics) -> None:
+    assert run(shared, "list", "--class", "scorer_error", "--stage", "infer")["matching"] == 5
+    assert run(shared, "list", "--class", "scorer_error", "--class", "invalid_utf8")["matching"] == 12
+    assert run(shared, "list", "--field", "/text", "--topic", "other")["matching"] == 0
+    assert [x["position"] for x in run(shared, "list", "-n", "2")["letters"]] == ["1/10", "1/11"]
+    assert [x["position"] for x in run(shared, "list", "--at", "1/3", "--at", "1/7")["letters"]] == ["1/3", "1/7"]
+    assert run(shared, "list", "--since", "1h")["matching"] == 12
+    assert run(shared, "list", "--until", "1h")["matching"] == 0
 
 
-def test_group_counts_by_what_was_asked(filled: Topics) -> None:
-    groups = run(filled, "group", "--by", "class", "--by", "stage")["groups"]
+def test_group_counts_by_what_was_asked(shared: Topics) -> None:
+    groups = run(shared, "group", "--by", "class", "--by", "stage")["groups"]
     assert [(g["values"], g["count"], g["truncated"]) for g in groups] == [
         ({"class": "invalid_utf8", "stage": "decode"}, 7, 1),
         ({"class": "scorer_error", "stage": "infer"}, 5, 0),
@@ -132,9 +140,7 @@ def test_show_keeps_content_back_until_it_is_asked_for(filled: Topics) -> None:
     assert (asked["key"], base64.b64decode(asked["value_base64"])) == ("key-4", b"\xff\x00 original 4")
     steering = [*ORIGINAL, (wire.REPLAY_ID, b"\x1b]52;c;aGk=\x07")]  # the producer's own header
     produce(filled.bootstrap, filled.dead_letters, [letter(filled, 12, headers=steering)], partition=1)
-    table = subprocess.run(
-        command(filled, "show", "1/13"), capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    table = streamtag(filled.overrides(), "dlq", "show", "1/13").out
     assert "\x1b" not in table
     assert r"\x1b]52" in table
     assert "holds no dead letter of streamtag" in run(filled, "show", "1/12", expect=4)
@@ -326,13 +332,13 @@ def test_of_two_runs_of_one_replay_the_later_wins_and_nothing_doubles(topics: To
     assert replayed_of(read_all(topics.bootstrap, topics.input)) == expected
 
 
-def test_a_missing_topic_is_named(topics: Topics) -> None:
-    stderr = run(topics, "list", expect=4, settings={"topics.dead_letters": "nowhere"})
+def test_a_missing_topic_is_named(shared: Topics) -> None:
+    stderr = run(shared, "list", expect=4, settings={"topics.dead_letters": "nowhere"})
     assert "topic nowhere does not exist" in stderr
 
 
-def test_a_kafka_that_does_not_answer_is_named(topics: Topics) -> None:
-    stderr = run(topics, "list", expect=6, settings={"kafka.bootstrap_servers": "127.0.0.1:1"})
+def test_a_kafka_that_does_not_answer_is_named(shared: Topics) -> None:
+    stderr = run(shared, "list", expect=6, settings={"kafka.bootstrap_servers": "127.0.0.1:1"})
     assert "127.0.0.1:1" in stderr
 
 

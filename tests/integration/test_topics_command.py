@@ -1,31 +1,17 @@
 """`streamtag topics` on a real Kafka: what it creates, what it adapts, what it refuses and names."""
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from commands import Done, streamtag
 from confluent_kafka.admin import AdminClient
 from services import Kafka, create_topics, delete_topics, wait_until
 
 pytestmark = pytest.mark.services
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.out)
 
 
 @dataclass(frozen=True)
@@ -41,19 +27,15 @@ class Command:
 
     def __call__(self, *arguments: str, bootstrap: str | None = None) -> Done:
         content, tags, stats, dead, panes = self.names
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("STREAMTAG_")}
-        environ |= {
-            "STREAMTAG_KAFKA": bootstrap or self.bootstrap,
-            "STREAMTAG_TOPICS__INPUT": f"[{content}]",
-            "STREAMTAG_TOPICS__TAGS": tags,
-            "STREAMTAG_TOPICS__STATS": stats,
-            "STREAMTAG_TOPICS__DEAD_LETTERS": dead,
-            "STREAMTAG_TOPICS__PANES": panes,
+        overrides = {
+            "kafka.bootstrap_servers": bootstrap or self.bootstrap,
+            "topics.input": f"[{content}]",
+            "topics.tags": tags,
+            "topics.stats": stats,
+            "topics.dead_letters": dead,
+            "topics.panes": panes,
         }
-        command = [sys.executable, "-m", "streamtag", "topics", *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-        assert "Traceback" not in done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        return streamtag(overrides, "topics", *arguments)
 
 
 @pytest.fixture
