@@ -1,13 +1,12 @@
 """`streamtag ledger` and its audit on what a real worker has written, and on what it has not."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from commands import streamtag
 from confluent_kafka import Consumer, Producer, TopicPartition
 from pipeline import Ledger, events, read_summaries, wait_covered
 from services import Topics, produce, read_all
@@ -22,6 +21,8 @@ from streamtag.stream.topic_reader import TopicReader
 
 pytestmark = pytest.mark.services
 
+END = 100
+
 
 @pytest.fixture
 def tagged(fleet: Fleet, ledger: Ledger) -> Fleet:
@@ -33,19 +34,22 @@ def tagged(fleet: Fleet, ledger: Ledger) -> Fleet:
     return fleet
 
 
+@pytest.fixture
+def summed_up(fleet: Fleet) -> Fleet:
+    """As far as a ledger looks: two summaries a partition, and what they cover is committed."""
+    topics, sources = fleet.topics, range(fleet.topics.partitions)
+    spans = [(partition, *span) for partition in sources for span in ((0, 60), (60, END))]
+    made = [record(make(start, end, partition=partition, topic=topics.input)) for partition, start, end in spans]
+    produce(topics.bootstrap, topics.stats, made)
+    commit(fleet, dict.fromkeys(sources, END))
+    return fleet
+
+
 def run(fleet: Fleet, *arguments: str, expect: int = 0) -> Any:
-    sets = [f"--set={name}={value}" for name, value in fleet.settings().items()]
-    done = subprocess.run(
-        [sys.executable, "-m", "streamtag", *sets, "ledger", *arguments, "--output", "json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == expect, done.stderr or done.stdout
-    document = json.loads(done.stdout)
-    assert document["ok"] is (expect == 0)
-    return document
+    done = streamtag(fleet.settings(), "ledger", *arguments, "--output", "json")
+    assert done.code == expect, done.err or done.out
+    assert done.json["ok"] is (expect == 0)
+    return done.json
 
 
 def found(document: Any, *, partition: int = 0) -> list[tuple[str, list[int]]]:
@@ -60,11 +64,12 @@ def forge(topics: Topics, one: CommitSummary) -> tuple[int, int]:
     return place
 
 
-def commit(fleet: Fleet, partition: int, position: int) -> None:
+def commit(fleet: Fleet, positions: Mapping[int, int]) -> None:
     """Moves the group, as an operator can, while it has no members."""
     consumer = Consumer({"bootstrap.servers": fleet.topics.bootstrap, "group.id": fleet.group})
     try:
-        consumer.commit(offsets=[TopicPartition(fleet.topics.input, partition, position)], asynchronous=False)
+        offsets = [TopicPartition(fleet.topics.input, *place) for place in positions.items()]
+        consumer.commit(offsets=offsets, asynchronous=False)
     finally:
         consumer.close()
 
@@ -81,13 +86,13 @@ def test_what_a_worker_wrote_is_whole_and_recounted_to_the_same_numbers(tagged: 
         assert {(row["partition"], row["to"]) for row in document["partitions"]} == set(ledger.ends().items())
 
 
-def test_a_forged_gap_overlap_imbalance_and_version_are_each_named(tagged: Fleet, ledger: Ledger) -> None:
-    topics, end = tagged.topics, ledger.ends()[0]
+def test_a_forged_gap_overlap_imbalance_and_version_are_each_named(summed_up: Fleet) -> None:
+    topics, end = summed_up.topics, END
     gap = forge(topics, make(end + 5, end + 10, topic=topics.input))
     overlap = forge(topics, make(end + 8, end + 12, topic=topics.input))
     imbalance = forge(topics, make(end + 12, end + 20, dead=1, topic=topics.input))
     unknown = forge(topics, make(end + 20, end + 30, version=2, topic=topics.input))
-    document = run(tagged, expect=1)
+    document = run(summed_up, expect=1)
     assert document["counts"] == {"gap": 1, "overlap": 1, "imbalance": 1, "unreadable": 1}
     assert found(document) == [
         ("gap", [end, end + 5]),
@@ -105,7 +110,7 @@ def test_an_audit_finds_what_was_lost_doubled_and_wrongly_counted(tagged: Fleet,
     doubled = json.loads(record_.value() or b"")["source"]["offset"]
     produce(topics.bootstrap, topics.tags, [(record_.key(), record_.value())])
     produce(topics.bootstrap, topics.input, [(b"k", b"{}")] * 3, partition=0)
-    commit(tagged, 0, end + 3)
+    commit(tagged, {0: end + 3})
     last = max((one for one in read_summaries(topics) if one.partition == 0), key=lambda one: one.to_offset)
     document = run(tagged, "audit", "--from", "0", expect=1)
     kinds = dict(found(document))
@@ -126,14 +131,14 @@ def test_a_ledger_and_an_audit_are_right_while_workers_write(fleet: Fleet, ledge
 
 
 @pytest.fixture
-def settings(tagged: Fleet) -> Settings:
-    return load_settings(overrides=tagged.settings(), environ={}).settings
+def settings(summed_up: Fleet) -> Settings:
+    return load_settings(overrides=summed_up.settings(), environ={}).settings
 
 
 @pytest.fixture
-def forger(tagged: Fleet) -> Iterator[Producer]:
+def forger(summed_up: Fleet) -> Iterator[Producer]:
     """In a transaction."""
-    producer = Producer({"bootstrap.servers": tagged.topics.bootstrap, "transactional.id": tagged.topics.stats})
+    producer = Producer({"bootstrap.servers": summed_up.topics.bootstrap, "transactional.id": summed_up.topics.stats})
     producer.init_transactions(20)
     producer.begin_transaction()
     yield producer
@@ -147,18 +152,17 @@ def read(settings: Settings, since_ms: int | None = None) -> LedgerReport:
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_an_open_transaction_hides_the_end_and_is_said_to(
-    tagged: Fleet,
-    ledger: Ledger,
+    summed_up: Fleet,
     settings: Settings,
     forger: Producer,
     monkeypatch: pytest.MonkeyPatch,
     committed: bool,
 ) -> None:
-    topics, end = tagged.topics, ledger.ends()[0]
+    topics, end = summed_up.topics, END
     key, value = record(make(end, end + 3, topic=topics.input))
     forger.produce(topics.stats, key=key, value=value, partition=2)
     assert forger.flush(20) == 0
-    commit(tagged, 0, end + 3)
+    commit(summed_up, {0: end + 3})
     with monkeypatch.context() as patch:
         patch.setattr(topic_reader, "_SETTLE_S", 0.5)
         report = read(settings)
@@ -170,8 +174,8 @@ def test_an_open_transaction_hides_the_end_and_is_said_to(
     assert [(one.kind, one.start, one.end) for one in report.findings()] == wanted
 
 
-def test_a_ledger_begins_at_a_time(tagged: Fleet, settings: Settings) -> None:
-    stamps = sorted(m.timestamp()[1] for m in read_all(tagged.topics.bootstrap, tagged.topics.stats))
+def test_a_ledger_begins_at_a_time(summed_up: Fleet, settings: Settings) -> None:
+    stamps = sorted(m.timestamp()[1] for m in read_all(summed_up.topics.bootstrap, summed_up.topics.stats))
     assert len(read(settings, stamps[0]).ledger.partitions) == 4
     assert sum(one.totals.summaries for one in read(settings, stamps[0]).ledger.partitions.values()) == len(stamps)
     assert read(settings, stamps[-1] + 1).ledger.partitions == {}
