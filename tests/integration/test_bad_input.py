@@ -2,22 +2,25 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checker import Input
+from commands import streamtag
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from pipeline import WORDS, Ledger, Record, check_all, events, read_outputs, wait_covered
 from poison_bundle import RAISES, SCORES_NAN, build_poison_bundle
-from services import MIB, MakeTopics, Topics, create_topics, delete_topics, produce, read_all, wait_until
+from services import MIB, MakeTopics, Redis, Topics, create_topics, delete_topics, produce, read_all, wait_until
 from workers import Fleet
 
+from streamtag.control.first_start import configured_bundle, seed
+from streamtag.control.store import ControlStore
 from streamtag.events import dead_letters as dlq
 from streamtag.events.rejection import ErrorClass
+from streamtag.settings import load_settings
 
 pytestmark = pytest.mark.services
 
@@ -55,14 +58,6 @@ def dead_letters(topics: Topics) -> dict[str, dict[str, Any]]:
         position = f"{facts[dlq.PARTITION]}/{facts[dlq.OFFSET]}"
         found[position] = {**facts, "key": record.key(), "value": record.value()}
     return found
-
-
-def streamtag(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command with the fleet's settings."""
-    sets = [f"--set={name}={value}" for name, value in fleet.settings().items()]
-    return subprocess.run(
-        [sys.executable, "-m", "streamtag", *sets, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
 
 
 def allow_any_timestamp(topics: Topics) -> None:
@@ -149,8 +144,8 @@ def test_too_many_dead_letters_stop_the_group_until_a_person_lifts_it(fleet: Fle
     other_host.wait_unready("stopped for dead letters")  # nor does another host
     assert len(dead_letters(fleet.topics)) == passed
 
-    lifted = streamtag(fleet, "dlq", "resume", "--reason", "known bad batch")
-    assert lifted.returncode == 0, lifted.stderr
+    lifted = streamtag(fleet.settings(), "dlq", "resume", "--reason", "known bad batch")
+    assert lifted.code == 0, lifted.err
     wait_covered(ledger, 30)
     restarted.wait_ready()
     _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
@@ -159,6 +154,17 @@ def test_too_many_dead_letters_stop_the_group_until_a_person_lifts_it(fleet: Fle
 
     ledger.write(bad(60))  # what is written after the lifting counts
     wait_until(lambda: {restarted.health()[0], other_host.health()[0]} == {503}, 30, "stopped again")
+
+
+@pytest.fixture
+def seeded(redis_server: Redis, namespace: str, tmp_path: Path, bundles: Path) -> dict[str, str]:
+    """Settings of a control plane that no worker follows yet."""
+    overrides = {"redis.url": redis_server.url, "redis.namespace": namespace, "state_dir": str(tmp_path / "state")}
+    overrides |= {"model.bundle": "tiny@1", "model.directories": f"[{bundles}]"}
+    settings = load_settings(environ={}, overrides=overrides).settings
+    with closing(ControlStore(settings.redis)) as store:
+        seed(store, lambda: configured_bundle(settings), max_step=1)
+    return overrides
 
 
 @pytest.mark.parametrize(
@@ -171,23 +177,21 @@ def test_too_many_dead_letters_stop_the_group_until_a_person_lifts_it(fleet: Fle
     ],
 )
 def test_a_bad_threshold_change_is_refused_with_every_error_and_the_old_one_stays(
-    fleet: Fleet, tmp_path: Path, arguments: list[str], says: list[str]
+    seeded: dict[str, str], tmp_path: Path, arguments: list[str], says: list[str]
 ) -> None:
     path = tmp_path / "set.yaml"
     path.write_text("labels: {spam: 0.5, extra: 0.5}\n")
-    worker = fleet.start().wait_ready()
-    refused = streamtag(fleet, *[str(path) if a == "FILE" else a for a in arguments], "--reason", "test")
-    assert refused.returncode == 3, refused.stderr
+    refused = streamtag(seeded, *[str(path) if a == "FILE" else a for a in arguments], "--reason", "test")
+    assert refused.code == 3, refused.err
     for word in says:
-        assert word in refused.stderr
-    shown = json.loads(streamtag(fleet, "thresholds", "show", "--output", "json").stdout)
-    assert shown["base"]["revision"] == 1
-    assert worker.health()[0] == 200
+        assert word in refused.err
+    assert streamtag(seeded, "thresholds", "show", "--output", "json").json["base"]["revision"] == 1
+    assert [entry["action"] for entry in streamtag(seeded, "audit", "show", "--output", "json").json] == ["seed"]
 
 
 def test_an_empty_redis_is_seeded_from_the_bundle_and_audited(fleet: Fleet) -> None:
     fleet.start().wait_ready()
-    history = json.loads(streamtag(fleet, "thresholds", "history", "--output", "json").stdout)
+    history = streamtag(fleet.settings(), "thresholds", "history", "--output", "json").json
     assert [entry["author"] for entry in history] == ["streamtag (first start)"]
 
 
@@ -232,12 +236,11 @@ def test_timestamps_nobody_can_believe_are_placed_by_arrival_and_flagged(fleet: 
 
 def test_an_unknown_or_contradictory_setting_ends_with_exit_2_before_anything_starts(fleet: Fleet) -> None:
     for name, value in (("tagger.batchsize", "5"), ("tagger.commit_interval_ms", "9000"), ("tagger.start", "noon")):
-        fleet.overrides[name] = value
-        refused = streamtag(fleet, "tagger")
-        assert refused.returncode == 2
-        assert name.rsplit(".", 1)[1] in refused.stderr
-        assert "Traceback" not in refused.stderr
-        del fleet.overrides[name]
+        refused = fleet.start(**{name.replace(".", "__"): value})
+        assert refused.process.wait(60) == 2
+        said = refused.log.read_text()
+        assert name.rsplit(".", 1)[1] in said
+        assert "Traceback" not in said
     assert not fleet.state_dir.exists()
 
 
@@ -257,8 +260,8 @@ def test_two_workers_with_default_settings_have_a_slot_each_and_a_third_fences_n
     slots = set()
     for worker in (first, third, replacement):
         fenced = [v for name, v in worker.metrics().items() if "transactions_total" in name and "fenced" in name]
-        assert sum(fenced) == 0
-    for beat in json.loads(streamtag(fleet, "fleet", "--output", "json").stdout)["workers"]:
+        assert fenced == [0]
+    for beat in streamtag(fleet.settings(), "fleet", "--output", "json").json["workers"]:
         slots.add(beat["slot"])
     assert len(slots) >= 3
     _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)

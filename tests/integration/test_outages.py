@@ -3,19 +3,21 @@
 import json
 import shutil
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 import redis
-from pipeline import Ledger, check_all, events, wait_covered
+from commands import streamtag
+from pipeline import Ledger, Outputs, check_all, events, read_outputs, wait_covered
 from services import MakeTopics, wait_until
-from test_bad_input import streamtag
 from tiny_bundle import build_tiny_bundle
-from workers import Fleet
+from workers import Fleet, Worker
 
 from streamtag.control.changes import ReleaseChanges, Who
-from streamtag.control.connection import Keys
+from streamtag.control.documents import ReleaseId, sha256_of
 from streamtag.control.store import ControlStore
 from streamtag.devstack.kafka import KafkaServer
 from streamtag.devstack.redis import RedisServer
@@ -43,11 +45,23 @@ def changes_of(fleet: Fleet) -> ReleaseChanges:
     return ReleaseChanges(store_of(fleet), max_step=1.0)
 
 
+def with_revision_2(fleet: Fleet) -> Worker:
+    """A worker that decides by revision 2, which is not what the bundle proposes."""
+    worker = fleet.start().wait_ready()
+    changes_of(fleet).set_thresholds({"spam": 0.6}, WHO)
+    wait_until(lambda: "revision 2" in worker.log.read_text(), 10, "revision 2 applied")
+    return worker
+
+
+def revisions_of(outputs: Outputs) -> set[int]:
+    """The threshold revisions that have decided."""
+    return {tag.event["release"]["thresholds"]["revision"] for tag in outputs.tags}
+
+
 def test_redis_away_or_frozen_never_stops_tagging_and_says_so(
     own_fleet: Fleet, ledger: Ledger, own_redis: RedisServer
 ) -> None:
-    worker = own_fleet.start().wait_ready()
-    changes_of(own_fleet).set_thresholds({"spam": 0.6}, WHO)
+    worker = with_revision_2(own_fleet)
     own_redis.pause()
     ledger.write(list(events(500, seed=21)))
     wait_covered(ledger, 30)
@@ -66,8 +80,9 @@ def test_redis_away_or_frozen_never_stops_tagging_and_says_so(
     assert second.alive
     own_redis.restart()
     second.wait_ready()
-    _, problems = check_all(ledger, own_fleet.redis_url, own_fleet.namespace)
+    outputs, problems = check_all(ledger, own_fleet.redis_url, own_fleet.namespace)
     assert not problems, problems[:5]
+    assert revisions_of(outputs) == {2}
 
 
 def test_a_redis_that_comes_back_empty_is_not_seeded_over_the_snapshot_and_can_be_restored(
@@ -82,11 +97,12 @@ def test_a_redis_that_comes_back_empty_is_not_seeded_over_the_snapshot_and_can_b
     assert "empty" in " ".join(reasons)
     ledger.write(list(events(200, seed=24)))
     wait_covered(ledger, 30)
+    assert revisions_of(read_outputs(ledger.topics)) == {2}
     worker.stop()
     restarted = own_fleet.start()
     restarted.wait_unready("restore-snapshot")
-    back = streamtag(own_fleet, "release", "restore-snapshot", "--reason", "Redis was emptied", "--output", "json")
-    assert back.returncode == 0, back.stderr
+    back = streamtag(own_fleet.settings(), "release", "restore-snapshot", "--reason", "Redis was emptied")
+    assert back.code == 0, back.err
     restarted.wait_ready()
     current = store_of(own_fleet).current()
     assert current is not None
@@ -106,33 +122,35 @@ def test_a_redis_set_back_to_an_older_state_does_not_set_back_the_worker(
         for key, value in before.items():
             client.restore(key, 0, value, replace=True)
     worker.wait_unready("older state")
-    refused = streamtag(own_fleet, "thresholds", "set", "spam=0.45", "--reason", "x")
-    assert refused.returncode != 0
-    assert "older state" in refused.stderr
+    refused = streamtag(own_fleet.settings(), "thresholds", "set", "spam=0.45", "--reason", "x")
+    assert refused.code != 0
+    assert "older state" in refused.err
 
 
-@pytest.mark.parametrize("damage", ["not JSON", "wrong hash", "missing"])
+@pytest.mark.parametrize(
+    ("stored", "hashed", "says"),
+    [
+        pytest.param(b"{", b"{", "cannot be read", id="not JSON"),
+        pytest.param(b"{", b"[", "not what was published", id="wrong hash"),
+        pytest.param(None, b"{", "release 3 is missing", id="missing"),
+    ],
+)
 def test_a_corrupt_release_is_refused_and_the_old_one_keeps_deciding(
-    own_fleet: Fleet, ledger: Ledger, own_redis: RedisServer, damage: str
+    fleet: Fleet, fleet_store: ControlStore, ledger: Ledger, stored: bytes | None, hashed: bytes, says: str
 ) -> None:
-    worker = own_fleet.start().wait_ready()
-    keys = Keys(own_fleet.namespace)
-    with redis.Redis.from_url(own_redis.url) as client:
-        client.config_set("notify-keyspace-events", "")
-        own_redis.pause()  # the worker must not see the sound one first
-        own_redis.resume()
-        document = client.get(keys.release(1))
-        champion = client.get(keys.champion)
-        assert document is not None
-        assert champion is not None
-        other = {"not JSON": b"{", "wrong hash": document.replace(b"streamtag", b"somebody")}.get(damage)
-        if other is not None:
-            client.set(keys.release(2), other)
-        client.set(keys.champion, champion.replace(b"1", b"2", 1))
-    worker.wait_unready("refused")
+    worker = with_revision_2(fleet)
+    keys, client, sound = fleet_store.keys, fleet_store.client, fleet_store.heads().alias
+    if stored is not None:
+        client.set(keys.release(3), stored)
+    client.set(keys.champion, msgspec.json.encode(ReleaseId(3, sha256_of(hashed))))
+    worker.wait_unready(says)
     ledger.write(list(events(200, seed=25)))
     wait_covered(ledger, 30)
-    assert worker.alive
+    client.set(keys.champion, sound)
+    worker.wait_ready()
+    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    assert not problems, problems[:5]
+    assert revisions_of(outputs) == {2}
 
 
 def test_a_bundle_with_a_wrong_hash_or_that_is_nowhere_is_refused(
@@ -148,9 +166,9 @@ def test_a_bundle_with_a_wrong_hash_or_that_is_nowhere_is_refused(
     worker.wait_unready("model.onnx")
     ledger.write(list(events(200, seed=26)))
     wait_covered(ledger, 30)
-    refused = streamtag(fleet, "release", "promote", "tiny@2", "--reason", "x")
-    assert refused.returncode == 3, refused.stdout + refused.stderr
-    assert "model.onnx" in refused.stderr
+    refused = streamtag(fleet.settings(), "release", "promote", "tiny@2", "--reason", "x")
+    assert refused.code == 3, refused.out + refused.err
+    assert "model.onnx" in refused.err
     first = read_bundle(fleet.bundles / "tiny" / "1")
     changes_of(fleet).promote(first.ref, first.labels, WHO)
     worker.wait_ready()
@@ -190,36 +208,48 @@ def test_a_bundle_that_fails_parity_or_does_not_match_its_thresholds_is_refused(
     assert {tag.event["release"]["number"] for tag in outputs.tags} == {1}
 
 
-@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 @pytest.mark.parametrize("how", ["killed", "frozen beyond the transaction timeout"])
 def test_a_broker_that_is_away_is_waited_for(
-    fleet: Fleet, own_kafka: KafkaServer, make_topics: MakeTopics, how: str, delivery: str
+    fleet: Fleet, own_kafka: KafkaServer, make_topics: MakeTopics, how: str
 ) -> None:
-    fleet.topics = make_topics(bootstrap=own_kafka.bootstrap)
-    fleet.overrides["tagger.delivery"] = delivery
-    ledger = Ledger(fleet.topics)
-    ledger.write(list(events(300, seed=30)))
-    worker = fleet.start().wait_ready(60)
+    """By a worker of each delivery, at once."""
+    pipelines: dict[str, tuple[Ledger, Worker]] = {}
+    for delivery in ("exactly_once", "at_least_once"):
+        fleet.topics = make_topics(bootstrap=own_kafka.bootstrap)
+        worker = fleet.start(tagger__delivery=delivery, tagger__group=f"{fleet.group}-{delivery}")
+        pipelines[delivery] = Ledger(fleet.topics), worker
+    ledgers, workers = zip(*pipelines.values(), strict=True)
+    write_to_all(ledgers, 300, seed=30)
+    for worker in workers:
+        worker.wait_ready(60)
     for seed in (31, 32):
-        ledger.write(list(events(3_000, seed=seed)))
+        write_to_all(ledgers, 3_000, seed)
         if how == "killed":
             own_kafka.kill()
-            worker.wait_unready("kafka")
+            for worker in workers:
+                worker.wait_unready("kafka")
             own_kafka.restart()
         else:
             own_kafka.pause()
             time.sleep(7)  # the transaction timeout is 4 s, the session 3 s
             own_kafka.resume()
-        assert worker.alive, worker
-    wait_covered(ledger, 90)
-    worker.wait_ready(60)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
-    doubled_allowed = delivery == "at_least_once"
-    serious = [
-        p for p in problems if not (doubled_allowed and p.startswith(("doubled", "overlap", "recount", "order")))
-    ]
-    assert not serious, serious[:5]
-    assert worker.stop() == 0
+        for worker in workers:
+            assert worker.alive, worker
+    for delivery, (ledger, worker) in pipelines.items():
+        wait_covered(ledger, 90)
+        worker.wait_ready(60)
+        _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+        excused = ("doubled", "overlap", "recount", "order") if delivery == "at_least_once" else ()
+        serious = [problem for problem in problems if not problem.startswith(excused)]
+        assert not serious, (delivery, serious[:5])
+        assert worker.stop() == 0
+
+
+def write_to_all(ledgers: Sequence[Ledger], count: int, seed: int) -> None:
+    """At the same time: none is done before the last."""
+    made = list(events(count, seed))
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        list(pool.map(lambda ledger: ledger.write(made), ledgers))
 
 
 def test_a_broker_away_at_the_start_is_waited_for(
