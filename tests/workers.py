@@ -37,6 +37,7 @@ class Worker:
         self.log = log
         arguments = [f"--set={name}={value}" for name, value in {**overrides, "telemetry.port": self.port}.items()]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("STREAMTAG_")}
+        environ["FAUST_DATADIR"] = str(log.with_suffix(".faust"))  # not where the tests are run
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "streamtag", *arguments, role],
