@@ -6,8 +6,6 @@ What is compared with is counted anew from the committed tag events, by code tha
 import base64
 import json
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,14 +15,17 @@ import child_processes as processes
 import msgspec
 import numpy as np
 import pytest
+from commands import streamtag
 from pane_numbers import PaneReader
 from pipeline import Ledger, events, read_outputs, wait_covered
 from services import MakeTopics, Redis, Topics, read_all, wait_until
 from workers import Fleet, Worker
 
+from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.store import ControlStore
 from streamtag.devstack.kafka import KafkaServer
 from streamtag.domain.assignment import unit_hashes
+from streamtag.domain.verdict import State
 from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
 
@@ -40,12 +41,10 @@ def statistics(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def run(fleet: Fleet, *arguments: str, expect: int = 0) -> Any:
-    sets = [f"--set={name}={value}" for name, value in fleet.settings().items()]
-    command = [sys.executable, "-m", "streamtag", *sets, *arguments, "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == expect, done.stderr or done.stdout
-    return json.loads(done.stdout)
+def run(fleet: Fleet, *arguments: str) -> Any:
+    done = streamtag(fleet.settings(), *arguments, "--output", "json")
+    assert done.code == 0, done.err or done.out
+    return done.json
 
 
 class Writing:
@@ -83,6 +82,16 @@ def app_of(supervisor: Worker) -> int:
     return found
 
 
+def gave_up(supervisor: Worker, app: int) -> bool:
+    """Whether the app has noticed that another is at work: it has ended, or shows no position any more."""
+    if processes.child_of(supervisor.process.pid) != app:
+        return True
+    try:
+        return "streamtag_panes_position" not in supervisor.metrics()
+    except OSError:  # it is ending
+        return False
+
+
 def windows_of(fleet: Fleet) -> Counter[tuple[str, str]]:
     """(label, what) over all windows of a minute."""
     store = ControlStore(RedisSettings(url=fleet.redis_url, namespace=fleet.namespace))  # type: ignore[call-arg]
@@ -116,7 +125,7 @@ def tags_of(topics: Topics) -> Counter[tuple[str, str]]:
 
 
 def test_windows_and_verdicts_equal_a_recount_whatever_is_killed(
-    statistics: Fleet, ledger: Ledger, tmp_path: Path
+    statistics: Fleet, fleet_store: ControlStore, ledger: Ledger, tmp_path: Path
 ) -> None:
     fleet, topics = statistics, statistics.topics
     tagger = fleet.start()
@@ -133,13 +142,13 @@ def test_windows_and_verdicts_equal_a_recount_whatever_is_killed(
         windowers += [fleet.start(role="windows", windows__slot=f"w{i}-{fleet.namespace}") for i in (2, 3)]
         for app in apps:
             processes.kill(app_of(app))
-        states = {}
+        log = ExperimentLog(fleet_store)
 
-        def decided() -> bool:
-            states.update({n: run(fleet, "experiment", "show", str(n))["state"] for n in (1, 2)})
-            return states == {1: "FAIL", 2: "PASS"}
+        def verdicts() -> list[State | None]:
+            found = (log.find(number).verdict for number in (1, 2))
+            return [None if verdict is None else verdict.state for verdict in found]
 
-        wait_until(decided, 120, f"verdicts, so far {states}", every_s=1)
+        wait_until(lambda: verdicts() == [State.FAIL, State.PASS], 120, "both verdicts", every_s=0.2)
     wait_covered(ledger, 60)
     expected = tags_of(topics)
     wait_until(lambda: windows_of(fleet) == expected, 60, "windows equal a recount of the tag events", every_s=1)
@@ -201,10 +210,13 @@ def test_a_frozen_app_that_wakes_writes_nothing_old(statistics: Fleet, ledger: L
         second = fleet.start(role="stats")
         before = windows_of(fleet)
         wait_until(lambda: windows_of(fleet) != before, 90, "the other app has taken over", every_s=0.5)
+        heir = app_of(second)
         processes.signal_to(frozen, signal.SIGCONT)
+        wait_until(lambda: gave_up(first, frozen), 60, "the app that woke has ended, or stands by", every_s=0.2)
     wait_covered(ledger, 60)
     expected = tags_of(fleet.topics)
     wait_until(lambda: windows_of(fleet) == expected, 60, "windows equal a recount of the tag events", every_s=1)
+    assert app_of(second) == heir, "nobody has written behind its back"
     assert second.alive
     assert first.alive
 
