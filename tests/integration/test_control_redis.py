@@ -1,7 +1,6 @@
 """The control plane on a real Redis: two operators at once, and a Redis killed, emptied, rewound, frozen."""
 
 import shutil
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -181,21 +180,14 @@ def test_operators_who_try_again_all_get_through_and_nothing_is_lost(plane: Plan
     assert len({revision.document.author for revision in history}) == 51
 
 
-def test_changes_arrive_within_the_goal(plane: Plane, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_arrive_by_word_of_them_and_not_by_the_poll(plane: Plane) -> None:
+    patient = plane.settings.redis.model_copy(update={"poll_interval_s": 60.0})
+    plane.settings = plane.settings.model_copy(update={"redis": patient})
     watchers = [plane.watch() for _ in range(3)]
-    took_ms = []
     for n in range(100):
         committed = plane.changes.set_thresholds({"spam": (100 + n) / 1000}, ANNA).current.id.number
-        begun = time.perf_counter()
         for watcher in watchers:
-            wait_until(decides_by(watcher, committed), 5, f"release {committed}", every_s=0.0005)
-        took_ms.append((time.perf_counter() - begun) * 1000)
-    p50, p99 = statistics.median(took_ms), sorted(took_ms)[98]
-    with capsys.disabled():
-        print(f"\n100 commits, 3 watchers, idle: committed to exposed on all p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    # The goal is 250 ms; a poll (200 ms here) would miss half of that each time, so this fails when pub/sub is dead.
-    assert p50 < 50
-    assert p99 < 1_000
+            wait_until(decides_by(watcher, committed), 30, f"release {committed}", every_s=0.0005)
 
 
 def test_a_killed_redis_changes_nothing_and_comes_back(

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from checker import Input
-from confluent_kafka import Message, Producer
+from confluent_kafka import ConsumerGroupType, Message, Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -48,6 +48,11 @@ def has_two_partitions(worker: Worker) -> bool:
     return metric(worker, "streamtag_partitions_assigned") == 2
 
 
+def group_type(fleet: Fleet) -> ConsumerGroupType:
+    admin = AdminClient({"bootstrap.servers": fleet.topics.bootstrap})
+    return admin.describe_consumer_groups([fleet.group])[fleet.group].result(20).type
+
+
 # -- group protocols and static membership -----------------------------------------------------------------------------
 
 
@@ -58,6 +63,7 @@ def test_under_the_consumer_protocol_a_killed_worker_costs_nothing(fleet: Fleet,
     workers = [fleet.start(), fleet.start()]
     for worker in workers:
         worker.wait_ready(60)
+    assert group_type(fleet) is ConsumerGroupType.CONSUMER
     for seed in (41, 42):
         ledger.write(list(events(4_000, seed=seed)))
         workers[0].kill()
@@ -74,7 +80,7 @@ def test_under_the_consumer_protocol_a_killed_worker_costs_nothing(fleet: Fleet,
 def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
     fleet: Fleet, ledger: Ledger, how: str
 ) -> None:
-    fleet.overrides["tagger.session_timeout_ms"] = "15000"
+    fleet.overrides["tagger.session_timeout_ms"] = "60000"  # longer than any worker takes to start
     ledger.write(list(events(2_000, seed=43)))
     first = fleet.start(tagger__group_instance_id="a", tagger__slot="a").wait_ready(60)
     second = fleet.start(tagger__group_instance_id="b", tagger__slot="b").wait_ready(60)
