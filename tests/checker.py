@@ -9,20 +9,34 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamtag.domain.thresholds import ThresholdSet
+from streamtag.domain.thresholds import Segment, ThresholdSet
 from streamtag.events.summary import CommitSummary
 
 Position = tuple[int, int]
 """(partition, offset) in the input topic."""
 
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""By the sha256 of a bundle and a text: what the bundle says of it, by label."""
+
 
 @dataclass(frozen=True)
 class Input:
-    """What was written, and what must come of it."""
+    """What was written, and what must come of it.
+
+    Attributes:
+        kind: of outcome.
+        id: of the event.
+        key: of the record.
+        text, lang: of the event; without a text neither they nor its scores are checked.
+        timestamp_ms: of the record; None: not known.
+    """
 
     kind: Literal["event", "bad", "tombstone"]
     id: str
     key: bytes | None
+    text: str | None = None
+    lang: str | None = None
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,8 @@ def check(
     revisions: Mapping[str, ThresholdSet],
     tombstones: Sequence[Tombstone] = (),
     review: Mapping[int, Collection[str]] = MappingProxyType({}),
+    scores: Scores | None = None,
+    langs: Collection[str] = (),
 ) -> list[str]:
     """Everything that is wrong; empty when each input has exactly one, right outcome and every count adds up.
 
@@ -68,13 +84,16 @@ def check(
         revisions: sha256 of every threshold revision that was ever active, and its content.
         tombstones: all tombstones in the tags topic.
         review: number of every state of the breakers, and the labels that it had open.
+        scores: of all texts that sound bundles decided; None: they are not checked.
+        langs: those that are declared for segments of the statistics; none: there are no segments.
     """
     problems = _outcomes(inputs, tags, dead, tombstones)
     problems += _order([*tags, *tombstones])
     for tag in tags:
+        problems += _evidence(tag, inputs.get(tag.source), scores)
         problems += _decision(tag, revisions) + _actions(tag, review)
-    problems += _ranges(inputs, summaries)
-    problems += _recount(tags, summaries)
+    problems += _ranges(inputs, tags, summaries)
+    problems += _recount(tags, summaries, langs)
     return problems
 
 
@@ -94,7 +113,7 @@ def _outcomes(
         got = {kind: found[position] for kind, found in outcomes.items()}
         if got != {kind: int(kind == given.kind) for kind in outcomes}:
             total = sum(got.values())
-            word = "lost" if total == 0 else "doubled" if total > 1 else "wrong outcome"
+            word = "lost" if total == 0 else "doubled" if total == got[given.kind] else "wrong outcome"
             problems.append(f"{word}: {given.kind} at {position} has the outcomes {got}")
     for position in {position for found in outcomes.values() for position in found} - inputs.keys():
         problems.append(f"invented: outcome for {position}, which was never written")
@@ -111,6 +130,7 @@ def _outcomes(
 
 def _order(outcomes: Iterable[TagRecord | Tombstone]) -> list[str]:
     last: dict[tuple[int, bytes | None, int], int] = {}
+    home: dict[bytes, int] = {}
     problems = []
     for outcome in sorted(outcomes, key=lambda o: (o.partition, o.offset)):
         partition, offset = outcome.source
@@ -118,7 +138,32 @@ def _order(outcomes: Iterable[TagRecord | Tombstone]) -> list[str]:
         if outcome.key is not None and last.get(entity, -1) >= offset:
             problems.append(f"order: {outcome.source} comes after {last[entity]} of the same key")
         last[entity] = offset
+        if outcome.key is not None and home.setdefault(outcome.key, outcome.partition) != outcome.partition:
+            problems.append(f"partition: {outcome.source} is in {outcome.partition}, its key in {home[outcome.key]}")
     return problems
+
+
+def _evidence(tag: TagRecord, given: Input | None, scores: Scores | None) -> list[str]:
+    """Whether a tag event was decided by what was written: all that follows takes its word for it."""
+    if given is None:
+        return []
+    event = tag.event
+    problems = []
+    if given.timestamp_ms not in (None, event["source"]["timestamp_ms"]):
+        problems.append(f"timestamp: {tag.source} has not that of its record")
+    if given.text is None:
+        return problems
+    if _place(event) != (given.lang, None, None):
+        problems.append(f"segment: {tag.source} is decided as one of {_place(event)}")
+    sha256 = event["release"]["bundle"]["sha256"]
+    if scores is not None and event["scores"] != scores.get(sha256, {}).get(given.text):
+        problems.append(f"scores: those of {tag.source} are not those that bundle {sha256[:12]} gives its text")
+    return problems
+
+
+def _place(event: Mapping[str, Any]) -> Segment:
+    segment = event.get("segment") or {}
+    return segment.get("lang"), segment.get("channel"), segment.get("tenant")
 
 
 def _decision(tag: TagRecord, revisions: Mapping[str, ThresholdSet]) -> list[str]:
@@ -131,11 +176,9 @@ def _decision(tag: TagRecord, revisions: Mapping[str, ThresholdSet]) -> list[str
         problems.append(f"decision: {tag.source} is tagged {sorted(tagged)}, its evidence says {sorted(wanted)}")
     revision = event["release"]["thresholds"]
     active = revisions.get(revision["sha256"])
-    segment = event.get("segment") or {}
-    place = (segment.get("lang"), segment.get("channel"), segment.get("tenant"))
     if active is None:
         problems.append(f"release: {tag.source} was decided by revision {revision}, which was never active")
-    elif active.effective(place) != cutoffs:
+    elif active.effective(_place(event)) != cutoffs:
         problems.append(f"threshold: {tag.source} was not decided by the cut-offs of revision {revision['revision']}")
     return problems
 
@@ -150,8 +193,10 @@ def _actions(tag: TagRecord, review: Mapping[int, Collection[str]]) -> list[str]
     return [] if found == wanted else [f"action: {tag.source} asks {found}, its breakers say {wanted}"]
 
 
-def _ranges(inputs: Mapping[Position, Input], summaries: Sequence[CommitSummary]) -> list[str]:
-    kinds = {"event": 0, "bad": 1, "tombstone": 2}
+def _ranges(
+    inputs: Mapping[Position, Input], tags: Sequence[TagRecord], summaries: Sequence[CommitSummary]
+) -> list[str]:
+    tagged = {tag.source for tag in tags if tag.event["tags"]}
     at: dict[int, int] = {}
     problems = []
     for one in summaries:
@@ -162,15 +207,15 @@ def _ranges(inputs: Mapping[Position, Input], summaries: Sequence[CommitSummary]
         at[one.partition] = one.to_offset
         if one.in_ != one.tagged + one.clean + one.dead + one.skipped:
             problems.append(f"balance: {one.partition}[{one.from_offset}, {one.to_offset}) does not add up")
-        given = [0, 0, 0]
+        given: Counter[str] = Counter()
         for offset in range(one.from_offset, one.to_offset):
             written = inputs.get((one.partition, offset))
             if written is not None:
-                given[kinds[written.kind]] += 1
-        if given != [one.tagged + one.clean, one.dead, one.skipped]:
-            problems.append(
-                f"counts: {one.partition}[{one.from_offset}, {one.to_offset}) holds {given}, not what it says"
-            )
+                given["tagged" if (one.partition, offset) in tagged else written.kind] += 1
+        said = {"tagged": one.tagged, "event": one.clean, "bad": one.dead, "tombstone": one.skipped}
+        if given != Counter(said):
+            where = f"{one.partition}[{one.from_offset}, {one.to_offset})"
+            problems.append(f"counts: {where} holds {dict(given)}, not what it says")
     for partition, offset in inputs:
         if offset >= at.get(partition, 0):
             problems.append(f"uncovered: no summary covers {(partition, offset)}")
@@ -181,12 +226,11 @@ Cell = tuple[int, int, str]
 """(source partition, pane, release sha256)."""
 
 
-def _recount(tags: Sequence[TagRecord], summaries: Sequence[CommitSummary]) -> list[str]:
+def _recount(tags: Sequence[TagRecord], summaries: Sequence[CommitSummary], langs: Collection[str]) -> list[str]:
     """Adds up the summaries per partition, pane, release and label, and the tag events the same way."""
     pane_ms = summaries[0].pane_ms if summaries else 10_000
     problems = []
-    segmented = any(pane.segments for one in summaries for pane in one.panes)
-    said, seen = _said(summaries), _seen(tags, pane_ms, segmented=segmented)
+    said, seen = _said(summaries), _seen(tags, pane_ms, langs)
     for cell in said.keys() | seen.keys():
         if said.get(cell) != seen.get(cell):
             problems.append(f"recount: {cell}: summaries say {_short(said.get(cell))}, tags {_short(seen.get(cell))}")
@@ -215,7 +259,7 @@ def _said(summaries: Iterable[CommitSummary]) -> dict[Cell, Counter[Any]]:
     return {cell: +counts for cell, counts in cells.items()}
 
 
-def _seen(tags: Iterable[TagRecord], pane_ms: int, *, segmented: bool) -> dict[Cell, Counter[Any]]:
+def _seen(tags: Iterable[TagRecord], pane_ms: int, langs: Collection[str]) -> dict[Cell, Counter[Any]]:
     cells: dict[Cell, Counter[Any]] = defaultdict(Counter)
     for tag in tags:
         event = tag.event
@@ -230,9 +274,9 @@ def _seen(tags: Iterable[TagRecord], pane_ms: int, *, segmented: bool) -> dict[C
             cell[label, min(micro * 1024 // 1_000_000, 1023)] += 1
         for first, second in itertools.combinations(sorted(tagged), 2):
             cell["pair", first, second] += 1
-        if segmented:  # the fixture declares lang: [de, en]
-            lang = (event.get("segment") or {}).get("lang")
-            cell["lang", lang if lang in ("de", "en") else "other"] += 1
+        if langs:
+            lang = _place(event)[0]
+            cell["lang", lang if lang in langs else "other"] += 1
     return {cell: +counts for cell, counts in cells.items()}
 
 

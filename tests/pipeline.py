@@ -2,17 +2,26 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
-from checker import Input, Position, TagRecord, Tombstone, check
+import yaml
+from checker import Input, Position, Scores, TagRecord, Tombstone, check
 from services import Topics, produce, read_all, wait_until
+from workers import Fleet
 
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.store import ControlStore
+from streamtag.domain.scores import from_micro, to_micro
 from streamtag.domain.thresholds import ThresholdSet
+from streamtag.errors import BundleError
 from streamtag.events import dead_letters, summary
 from streamtag.events.summary import CommitSummary
+from streamtag.model.bundle import read_bundle
+from streamtag.model.loading import load_scorer
 from streamtag.settings import RedisSettings
 from streamtag.tagger.emit import SOURCE_HEADER
 
@@ -51,9 +60,9 @@ def events(
             yield Input("bad", name, key), (key, b'{"id": "' + name.encode() + b'", "text": 7}')
         else:
             text = " ".join(choose.choices(WORDS, k=choose.randint(1, 30)))
-            event = {"id": name, "text": text, "lang": choose.choice(["de", "en", "fr", None])}
-            value = json.dumps({k: v for k, v in event.items() if v is not None}).encode()
-            yield Input("event", name, key), (key, value)
+            lang = choose.choice(["de", "en", "fr", None])
+            event = {"id": name, "text": text} | ({"lang": lang} if lang else {})
+            yield Input("event", name, key, text, lang), (key, json.dumps(event).encode())
 
 
 @dataclass
@@ -64,9 +73,12 @@ class Ledger:
     inputs: dict[Position, Input] = field(default_factory=dict)
 
     def write(self, made: Sequence[tuple[Input, Record]], timestamp_ms: int | Sequence[int] = 0) -> list[Position]:
-        places = produce(self.topics.bootstrap, self.topics.input, [r for _, r in made], timestamp_ms=timestamp_ms)
-        for place, (given, _) in zip(places, made, strict=True):
-            self.inputs[place] = given
+        """All of ``made``, timestamps likewise; 0: now."""
+        stamps = timestamp_ms or time.time_ns() // 1_000_000
+        each = [stamps] * len(made) if isinstance(stamps, int) else stamps
+        places = produce(self.topics.bootstrap, self.topics.input, [r for _, r in made], timestamp_ms=each)
+        for place, (given, _), stamp in zip(places, made, each, strict=True):
+            self.inputs[place] = replace(given, timestamp_ms=stamp)
         return places
 
     def ends(self) -> dict[int, int]:
@@ -141,10 +153,41 @@ def open_breakers(redis_url: str, namespace: str) -> dict[int, set[str]]:
         store.close()
 
 
-def check_all(ledger: Ledger, redis_url: str, namespace: str) -> tuple[Outputs, list[str]]:
-    """Reads everything back, committed only, and checks it."""
+def declared_langs(fleet: Fleet) -> Collection[str]:
+    """Languages that are segments of the statistics of these workers."""
+    segments: dict[str, list[str]] = yaml.safe_load(fleet.settings().get("stats.segments", "{}"))
+    return segments.get("lang", ())
+
+
+def right_scores(fleet: Fleet, ledger: Ledger, tags: Sequence[TagRecord]) -> Scores:
+    """What each sound bundle of the fleet must say of the texts that it has decided, each of which is scored once."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    for tag in tags:
+        given = ledger.inputs.get(tag.source)
+        if given is not None and given.text is not None:
+            texts[tag.event["release"]["bundle"]["sha256"]].add(given.text)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for manifest in fleet.bundles.glob("*/*/manifest.json"):
+        with suppress(BundleError):  # some tests break one
+            bundle = read_bundle(manifest.parent)
+            if decided := list(texts[bundle.ref.sha256]):
+                micro = to_micro(load_scorer(bundle.path, batch=64).score(decided))
+                rows = [dict(zip(bundle.labels, row, strict=True)) for row in from_micro(micro).tolist()]
+                found[bundle.ref.sha256] = dict(zip(decided, rows, strict=True))
+    return found
+
+
+def check_all(ledger: Ledger, fleet: Fleet, *, scored: bool = True) -> tuple[Outputs, list[str]]:
+    """Reads everything back, committed only, and checks it; with ``scored`` against scores of one stage, too."""
     outputs = read_outputs(ledger.topics)
-    active, review = revisions(redis_url, namespace), open_breakers(redis_url, namespace)
     return outputs, check(
-        ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, active, outputs.tombstones, review
+        ledger.inputs,
+        outputs.tags,
+        outputs.dead,
+        outputs.summaries,
+        revisions(fleet.redis_url, fleet.namespace),
+        outputs.tombstones,
+        open_breakers(fleet.redis_url, fleet.namespace),
+        right_scores(fleet, ledger, outputs.tags) if scored else None,
+        declared_langs(fleet),
     )

@@ -79,7 +79,7 @@ def test_a_hostile_record_becomes_a_dead_letter_and_its_neighbours_are_tagged(fl
         ledger.inputs[place] = Input("event", "good", key) if value == GOOD else Input("bad", "", key)
     fleet.start().wait_ready()
     wait_covered(ledger, 30)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems
     found = dead_letters(fleet.topics)
     for place, (key, value, _) in zip(places, batch, strict=True):
@@ -108,7 +108,7 @@ def test_a_text_that_breaks_the_model_is_isolated_and_a_nan_score_is_never_a_tag
     ledger.write(made)
     worker = fleet.start().wait_ready()
     wait_covered(ledger, 30)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     classes = sorted(letter[dlq.ERROR_CLASS] for letter in dead_letters(fleet.topics).values())
     assert classes == ["invalid_score", "scorer_error", "scorer_error"]
@@ -148,7 +148,7 @@ def test_too_many_dead_letters_stop_the_group_until_a_person_lifts_it(fleet: Fle
     assert lifted.code == 0, lifted.err
     wait_covered(ledger, 30)
     restarted.wait_ready()
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     assert len(dead_letters(fleet.topics)) == 260
 
@@ -264,7 +264,7 @@ def test_two_workers_with_default_settings_have_a_slot_each_and_a_third_fences_n
     for beat in streamtag(fleet.settings(), "fleet", "--output", "json").json["workers"]:
         slots.add(beat["slot"])
     assert len(slots) >= 3
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
 
 

@@ -36,7 +36,7 @@ def test_workers_follow_a_breaker_between_batches_and_every_action_can_be_comput
     log.close(label, Who("anna", "a test"))
     wait_until(lambda: asked(None), 30, "the worker follows its end")
     assert worker.stop() == 0
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     assert not problems, problems[:10]
     actions = {(tag["label"], tag["action"]) for one in outputs.tags for tag in one.event["tags"]}
     assert (label, "review") in actions

@@ -108,7 +108,7 @@ class Trial:
         wait_covered(self.ledger, 60)
         outcomes = {name: self.outcome(name) for name in OUTCOMES}
         assert self.worker.stop() == 0
-        outputs, problems = check_all(self.ledger, self.fleet.redis_url, self.fleet.namespace)
+        outputs, problems = check_all(self.ledger, self.fleet)
         assert not problems, (len(problems), problems[:5])
         rows = list(_rows(outputs.summaries, str(self.experiment.id)))
         shed = sum(one.shed for one in rows)

@@ -55,7 +55,7 @@ def test_what_unpacks_to_a_record_beyond_the_limit_is_one_dead_letter_and_costs_
     write_bomb(ledger, "gzip", partition=0)
     ledger.write(list(events(200, seed=2)))
     wait_covered(ledger, 60)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     assert worker.alive
     assert peak_rss_mib(worker) - before < 2.5 * UNPACKED_MIB
@@ -83,5 +83,5 @@ def test_what_the_client_refuses_to_unpack_holds_its_partition_only_says_so_and_
     fleet.overrides["kafka.consumer"] = f"{{receive.message.max.bytes: {512 * MIB}}}"
     fleet.start().wait_ready()
     wait_covered(ledger, 60)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]

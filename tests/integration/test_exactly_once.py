@@ -71,7 +71,7 @@ def test_kills_and_rebalances_lose_double_and_mistag_nothing(fleet: Fleet, ledge
     wait_covered(ledger, 90)
     for worker in workers:
         assert worker.stop() == 0
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     operator.close()
     assert not problems, (len(problems), problems[:10])
     assert faults["kill"] >= 10

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
 
 def check_exactly_once(fleet: Fleet, ledger: Ledger) -> None:
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, (len(problems), problems[:5])
 
 

@@ -80,7 +80,7 @@ def test_redis_away_or_frozen_never_stops_tagging_and_says_so(
     assert second.alive
     own_redis.restart()
     second.wait_ready()
-    outputs, problems = check_all(ledger, own_fleet.redis_url, own_fleet.namespace)
+    outputs, problems = check_all(ledger, own_fleet)
     assert not problems, problems[:5]
     assert revisions_of(outputs) == {2}
 
@@ -177,7 +177,7 @@ def test_a_bundle_with_a_wrong_hash_or_that_is_nowhere_is_refused(
     worker.wait_unready("tiny@9")
     ledger.write(list(events(200, seed=27)))
     wait_covered(ledger, 30)
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     assert {tag.event["release"]["bundle"]["version"] for tag in outputs.tags} == {"1"}
 
@@ -203,7 +203,7 @@ def test_a_bundle_that_fails_parity_or_does_not_match_its_thresholds_is_refused(
     worker.wait_unready("do not match")
     ledger.write(list(events(200, seed=28)))
     wait_covered(ledger, 30)
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     assert {tag.event["release"]["number"] for tag in outputs.tags} == {1}
 
@@ -238,7 +238,7 @@ def test_a_broker_that_is_away_is_waited_for(
     for delivery, (ledger, worker) in pipelines.items():
         wait_covered(ledger, 90)
         worker.wait_ready(60)
-        _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+        _, problems = check_all(ledger, fleet)
         excused = ("doubled", "overlap", "recount", "order") if delivery == "at_least_once" else ()
         serious = [problem for problem in problems if not problem.startswith(excused)]
         assert not serious, (delivery, serious[:5])
@@ -276,5 +276,5 @@ def test_a_second_process_with_the_same_slot_leaves_one_worker_that_lost_nothing
     assert gone.process.returncode == 7
     assert "transactional.id" in gone.log.read_text()
     wait_covered(ledger, 60)
-    _, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    _, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]

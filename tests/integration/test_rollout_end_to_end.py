@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from checker import Input, TagRecord, check
 from child_processes import child_of
-from pipeline import WORDS, Ledger, read_outputs, revisions, wait_covered
+from pipeline import WORDS, Ledger, declared_langs, read_outputs, revisions, wait_covered
 from services import wait_until
 from stalling_bundle import HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
@@ -115,7 +115,15 @@ class Pipeline:
             candidate = experiment.document.candidate
             release = self.store.load(ReleaseId(candidate.number, candidate.sha256))
             known[candidate.revision_sha256] = release.thresholds
-        problems = check(self.ledger.inputs, outputs.tags, outputs.dead, outputs.summaries, known, outputs.tombstones)
+        problems = check(
+            self.ledger.inputs,
+            outputs.tags,
+            outputs.dead,
+            outputs.summaries,
+            known,
+            outputs.tombstones,
+            langs=declared_langs(self.fleet),
+        )
         assert not problems, (len(problems), problems[:5])
 
     def champion(self) -> Current:

@@ -14,6 +14,6 @@ def test_every_record_has_exactly_one_right_outcome(fleet: Fleet, ledger: Ledger
     ledger.write(list(events(5_000, seed=2)))
     wait_covered(ledger, 30)
     assert worker.stop() == 0
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     assert not problems, problems[:10]
     assert len(outputs.tags) + len(outputs.dead) + 14 == 10_000

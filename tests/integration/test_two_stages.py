@@ -72,7 +72,7 @@ def test_each_event_has_the_scores_of_its_stage_though_a_worker_is_killed(
     wait_covered(ledger, 60)
     counted = successor.metrics()
     assert successor.stop() == 0
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet, scored=False)
     problems += stage_problems(outputs.tags, expected(made, two_stages))
     assert not problems, (len(problems), problems[:10])
     why = Counter(tag.event.get("stage2") for tag in outputs.tags)

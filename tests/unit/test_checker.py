@@ -10,7 +10,8 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events.summary import CommitSummary, LabelCounts, PaneCounts
 
 SET = ThresholdSet({"spam": 0.5})
-RELEASE = {"number": 1, "sha256": "r1", "bundle": {}, "thresholds": {"revision": 1, "sha256": "t1"}}
+RELEASE = {"number": 1, "sha256": "r1", "bundle": {"sha256": "b1"}, "thresholds": {"revision": 1, "sha256": "t1"}}
+SCORES = {"b1": {f"text {i}": {"spam": score} for i, score in enumerate((0.25, 0.75, 0.5))}}
 
 
 def tag(offset: int, score: float) -> TagRecord:
@@ -66,7 +67,7 @@ class Log:
     """Three events, one bad record and one tombstone, in two transactions."""
 
     def __init__(self) -> None:
-        self.inputs = {(0, i): Input("event", str(i), b"k") for i in range(3)}
+        self.inputs = {(0, i): Input("event", str(i), b"k", f"text {i}", timestamp_ms=1_000) for i in range(3)}
         self.inputs[0, 3] = Input("bad", "3", b"k")
         self.inputs[0, 4] = Input("tombstone", "4", b"k")
         self.tags = [tag(0, 0.25), tag(1, 0.75), tag(2, 0.5)]
@@ -76,9 +77,20 @@ class Log:
             summary(0, 2, 1, 1, 0, LabelCounts(1, 1_000_000, [256, 768], [1, 1])),
             summary(2, 5, 1, 0, 1, LabelCounts(1, 500_000, [512], [1]), skipped=1),
         ]
+        self.langs: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
-        return check(self.inputs, self.tags, self.dead, self.summaries, {"t1": SET}, self.tombstones, {2: {"spam"}})
+        return check(
+            self.inputs,
+            self.tags,
+            self.dead,
+            self.summaries,
+            {"t1": SET},
+            self.tombstones,
+            {2: {"spam"}},
+            SCORES,
+            self.langs,
+        )
 
 
 def test_a_sound_log_has_no_problems() -> None:
@@ -106,12 +118,30 @@ def tombstone_of_another_key(log: Log) -> None:
     log.tombstones = [Tombstone(0, 4, b"other", (0, 4))]
 
 
+def scores_of_the_next(log: Log) -> None:
+    one, other = (log.tags[i].event for i in range(2))
+    for part in ("scores", "tags"):
+        one[part], other[part] = other[part], one[part]
+
+
+def another_bundle(log: Log) -> None:
+    log.tags[1].event["release"] = {**RELEASE, "bundle": {"sha256": "b2"}}
+
+
+def another_partition(log: Log) -> None:
+    log.tags[2] = TagRecord(1, 2, b"k", log.tags[2].event)
+
+
+def tagged_and_clean_swapped(log: Log) -> None:
+    log.summaries[1].tagged, log.summaries[1].clean = 0, 1
+
+
 PLANTED: list[tuple[Callable[[Log], object], str]] = [
     (lambda log: log.tags.pop(), "lost"),
     (lambda log: log.dead.pop(), "lost"),
     (lambda log: log.tags.append(TagRecord(0, 9, b"k", log.tags[0].event)), "doubled"),
     (lambda log: log.dead.append((0, 3)), "doubled"),
-    (lambda log: log.dead.append((0, 1)), "doubled"),
+    (lambda log: log.dead.append((0, 1)), "wrong outcome"),
     (lambda log: log.tags.append(tag(77, 0.25)), "invented"),
     (lambda log: log.tags[0].event["thresholds"].update(spam=0.2), "decision"),
     (lambda log: log.tags[1].event["tags"].clear(), "decision"),
@@ -120,6 +150,13 @@ PLANTED: list[tuple[Callable[[Log], object], str]] = [
     (lambda log: log.tags[1].event["tags"][0].update(action="review"), "action"),
     (lambda log: log.tags[1].event.update(breakers=3), "breakers"),
     (lambda log: log.tags[1].event.update(breakers=2), "action"),
+    (scores_of_the_next, "scores"),
+    (another_bundle, "scores"),
+    (lambda log: log.tags[1].event.update(segment={"lang": "de"}), "segment"),
+    (lambda log: log.tags[1].event["source"].update(timestamp_ms=999), "timestamp"),
+    (another_partition, "partition"),
+    (tagged_and_clean_swapped, "counts"),
+    (lambda log: setattr(log, "langs", ("de", "en")), "recount"),
     (swapped, "order"),
     (overtaking_tombstone, "order"),
     (tombstone_of_another_key, "changed"),

@@ -62,6 +62,11 @@ def test_what_carries_no_guarantee_passes_to_its_client_only() -> None:
     assert "fetch.wait.max.ms" not in producer
 
 
+def test_a_key_lands_where_clients_of_java_put_it() -> None:
+    for delivery in ("exactly_once", "at_least_once"):
+        assert options(delivery=delivery).producer_config()["partitioner"] == "murmur2_random"
+
+
 def test_at_least_once_has_an_idempotent_producer_without_transactions() -> None:
     config = options(delivery="at_least_once").producer_config()
     assert "transactional.id" not in config
