@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamtag.events.summary import CommitSummary
 
-from .corpus import BAD, EVENT, HOLE, TOMBSTONE, Corpus
+from .corpus import BAD, EVENT, HOLE, TOMBSTONE, Corpus, checksum
 from .decisions import Decisions
 from .findings import Findings
 from .ordering import Order
@@ -25,6 +25,11 @@ from .repeats import Repeats
 from .staleness import ANYBODY, Blur, Staleness
 from .tag_columns import Columns, Places, Row, Table
 from .window import Window
+
+_KINDS = {"tags": EVENT, "dead": BAD, "tombstones": TOMBSTONE}
+"""Of positions that have outcomes of each sort."""
+_SETTLED = 100_000
+"""At least once: with so many positions more of its partition, whatever repeats a range has come."""
 
 
 @dataclass
@@ -75,6 +80,7 @@ class Checker:
         self._table = Table(corpus)
         self._pending: list[deque[_Pending]] = [deque() for _ in range(partitions)]
         self._covered = [0] * partitions
+        self._unsettled: list[deque[CommitSummary]] = [deque() for _ in range(partitions)]
         self._decisions = Decisions(corpus, scores, releases, self._table, findings)
         self._order = Order(partitions, findings)
         self._staleness = Staleness()
@@ -120,20 +126,28 @@ class Checker:
         if self._archive is not None:
             self._archive(columns)
         self._decisions.check(columns)
+        self._order.partitions(places)
         if self._exactly_once:
-            self._order.check(places)
+            self._order.check(places, np.ones(len(places.offset), dtype=np.bool_))
         else:
+            self._order.check(places, self._firsts(places))
             self.repeats.outcomes(places)
         for partition in np.unique(places.partition).tolist():
-            here = places.partition == partition
-            self._outcomes(partition, places.offset[here & ~places.event], "tombstones")
+            passed = np.flatnonzero((places.partition == partition) & ~places.event)
+            passed = passed[self._outcomes(partition, places.offset[passed], "tombstones")]
+            index = self._windows[partition].at(places.offset[passed])
+            self._windows[partition].cells["content"][index] = places.content[passed]
             of = np.flatnonzero(columns.partition == partition)
             of = of[self._outcomes(partition, columns.offset[of], "tags")]
             self._keep(partition, columns, of)
 
-    def dead(self, partition: int, offsets: Sequence[int]) -> None:
-        """Source positions of dead letters."""
-        self._outcomes(partition, np.array(offsets), "dead")
+    def dead(self, partition: int, offsets: Sequence[int], stamps: Sequence[int], contents: Sequence[int]) -> None:
+        """Dead letters: where they come from, since when, and the checksum of what they hold."""
+        places, window = np.array(offsets), self._windows[partition]
+        fresh = self._outcomes(partition, places, "dead")
+        index = window.at(places[fresh])
+        window.cells["claimed_stamp"][index] = np.array(stamps)[fresh]
+        window.cells["content"][index] = np.array(contents)[fresh]
 
     def summary(self, summary: CommitSummary) -> None:
         """A commit summary, in order per source partition."""
@@ -148,6 +162,7 @@ class Checker:
         self.summaries += 1
         if not self._exactly_once:
             self.repeats.summary(summary)
+            self._span(summary)["summaries"] += 1
 
     # -- progress ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +184,7 @@ class Checker:
                     break
                 queue.popleft()
                 self._verify(partition, one.summary)
+            self._settle(partition, _SETTLED)
 
     def finish(self, blurs: Sequence[Blur], *, bound_ms: int) -> None:
         """After the last record was read: what is missing now is lost.
@@ -179,6 +195,7 @@ class Checker:
         """
         self.verify(patience_s=0)
         for partition, window in enumerate(self._windows):
+            self._settle(partition, 0)
             start = max(self._covered[partition], window.base)
             missing = int((window.span(start, max(start, window.read_to))["kind"] != HOLE).sum())
             if missing:
@@ -194,13 +211,27 @@ class Checker:
         window = self._windows[partition]
         late = offsets < window.verified_to
         if late.any():
-            self._findings.add(
-                "doubled", f"{column} of {partition}/{offsets[late][0]}, verified before", int(late.sum())
-            )
-        fresh = ~late
-        index = window.at(offsets[fresh])
+            what = f"{column} of {partition}/{offsets[late][0]}, verified before"
+            self._findings.add("doubled", what, int(late.sum()))
+        known = offsets[offsets >= window.base]
+        index = window.at(known)
         np.add.at(window.cells[column], index, 1)
-        return fresh
+        wrong = (known < window.verified_to) & (window.cells["kind"][index] != _KINDS[column])
+        if wrong.any():
+            what = f"{column} of {partition}/{known[wrong][0]}, verified before as something else"
+            self._findings.add("outcome", what, int(wrong.sum()))
+        return ~late
+
+    def _firsts(self, places: Places) -> NDArray[np.bool_]:
+        """Which outcomes are the first of their position."""
+        found = np.zeros(len(places.offset), dtype=np.bool_)
+        for partition in np.unique(places.partition).tolist():
+            window = self._windows[partition]
+            of = np.flatnonzero((places.partition == partition) & (places.offset >= window.verified_to))
+            of = of[np.unique(places.offset[of], return_index=True)[1]]
+            index = window.at(places.offset[of])
+            found[of] = window.cells["tags"][index] + window.cells["tombstones"][index] == 0
+        return found
 
     def _keep(self, partition: int, columns: Columns, of: NDArray[np.int64]) -> None:
         window = self._windows[partition]
@@ -209,6 +240,7 @@ class Checker:
         cells["claimed"][index] = columns.ordinal[of]
         cells["claimed_stamp"][index] = columns.stamp[of]
         cells["release"][index] = columns.row[of]
+        cells["candidate"][index] = columns.candidate[of]
         cells["micro"][index] = columns.micro[of]
         cells["tagged"][index] = columns.tagged[of]
         cells["by_arrival"][index] = columns.by_arrival[of]
@@ -227,8 +259,7 @@ class Checker:
 
     def _verify(self, partition: int, summary: CommitSummary) -> None:
         window = self._windows[partition]
-        start = max(summary.from_offset, window.base)
-        cells = window.span(start, max(start, summary.to_offset))
+        start, cells = max(summary.from_offset, window.base), self._span(summary)
         where = f"{partition}[{summary.from_offset}, {summary.to_offset})"
         fresh = max(start, window.verified_to)  # with at_least_once ranges overlap: count each position once
         self._positions(cells[fresh - start :], where, fresh)
@@ -238,11 +269,32 @@ class Checker:
         if whole and (said != tuple(kinds[[EVENT, BAD, TOMBSTONE]].tolist()) or summary.in_ != sum(said)):
             self._findings.add("counts", f"{where} holds {kinds[1:].tolist()}, its summary says {said}")
         self.holes += int((cells["kind"][fresh - start :] == HOLE).sum())
-        if self._exactly_once and whole and (cells["tags"] <= 1).all():
-            recount(cells[cells["tags"] == 1], summary, self._table.rows, self._corpus, self._findings)
+        if not self._exactly_once:
+            self._unsettled[partition].append(summary)
+        elif whole and (cells["tags"] <= 1).all():
+            self._recount(cells, summary)
         once = cells[fresh - start :][cells["tags"][fresh - start :] == 1]
         self._staleness.note(once, summary.writer if self._exactly_once else ANYBODY)
         window.verified(summary.to_offset)
+
+    def _settle(self, partition: int, more: int) -> None:
+        """At least once: recounts ranges of which nothing was repeated, once nothing of them can come any more."""
+        queue, window = self._unsettled[partition], self._windows[partition]
+        while queue and queue[0].to_offset + more <= window.verified_to:
+            summary = queue.popleft()
+            cells = self._span(summary)
+            alone = len(cells) == summary.to_offset - summary.from_offset and (cells["summaries"] == 1).all()
+            if alone and (cells["tags"] <= 1).all():
+                self._recount(cells, summary)
+
+    def _span(self, summary: CommitSummary) -> NDArray[np.void]:
+        """Cells of a range, as far as they are kept."""
+        window = self._windows[summary.partition]
+        start = max(summary.from_offset, window.base)
+        return window.span(start, max(start, summary.to_offset))
+
+    def _recount(self, cells: NDArray[np.void], summary: CommitSummary) -> None:
+        recount(cells[cells["tags"] == 1], summary, self._table.rows, self._corpus, self._findings)
 
     def _positions(self, cells: NDArray[np.void], where: str, start: int) -> None:
         kind = cells["kind"]
@@ -253,10 +305,20 @@ class Checker:
             "lost": (kind != HOLE) & (total == 0),
             "doubled": (kind != HOLE) & (total > 1),
             "invented": (kind == HOLE) & (total > 0),
-            "outcome": (total == 1) & (kind != HOLE) & (seen != wanted).any(axis=1),
-            "changed": (cells["tags"] > 0)
-            & ((cells["ordinal"] != cells["claimed"]) | (cells["stamp"] != cells["claimed_stamp"])),
+            "outcome": (total > 0) & (kind != HOLE) & ((seen > 0) != (wanted > 0)).any(axis=1),
+            "changed": ((cells["tags"] > 0) & (cells["ordinal"] != cells["claimed"]))
+            | ((cells["tags"] + cells["dead"] > 0) & (cells["stamp"] != cells["claimed_stamp"]))
+            | self._altered(cells),
         }
         for name, at in problems.items():
             if at.any():
                 self._findings.add(name, f"{where}: offset {start + int(np.flatnonzero(at)[0])}", int(at.sum()))
+
+    def _altered(self, cells: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Dead letters and tombstones that are not what was written."""
+        found = np.zeros(len(cells), dtype=np.bool_)
+        passed = np.flatnonzero(cells["dead"] + cells["tombstones"] > 0)
+        if len(passed):
+            written = self._corpus.records(cells["ordinal"][passed])
+            found[passed] = cells["content"][passed] != [checksum(*record) for record in written]
+        return found

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,11 @@ class Corpus:
 def ordinal_of(value: bytes) -> int:
     """The ordinal of a record that `Corpus.records` made, tombstones excepted."""
     return int(value[7 : value.index(b'"', 7)])
+
+
+def checksum(key: bytes | None, value: bytes | None) -> int:
+    """Of what should pass unchanged."""
+    return crc32(repr((key, value)).encode())
 
 
 def _tail(text: str, lang: str | None) -> bytes:

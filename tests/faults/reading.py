@@ -12,7 +12,7 @@ from services import Topics
 from streamtag.events import dead_letters, summary
 
 from .checking import Checker
-from .corpus import ordinal_of
+from .corpus import checksum, ordinal_of
 from .findings import Findings
 from .tag_columns import header
 from .upstream import ORDINAL_HEADER
@@ -146,12 +146,14 @@ class Reader:
             self._checker.inputs(partition, offsets, ordinals, stamps)
 
     def _dead(self, messages: Sequence[Message]) -> None:
-        found: dict[int, list[int]] = defaultdict(list)
+        columns: dict[int, tuple[list[int], list[int], list[int]]] = defaultdict(lambda: ([], [], []))
         for message in messages:
-            partition = int(header(message, dead_letters.PARTITION))
-            found[partition].append(int(header(message, dead_letters.OFFSET)))
-        for partition, offsets in found.items():
-            self._checker.dead(partition, offsets)
+            offsets, stamps, contents = columns[int(header(message, dead_letters.PARTITION))]
+            offsets.append(int(header(message, dead_letters.OFFSET)))
+            stamps.append(int(header(message, dead_letters.TIMESTAMP)))
+            contents.append(checksum(message.key(), message.value()))
+        for partition, (offsets, stamps, contents) in columns.items():
+            self._checker.dead(partition, offsets, stamps, contents)
 
     def _summaries(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -17,12 +17,15 @@ from .tag_columns import Row
 from .window import LABELS
 
 _DECLARED = ("de", "en")
+_ARMS = ("control", "candidate")
+_Key = tuple[str, str, str, str, int]
+"""Release, bundle and revision, arm, start of the pane."""
 
 
 def recount(
     cells: NDArray[np.void], summary: CommitSummary, rows: Sequence[Row], corpus: Corpus, findings: Findings
 ) -> None:
-    """Every pane of a summary must equal the fold over its tag events.
+    """Every pane of a summary must equal the fold over its tag events, and so must what it says of their number.
 
     Args:
         cells: of the summary's range, those that hold one tag event.
@@ -32,14 +35,20 @@ def recount(
         findings: takes what does not add up.
     """
     where = f"{summary.partition}[{summary.from_offset}, {summary.to_offset})"
-    found: dict[tuple[str, int], list[NDArray[np.void]]] = {}
-    for row in np.unique(cells["release"]).tolist():
-        of = cells[cells["release"] == row]
-        for pane in np.unique(of["pane"]).tolist():
-            found.setdefault((rows[row].release_sha256, pane), []).append(of[of["pane"] == pane])
-    said = {(pane.release_sha256, pane.start_ms): pane for pane in summary.panes if pane.shadow is not True}
-    if said.keys() != found.keys():
-        findings.add("recount", f"{where}: panes {sorted(said)} instead of {sorted(found)}")
+    tagged = int(cells["tagged"].any(axis=1).sum())
+    if (summary.tagged, summary.clean) != (tagged, len(cells) - tagged):
+        what = f"{summary.tagged} tagged and {summary.clean} clean, {tagged} of {len(cells)} have tags"
+        findings.add("counts", f"{where}: {what}")
+    found: dict[_Key, list[NDArray[np.void]]] = {}
+    for index in np.unique(cells["release"]).tolist():
+        of, row = cells[cells["release"] == index], rows[index]
+        for pane, theirs in set(zip(of["pane"].tolist(), of["candidate"].tolist(), strict=True)):
+            key = (row.release_sha256, row.bundle_sha256, row.revision_sha256, _ARMS[theirs], pane)
+            found.setdefault(key, []).append(of[(of["pane"] == pane) & (of["candidate"] == theirs)])
+    decided = [pane for pane in summary.panes if pane.shadow is not True]
+    said = {(p.release_sha256, p.bundle_sha256, p.revision_sha256, p.arm, p.start_ms): p for p in decided}
+    if said.keys() != found.keys() or len(said) != len(decided):
+        findings.add("recount", f"{where}: {len(decided)} panes, {sorted(said)} instead of {sorted(found)}")
         return
     for key, parts in found.items():
         if not _equals(said[key], np.concatenate(parts), corpus):

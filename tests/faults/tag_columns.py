@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamtag.tagger.emit import SOURCE_HEADER
 
-from .corpus import LANGS, Corpus
+from .corpus import LANGS, Corpus, checksum
 from .window import LABELS
 
 # Between decision and append, while a broker is away. Steps of a clock are longer, or forward.
@@ -113,18 +113,20 @@ class Places:
         partition, offset: source position.
         into: partition of the tags topic.
         entity: code of the key.
+        content: of a tombstone, see `corpus.checksum`.
         event: True for a tag event, False for a tombstone.
     """
 
     def __init__(self, table: "Table", messages: Sequence[Message], events: Columns) -> None:
-        places = np.empty((len(messages), 4), dtype=np.int64)
+        places = np.zeros((len(messages), 5), dtype=np.int64)
         self.event = np.array([message.value() is not None for message in messages], dtype=np.bool_)
-        places[self.event] = np.stack([events.partition, events.offset, events.into, events.entity], axis=1)
+        places[self.event, :4] = np.stack([events.partition, events.offset, events.into, events.entity], axis=1)
         passed = [message for message in messages if message.value() is None]
         for i, message in zip(np.flatnonzero(~self.event).tolist(), passed, strict=True):
             _, partition, offset = header(message, SOURCE_HEADER).split("/")
-            places[i] = int(partition), int(offset), message.partition() or 0, table.entity(message.key())
-        self.partition, self.offset, self.into, self.entity = (places[:, c] for c in range(4))
+            key = message.key()
+            places[i] = int(partition), int(offset), message.partition() or 0, table.entity(key), checksum(key, None)
+        self.partition, self.offset, self.into, self.entity, self.content = (places[:, c] for c in range(5))
 
 
 def header(message: Message, name: str) -> str:

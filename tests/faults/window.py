@@ -13,9 +13,12 @@ CELL = np.dtype(
         ("tags", "u1"),  # outcomes seen of each sort
         ("dead", "u1"),
         ("tombstones", "u1"),
-        ("claimed", "i8"),  # ordinal and timestamp as the tag event says
-        ("claimed_stamp", "i8"),
+        ("summaries", "u1"),  # that cover it; counted with at_least_once only
+        ("claimed", "i8"),  # ordinal as the tag event says
+        ("claimed_stamp", "i8"),  # timestamp as the tag event or the dead letter says
+        ("content", "u4"),  # of the dead letter or the tombstone, see `corpus.checksum`
         ("release", "i4"),
+        ("candidate", "?"),
         ("micro", "i4", (len(LABELS),)),
         ("tagged", "?", (len(LABELS),)),
         ("pane", "i8"),
