@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 from services import wait_until
 
 from . import service_faults, worker_faults
+from .errands import Errand
 from .fault import Fault
 from .operator import CHANGES
 from .reading import now_ms
@@ -221,7 +222,7 @@ class Watch:
         self._stage = stage
         self._rate = rate
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = Errand(self._run, "watch", stage.findings)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
@@ -229,7 +230,7 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.finish(10)
 
     def _run(self) -> None:
         while not self._stop.wait(0.2):

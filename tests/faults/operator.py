@@ -14,6 +14,8 @@ from streamtag.errors import StreamtagError, UnavailableError
 from streamtag.model.bundle import Bundle
 from streamtag.settings import RedisSettings
 
+from .errands import Errand
+from .findings import Findings
 from .reading import now_ms
 from .releases import Releases
 
@@ -33,6 +35,7 @@ class Operator:
         bundles: list[Bundle],
         releases: Releases,
         seed: int,
+        findings: Findings,
     ) -> None:
         self._store = ControlStore(RedisSettings(url=redis_url, namespace=namespace, timeout_s=1.0))  # type: ignore[call-arg]
         self._changes = ReleaseChanges(self._store, max_step=1.0)
@@ -41,7 +44,7 @@ class Operator:
         self._releases = releases
         self._choose = random.Random(seed)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
+        self._thread = Errand(self._run, "operator", findings)
         self.gate = threading.RLock()
         self.made: Counter[str] = Counter()
         """Changes by kind, those only that were committed."""
@@ -54,7 +57,7 @@ class Operator:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.finish(30)
         self._store.close()
 
     def move(self) -> None:

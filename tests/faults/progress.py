@@ -16,6 +16,7 @@ from streamtag.events import panes
 from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel
 
+from .errands import Errand
 from .findings import Findings
 from .reading import SILENT_S
 
@@ -31,11 +32,10 @@ class Progress:
     """
 
     def __init__(self, topics: Topics, redis_url: str, namespace: str, findings: Findings) -> None:
-        self._findings = findings
         self._topics = topics
         self._model = ReadModel(ControlStore(RedisSettings(url=redis_url, namespace=namespace, timeout_s=1.0)))  # type: ignore[call-arg]
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread = Errand(self._run, "progress", findings)
         self.published: dict[int, int] = defaultdict(int)
         """Partition of the stats topic to the end of the summaries that are in panes."""
         self.end = 0
@@ -49,7 +49,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.finish(30)
         self._model.store.close()
 
     def _run(self) -> None:
@@ -68,9 +68,6 @@ class Progress:
                     consumer.close()
                     consumer, heard = self._connect(), now
                 self._ask_redis()
-        except Exception as error:
-            self._findings.add("progress", f"{type(error).__name__}: {error}")
-            raise
         finally:
             consumer.close()
 

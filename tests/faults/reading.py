@@ -13,6 +13,7 @@ from streamtag.events import dead_letters, summary
 
 from .checking import Checker
 from .corpus import checksum, ordinal_of
+from .errands import Errand
 from .findings import Findings
 from .tag_columns import header
 from .upstream import ORDINAL_HEADER
@@ -36,7 +37,7 @@ class Reader:
         self._checker = checker
         self._findings = findings
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._thread = Errand(self._run, "reader", findings)
         self._committed_ms = [0] * topics.partitions
         self._consumer = self._connect()
         self._handlers: dict[str, Callable[[Sequence[Message]], None]] = {
@@ -62,7 +63,7 @@ class Reader:
         """Reads no more; what has been fed has been verified as far as it can be."""
         if not self._stop.is_set():
             self._stop.set()
-            self._thread.join(30)
+            self._thread.finish(30)
             self._consumer.close()
 
     def committed_since(self, moment_ms: int) -> bool:
@@ -104,21 +105,17 @@ class Reader:
 
     def _run(self) -> None:
         heard = time.monotonic()
-        try:
-            while not self._stop.is_set():
-                messages = self._consumer.consume(_CHUNK, 0.05)
-                self._dispatch(messages)
-                self._checker.verify()
-                if messages:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENT_S:
-                    heard = time.monotonic()
-                    self._consumer.close()
-                    self._consumer = self._connect()
-                    self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
-        except Exception as error:
-            self._findings.add("checker", f"{type(error).__name__}: {error}")
-            raise
+        while not self._stop.is_set():
+            messages = self._consumer.consume(_CHUNK, 0.05)
+            self._dispatch(messages)
+            self._checker.verify()
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENT_S:
+                heard = time.monotonic()
+                self._consumer.close()
+                self._consumer = self._connect()
+                self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
 
     def _dispatch(self, messages: Sequence[Message]) -> None:
         found: dict[str, list[Message]] = defaultdict(list)

@@ -199,7 +199,7 @@ def stage(
             archive=archive,
         )
         reader = stack.enter_context(Reader(topics, checker, findings))
-        person = operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed)
+        person = operator(base.redis.url, namespace, directory / "state", base.bundles, releases, seed, findings)
         upstream = writer(topics.bootstrap, topics.input, seed, events)
         stack.callback(upstream.stop)
         for seat in seats[:-1]:

@@ -1,7 +1,7 @@
 """Flat or not: what a process holds at rest, over its life."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ outage whose backlog it works off."""
 HANG_S = 660.0
 """So long a call of the client library may hang, and hold its client: what is left of a life must be longer for the
 level after a fault to be judged."""
+WORTH_JUDGING_S = 2_400.0
+"""A run that long without a worker that lived long enough to be judged says nothing, and must not pass for flat."""
 MORE_FDS = 2
 MORE_THREADS = 1
 """By so many may the level after a fault lie above the one before the first."""
@@ -83,6 +85,20 @@ class Verdict:
         for what, level in (("descriptors", self.fds), ("threads", self.threads)):
             if not level.flat:
                 yield f"{self.name} had {level.base} {what} at rest, and {max(level.after)} after a fault"
+
+
+def problems(verdicts: Iterable[Verdict], run_s: float) -> Iterator[str]:
+    """What is wrong with the workers of a run, in words.
+
+    Args:
+        verdicts: on all processes.
+        run_s: how long it was under load.
+    """
+    workers = [verdict for verdict in verdicts if verdict.name.startswith("worker")]
+    for verdict in workers:
+        yield from verdict.problems()
+    if run_s >= WORTH_JUDGING_S and not any(verdict.judged for verdict in workers):
+        yield f"no worker lived for {JUDGED_S:.0f} s: whether memory grows was not judged"
 
 
 def rests(start_s: float, end_s: float, hurt: Sequence[Stretch]) -> list[Stretch]:

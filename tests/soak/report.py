@@ -12,7 +12,7 @@ from faults.report import document as campaign_document
 from faults.stage import Stage
 from numpy.typing import NDArray
 
-from .judge import Stretch, Verdict, judge, rests
+from .judge import Stretch, Verdict, judge, problems, rests
 from .latency import percentile_ms
 from .run import Plan, Result
 
@@ -29,10 +29,8 @@ def document(stage: Stage, plan: Plan, result: Result, facts: Mapping[str, objec
     """Everything a reader wants to know; what has grown joins the violations."""
     at_rest = rests(result.from_s, result.to_s, hurt(result))
     verdicts = [verdict for life in result.lives if (verdict := judge(life, at_rest)) is not None]
-    for verdict in verdicts:
-        if verdict.name.startswith("worker"):
-            for problem in verdict.problems():
-                stage.findings.add("grown", problem)
+    for problem in problems(verdicts, result.to_s - result.from_s):
+        stage.findings.add("grown", problem)
     whole = result.latencies.between(int(result.from_s), int(result.to_s))
     calm = [result.latencies.between(math.ceil(a), math.floor(b)) for a, b in at_rest]
     return {

@@ -118,7 +118,7 @@ def run(stage: Stage, plan: Plan, say: Say) -> Result:
             "kafka": lambda: _pid(stage.services.cluster.brokers[0]),
             "redis": lambda: _pid(stage.services.redis),
         }
-        with Sampler(stage.seats, others, retention.step) as sampler:
+        with Sampler(stage.seats, others, retention.step, stage.findings) as sampler:
             upstream.until(_OUTSTANDING)
             await_commits(stage, now_ms(), "all partitions commit for the first time")
             full_speed, capacity, rate = None, None, plan.rate

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from faults.errands import Errand
+from faults.findings import Findings
 from faults.seats import Seat
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -53,17 +55,22 @@ class Sampler:
         seats: of the workers.
         others: name to pid of the other processes; a pid may change, and is None while there is none.
         each_second: called besides.
+        findings: takes what ends it.
     """
 
     def __init__(
-        self, seats: list[Seat], others: Mapping[str, Callable[[], int | None]], each_second: Callable[[], None]
+        self,
+        seats: list[Seat],
+        others: Mapping[str, Callable[[], int | None]],
+        each_second: Callable[[], None],
+        findings: Findings,
     ) -> None:
         self._seats = seats
         self._others = others
         self._each_second = each_second
         self._current: dict[str, Life] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread = Errand(self._run, "sampler", findings)
         self.lives: list[Life] = []
 
     def __enter__(self) -> Self:
@@ -74,7 +81,7 @@ class Sampler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.finish(10)
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -1,7 +1,10 @@
 """What the long run calls flat."""
 
+from dataclasses import replace
+
 import pytest
-from soak.judge import GROWTH_MIB, HANG_S, JUDGED_S, judge, rests, slope
+from soak.judge import GROWTH_MIB, HANG_S, JUDGED_S, WORTH_JUDGING_S, Verdict, judge, rests, slope
+from soak.judge import problems as problems_of
 from soak.sampling import Life, Sample
 
 HOUR = 3_600
@@ -12,10 +15,14 @@ def life(*, rss: float = 150.0, per_h: float = 0.0, fds: int = 28, threads: int 
     return Life("worker 0", 1, samples)
 
 
+def verdict(one: Life, hurt: list[tuple[float, float]]) -> Verdict:
+    found = judge(one, rests(0.0, len(one.samples), hurt))
+    assert found is not None, "it was at rest"
+    return found
+
+
 def problems(one: Life, hurt: list[tuple[float, float]]) -> list[str]:
-    verdict = judge(one, rests(0.0, len(one.samples), hurt))
-    assert verdict is not None, "it was at rest"
-    return list(verdict.problems())
+    return list(verdict(one, hurt).problems())
 
 
 def test_a_slope_is_that_of_the_line_through_the_points() -> None:
@@ -87,3 +94,17 @@ def test_what_goes_by_itself_after_a_while_is_no_leak() -> None:
 
 def test_a_process_that_was_never_at_rest_is_not_judged() -> None:
     assert judge(Life("worker 1", 2, [Sample(605.0, 1.0, 1, 1, 0.0)]), [(0.0, 600.0), (610.0, 700.0)]) is None
+
+
+def test_a_long_run_in_which_no_worker_was_judged_is_not_flat() -> None:
+    short, long = (verdict(life(seconds=int(seconds)), []) for seconds in (JUDGED_S / 2, JUDGED_S + 1))
+    other = replace(long, name="kafka")
+    assert len(list(problems_of([short, other], WORTH_JUDGING_S))) == 1
+    assert list(problems_of([short, long, other], WORTH_JUDGING_S)) == []
+    assert list(problems_of([short], WORTH_JUDGING_S - 1)) == []
+
+
+def test_only_workers_are_judged() -> None:
+    grown = verdict(life(per_h=GROWTH_MIB * 1.3), [])
+    assert list(problems_of([grown], 0.0)) == list(grown.problems()) != []
+    assert list(problems_of([replace(grown, name="kafka")], 0.0)) == []
