@@ -51,13 +51,11 @@ class StatsSeat(Seat):
 
     def restarts(self) -> int:
         """How often the supervisor has started its app again."""
-        with self.current().log.open("rb") as log:
-            log.seek(self._began_at)
-            return log.read().count(b"the Faust app ended with code")
+        return self._said().count(b"the Faust app ended with code")
 
-    def start(self) -> None:
-        super().start()
-        self._began_at = self.current().log.stat().st_size
+    def listens(self) -> bool:
+        """Whether there is, or has been, an app: the supervisor listens for signals before it starts one."""
+        return self.app() is not None or self.restarts() > 0
 
     def leave(self) -> None:
         if self.worker is not None and self.worker.alive:

@@ -99,11 +99,12 @@ class Seat:
     def __post_init__(self) -> None:
         self.unexpected: list[str] = []
         self._doomed = False
-        self._armed_at = 0
+        self._armed_at = self._began_at = 0
 
     def start(self) -> None:
         """Seats a new worker."""
         log = self.logs / f"{self.role}-{self.index}.log"
+        self._began_at = log.stat().st_size if log.exists() else 0
         self.worker = CampaignWorker(self.settings, log, self.defect, role=self.role)
         self._doomed = False
 
@@ -120,7 +121,7 @@ class Seat:
     def stop(self) -> None:
         """SIGTERM, and the exit code must be 0."""
         self._doomed = True
-        worker = self.current()
+        worker, listens = self.current(), self.listens()
         worker.process.terminate()
         try:
             code = worker.process.wait(60)
@@ -128,9 +129,13 @@ class Seat:
             self.unexpected.append(f"{self.role} {self.index}: no end 60 s after SIGTERM")
             worker.kill()
         else:
-            # killed by the signal itself: it came before the worker had begun to listen for it
-            if code not in (0, -signal.SIGTERM):
+            # killed by the signal itself, it has not listened for it: there is a moment before it begins to
+            if code != 0 and (listens or code != -signal.SIGTERM):
                 self.unexpected.append(f"{self.role} {self.index}: exit code {code} after SIGTERM")
+
+    def listens(self) -> bool:
+        """Whether who sits here has said that it starts: it listens for signals before that."""
+        return b' starts"' in self._said()
 
     def freeze(self) -> None:
         """SIGSTOP."""
@@ -181,6 +186,12 @@ class Seat:
         lines = self.worker.log.read_text(errors="replace").splitlines()
         starts = (line for line in reversed(lines) if '"tagger starts"' in line)
         return next((str(json.loads(line)["worker"]) for line in starts), None)
+
+    def _said(self) -> bytes:
+        """What who sits here has written into its log."""
+        with self.current().log.open("rb") as log:
+            log.seek(self._began_at)
+            return log.read()
 
     def look(self) -> None:
         """Notes an exit that nobody asked for, and seats a new worker."""

@@ -1,9 +1,11 @@
 """Who sits where: a blur excuses a worker by the name it publishes under."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
 from faults.campaign import _writers
 from faults.seats import CampaignWorker, Seat
 from faults.stage import Stage
@@ -32,3 +34,28 @@ def test_a_fault_of_one_seat_excuses_its_worker_and_one_of_all_excuses_everybody
     stage = cast(Stage, SimpleNamespace(seats=seats))
     assert _writers(stage, seats[1:]) == frozenset({"b"})
     assert _writers(stage, seats) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "clean"),
+    [
+        ("", 0, True),
+        ("", -signal.SIGTERM, True),
+        ("", 1, False),
+        (STARTS % "new", 0, True),
+        (STARTS % "new", -signal.SIGTERM, False),
+        (STARTS % "new", 1, False),
+    ],
+)
+def test_only_a_worker_that_did_not_listen_yet_may_die_of_the_signal(
+    tmp_path: Path, said: str, code: int, clean: bool
+) -> None:
+    one = seat(0, tmp_path, "old")
+    log = one.current().log
+    one._began_at = log.stat().st_size
+    with log.open("a", encoding="utf-8") as out:
+        out.write(said)
+    process = SimpleNamespace(terminate=lambda: None, wait=lambda _timeout: code)
+    one.worker = cast(CampaignWorker, SimpleNamespace(log=log, process=process))
+    one.stop()
+    assert (one.unexpected == []) is clean
