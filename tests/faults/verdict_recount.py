@@ -83,10 +83,10 @@ def problems(
     placed = _by_pane(parts)
     shards: dict[int, int] = {}
     ended_ms, end = 0, said.panes_from
-    for position, pane, first in _news(log, said.panes_from, said.panes_to):
-        found = [part for offset, part in placed.get((pane.shard, pane.start_ms), ()) if first <= offset < pane.n]
-        if not found:
-            continue
+    if (missed := next(_looks(log, placed, 0, said.panes_from), None)) is not None:
+        yield f"its evidence begins at position {said.panes_from}, and rows of it stand at {missed[0]}"
+        return
+    for position, pane, found in _looks(log, placed, said.panes_from, said.panes_to):
         if verdict.state.final:
             yield f"it was {verdict.state} before position {end} already"
             return
@@ -121,6 +121,16 @@ def _by_pane(parts: Mapping[Place, Sequence[Part]]) -> dict[tuple[int, int], lis
     for (shard, offset, start_ms), here in sorted(parts.items(), key=lambda item: item[0]):
         found.setdefault((shard, start_ms), []).extend((offset, part) for part in here)
     return found
+
+
+def _looks(
+    log: Sequence[Pane], placed: Mapping[tuple[int, int], Sequence[tuple[int, Part]]], start: int, end: int
+) -> Iterator[tuple[int, Pane, list[Part]]]:
+    """Positions that bring rows, with their pane and what is new of them."""
+    for position, pane, first in _news(log, start, end):
+        found = [part for offset, part in placed.get((pane.shard, pane.start_ms), ()) if first <= offset < pane.n]
+        if found:
+            yield position, pane, found
 
 
 def _news(log: Sequence[Pane], start: int, end: int) -> Iterator[tuple[int, Pane, int]]:

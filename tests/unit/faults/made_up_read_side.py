@@ -105,7 +105,7 @@ class ReadSide:
             self.events = self._divided()
         self.summaries = [self._summary(start) for start in range(0, _N, _PER_SUMMARY)]
         self.panes = self._panes()
-        self.windows, self.verdict = self._followed()
+        self.windows, self.verdict = self.followed()
 
     def findings(self) -> dict[str, int]:
         """What the recount finds."""
@@ -216,9 +216,10 @@ class ReadSide:
             found += map(_written, shard.publish_idle(now_ms))
         return found
 
-    def _followed(self) -> tuple[list[WindowDocument], VerdictDocument]:
-        revisions, windows, fold = Revisions(), Windows(lambda *_: None), ExperimentFold(self.experiment, 0)
-        for position, pane in enumerate(self.panes):
+    def followed(self, start: int = 0) -> tuple[list[WindowDocument], VerdictDocument]:
+        """What comes of the panes from a position on."""
+        revisions, windows, fold = Revisions(), Windows(lambda *_: None), ExperimentFold(self.experiment, start)
+        for position, pane in enumerate(self.panes[start:], start):
             step = revisions.apply(position, pane)
             if step is not None:
                 windows.apply(position, step)

@@ -341,6 +341,24 @@ def test_each_part_of_the_verdict_on_a_split_that_differs_is_found(spoil: Callab
     assert side.findings().keys() == {"verdicts"}
 
 
+@pytest.mark.parametrize("late", [1, 20])
+def test_evidence_that_begins_too_late_is_found(late: int) -> None:
+    """Though all of it is what follows from the panes that it names."""
+    side = ReadSide()
+    with_rows = (i for i, pane in enumerate(side.panes) if any(isinstance(c.experiments, list) for c in pane.cells))
+    start = next(with_rows) + late
+    _, side.verdict = side.followed(start)
+    assert side.verdict.panes_from == start
+    assert side.findings() == {"verdicts": 1}
+
+
+def test_evidence_may_begin_behind_panes_without_rows_of_its_experiment() -> None:
+    side = ReadSide()
+    side.panes.insert(0, change(side.panes[0], shard=7, cells=[]))
+    _, side.verdict = side.followed(1)
+    assert "verdicts" not in side.findings()
+
+
 def _one_more(phase: Any) -> Any:
     alone, missed, both = phase.labels["spam"]
     return type(phase)(
