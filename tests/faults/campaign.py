@@ -42,7 +42,7 @@ class Plan:
         minutes: of faults, at least; the end of the campaign comes on top.
         rate: input, records per second at most.
         kinds: fault classes to draw from.
-        stop_early: end at the first violation.
+        until: end at the first violation of one of these classes.
         each: go on until each kind has happened so often …
         at_most_minutes: … but no longer than this.
     """
@@ -51,7 +51,7 @@ class Plan:
     minutes: float
     rate: float
     kinds: Sequence[type[Fault]] = ALL_KINDS
-    stop_early: bool = False
+    until: frozenset[str] = frozenset()
     each: int = 0
     at_most_minutes: float = 0.0
 
@@ -127,13 +127,13 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
             if _over(stage, plan, course):
                 break
             strike(stage, faults, course, say)
-    if not (plan.stop_early and _violated(stage)):
+    if not _noticed(stage, plan):
         wind_up(stage, course, say)
     return course
 
 
 def _over(stage: Stage, plan: Plan, course: Course) -> bool:
-    if stage.upstream.finished or (plan.stop_early and _violated(stage)):
+    if stage.upstream.finished or _noticed(stage, plan):
         return True
     short = min(happened(stage, plan, course).values()) < plan.each
     return course.minutes >= (max(plan.minutes, plan.at_most_minutes) if short else plan.minutes)
@@ -189,8 +189,8 @@ def await_commits(stage: Stage, since_ms: int, what: str) -> bool:
     return True
 
 
-def _violated(stage: Stage) -> bool:
-    return bool(stage.findings.violations())
+def _noticed(stage: Stage, plan: Plan) -> bool:
+    return any(kind in stage.findings.violations() for kind in plan.until)
 
 
 def wind_up(stage: Stage, course: Course, say: Say) -> None:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.thresholds import Compiled
-from streamtag.stream import member, open_transaction, processing, sink, source, start, transaction_sink
+from streamtag.events.summary import CommitSummary
+from streamtag.stream import member, open_transaction, options, processing, sink, source, start, transaction_sink
 from streamtag.stream.processor import Output
-from streamtag.tagger import decide, tagger
+from streamtag.tagger import counts, decide, emit, tagger
 
 # What follows reaches into private parts of the classes it breaks: that is its purpose.
 # mypy: disable-error-code="method-assign,assignment"
@@ -26,14 +28,17 @@ class Defect:
     Attributes:
         name: for ``--defect``.
         switch_on: patches the classes of this process.
+        expects: classes of findings, one of which it leads to. That a worker ends, or that nothing is committed, is
+            none of them: that is what becomes of a defect which the code has outgrown.
         delivery: the mode in which it matters.
+        faults: names of those it takes to notice; none: any of the quick ones.
     """
 
     name: str
     switch_on: Callable[[], None]
+    expects: frozenset[str]
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     faults: tuple[str, ...] = ()
-    """Names of the faults it takes to notice; none: any of the quick ones."""
 
 
 def _offsets_before_produce() -> None:
@@ -120,9 +125,9 @@ def _threshold_mid_batch() -> None:
     before: list[Compiled] = []
     whole = decide.decide_batch
 
-    def mixed(events: Sequence[Any], micro: Any, deciding: Any) -> Any:
+    def mixed(events: Sequence[Any], micro: Any, deciding: Any, stages: Any) -> Any:
         compiled = deciding.compiled
-        decisions = whole(events, micro, deciding)
+        decisions = whole(events, micro, deciding, stages)
         if before and before[0] is not compiled:
             half = len(events) // 2
             old = whole(events[:half], micro[:half], _stale(deciding, before[0]))
@@ -220,7 +225,7 @@ def _twice_when_full() -> None:
         for output in outputs:
             full = len(producer) > 300
             taken(producer, [output], *rest)
-            if full and hash(output.value) % 50 == 0:
+            if full and crc32(output.value or b"") % 50 == 0:
                 taken(producer, [output], *rest)
 
     transaction_sink.enqueue = twice  # type: ignore[attr-defined]
@@ -239,20 +244,89 @@ def _two_reads_of_the_release() -> None:
     ReleaseWatcher._activate = hasty
 
 
+def _scattered_keys() -> None:
+    """Records go to any partition, whatever their key."""
+    configure = options.StreamOptions.producer_config
+    options.StreamOptions.producer_config = lambda self: {**configure(self), "partitioner": "random"}
+
+
+def _as_the_one_before(method: str, field: str) -> Callable[[], None]:
+    """What the emitter makes of a record has one field of what it made before."""
+
+    def switch_on() -> None:
+        make = getattr(emit.Emitter, method)
+        before: list[Output] = []
+
+        def confused(self: emit.Emitter, *args: Any, **kwargs: Any) -> Output:
+            made: Output = make(self, *args, **kwargs)
+            found = made._replace(**{field: getattr(before[0], field)}) if before else made
+            before[:] = [made]
+            return found
+
+        setattr(emit.Emitter, method, confused)
+
+    return switch_on
+
+
+def _scores_of_neighbours() -> None:
+    """Every event of a batch gets the scores of the next one."""
+    whole = decide.decide_batch
+
+    def shifted(events: Sequence[Any], micro: Any, deciding: Any, stages: Any) -> Any:
+        return whole(events, np.roll(micro, 1, axis=0), deciding, stages)
+
+    tagger.decide_batch = shifted  # type: ignore[attr-defined]
+
+
+def _summaries_with(change: Callable[[CommitSummary], None]) -> Callable[[], None]:
+    """A number in every commit summary is wrong."""
+
+    def switch_on() -> None:
+        count = counts.Counts.summaries
+
+        def wrong(self: counts.Counts, *args: Any) -> list[CommitSummary]:
+            found = count(self, *args)
+            for one in found:
+                change(one)
+            return found
+
+        counts.Counts.summaries = wrong
+
+    return switch_on
+
+
+def _swap_outcomes(one: CommitSummary) -> None:
+    one.tagged, one.clean = one.clean, one.tagged
+
+
+def _repeat_pane(one: CommitSummary) -> None:
+    one.panes += one.panes[:1]
+
+
+_LOST = frozenset({"lost", "gap", "counts", "uncovered"})
+_DOUBLED = frozenset({"doubled", "overlap", "order"})
+_CHANGED = frozenset({"changed"})
+
 ALL = (
-    Defect("offsets_before_produce", _offsets_before_produce),
-    Defect("no_group_metadata", _no_group_metadata, faults=("worker frozen in a commit",)),
-    Defect("no_rewind", _no_rewind),
-    Defect("revoke_without_finish", _revoke_without_finish, faults=("join and leave storm",)),
-    Defect("max_acked", _max_acked, "at_least_once"),
-    Defect("rare_commits", _rare_commits, "at_least_once"),
-    Defect("threshold_mid_batch", _threshold_mid_batch),
-    Defect("old_identity", _old_identity),
-    Defect("dead_letters_outside", _outside("-dead")),
-    Defect("summaries_outside", _outside("-stats")),
-    Defect("positions_from_memory", _positions_from_memory),
-    Defect("no_epochs", _no_epochs),
-    Defect("twice_when_full", _twice_when_full),
-    Defect("unproven_release", _two_reads_of_the_release),
+    Defect("offsets_before_produce", _offsets_before_produce, _LOST),
+    Defect("no_group_metadata", _no_group_metadata, _DOUBLED, faults=("worker frozen in a commit",)),
+    Defect("no_rewind", _no_rewind, _LOST),
+    Defect("revoke_without_finish", _revoke_without_finish, _DOUBLED, faults=("join and leave storm",)),
+    Defect("max_acked", _max_acked, _LOST, "at_least_once"),
+    Defect("rare_commits", _rare_commits, frozenset({"unbounded"}), "at_least_once"),
+    Defect("threshold_mid_batch", _threshold_mid_batch, frozenset({"threshold"})),
+    Defect("old_identity", _old_identity, frozenset({"threshold", "score", "recount"})),
+    Defect("dead_letters_outside", _outside("-dead"), frozenset({"doubled", "lost"})),
+    Defect("summaries_outside", _outside("-stats"), frozenset({"overlap", "gap"})),
+    Defect("positions_from_memory", _positions_from_memory, _DOUBLED),
+    Defect("no_epochs", _no_epochs, _LOST | _DOUBLED),
+    Defect("twice_when_full", _twice_when_full, _DOUBLED),
+    Defect("unproven_release", _two_reads_of_the_release, frozenset({"release", "score"})),
+    Defect("scattered_keys", _scattered_keys, frozenset({"partition"})),
+    Defect("tombstone_keys", _as_the_one_before("tombstone", "key"), _CHANGED),
+    Defect("dead_letter_bytes", _as_the_one_before("dead_letter", "value"), _CHANGED),
+    Defect("scores_of_neighbours", _scores_of_neighbours, frozenset({"score"})),
+    Defect("outcomes_swapped", _summaries_with(_swap_outcomes), frozenset({"counts"})),
+    Defect("pane_repeated", _summaries_with(_repeat_pane), frozenset({"recount"})),
 )
 BY_NAME = {defect.name: defect for defect in ALL}
