@@ -148,7 +148,7 @@ def test_a_corrupt_release_is_refused_and_the_old_one_keeps_deciding(
     wait_covered(ledger, 30)
     client.set(keys.champion, sound)
     worker.wait_ready()
-    outputs, problems = check_all(ledger, fleet.redis_url, fleet.namespace)
+    outputs, problems = check_all(ledger, fleet)
     assert not problems, problems[:5]
     assert revisions_of(outputs) == {2}
 
