@@ -50,7 +50,8 @@ def has_two_partitions(worker: Worker) -> bool:
 
 def group_type(fleet: Fleet) -> ConsumerGroupType:
     admin = AdminClient({"bootstrap.servers": fleet.topics.bootstrap})
-    return admin.describe_consumer_groups([fleet.group])[fleet.group].result(20).type
+    described: ConsumerGroupDescription = admin.describe_consumer_groups([fleet.group])[fleet.group].result(20)
+    return described.type
 
 
 # -- group protocols and static membership -----------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_what_waits_for_its_hour_in_a_redis_that_went_back_does_not_go_live_agai
 ) -> None:
     monkeypatch.setattr(change, "login_name", lambda: "anna")
     run("change", "open", "spam=0.9", "-m", "a raid", "--at", "2h")
-    before = {key: seeded.client.dump(key) for key in seeded.client.scan_iter()}
+    before = {key: seeded.client.dump(key) or b"" for key in seeded.client.scan_iter()}
     run("thresholds", "set", "spam=0.6", "-m", "up", "--wait", 0)
     SnapshotFile(tmp_path, "default").write(current(seeded))
     seeded.client.flushall()

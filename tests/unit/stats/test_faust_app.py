@@ -28,7 +28,7 @@ class Rig:
     def __init__(self) -> None:
         self.assigned = {PANES}
         self.state = MagicMock(latest={}, end=lambda: 0, kept=lambda: 0)
-        self.telemetry: Any = SimpleNamespace(metrics=Metrics.in_memory(), health=MagicMock())
+        self.telemetry = MagicMock(metrics=Metrics.in_memory())
         app = MagicMock()
         app.consumer.assignment = lambda: self.assigned
         self.follower = room._Follower(app, PANES, None, self.telemetry, self.state)
