@@ -14,6 +14,7 @@ from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
+    ConsumerGroupDescription,
     ConfigResource,
     NewPartitions,
     ResourceType,
