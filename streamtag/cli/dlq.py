@@ -260,7 +260,7 @@ def status(*, group_name: Group = None, output: Output = OutputFormat.TABLE) -> 
         }
     )
     if stop is not None:
-        context.say("`streamtag dlq resume --reason …` lets the group go on.")
+        context.say('`streamtag dlq resume --reason "…"` lets the group go on.')
 
 
 @app.command()

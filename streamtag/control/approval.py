@@ -148,7 +148,8 @@ class Ungoverned:
         raise ApprovalError(
             "this change needs a second person",
             problems=reasons,
-            hint="Open a change (`streamtag change open`, POST /v1/change-requests), and somebody else approves it. "
+            hint='Open a change (`streamtag change open … --reason "…"`, POST /v1/change-requests), '
+            "and somebody else approves it. "
             "Where nobody can be reached, --break-glass makes it all the same, and the audit says so.",
         )
 

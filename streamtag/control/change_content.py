@@ -55,7 +55,7 @@ class Composer:
         if not problems(wanted, self.labels) and diff(with_moves(self._base.thresholds, moves), wanted):
             raise RefusedError(
                 "this set puts overrides into another order, and a change request moves single cut-offs only",
-                hint="`streamtag thresholds apply` takes it as it is.",
+                hint='`streamtag thresholds apply FILE --reason "…"` takes it as it is.',
             )
         return self._moved(wanted)
 

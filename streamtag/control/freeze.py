@@ -68,7 +68,7 @@ class Freezes:
         if standing is not None:
             raise ConflictError(
                 f"it is frozen already: {_read(standing)}; nothing was written" if standing else "it was just unfrozen",
-                hint="`streamtag freeze off` lifts it.",
+                hint='`streamtag freeze off --reason "…"` lifts it.',
             )
         return freeze
 
@@ -134,7 +134,7 @@ def frozen_error(raw: str | bytes) -> FrozenError:
     """What a change is answered while ``raw``, a freeze, holds."""
     return FrozenError(
         f"everything is frozen: {_read(raw)}; nothing was written",
-        hint="Only restore, return and `streamtag freeze off` go through.",
+        hint='Only restore, return and `streamtag freeze off --reason "…"` go through.',
     )
 
 

@@ -72,7 +72,8 @@ class ReleaseWriter:
                 return self.commit(base, now, proposal, allowed)
             raise RefusedError(
                 f"{result.detail} exists in Redis already, and documents are never overwritten",
-                hint="The counters in Redis are damaged; `streamtag release restore-snapshot` numbers above them.",
+                hint="The counters in Redis are damaged; "
+                '`streamtag release restore-snapshot --reason "…"` numbers above them.',
             )
         return Outcome(new, base, committed=True)
 

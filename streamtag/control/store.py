@@ -40,7 +40,9 @@ __all__ = [
     "RequestStep",
 ]
 
-RESTORE_HINT = "`streamtag release restore-snapshot` on a worker's host brings its last good release back."
+RESTORE_HINT = (
+    '`streamtag release restore-snapshot --reason "…"` on the host of a worker brings its last good release back.'
+)
 
 
 @dataclass(frozen=True)

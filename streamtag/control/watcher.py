@@ -32,7 +32,7 @@ __all__ = ["ActiveRelease", "ReleaseWatcher", "WatchStatus"]
 
 log = logging.getLogger(__name__)
 
-_RESTORE = "`streamtag release restore-snapshot` on this host brings it back"
+_RESTORE = '`streamtag release restore-snapshot --reason "…"` on this host brings it back'
 _LONGEST_RETRY_S = 60.0
 
 

@@ -104,7 +104,8 @@ class _RedisDoctor:
             yield Finding("redis.stops", "ok", f"group {group} is not stopped")
         else:
             text = f"group {group} stands since {mark.at:%Y-%m-%d %H:%M:%S} UTC: {mark.reason}"
-            action = "`streamtag dlq group` shows the dead letters; mend the cause, then `streamtag dlq resume`."
+            mend = 'mend the cause, then `streamtag dlq resume --reason "…"`'
+            action = f"`streamtag dlq group` shows the dead letters; {mend}."
             yield Finding("redis.stops", "fail", text, action)
 
     def _state(self) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ def problems(facts: Facts, action: Action, by: str, now: datetime) -> list[str]:
     if action == "expire" and (facts.expires_at is None or now < facts.expires_at):
         found.append("schedule: its time has not ended")
     if action in ("expire", "restore") and not facts.returns:
-        found.append("way back: an experiment is stopped (`streamtag experiment stop`), not taken back")
+        found.append('way back: an experiment is stopped (`streamtag experiment stop N --reason "…"`), not taken back')
     return found
 
 

@@ -100,7 +100,8 @@ METRICS = (
         "counter",
         "{event}",
         "Events committed with this label; over the events, its alert rate.",
-        "A step after a release: `streamtag thresholds history`, `thresholds restore` to go back.",
+        "A step after a release: `streamtag thresholds history`, "
+        'then `streamtag thresholds restore REVISION --reason "…"` to go back.',
         {"label": ()},
     ),
     Metric(
@@ -339,7 +340,8 @@ METRICS = (
         "gauge",
         "{breaker}",
         "1 while a label is turned to review only, as it was tagged too often; 0 once it is trusted again.",
-        "`streamtag breaker list` says why, `streamtag stats show` what it does; then a threshold, or `breaker close`.",
+        "`streamtag breaker list` says why, `streamtag stats show` what it does; then a threshold, "
+        'or `streamtag breaker close LABEL --reason "…"`.',
         {"label": ()},
     ),
     Metric(
@@ -409,7 +411,7 @@ METRICS = (
         "gauge",
         "{flag}",
         "1 while the dead-letter limit holds this group stopped.",
-        "`streamtag dlq group`, fix the cause, then `streamtag dlq resume`.",
+        '`streamtag dlq group`, fix the cause, then `streamtag dlq resume --reason "…"`.',
     ),
     Metric(
         "streamtag.dead_letters.truncated",

@@ -37,7 +37,9 @@ Attribute values come from closed sets or from configuration, never from content
 limit (2,000 a counter or histogram, 20,000 a gauge) into one with `otel_metric_overflow="true"`; the shipped rules
 alert on it.
 
-Rules: `ops/prometheus/rules.yaml`. Dashboard for Grafana: `ops/grafana/streamtag.json`.
+Rules: `ops/prometheus/rules.yaml`; `scrape.yaml` beside it is an example with the labels that they need. Dashboard for
+Grafana: `ops/grafana/streamtag.json`. Between streamtag and other backends: `ops/otel/collector.yaml`, for an
+OpenTelemetry Collector.
 
 | metric | kind | unit | attributes | meaning | when it looks wrong |
 |---|---|---|---|---|---|
