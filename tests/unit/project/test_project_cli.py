@@ -21,7 +21,8 @@ from streamtag.cli import main
 from streamtag.errors import StreamtagError
 
 ROOT = Path(__file__).parents[3]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "streamtag").rglob("*.py")]
+OPS = sorted(path for path in (ROOT / "ops").rglob("*") if path.suffix in (".yaml", ".json"))
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "streamtag").rglob("*.py"), *OPS]
 # A line of a code block, indented or (see `_invocations`) fenced.
 SHELL = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?streamtag (?P<line>[^#\n]+)", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -166,6 +167,26 @@ def test_pages_and_hints_name_only_what_exists() -> None:
     invocations = list(_invocations())
     assert len(invocations) > 100, "the pattern finds nothing any more"
     assert [(page, fault) for page, line in invocations for fault in _faults(line)] == []
+
+
+def _lacks_its_reason(line: str) -> bool:
+    """Whether ``noun verb …`` names a command that refuses without a reason, and gives none."""
+    command, words = ROOT_COMMAND, line.split()
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    asks = any("--reason" in param.opts and param.required for param in command.params)
+    return asks and not {"--reason", "-m"} & set(words)
+
+
+@pytest.mark.parametrize("page", [*OPS, ROOT / "docs" / "metrics.md"], ids=lambda path: path.name)
+def test_commands_of_alerts_and_metrics_can_be_typed_as_they_stand(page: Path) -> None:
+    lines = [match["line"].strip() for match in INLINE.finditer(page.read_text(encoding="utf-8"))]
+    assert [line for line in lines if _lacks_its_reason(line)] == []
+
+
+def test_the_check_of_reasons_can_fail() -> None:
+    assert _lacks_its_reason("dlq resume")
+    assert not _lacks_its_reason('release return 7 -m "…"')
 
 
 @pytest.mark.parametrize(

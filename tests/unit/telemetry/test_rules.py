@@ -9,7 +9,8 @@ import pytest
 from streamtag import strict_yaml
 from streamtag.telemetry.metrics import METRICS
 
-RULES = Path(__file__).parents[3] / "ops" / "prometheus" / "rules.yaml"
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "ops" / "prometheus" / "rules.yaml"
 
 
 def _rules() -> list[dict[str, Any]]:
@@ -45,3 +46,35 @@ def test_every_alert_has_a_severity_a_summary_and_a_cure() -> None:
             assert rule["labels"]["severity"] in ("warning", "critical")
             assert rule["annotations"]["summary"]
             assert rule["annotations"]["description"]
+
+
+ALERTS = [rule for rule in _rules() if "alert" in rule]
+
+
+def _anchors(page: str) -> set[str]:
+    headings = re.findall(r"^#+ +(.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_names_a_runbook_that_is_there(rule: dict[str, Any]) -> None:
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    assert anchor in _anchors(page)
+
+
+def test_the_table_of_runbooks_has_every_alert_by_its_whole_name_and_leads_where_the_alert_does() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("\n## Runbooks\n")[2].partition("\n### ")[0].splitlines()
+    rows = {name: row for row in table for name in re.findall(r"`(Streamtag\w+)`", row)}
+    assert rows.keys() == {rule["alert"] for rule in ALERTS}
+    for rule in ALERTS:
+        target = rule["annotations"]["runbook"].removeprefix("docs/").removeprefix("operations.md")
+        # The table itself is the runbook where a line of it says all.
+        assert target == "#runbooks" or f"({target})" in rows[rule["alert"]], rule["alert"]
+
+
+@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_pipeline_that_is_well_hides_none_that_is_ill(rule: dict[str, Any]) -> None:
+    assert not re.search(r"\b(sum|max|min|avg|count)\s*\(", rule["expr"]), "an aggregation over all pipelines"
+    for by in re.findall(r"\bby \(([^)]*)\)", rule["expr"]):
+        assert "job" in by.replace(" ", "").split(",")
