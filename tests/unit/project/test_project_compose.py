@@ -21,7 +21,7 @@ def _settings(service: str) -> Settings:
     return load_settings(config=SETTINGS_FILE, environ=environ).settings
 
 
-@pytest.mark.parametrize("service", ["topics", "tagger", "windows"])
+@pytest.mark.parametrize("service", ["topics", "tagger", "windows", "stats", "api"])
 def test_the_settings_of_a_container_are_valid_and_name_its_neighbours(service: str) -> None:
     found = _settings(service)
     assert found.kafka.bootstrap_servers.partition(":")[0] in SERVICES
@@ -60,13 +60,32 @@ def test_one_broker_suffices_for_groups_and_transactions() -> None:
     assert environ["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"] == "1"
 
 
+def test_redis_is_published_to_nobody() -> None:
+    assert "ports" not in SERVICES["redis"], "it has no password"
+
+
+def test_a_full_redis_refuses_before_the_kernel_ends_it() -> None:
+    command = SERVICES["redis"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    most_mb = int(command[command.index("--maxmemory") + 1].removesuffix("mb"))
+    assert 2 * most_mb <= 1024 * int(SERVICES["redis"]["mem_limit"].removesuffix("g"))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_container_can_become_more_than_it_is(service: str) -> None:
+    assert SERVICES[service]["cap_drop"] == ["ALL"]
+    assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
+    assert SERVICES[service]["mem_limit"]
+    assert SERVICES[service]["pids_limit"]
+
+
 def test_redis_keeps_releases_over_a_restart() -> None:
     command = SERVICES["redis"]["command"]
     assert command[command.index("--appendonly") + 1] == "yes"
     assert any(volume.endswith(":/data") for volume in SERVICES["redis"]["volumes"])
 
 
-@pytest.mark.parametrize("service", ["topics", "tagger", "windows"])
+@pytest.mark.parametrize("service", ["topics", "tagger", "windows", "stats", "api"])
 def test_our_containers_run_without_privileges(service: str) -> None:
     assert SERVICES[service]["read_only"] is True
     assert SERVICES[service]["cap_drop"] == ["ALL"]
