@@ -14,8 +14,8 @@ from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
-    ConsumerGroupDescription,
     ConfigResource,
+    ConsumerGroupDescription,
     NewPartitions,
     ResourceType,
 )
