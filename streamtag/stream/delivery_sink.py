@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streamtag.stream import faultpoints
 from streamtag.stream.client_log import ClientLog
@@ -42,7 +42,8 @@ class DeliverySink:
         self._stopping = stopping
         self._options = options
         self._producer: Producer | None = None
-        self._failed: str | None = None
+        self._failed: tuple[str, str] | None = None
+        self.complaint = ""
 
     def open(self) -> None:
         """Forgets failures of what was aborted."""
@@ -63,7 +64,7 @@ class DeliverySink:
             if self._stopping():
                 raise Undone("stopping")
         if self._failed is not None:
-            raise Undone(self._failed)
+            raise Undone(*self._failed)
         faultpoints.reached("commit.before")
         positions = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         if positions:  # a consumer refuses to commit none
@@ -98,9 +99,9 @@ class DeliverySink:
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             self._metrics.add("streamtag.kafka.errors", code=error.name())
-            raise Undone(error.name()) from None
+            raise Undone(error.name(), error.str()) from None
 
-    def _delivered(self, error: KafkaError | None, _message: object) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failed is None:
-            self._failed = error.name()
+            self._failed = error.name(), f"writing {message.topic()}: {error.str()}"
             self._metrics.add("streamtag.kafka.errors", code=error.name())

@@ -269,6 +269,7 @@ class Member:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign([])  # acknowledged; read once the position is known
+        self._trouble.over()
         self._unresolved |= {(p.topic, p.partition) for p in partitions}
         self._retry_at = self._join_by = 0.0
         self._lost_at, self._patience_s = None, _STRANDED_S

@@ -84,7 +84,7 @@ class Processing:
         self._pace = Pace()
         self._failures = 0  # of the processor, since the last commit
         self._undone = 0  # transactions, since the last commit
-        self._cause = ""  # of the last one undone
+        self._said = ""  # of the last one undone
         self._sink = self._make_sink()
         self._thread = threading.Thread(target=self._run, name="processing", daemon=True)
         self.steps = 0
@@ -161,9 +161,10 @@ class Processing:
         """Why nothing gets committed, or None."""
         ending_s = self.ending_s()
         if ending_s > _TELL_ENDING_S:
-            return f"the start or end of a transaction has been waiting for Kafka for {ending_s:.0f} s"
+            why = f": {self._sink.complaint}" if self._sink.complaint else ""
+            return f"the start or end of a transaction has been waiting for Kafka for {ending_s:.0f} s{why}"
         if self._undone >= _TELL_UNDONE:
-            return f"{self._undone} transactions in a row undone, the last: {self._cause}"
+            return f"{self._undone} transactions in a row undone, the last: {self._said}"
         return None
 
     # -- this thread -------------------------------------------------------------------------------------------------
@@ -311,18 +312,19 @@ class Processing:
         """Runs ``work``; whatever goes wrong undoes the open transaction. Never half of it stays."""
         # Not in an exception handler: whatever is handled while confluent-kafka 2.16 raises, it keeps for ever, with
         # its frames and the producer that they hold.
-        cause = self._why_undone(work)
-        if cause is not None:
-            self._undo(cause)
+        why = self._why_undone(work)
+        if why is not None:
+            self._undo(why)
 
-    def _why_undone(self, work: Callable[[], None]) -> str | None:
+    def _why_undone(self, work: Callable[[], None]) -> tuple[str, str] | None:
+        """The cause, and the same for people; None where nothing went wrong."""
         try:
             work()
         except Undone as undone:
-            return undone.cause
+            return undone.cause, undone.said
         except Hold as hold:
             log.error("processing stops", extra={"reason": str(hold)})
-            return "held"
+            return "held", "held"
         except TwinError:
             raise
         except Exception:
@@ -330,16 +332,19 @@ class Processing:
             if self._failures >= _MAX_FAILURES:
                 raise
             log.exception("processing failed, undoing and redoing", extra={"attempt": self._failures})
-            return "processor"
+            return "processor", "processor"
         return None
 
-    def _undo(self, cause: str) -> None:
+    def _undo(self, why: tuple[str, str]) -> None:
         """Abort, settle what became of the transaction, forget, rewind; the records come again."""
-        log.warning("transaction undone", extra={"cause": cause})
+        cause, said = why
+        log.warning("transaction undone", extra={"cause": said})
         self._metrics.add("streamtag.rewinds", cause=cause)
         if self._ending_since is None:
             self._ending_since = self._clock()
         self._sink.abort()
+        if cause.endswith("AUTHORIZATION_FAILED"):
+            self._sink.close()  # its client remembers for minutes what it was refused
         self._settle()
         self._open.undone()
         self._processor.undo()
@@ -349,7 +354,7 @@ class Processing:
         if rewound.done():
             rewound.result()  # raises where it failed: reading would go on behind what was undone, and lose it
         self._ending_since = None
-        self._cause = cause
+        self._said = said
         self._undone += 1
         if self._undone > 1:  # not the first of its kind: slow down
             back_off(self._undone - 2, self._interrupted, first_s=0.2, most_s=5.0)

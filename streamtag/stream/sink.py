@@ -8,7 +8,7 @@ was delivered). Called by the processing thread only.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamtag.errors import StreamtagError
 from streamtag.stream.processor import Commit, Output, Partition
@@ -18,11 +18,17 @@ CALL_S = 1.0
 
 
 class Undone(Exception):  # noqa: N818 - an outcome the runner handles, not a failure
-    """The transaction is gone: undo, rewind, redo. ``cause`` goes to metrics."""
+    """The transaction is gone: undo, rewind, redo.
 
-    def __init__(self, cause: str) -> None:
+    Args:
+        cause: goes to metrics; one of few.
+        said: the same for people, in Kafka's words.
+    """
+
+    def __init__(self, cause: str, said: str = "") -> None:
         super().__init__(cause)
         self.cause = cause
+        self.said = f"{cause} ({said})" if said else cause
 
 
 class TwinError(StreamtagError):
@@ -33,6 +39,9 @@ class TwinError(StreamtagError):
 
 class Sink(Protocol):
     """See the module."""
+
+    complaint: str
+    """What Kafka says against the start of transactions, while they do not start; else empty."""
 
     def open(self) -> None:
         """Makes ready to produce; blocks while the broker is away, until ``stopping``."""
@@ -59,7 +68,7 @@ class Sink(Protocol):
         ...
 
 
-OnDelivery = Callable[[KafkaError | None, object], None]
+OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
 def enqueue(
@@ -86,4 +95,5 @@ def enqueue(
                     raise Undone("stopping") from None
                 producer.poll(0.1)
             except KafkaException as exception:
-                raise Undone(exception.args[0].name()) from None
+                error: KafkaError = exception.args[0]
+                raise Undone(error.name(), error.str()) from None

@@ -148,7 +148,9 @@ class Source:
         elif message.topic() is None:
             self.trouble.note(error, "polling")
         else:  # the client stays where it is and tries again: nothing is skipped
-            where = f"reading {message.topic()}/{message.partition()} at {message.offset()}"
+            where = f"reading {message.topic()}"
+            if (message.partition() or 0) >= 0:  # else of the whole topic
+                where += f"/{message.partition()} at {message.offset()}"
             hint = _UNREADABLE_HINT if error.code() in _UNREADABLE else ""
             self.trouble.note(error, where, stands=True, hint=hint)
 
@@ -161,8 +163,9 @@ class Source:
                     return
         except KafkaException:
             return
-        log.info("Kafka answers again")
-        self.trouble.over()
+        self.trouble.over(group=False)
+        if self.trouble.reason is None:
+            log.info("Kafka answers again")
 
     # -- back pressure -----------------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ _OVERDUE_S = 3.0
 # A producer may lose every broker that it knew for good, see `streamtag.stream.member`, and ask to be called again for
 # ever. Past the transaction's timeout and this the broker has ended the transaction anyway.
 _GRACE_S = 10.0
+# Fatal to the client, too, but no twin: the right was taken away.
+_NOT_ALLOWED = (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 class TransactionSink:
@@ -57,6 +59,7 @@ class TransactionSink:
         self._producer: Producer | None = None
         self._begun = False
         self._fenced_at: float | None = None
+        self.complaint = ""
 
     def open(self) -> None:
         """Begins a transaction, after making the producer where there is none yet."""
@@ -130,10 +133,14 @@ class TransactionSink:
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
+                if error.fatal() and error.code() in _NOT_ALLOWED:
+                    self._discard()
+                    self._begun = False
+                    raise Undone(error.name(), error.str()) from None
                 if error.fatal():
                     self._fenced(error)
                 elif not error.retriable():
-                    raise Undone(error.name()) from None
+                    raise Undone(error.name(), error.str()) from None
                 elif self._stopping():
                     raise Undone("stopping") from None
                 elif self._clock() > until:
@@ -180,6 +187,7 @@ class TransactionSink:
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
+                self.complaint = f"{error.name()} ({error.str()})"
                 if self._stopping():
                     raise Undone("stopping") from None
                 if not error.retriable():  # e.g. fenced while we were getting ready, or not authorised
@@ -190,6 +198,7 @@ class TransactionSink:
                 back_off(attempt, self._stopping, first_s=0.1, most_s=1.0 if error.retriable() else 10.0)
                 attempt += 1
             else:
+                self.complaint = ""
                 return producer
 
     def _make_producer(self) -> Producer:

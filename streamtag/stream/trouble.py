@@ -16,6 +16,11 @@ _DOUBT_S = 3.0
 _UNRELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 
+def in_words(error: KafkaError) -> str:
+    """What a client or a broker says; a right that is missing is best told by its name."""
+    return f"{error.name()} ({error.str()})" if error.name().endswith("AUTHORIZATION_FAILED") else error.str()
+
+
 class Trouble:
     """Takes note of errors; most pass by themselves, as the client retries.
 
@@ -30,6 +35,7 @@ class Trouble:
         self._doubted_until = 0.0
         self._repeats = Repeats()
         self._fatal: KafkaError | None = None
+        self._not_admitted = False
         self.reason: str | None = None
         """The last trouble that is not over, None while all is well."""
 
@@ -46,16 +52,20 @@ class Trouble:
         if left_out is not None:
             extra = {"doing": doing, "error": error.str(), "left_out": left_out, **({"hint": hint} if hint else {})}
             log.log(logging.ERROR if stands else logging.WARNING, "Kafka trouble, going on by itself", extra=extra)
-        self.reason = f"{doing}: {error.str()}"
+        self.reason = f"{doing}: {in_words(error)}"
         if stands:
             self._doubted_until = self._clock() + _DOUBT_S
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # told once
+            self._not_admitted = True
         if error.fatal() or error.code() == KafkaError._FATAL:  # the latter in place of a message
             self._fatal = error
         self._metrics.add("streamtag.kafka.errors", code=error.name())
 
-    def over(self) -> None:
-        """The broker has answered."""
-        if self._clock() >= self._doubted_until:
+    def over(self, *, group: bool = True) -> None:
+        """The broker has answered; ``group``: as the group's coordinator, which turns away who has no right to it."""
+        if group:
+            self._not_admitted = False
+        if self._clock() >= self._doubted_until and not self._not_admitted:
             self.reason = None
 
     def check(self) -> None:

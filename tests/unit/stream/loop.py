@@ -112,6 +112,7 @@ class ObedientSink:
         self._commit_positions = commit_positions
         self._group_metadata = group_metadata
         self.stopping = stopping
+        self.complaint = ""
         self.while_undoing: Callable[[], None] = lambda: None
         self._open: list[Output] | None = None
 

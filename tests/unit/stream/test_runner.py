@@ -283,6 +283,18 @@ def test_an_undone_transaction_is_aborted_settled_and_read_again_from_the_broker
     assert within(undoing, "sink.abort", "sink.settle", "processor.undo", "committed", "sink.open", "sink.commit")
 
 
+def test_a_client_that_was_refused_a_right_is_replaced(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    loop = make_loop()
+    loop.trouble["commit"].append(undone("TOPIC_AUTHORIZATION_FAILED"))
+    loop.start().rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 10)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+    undoing = broker.asked[broker.asked.index("sink.commit") :]
+    assert within(undoing, "sink.abort", "sink.close", "sink.settle", "sink.open", "sink.commit")
+
+
 def test_a_rewind_that_fails_ends_the_loop_and_loses_nothing(
     make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +33,7 @@ OPTIONS = StreamOptions(
     transaction_timeout_ms=10_000,
 )
 RECORD = Output("tags", b"key", b"value")
+WRITTEN = Message(topic="tags")
 COMMITS = {("content", 0): Commit(7, "p=4;")}
 
 
@@ -100,12 +101,12 @@ class FakeProducer:
     def purge(self) -> None:
         self._call("purge")
         for report in self.waiting:
-            report(KafkaError(KafkaError._PURGE_QUEUE), None)
+            report(KafkaError(KafkaError._PURGE_QUEUE), WRITTEN)
         self.waiting.clear()
 
     def flush(self, _timeout: float) -> int:
         while self.waiting and self.outcomes:
-            self.waiting.pop(0)(self.outcomes.popleft(), None)
+            self.waiting.pop(0)(self.outcomes.popleft(), WRITTEN)
         return len(self.waiting)
 
 
@@ -311,6 +312,30 @@ def test_a_producer_that_may_not_start_transactions_is_replaced_until_one_may(
     assert client.calls == ["init 1", "init 2", "init 3", "init 3"]
 
 
+def test_why_transactions_do_not_start_is_told_until_they_do(
+    sink: TransactionSink, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(backoff, "wait", lambda _seconds, _stopping: told.append(sink.complaint))
+    client.order("init", NOT_AUTHORISED)
+    sink.settle()
+    assert told == ["TRANSACTIONAL_ID_AUTHORIZATION_FAILED (no)"]
+    assert sink.complaint == ""
+
+
+def test_a_right_that_is_taken_away_is_named_and_makes_a_new_producer(
+    sink: TransactionSink, client: FakeClient
+) -> None:
+    """It is fatal to the client, as a twin would be."""
+    for _ in range(2):
+        client.order("offsets", KafkaError(NOT_AUTHORISED.code(), "no", True, False, False))
+        with pytest.raises(Undone, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
+            transact(sink)
+        sink.abort()
+    transact(sink)
+    assert client.made == 3
+
+
 def test_whoever_stops_does_not_wait_for_the_broker(
     sink: TransactionSink, client: FakeClient, stopping: list[bool]
 ) -> None:
@@ -409,6 +434,13 @@ def test_positions_are_committed_exactly_where_nothing_failed_and_nothing_is_out
         except Undone:
             deliveries.sink.abort()
         assert (len(deliveries.positions) - before == 1) == complete
+
+
+def test_what_could_not_be_written_is_named_with_its_topic(deliveries: Deliveries) -> None:
+    with pytest.raises(Undone) as undone:
+        deliveries.transact(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "not allowed"))
+    assert undone.value.cause == "TOPIC_AUTHORIZATION_FAILED"
+    assert undone.value.said == "TOPIC_AUTHORIZATION_FAILED (writing tags: not allowed)"
 
 
 def test_what_failed_before_an_abort_does_not_spoil_the_next_attempt(

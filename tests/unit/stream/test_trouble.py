@@ -110,3 +110,12 @@ def test_the_client_names_each_broker_that_is_away(caplog: pytest.LogCaptureFixt
         "one:9092/1: refused after 0 ms",
         "two:9092/2: refused after 0 ms",
     ]
+
+
+def test_who_may_not_join_the_group_is_told_until_its_coordinator_answers(trouble: Trouble) -> None:
+    """The client tells it once, and topics can be listed all the while."""
+    trouble.note(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "Group authorization failed"), "polling")
+    trouble.over(group=False)
+    assert trouble.reason == "polling: GROUP_AUTHORIZATION_FAILED (Group authorization failed)"
+    trouble.over()
+    assert trouble.reason is None
