@@ -8,7 +8,7 @@ from streamtag.control.documents import partition_of
 from streamtag.control.fleet import read_fleet
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.store import ControlStore
-from streamtag.dead_letters.reader import READER_GROUP, client_options
+from streamtag.dead_letters.reader import client_options
 from streamtag.errors import NotFoundError
 from streamtag.settings import Settings
 from streamtag.stream.topic_reader import TopicReader
@@ -59,7 +59,7 @@ def lift_stop(settings: Settings, store: ControlStore, author: str, reason: str)
 
 def _ends(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
     found = {}
-    with TopicReader(client_options(settings, READER_GROUP)) as reader:
+    with TopicReader(client_options(settings, settings.tagger.group)) as reader:
         for topic in topics:
             with contextlib.suppress(NotFoundError):  # one that is missing holds nothing
                 found.update({f"{topic}/{index}": end for index, (_, end) in reader.bounds(topic).items()})

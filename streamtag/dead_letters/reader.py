@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from streamtag.dead_letters.letter import DeadLetter, NotADeadLetterError, parse
 from streamtag.dead_letters.selection import Selection, parse_position
@@ -20,7 +20,6 @@ __all__ = ["DeadLetterReader", "Record", "client_options"]
 
 log = logging.getLogger(__name__)
 
-READER_GROUP = "streamtag-dlq-reader"  # never joined, never committed to
 _FRAMING_BYTES = 65_536
 
 
@@ -35,7 +34,10 @@ class Record:
 
 
 def client_options(settings: Settings, name: str) -> StreamOptions:
-    """Kafka options of these commands; ``name`` is the group, the client and the transactional id."""
+    """Kafka options of these commands; ``name`` is the group, the client and the transactional id.
+
+    Where only is read, take the group of the tagger: it is neither joined nor committed to.
+    """
     return StreamOptions(
         bootstrap_servers=settings.kafka.bootstrap_servers,
         group=name,
@@ -54,17 +56,17 @@ class DeadLetterReader:
 
     Args:
         settings: whose ``topics.dead_letters`` is read.
-        group: name under which positions may be looked up.
+        group: name under which positions may be looked up; None: that of the tagger.
 
     Raises:
         NotFoundError: the topic does not exist.
         UnavailableError: Kafka does not answer.
     """
 
-    def __init__(self, settings: Settings, *, group: str = READER_GROUP) -> None:
+    def __init__(self, settings: Settings, *, group: str | None = None) -> None:
         self.topic = settings.topics.dead_letters
         # Who looks at dead letters does not wait for a worker that was killed while it wrote some.
-        self._reader = TopicReader(client_options(settings, group), settled=True)
+        self._reader = TopicReader(client_options(settings, group or settings.tagger.group), settled=True)
         try:
             self.topics = self._topics()
         except StreamtagError:
@@ -156,9 +158,13 @@ class DeadLetterReader:
         where = self._reader.where
         try:
             found = self.consumer.list_topics(timeout=CALL_S).topics
+            missing = None if self.topic in found else self.consumer.list_topics(self.topic, timeout=CALL_S)
         except KafkaException as exception:
             raise kafka_failure(exception.args[0], f"cannot reach {where}") from None
-        if self.topic not in found:
+        refused = None if missing is None else missing.topics[self.topic].error
+        if refused is not None and refused.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise kafka_failure(refused, f"cannot read {self.topic}, {where}")
+        if missing is not None:
             raise NotFoundError(
                 f"topic {self.topic} does not exist on {where}",
                 hint="topics.dead_letters names it; `streamtag topics apply` creates what is missing.",

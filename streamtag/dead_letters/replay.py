@@ -1,11 +1,11 @@
 """Puts dead letters back into their topics, each exactly once per replay, whenever it is interrupted.
 
 A replay has an id. What it writes and how far it has read are committed together, in transactions under
-``transactional.id`` ``streamtag-dlq-replay-<id>``, the positions in the consumer group of the same name. So a run with
-the same id goes on where the last transaction ended, and its start aborts whatever a killed run left open. What the
-replay is about is kept in the commits' metadata, so it can be resumed by its id alone, and an id cannot be reused for
-something else. Progress lives as long as the broker keeps a group's positions (``offsets.retention.minutes``, 7 days
-by default after the last commit).
+``transactional.id`` ``<tagger.group>-dlq-replay-<id>``, the positions in the consumer group of the same name. So a run
+with the same id goes on where the last transaction ended, and its start aborts whatever a killed run left open. What
+the replay is about is kept in the commits' metadata, so it can be resumed by its id alone, and an id cannot be reused
+for something else. Progress lives as long as the broker keeps a group's positions (``offsets.retention.minutes``,
+7 days by default after the last commit).
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.error import KafkaException
 
 from streamtag.dead_letters.letter import DeadLetter
@@ -26,7 +27,7 @@ from streamtag.errors import ConflictError, NotFoundError, StreamtagError, Unava
 from streamtag.settings import Settings, TopicsSettings
 from streamtag.stream.topic_reader import CALL_S, kafka_failure
 
-NAME = "streamtag-dlq-replay-"
+_EARLIER = "streamtag-dlq-replay-"  # before the group's name stood there: teams on one Kafka would share an id
 
 _GLANCE_S = 3.0  # for a look at the progress that may come to nothing
 
@@ -41,7 +42,7 @@ _UNSETTLED = (
 )
 _UNSETTLED_HINT = (
     "A killed run leaves a transaction open for up to 15 s: a replay ends it, a dry run waits for its end. "
-    "`streamtag doctor` looks at the connection to Kafka."
+    "`streamtag doctor` looks at the connection to Kafka; docs/howto-secure.md says which rights a replay needs."
 )
 
 
@@ -122,7 +123,7 @@ def replay(
         UnavailableError: Kafka does not answer; what was committed stays, run it again.
     """
     replay_id = request.id or (request.spec.default_id() if request.spec else "")
-    name = NAME + replay_id
+    name = _name(settings, replay_id)
     with DeadLetterReader(settings, group=name) as reader:
         writer = None
         # A command that is refused must leave a running replay of this id alone: making the writer takes over from it.
@@ -141,6 +142,28 @@ def replay(
             if writer is not None:
                 writer.close()
     return ReplayResult(replay_id, spec, resumed=bool(progress), limited=limited, tally=run.tally)
+
+
+def _name(settings: Settings, replay_id: str) -> str:
+    """Of the group and the transactional id; a replay that an earlier version has begun goes on under its old name."""
+    earlier = _EARLIER + replay_id
+    return earlier if _is_kept(settings, earlier) else f"{settings.tagger.group}-dlq-replay-{replay_id}"
+
+
+def _is_kept(settings: Settings, group: str) -> bool:
+    """Whether there are positions of this group; whoever may not ask has none."""
+    kafka = settings.kafka
+    admin = AdminClient({**kafka.client, "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    try:
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=CALL_S)
+        found = asked[group].result(CALL_S + 1)
+    except KafkaException as exception:
+        if exception.args[0].code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_ID_NOT_FOUND):
+            return False
+        raise _unread(exception.args[0]) from None
+    except TimeoutError:
+        raise _unread(KafkaError(KafkaError._TIMED_OUT)) from None
+    return any(position.offset >= 0 for position in found.topic_partitions)
 
 
 class _UnsettledError(UnavailableError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -21,6 +21,7 @@ from streamtag.settings import KafkaSettings
 _TIMEOUT_S = 10.0
 # The client gives up by itself, and says why; this only keeps us from waiting for a client that does not.
 _MARGIN_S = 1.0
+_RIGHTS_HINT = "Which rights each role needs: docs/howto-secure.md."
 
 
 class TopicAdmin:
@@ -45,7 +46,9 @@ class TopicAdmin:
             topics = self._client.list_topics(timeout=self._timeout_s).topics
         except KafkaException as error:
             raise self._explain(error.args[0], "list topics") from error
-        found = {name: topics[name] for name in names if name in topics}
+        wanted = list(names)
+        found = {name: topics[name] for name in wanted if name in topics}
+        self._tell_hidden([name for name in wanted if name not in topics])
         for name, topic in found.items():
             if topic.error is not None:  # just created: no partition has a leader yet
                 raise UnavailableError(
@@ -95,6 +98,14 @@ class TopicAdmin:
             done.append(difference)
         return done
 
+    def _tell_hidden(self, names: list[str]) -> None:
+        """Raises for those that this user may not see: lists leave them out, as if they did not exist."""
+        if not names:
+            return
+        asked = self._client.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
+        for name, future in asked.items():
+            self._answer(future, f"describe topic {name}", fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
+
     def _create(self, topic: TopicDeclaration) -> None:
         wanted = NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.config))
         futures = self._client.create_topics([wanted], operation_timeout=self._timeout_s)
@@ -126,4 +137,5 @@ class TopicAdmin:
                 f"Kafka at {self._bootstrap} does not answer ({what}): {reason.str()}",
                 hint="Look at kafka.bootstrap_servers and kafka.client; `streamtag dev up` starts a local one.",
             )
-        return RefusedError(f"Kafka at {self._bootstrap} refuses ({what}): {reason.str()}")
+        hint = _RIGHTS_HINT if "AUTHORIZATION" in reason.name() else ""
+        return RefusedError(f"Kafka at {self._bootstrap} refuses ({what}): {reason.str()}", hint=hint)

@@ -1,6 +1,7 @@
 """Reads the panes topic as the log it is: one partition, without gaps, outside of any group."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -55,7 +56,8 @@ class PaneLog:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topics.panes
-        self._reader = TopicReader(reader_options(settings))
+        # The app's own group, which is never joined here: it needs no right to that of the tagger.
+        self._reader = TopicReader(replace(reader_options(settings), group=settings.stats.group))
 
     def __enter__(self) -> Self:
         return self

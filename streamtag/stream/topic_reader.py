@@ -13,6 +13,7 @@ from streamtag.errors import NotFoundError, SettingsError, StreamtagError, Unava
 from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Partition
+from streamtag.stream.trouble import in_words
 
 __all__ = ["CALL_S", "TopicReader", "kafka_failure"]
 
@@ -191,7 +192,10 @@ def kafka_failure(error: KafkaError, doing: str) -> StreamtagError:
         return NotFoundError(
             f"{doing}: {error.str()}", hint="`streamtag topics diff` compares a cluster with the settings."
         )
-    return UnavailableError(f"{doing}: {error.str()}", hint="`streamtag doctor` looks at the connection to Kafka.")
+    hint = "`streamtag doctor` looks at the connection to Kafka."
+    if "AUTHORIZATION" in error.name():
+        hint = "Which rights each role needs: docs/howto-secure.md."
+    return UnavailableError(f"{doing}: {in_words(error)}", hint=hint)
 
 
 class _Reading:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
 from streamtag.errors import RefusedError, UnavailableError
 from streamtag.events import topic_admin
@@ -34,6 +34,9 @@ class Client:
 
     def list_topics(self, *, timeout: float) -> Any:
         return SimpleNamespace(topics={TOPIC.name: self.topic})
+
+    def describe_topics(self, wanted: TopicCollection, **_: float) -> dict[str, "Future[None]"]:
+        return {name: self._future() for name in wanted.topic_names}
 
     def describe_configs(self, resources: list[Any], **_: float) -> dict[Any, "Future[None]"]:
         return {resource: self._future() for resource in resources}
@@ -68,6 +71,15 @@ def test_a_frozen_broker_is_unavailable_and_named(
 def test_a_refusal_is_no_outage(admin: Callable[[KafkaError | None], TopicAdmin]) -> None:
     with pytest.raises(RefusedError, match="create topic"):
         create(admin(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+
+
+def test_a_topic_that_this_user_may_not_see_is_not_taken_for_missing(
+    admin: Callable[[KafkaError | None], TopicAdmin],
+) -> None:
+    with pytest.raises(RefusedError, match="describe topic theirs") as refused:
+        admin(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)).existing(["theirs"])
+    assert "howto-secure" in refused.value.hint
+    assert admin(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)).existing(["nobodys"]) == {}
 
 
 def test_a_topic_that_somebody_else_creates_first_is_created(
