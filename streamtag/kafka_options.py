@@ -39,6 +39,21 @@ _GUARDED: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+# What `streamtag stats` translates for the client of Faust (`streamtag.stats.kafka_security`); more it refuses.
+FAUST_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+FAUST_SASL = ("sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password")
+FAUST_TLS = (
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.cipher.suites",
+    "ssl.endpoint.identification.algorithm",
+    "enable.ssl.certificate.verification",
+)
+
+
 def refusals(where: str, options: Mapping[str, str | int | float | bool]) -> list[str]:
     """Why ``options`` of the mapping ``where`` cannot pass; empty when they can. Values are not quoted."""
     found = []

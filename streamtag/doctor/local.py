@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,10 +18,11 @@ from streamtag.atomic_files import replace_file
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.doctor.findings import WITHIN_S, Examination, Finding, words
 from streamtag.domain.release import BundleRef
-from streamtag.errors import StreamtagError
+from streamtag.errors import SettingsError, StreamtagError
 from streamtag.model.admission import load_admitted
 from streamtag.model.registry import find_bundle, find_exact
 from streamtag.settings import Settings
+from streamtag.stats.kafka_security import read_security
 from streamtag.stream.slots import take_slot
 
 _COLLECTOR_TIMEOUT_S = 3.0
@@ -37,6 +39,7 @@ def examinations(settings: Settings) -> list[Examination]:
         ("state_dir", lambda: state_dir(settings)),
         ("snapshot", lambda: snapshot(settings)),
         ("collector", lambda: collector(settings)),
+        ("stats", lambda: stats(settings)),
     ]
     return [
         # A cold disk and one slow core; loading the shipped bundle takes about a second.
@@ -149,6 +152,21 @@ def collector(settings: Settings) -> Iterator[Finding]:
         yield Finding("collector", "warn", f"{parts.hostname}:{port}: {error.strerror or error}", action)
     else:
         yield Finding("collector", "ok", f"{parts.hostname}:{port} takes connections")
+
+
+def stats(settings: Settings) -> Iterator[Finding]:
+    """Whether `streamtag stats`, which has another client, can do the TLS and SASL of all others."""
+    if find_spec("faust") is None:
+        yield Finding("stats", "ok", "Faust is not installed: `streamtag stats` does not run on this host")
+        return
+    try:
+        found = read_security(settings.kafka)
+    except SettingsError as error:
+        action = f"{error.hint} The other roles are not affected.".strip()
+        yield Finding("stats", "warn", f"`streamtag stats` would not start: {error.message}", action)
+    else:
+        text = f"TLS {'off' if found.tls is None else 'on'}, SASL {found.mechanism or 'off'}"
+        yield Finding("stats", "ok", f"Faust's client connects as the settings say: {text}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from streamtag.control.change_schedule import ScheduleThread
 from streamtag.control.store import ControlStore
 from streamtag.errors import SettingsError, StreamtagError, UnavailableError
 from streamtag.settings import Settings
+from streamtag.stats.kafka_security import read_security
 from streamtag.stats.lease import forget_abandoned
 from streamtag.stats.pane_log import PaneLog
 from streamtag.stats.state import StatsState
@@ -30,7 +31,7 @@ def run(settings: Settings) -> None:
     """Runs the app until SIGTERM or SIGINT, starting it again when it ends by itself.
 
     Raises:
-        SettingsError: Faust is not installed.
+        SettingsError: Faust is not installed, or cannot do the TLS or SASL that Kafka's settings ask for.
         StreamtagError: the app ends again and again.
     """
     try:
@@ -39,6 +40,7 @@ def run(settings: Settings) -> None:
         raise SettingsError(
             "`streamtag stats` needs Faust, which is not installed", hint="pip install 'streamtag[stats]'"
         ) from None
+    read_security(settings.kafka)  # refused here, not by the child: it waits for Kafka first
     supervise([sys.executable, "-m", "streamtag.stats.app"], settings)
 
 

@@ -11,10 +11,10 @@ starts another. It blocks nobody: all work on the state is done by one thread of
 import asyncio
 import logging
 import os
-import ssl
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ from faust.types import TP, StreamT
 from faust.types.web import Request, Response
 from faust.web import View
 
-from streamtag.errors import ConflictError, SettingsError, StreamtagError, UnavailableError
-from streamtag.settings import Settings
+from streamtag.errors import ConflictError, StreamtagError, UnavailableError
+from streamtag.settings import KafkaSettings, Settings
+from streamtag.stats.kafka_security import read_security
 from streamtag.stats.label_figures import label_figures
 from streamtag.stats.label_metrics import LabelMetrics
 from streamtag.stats.membership import Neglect, watch_membership
@@ -44,6 +45,8 @@ _DRAIN_S, _STOP_S = 3.0, 6.0
 
 While Kafka is away that is Faust's client, for a coordinator to be told of it, and our own thread, for the log.
 """
+_TELL_S = 10.0
+"""An app that lacks a right stays for so long, to say so, and is started again."""
 _ANY_PORT = 6066  # Faust wants one, also where it serves nothing
 
 T = TypeVar("T")
@@ -60,7 +63,7 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         stats.group,
         datadir=str(settings.state_dir / "faust"),  # by default it is made in the working directory
         broker="kafka://" + settings.kafka.bootstrap_servers.replace(",", ";"),
-        broker_credentials=_credentials(settings.kafka.client),
+        broker_credentials=_credentials(settings.kafka),
         # The state says where to go on; what comes before is read from the topic.
         consumer_auto_offset_reset="latest",
         broker_session_timeout=stats.session_timeout_s,
@@ -197,9 +200,18 @@ class _Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _give_up(self, doing: str, error: BaseException) -> None:
+        code = error.exit_code if isinstance(error, UnavailableError) else EXIT_BROKEN
         log.critical("%s failed; starting again", doing, exc_info=error)
+        # The client names in its own error, as text, what Kafka has said; and its routine has ended for good.
+        refused = re.search(r"(\w+)AuthorizationFailedError", repr(error))
+        if refused is not None:  # no defect: asked again until somebody gives the right, and told meanwhile
+            code = UnavailableError.exit_code
+            name = f"{refused[1].upper()}_AUTHORIZATION_FAILED"
+            self._telemetry.metrics.add("streamtag.kafka.errors", code=name)
+            self._telemetry.health.set_ready("kafka", False, f"{doing}: {name} ({error})")
+            time.sleep(_TELL_S)
         logging.shutdown()
-        os._exit(error.exit_code if isinstance(error, UnavailableError) else EXIT_BROKEN)
+        os._exit(code)
 
     # -- web ---------------------------------------------------------------------------------------------------------
 
@@ -246,32 +258,11 @@ def _end_after(seconds: float) -> None:
     os._exit(0)
 
 
-def _credentials(client: Mapping[str, object]) -> Any:
-    """librdkafka's settings in the words of Faust's client."""
-    protocol = str(client.get("security.protocol", "plaintext")).upper()
-    if protocol == "PLAINTEXT":
-        return None
-    context = None
-    if protocol in ("SSL", "SASL_SSL"):
-        context = ssl.create_default_context(cafile=_text(client, "ssl.ca.location"))
-        if certificate := _text(client, "ssl.certificate.location"):
-            context.load_cert_chain(certificate, _text(client, "ssl.key.location"), _text(client, "ssl.key.password"))
-    if protocol == "SSL":
-        return faust.SSLCredentials(context)
-    mechanism = str(client.get("sasl.mechanism", client.get("sasl.mechanisms", "PLAIN"))).upper()
-    if protocol not in ("SASL_PLAINTEXT", "SASL_SSL") or mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        raise SettingsError(
-            f"kafka.client: `streamtag stats` cannot do security.protocol {protocol} with sasl.mechanism {mechanism}",
-            hint="Its client (Faust) knows SSL, and SASL with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
-        )
+def _credentials(kafka: KafkaSettings) -> Any:
+    """TLS and SASL in the words of Faust's client."""
+    found = read_security(kafka)
+    if found.mechanism is None:
+        return None if found.tls is None else faust.SSLCredentials(found.tls)
     return faust.SASLCredentials(
-        username=_text(client, "sasl.username"),
-        password=_text(client, "sasl.password"),
-        ssl_context=context,
-        mechanism=mechanism,
+        username=found.username, password=found.password, ssl_context=found.tls, mechanism=found.mechanism
     )
-
-
-def _text(client: Mapping[str, object], name: str) -> str | None:
-    value = client.get(name)
-    return None if value is None else str(value)

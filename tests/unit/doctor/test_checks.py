@@ -150,3 +150,29 @@ def test_a_redis_that_freezes_after_it_has_answered_is_unavailable(monkeypatch: 
     server, *others = examine(redis_server.examinations(_settings()))
     assert (server.status, "did not answer in time" in server.finding) == ("fail", True)
     assert {(one.status, one.finding) for one in others} == {("warn", "not checked: needs redis.server")}
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ({}, "ok", "TLS off, SASL off"),
+        ({"kafka.client.security.protocol": "SSL"}, "ok", "TLS on, SASL off"),
+        (
+            {"kafka.client.security.protocol": "SSL", "kafka.client.ssl.keystore.location": "s.p12"},
+            "warn",
+            "kafka.client.ssl.keystore.location",
+        ),
+    ],
+)
+def test_what_the_client_of_the_statistics_cannot_honour_is_named(
+    options: dict[str, str], status: str, said: str
+) -> None:
+    (found,) = local.stats(_settings(**options))
+    assert found.status == status
+    assert said in found.finding
+
+
+def test_a_host_without_faust_runs_no_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "find_spec", lambda _name: None)
+    (found,) = local.stats(_settings(**{"kafka.client.security.protocol": "SASL_SSL"}))
+    assert (found.status, "not installed" in found.finding) == ("ok", True)

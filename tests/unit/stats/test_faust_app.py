@@ -3,22 +3,20 @@
 import asyncio
 import logging
 import os
-import ssl
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
-import faust
 import pytest
 from faust.types import TP
 
-from streamtag.errors import ConflictError, SettingsError, UnavailableError
+from streamtag.errors import ConflictError, UnavailableError
 from streamtag.stats import faust_app as room
+from streamtag.telemetry.health import Health
 from streamtag.telemetry.metrics import Metrics
 
 PANES = TP("panes", 0)
-SASL = {"sasl.username": "anna", "sasl.password": "secret", "sasl.mechanisms": "scram-sha-256"}
 ENDS = [(ConflictError("overtaken"), 70), (ZeroDivisionError(), 70), (UnavailableError("Kafka is away"), 6)]
 
 
@@ -114,31 +112,18 @@ def test_a_look_that_redis_interrupts_is_told_and_made_again(rig: Rig) -> None:
         rig.telemetry.health.set_ready.assert_called_with("panes", ready, reason)
 
 
-@pytest.mark.parametrize("protocol", ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"])
-def test_fausts_client_is_as_safe_as_ours(protocol: str) -> None:
-    found = room._credentials({"security.protocol": protocol, **SASL})
-    assert (found is None) == (protocol == "plaintext")
-    context = getattr(found, "context", None) or getattr(found, "ssl_context", None)
-    assert (context is not None) == protocol.endswith("ssl")
-    if context is not None:
-        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert isinstance(found, faust.SASLCredentials) == protocol.startswith("sasl")
-    if isinstance(found, faust.SASLCredentials):
-        assert (found.username, found.password, found.mechanism.value) == ("anna", "secret", "SCRAM-SHA-256")
-
-
-def test_it_trusts_the_certificate_that_is_named_and_shows_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = MagicMock()
-    monkeypatch.setattr(ssl, "create_default_context", made)
-    names = {"ca.location": "ca.pem", "certificate.location": "me.pem", "key.location": "me.key", "key.password": "k"}
-    room._credentials({"security.protocol": "SSL", **{f"ssl.{name}": value for name, value in names.items()}})
-    made.assert_called_once_with(cafile="ca.pem")
-    made.return_value.load_cert_chain.assert_called_once_with("me.pem", "me.key", "k")
-
-
-@pytest.mark.parametrize(
-    "client", [{"security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI"}, {"security.protocol": "TELEPATHY"}]
-)
-def test_what_fausts_client_does_not_have_is_refused(client: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match="cannot do"):
-        room._credentials(client)
+def test_an_app_that_may_not_join_its_group_says_so_and_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(room, "_TELL_S", 0.0)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    telemetry: Any = SimpleNamespace(metrics=Metrics.in_memory(), health=Health())
+    follower = room._Follower(MagicMock(), PANES, None, telemetry, MagicMock())
+    met = "Unexpected error during coordination "  # so Faust's client says it
+    follower._give_up("following the group", RuntimeError(f"{met}GroupAuthorizationFailedError('team-a-stats')"))
+    follower._give_up("following the group", RuntimeError(f"{met}ValueError()"))
+    assert ended == [UnavailableError.exit_code, room.EXIT_BROKEN]
+    _, [reason] = telemetry.health.ready()
+    assert reason.startswith("kafka: following the group: GROUP_AUTHORIZATION_FAILED")
+    assert "team-a-stats" in reason
+    assert telemetry.metrics.value("streamtag.kafka.errors", code="GROUP_AUTHORIZATION_FAILED") == 1
