@@ -49,7 +49,7 @@ def has_two_partitions(worker: Worker) -> bool:
     return metric(worker, "streamtag_partitions_assigned") == 2
 
 
-def group_type(fleet: Fleet) -> ConsumerGroupType:
+def group_type(fleet: Fleet) -> object:
     admin = AdminClient({"bootstrap.servers": fleet.topics.bootstrap})
     described: ConsumerGroupDescription = admin.describe_consumer_groups([fleet.group])[fleet.group].result(20)
     return described.type

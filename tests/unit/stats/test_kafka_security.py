@@ -26,6 +26,10 @@ BOTH: Options = {"security.protocol": "sasl_ssl", **LOGIN}
 TLS: Options = {"security.protocol": "SSL"}
 
 
+def kafka(client: Options, **more: object) -> KafkaSettings:
+    return KafkaSettings.model_validate({"client": client, **more})
+
+
 @dataclass(frozen=True)
 class Files:
     """A certificate that vouches for itself and for "broker", and its key, encrypted with "s3cret"."""
@@ -69,7 +73,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def read(client: Options, consumer: Options | None = None) -> Security:
-    return read_security(KafkaSettings(client=client, consumer=consumer or {}))
+    return read_security(kafka(client, consumer=consumer or {}))
 
 
 def connect(options: Options, files: Files, name: str = "broker") -> ssl.SSLObject:
@@ -193,11 +197,11 @@ def test_a_login_that_it_cannot_do_is_refused(options: Options, named: str) -> N
 
 
 def test_faust_is_told() -> None:
-    assert faust_app._credentials(KafkaSettings()) is None
-    assert faust_app._credentials(KafkaSettings(client={**LOGIN, "ssl.keystore.location": "unused"})) is None
-    assert faust_app._credentials(KafkaSettings(client=TLS)).protocol == AuthProtocol.SSL
-    plain = faust_app._credentials(KafkaSettings(client={**BOTH, "security.protocol": "SASL_PLAINTEXT"}))
-    both = faust_app._credentials(KafkaSettings(client=BOTH))
+    assert faust_app._credentials(kafka({})) is None
+    assert faust_app._credentials(kafka({**LOGIN, "ssl.keystore.location": "unused"})) is None
+    assert faust_app._credentials(kafka(TLS)).protocol == AuthProtocol.SSL
+    plain = faust_app._credentials(kafka({**BOTH, "security.protocol": "SASL_PLAINTEXT"}))
+    both = faust_app._credentials(kafka(BOTH))
     assert [found.protocol for found in (plain, both)] == [AuthProtocol.SASL_PLAINTEXT, AuthProtocol.SASL_SSL]
     assert (both.username, both.password, both.mechanism.value) == ("team-a-stats", "s3cret", "SCRAM-SHA-512")
     assert both.ssl_context.check_hostname
@@ -206,7 +210,7 @@ def test_faust_is_told() -> None:
 
 def test_it_is_refused_before_an_app_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "supervise", lambda *_: pytest.fail("started"))
-    settings = Settings(kafka=KafkaSettings(client={**TLS, "ssl.keystore.location": "store.p12"}))
+    settings = Settings(kafka=kafka({**TLS, "ssl.keystore.location": "store.p12"}))
     with pytest.raises(SettingsError, match=r"kafka\.client\.ssl\.keystore\.location"):
         app.run(settings)
 
