@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.error import KafkaException
 
 from streamtag.dead_letters.letter import DeadLetter
@@ -26,8 +25,6 @@ from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
 from streamtag.errors import ConflictError, NotFoundError, StreamtagError, UnavailableError
 from streamtag.settings import Settings, TopicsSettings
 from streamtag.stream.topic_reader import CALL_S, kafka_failure
-
-_EARLIER = "streamtag-dlq-replay-"  # before the group's name stood there: teams on one Kafka would share an id
 
 _GLANCE_S = 3.0  # for a look at the progress that may come to nothing
 
@@ -145,25 +142,8 @@ def replay(
 
 
 def _name(settings: Settings, replay_id: str) -> str:
-    """Of the group and the transactional id; a replay that an earlier version has begun goes on under its old name."""
-    earlier = _EARLIER + replay_id
-    return earlier if _is_kept(settings, earlier) else f"{settings.tagger.group}-dlq-replay-{replay_id}"
-
-
-def _is_kept(settings: Settings, group: str) -> bool:
-    """Whether there are positions of this group; whoever may not ask has none."""
-    kafka = settings.kafka
-    admin = AdminClient({**kafka.client, "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    try:
-        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=CALL_S)
-        found = asked[group].result(CALL_S + 1)
-    except KafkaException as exception:
-        if exception.args[0].code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_ID_NOT_FOUND):
-            return False
-        raise _unread(exception.args[0]) from None
-    except TimeoutError:
-        raise _unread(KafkaError(KafkaError._TIMED_OUT)) from None
-    return any(position.offset >= 0 for position in found.topic_partitions)
+    """Of the group and the transactional id; teams on one Kafka have ids of their own by it."""
+    return f"{settings.tagger.group}-dlq-replay-{replay_id}"
 
 
 class _UnsettledError(UnavailableError):

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from streamtag.stream import faultpoints
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.options import StreamOptions
+from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.stream.sink import CALL_S, Undone, enqueue
 from streamtag.telemetry.metrics import Metrics
@@ -48,7 +48,8 @@ class DeliverySink:
     def open(self) -> None:
         """Forgets failures of what was aborted."""
         if self._producer is None:
-            self._producer = Producer(self._options.producer_config(), logger=client_log)
+            with refused_options("kafka.client, kafka.producer"):
+                self._producer = Producer(self._options.producer_config(), logger=client_log)
         self._failed = None
 
     def produce(self, outputs: Iterable[Output]) -> None:

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from streamtag.stream import faultpoints
 from streamtag.stream.calls import Calls
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.options import StreamOptions
+from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Partition
 from streamtag.stream.start import Start, StartResolver, pack
@@ -58,6 +58,10 @@ class Owner(Protocol):
 
     def released(self, partitions: Collection[Partition]) -> None:
         """These partitions are no longer read (they may come back through `assigned`)."""
+        ...
+
+    def in_doubt(self) -> bool:
+        """Whether a transaction of before the last break is still open: nobody knows yet what is committed."""
         ...
 
 
@@ -151,7 +155,8 @@ class Member:
 
     def _connect(self) -> Consumer:
         config = {**self._options.consumer_config(), "error_cb": lambda error: self._trouble.note(error, "client")}
-        return Consumer(config, logger=client_log)
+        with refused_options("kafka.client, kafka.consumer"):
+            return Consumer(config, logger=client_log)
 
     def _subscribe(self) -> None:
         self.consumer.subscribe(
@@ -210,6 +215,10 @@ class Member:
     def _resolve(self) -> None:
         """Puts partitions whose position is known by now into the consumer. Never waits long: others are read on."""
         if not self._unresolved or self._clock() < self._retry_at:
+            return
+        if self._owner.in_doubt():
+            # It may have been about to commit as it was doomed, and within one membership the broker accepts that. A
+            # position that is asked for before would be one from before the commit, and all since be read again.
             return
         wanted = list(self._unresolved)
         starts = self._ask(wanted, _BROKER_CALL_S) or self._ask_singly(wanted)

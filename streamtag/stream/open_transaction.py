@@ -63,6 +63,11 @@ class OpenTransaction:
         with self._lock:
             self._doomed_before = epoch
 
+    def doomed(self) -> bool:
+        """Whether one is open that must not commit; it may be about to, with what it read before it was doomed."""
+        with self._lock:
+            return self._epoch is not None and self._epoch < self._doomed_before
+
     # -- the processing thread ---------------------------------------------------------------------------------------
 
     def begin(self, epoch: int, since: float) -> None:

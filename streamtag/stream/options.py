@@ -1,8 +1,13 @@
 """What the runner needs to know, without knowing whose settings they are."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from confluent_kafka import KafkaException
+
+from streamtag.errors import SettingsError
 
 ClientOptions = Mapping[str, str | int | float | bool]
 
@@ -93,3 +98,15 @@ class StreamOptions:
             config["transactional.id"] = self.transactional_id
             config["transaction.timeout.ms"] = self.transaction_timeout_ms
         return config
+
+
+@contextlib.contextmanager
+def refused_options(where: str) -> Iterator[None]:
+    """Around the making of a client: what that refuses is a setting, of one of these mappings."""
+    try:
+        yield
+    except KafkaException as exception:
+        raise SettingsError(
+            f"Kafka's client refuses its options ({where}): {exception.args[0].str()}",
+            hint="Options that depend on each other count together with those that streamtag sets.",
+        ) from None

@@ -146,6 +146,10 @@ class Runner:
         self._transaction.release(partitions)
         self._processing.released(partitions)
 
+    def in_doubt(self) -> bool:
+        """Whether a doomed transaction has yet to end."""
+        return self._transaction.doomed()
+
     def _stopping(self) -> bool:
         return self._processing.stopping()
 

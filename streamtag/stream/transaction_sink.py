@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from streamtag.stream import faultpoints
 from streamtag.stream.backoff import back_off
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.options import StreamOptions
+from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Commit, Output, Partition
 from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue
@@ -202,7 +202,8 @@ class TransactionSink:
                 return producer
 
     def _make_producer(self) -> Producer:
-        return Producer(self._options.producer_config(), logger=client_log)
+        with refused_options("kafka.client, kafka.producer"):
+            return Producer(self._options.producer_config(), logger=client_log)
 
     def _discard(self) -> None:
         if self._producer is not None:

@@ -27,6 +27,7 @@ class DeadLetterLimit:
         self._ends: dict[Partition, int] = {}  # up to where each row was counted
         self._open: list[tuple[int, int]] = []
         self._open_in_row: dict[Partition, int] = {}
+        self._too_many: dict[Partition, int] = {}  # in a row, since the last commit, whatever has followed
         self._open_ends: Mapping[Partition, int] = {}
         self._pardoned: dict[Partition, int] = {}
 
@@ -43,6 +44,7 @@ class DeadLetterLimit:
                 del self._pardoned[partition]
         for partition, position in positions.items():
             self._open_in_row.pop(partition, None)
+            self._too_many.pop(partition, None)
             if self._ends.get(partition) != position:
                 self._in_row.pop(partition, None)
                 self._ends.pop(partition, None)
@@ -54,7 +56,9 @@ class DeadLetterLimit:
         for partition, is_dead in outcomes:
             if is_dead:
                 dead += 1
-                in_row[partition] = in_row.get(partition, self._in_row.get(partition, 0)) + 1
+                n = in_row[partition] = in_row.get(partition, self._in_row.get(partition, 0)) + 1
+                if n > self._settings.max_consecutive:
+                    self._too_many[partition] = n
             else:
                 in_row[partition] = 0
         self._open.append((len(outcomes), dead))
@@ -67,10 +71,9 @@ class DeadLetterLimit:
 
     def exceeded(self) -> str | None:
         """Why to stop, or None."""
-        for (topic, index), n in self._open_in_row.items():
-            if n > self._settings.max_consecutive:
-                limit = self._settings.max_consecutive
-                return f"{n} dead letters in a row on {topic}/{index} (dead_letters.max_consecutive is {limit})"
+        for (topic, index), n in self._too_many.items():
+            limit = self._settings.max_consecutive
+            return f"{n} dead letters in a row on {topic}/{index} (dead_letters.max_consecutive is {limit})"
         records = dead = 0
         for batch_records, batch_dead in (*reversed(self._open), *reversed(self._window)):
             records, dead = records + batch_records, dead + batch_dead
@@ -102,6 +105,7 @@ class DeadLetterLimit:
         """What was reported since the last commit comes again."""
         self._open.clear()
         self._open_in_row.clear()
+        self._too_many.clear()
         self._open_ends = {}
 
     def pardons(self, partitions: Collection[Partition]) -> bool:

@@ -214,7 +214,9 @@ class Tagger:
     def assigned(self, starts: Mapping[Partition, Start]) -> None:
         """Dead letters in a row are counted on only where nobody else has read since."""
         positions = {partition: start.position for partition, start in starts.items()}
-        ends = {partition: start.end for partition, start in starts.items() if start.end is not None}
+        # Only of a log that may be another one. Any other grows, and while the group stands still it outgrows what was
+        # known of its end: a pardon given meanwhile would seem to lie beyond it.
+        ends = {p: s.end for p, s in starts.items() if s.end is not None and (s.first or s.rewound)}
         self._limit.assigned(positions, ends)
 
     def released(self, partitions: Collection[Partition]) -> None:

@@ -147,7 +147,7 @@ def redis_admin() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, bundles: Path, redis_admin: Any) -> Iterator[Cluster]:
     if find_kafka(environ={}).kind == "docker":
-        pytest.skip("a container publishes one listener; this needs Kafka's jars")
+        pytest.fail("a container publishes one listener: this test needs Kafka's jars (Java 17 and Maven)")
     place = redis_admin.connection_pool.connection_kwargs
     url = f"redis://team-a:{PASSWORD}@{place['host']}:{place['port']}/0"
     overrides = {name: value for name, value in PAGE.items() if not name.startswith(("kafka.", "state_dir"))} | {

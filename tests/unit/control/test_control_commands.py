@@ -310,16 +310,16 @@ def test_what_waits_for_its_hour_in_a_redis_that_went_back_does_not_go_live_agai
     seeded: ControlStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change, "login_name", lambda: "anna")
-    run("change", "open", "spam=0.9", "-m", "a raid", "--at", "2h")
+    run("change", "open", "spam=0.6", "-m", "a raid", "--at", "2h")
     before = {key: seeded.client.dump(key) or b"" for key in seeded.client.scan_iter()}
-    run("thresholds", "set", "spam=0.6", "-m", "up", "--wait", 0)
+    run("thresholds", "set", "spam=0.7", "-m", "up", "--wait", 0)
     SnapshotFile(tmp_path, "default").write(current(seeded))
     seeded.client.flushall()
     for key, value in before.items():
         seeded.client.restore(key, 0, value)
     run("release", "restore-snapshot", "-m", "Redis went back", "--wait", 0)
     (request,) = run("change", "list", "-o", "json")
-    assert (request["state"], current(seeded).thresholds.labels["spam"]) == ("withdrawn", 0.6)
+    assert (request["state"], current(seeded).thresholds.labels["spam"]) == ("withdrawn", 0.7)
     with pytest.raises(RefusedError, match="not the last good state"):
         run("release", "restore-snapshot", "-m", "again")
 

@@ -1,19 +1,17 @@
 """A replay command that is refused takes over from nobody; one that goes on ends what a killed run has left open."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streamtag.dead_letters import replay as module
 from streamtag.dead_letters.plan import ReplaySpec
 from streamtag.dead_letters.replay import ReplayRequest, replay
 from streamtag.dead_letters.selection import Selection
-from streamtag.devstack.mock_kafka import MockKafka
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
 from streamtag.settings import Settings, load_settings
 
@@ -63,7 +61,6 @@ def look_at(monkeypatch: pytest.MonkeyPatch, reader: Reader) -> None:
         yield reader
 
     monkeypatch.setattr(module, "DeadLetterReader", opened)
-    monkeypatch.setattr(module, "_is_kept", lambda _settings, _group: False)
 
 
 def refuse_writers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,26 +143,6 @@ def test_progress_that_cannot_be_read_is_not_taken_for_none(monkeypatch: pytest.
         replay(Settings(), ReplayRequest(KEPT, id="x"))
 
 
-def test_a_replay_has_the_name_of_its_team_unless_an_earlier_version_has_begun_it_without() -> None:
-    """Begun anew, it would write again what it has written."""
-    with MockKafka({"dead": 1}) as kafka:
-        overrides = {"kafka.bootstrap_servers": kafka.bootstrap, "tagger.group": "team-a"}
-        settings = load_settings(environ={}, overrides=overrides).settings
-        consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "streamtag-dlq-replay-old"})
-        consumer.commit(offsets=[TopicPartition("dead", 0, 3, KEPT.encode())], asynchronous=False)
-        consumer.close()
-        names = [module._name(settings, replay_id) for replay_id in ("old", "new")]
-    assert names == ["streamtag-dlq-replay-old", "team-a-dlq-replay-new"]
-
-
-@pytest.mark.parametrize("code", [KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._TIMED_OUT])
-def test_whoever_may_not_ask_for_an_earlier_replay_has_begun_none(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    asked: Future[Any] = Future()
-    asked.set_exception(KafkaException(KafkaError(code)))
-    client = SimpleNamespace(list_consumer_group_offsets=lambda wanted, **_: {wanted[0].group_id: asked})
-    monkeypatch.setattr(module, "AdminClient", lambda _options: client)
-    if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
-        assert module._name(Settings(), "x") == "streamtag-tagger-dlq-replay-x"
-    else:
-        with pytest.raises(UnavailableError):
-            module._name(Settings(), "x")
+def test_a_replay_has_the_name_of_its_team() -> None:
+    settings = load_settings(environ={}, overrides={"tagger.group": "team-a"}).settings
+    assert module._name(settings, "x") == "team-a-dlq-replay-x"

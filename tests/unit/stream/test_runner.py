@@ -389,6 +389,34 @@ def test_transactions_that_keep_failing_are_told_until_one_succeeds(make_loop: M
     loop.check_exactly_once(ZERO)
 
 
+def test_positions_are_asked_for_only_once_a_commit_under_way_has_landed(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    """Within one membership the broker accepts it: positions from before it would read everything in it again."""
+    broker.write(ZERO, 8)
+    loop = make_loop(commit_interval_ms=1)
+    polls: list[int] = []
+
+    def break_off() -> None:
+        loop.while_committing = lambda: None
+        loop.runner._source.rewind()  # as where retention has overtaken a partition
+        begun = len(polls)
+        wait_until(lambda: len(polls) >= begun + 5, 10, "the polling thread goes on")
+
+    loop.while_committing = break_off
+    loop.start().rebalance("assign", ZERO)
+    keep = loop.runner._source.member.keep
+
+    def counted() -> None:
+        keep()
+        polls.append(1)
+
+    loop.runner._source.member.keep = counted  # type: ignore[method-assign]
+    loop.wait_committed(ZERO, 8)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
 def test_a_failing_processor_is_undone_and_tried_again(make_loop: MakeLoop, broker: FakeBroker) -> None:
     broker.write(ZERO, 10)
     loop = make_loop()

@@ -50,6 +50,15 @@ def test_one_good_record_ends_a_row(how: str) -> None:
     assert found.exceeded() is not None
 
 
+def test_a_row_is_too_long_whatever_follows_it_in_the_batch() -> None:
+    """Else it would depend on where batches are cut."""
+    found = limit(max_consecutive=5)
+    found.report(outcomes(6, clean=1))
+    assert found.exceeded() == "6 dead letters in a row on content/0 (dead_letters.max_consecutive is 5)"
+    found.undo()
+    assert found.exceeded() is None
+
+
 def test_a_good_record_of_another_partition_does_not_end_a_row() -> None:
     found = limit(max_consecutive=5)
     found.report(outcomes(5))
@@ -164,10 +173,11 @@ def _exceeded(committed: list[Outcomes], opened: list[Outcomes]) -> bool:
     batches = committed + opened
     for touched in {partition for batch in opened for partition, _ in batch}:
         row = 0
-        for dead in [dead for batch in batches for partition, dead in batch if partition == touched]:
-            row = row + 1 if dead else 0
-        if row > 4:
-            return True
+        for number, batch in enumerate(batches):
+            for dead in [dead for partition, dead in batch if partition == touched]:
+                row = row + 1 if dead else 0
+                if row > 4 and number >= len(committed):
+                    return True
     recent: Outcomes = []
     for batch in reversed(batches):
         recent += batch

@@ -277,12 +277,23 @@ def test_a_lifted_stop_lets_what_led_to_it_pass() -> None:
     rig.stop.close()
 
 
+def test_a_pardon_holds_where_the_log_has_grown_since_its_end_was_known() -> None:
+    """It is told of where reading begins only after the group stood still, perhaps for hours."""
+    rig = Rig({"dead_letters.max_consecutive": "3"})
+    rig.stops.lift(p0=10)
+    rig.stop.start()
+    assert rig.tagger.held() is None
+    rig.tagger.assigned({ZERO: Start(0, end=4)})
+    rig.process(*[raw_record(i, b"{}") for i in range(10)])
+    rig.stop.close()
+
+
 def test_a_pardon_that_was_given_for_another_log_is_void() -> None:
     rig = Rig({"dead_letters.max_consecutive": "3"})
     rig.stops.lift(p0=1_000)
     rig.stop.start()
     assert rig.tagger.held() is None
-    rig.tagger.assigned({ZERO: Start(0, end=4)})
+    rig.tagger.assigned({ZERO: Start(0, rewound=True, end=4)})
     with pytest.raises(Hold):
         rig.process(*[raw_record(i, b"{}") for i in range(4)])
     rig.stop.close()
