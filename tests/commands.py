@@ -32,10 +32,10 @@ class Done:
 def streamtag(overrides: Mapping[str, str], *arguments: str) -> Done:
     """One command with these settings. What it does not expect is raised here."""
     sets = [f"--set={name}={value}" for name, value in overrides.items()]
-    main.app.registered_groups.clear()  # a process runs one command
-    main.app.registered_commands.clear()
     out, err = io.StringIO(), io.StringIO()
     with (
+        patch.object(main.app, "registered_groups", []),  # a process runs one command
+        patch.object(main.app, "registered_commands", []),
         patch.object(sys, "argv", ["streamtag", *sets, *arguments]),
         patch.object(context, "GLOBALS", context.Globals()),
         contextlib.redirect_stdout(out),

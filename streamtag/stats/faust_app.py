@@ -59,9 +59,11 @@ def build(settings: Settings, telemetry: Telemetry, state: StatsState) -> faust.
         SettingsError: Kafka's client settings ask for what Faust's client does not have.
     """
     stats = settings.stats
+    files = settings.state_dir / "faust"  # by default it is made in the working directory
+    files.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         stats.group,
-        datadir=str(settings.state_dir / "faust"),  # by default it is made in the working directory
+        datadir=str(files),
         broker="kafka://" + settings.kafka.bootstrap_servers.replace(",", ";"),
         broker_credentials=_credentials(settings.kafka),
         # The state says where to go on; what comes before is read from the topic.

@@ -190,7 +190,6 @@ def test_each_role_has_the_rights_it_needs_and_says_which_is_missing(cluster: Cl
     missing = {
         "tagger": (TEAM.tags, "TOPIC_AUTHORIZATION_FAILED"),
         "windows": (PAGE["windows.group"], "GROUP_AUTHORIZATION_FAILED"),
-        "stats": (PAGE["stats.group"], "GROUP_AUTHORIZATION_FAILED"),
     }
     with ExitStack() as stack:
         for role, (right, _) in missing.items():
@@ -233,5 +232,5 @@ def _counted(worker: Worker, code: str) -> float:
     return sum(
         count
         for name, count in worker.metrics().items()
-        if name.startswith("streamtag_kafka_errors_total") and f'code="{code}"' in name
+        if name.startswith(("streamtag_kafka_errors_total", "streamtag_rewinds_total")) and f'="{code}"' in name
     )
