@@ -13,6 +13,7 @@ from streamtag.cli.context import Output, OutputFormat, print_json, print_table,
 from streamtag.errors import RefusedError
 from streamtag.events.topic_admin import TopicAdmin
 from streamtag.events.topics import Difference, Remedy, TopicDeclaration, declared_topics, read_declarations
+from streamtag.settings import TopicsSettings
 
 app = typer.Typer(help="Topics: list declarations, compare them with a cluster, apply them.", no_args_is_help=True)
 
@@ -29,13 +30,16 @@ Declarations = Annotated[
 @app.command("list")
 def list_(output: Output = OutputFormat.TABLE, declarations: Declarations = None) -> None:
     """Show the topics that the settings name, as declared (asks no broker)."""
-    loaded = settings().settings
-    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
+    declared = _declared(settings().settings.topics, declarations)
     if output is OutputFormat.JSON:
         print_json([msgspec.to_builtins(topic) for topic in declared.values()])
         return
     columns = ("topic", "partitions", "copies", "kept for", "max bytes", "what")
     print_table(columns, [_row(topic) for topic in declared.values()])
+
+
+def _declared(topics: TopicsSettings, declarations: Path | None) -> dict[str, TopicDeclaration]:
+    return declared_topics(topics, read_declarations(declarations or topics.declarations))
 
 
 def _row(topic: TopicDeclaration) -> Sequence[Any]:
@@ -51,7 +55,7 @@ def _row(topic: TopicDeclaration) -> Sequence[Any]:
 def diff(output: Output = OutputFormat.TABLE, declarations: Declarations = None) -> None:
     """Compare the cluster with the declarations; exit code 0 when equal, 1 when different."""
     loaded = settings().settings
-    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
+    declared = _declared(loaded.topics, declarations)
     found = TopicAdmin(loaded.kafka).compare(declared)
     if output is OutputFormat.JSON:
         print_json({"equal": not found, "differences": [_document(difference) for difference in found]})
@@ -81,7 +85,7 @@ def apply(
     missing, and otherwise left as they are.
     """
     loaded = settings().settings
-    declared = declared_topics(loaded.topics, read_declarations(declarations or loaded.topics.declarations))
+    declared = _declared(loaded.topics, declarations)
     admin = TopicAdmin(loaded.kafka)
     found = admin.compare(declared)
     applied = admin.apply(declared, found, add_partitions=add_partitions)

@@ -66,7 +66,7 @@ class OpenTransaction:
     def doomed(self) -> bool:
         """Whether one is open that must not commit; it may be about to, with what it read before it was doomed."""
         with self._lock:
-            return self._epoch is not None and self._epoch < self._doomed_before
+            return self._is_doomed()
 
     # -- the processing thread ---------------------------------------------------------------------------------------
 
@@ -109,6 +109,9 @@ class OpenTransaction:
             self._positions.undo()
             self._epoch = None
 
+    def _is_doomed(self) -> bool:
+        return self._epoch is not None and self._epoch < self._doomed_before
+
     def _check_doom(self) -> None:
-        if self._epoch is not None and self._epoch < self._doomed_before:
+        if self._is_doomed():
             raise Undone("revoked")

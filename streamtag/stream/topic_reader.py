@@ -9,9 +9,9 @@ from typing import Self
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from streamtag.errors import NotFoundError, SettingsError, StreamtagError, UnavailableError
+from streamtag.errors import NotFoundError, StreamtagError, UnavailableError
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.options import StreamOptions
+from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.processor import Partition
 from streamtag.stream.trouble import in_words
 
@@ -166,10 +166,8 @@ class TopicReader:
         # Positions are given; only retention can overtake them, and then what is left is what there is.
         config = options.consumer_config() | {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
         kafka = {**options.client, "bootstrap.servers": options.bootstrap_servers, "log_level": 0}
-        try:
+        with refused_options("kafka.client, kafka.consumer"):
             return Consumer(config, logger=client_log), AdminClient(kafka, logger=client_log)
-        except KafkaException as error:
-            raise SettingsError(f"the settings of Kafka's client are none: {error.args[0].str()}") from None
 
     def _begin_anew(self) -> None:
         """Makes new clients: the old ones may never be right again.
