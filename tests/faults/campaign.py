@@ -121,7 +121,10 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
     await_commits(stage, now_ms(), "all partitions commit for the first time")
     begun = time.monotonic()
     with Watch(stage, plan.rate):
-        for pause_s, faults in rounds(stage, plan):
+        for pause_s, drawn in rounds(stage, plan):
+            faults = _wanted(stage, plan, course, drawn)
+            if not faults:
+                continue
             time.sleep(pause_s)  # the moment of a fault is random: nothing waits for it
             course.minutes = (time.monotonic() - begun) / 60
             if _over(stage, plan, course):
@@ -135,8 +138,21 @@ def run(stage: Stage, plan: Plan, say: Say) -> Course:
 def _over(stage: Stage, plan: Plan, course: Course) -> bool:
     if stage.upstream.finished or _noticed(stage, plan):
         return True
-    short = min(happened(stage, plan, course).values()) < plan.each
-    return course.minutes >= (max(plan.minutes, plan.at_most_minutes) if short else plan.minutes)
+    until = max(plan.minutes, plan.at_most_minutes) if _short(stage, plan, course) else plan.minutes
+    return course.minutes >= until
+
+
+def _short(stage: Stage, plan: Plan, course: Course) -> set[str]:
+    """Kinds that have not happened often enough."""
+    return {kind for kind, times in happened(stage, plan, course).items() if times < plan.each}
+
+
+def _wanted(stage: Stage, plan: Plan, course: Course, drawn: Sequence[Fault]) -> Sequence[Fault]:
+    """All of them; once the planned minutes are over, those of kinds that have not happened often enough."""
+    short = _short(stage, plan, course) & {kind.name for kind in plan.kinds}
+    if course.minutes < plan.minutes or not short:
+        return drawn
+    return [fault for fault in drawn if fault.name in short]
 
 
 def strike(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> None:

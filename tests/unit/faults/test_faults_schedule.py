@@ -92,6 +92,19 @@ def test_a_campaign_goes_on_until_each_kind_has_happened_but_not_for_ever(
     assert campaign._over(stage, plan, course) == over
 
 
+@pytest.mark.parametrize(
+    ("minutes", "least", "kinds"), [(4.9, 9, len(ALL_KINDS)), (5.1, 9, 1), (5.1, 10, len(ALL_KINDS))]
+)
+def test_past_its_minutes_a_campaign_goes_on_with_what_came_too_rarely(minutes: float, least: int, kinds: int) -> None:
+    stage, plan = made_up_stage(), Plan(7, 5, 1, each=10, at_most_minutes=20)
+    course = Course(minutes=minutes)
+    course.faults.update({kind.name: 10 for kind in ALL_KINDS} | {"worker killed": least})
+    dealt = itertools.islice(rounds(stage, plan), 200)
+    struck = {fault.name for _, drawn in dealt for fault in campaign._wanted(stage, plan, course, drawn)}
+    assert len(struck) == kinds
+    assert "worker killed" in struck
+
+
 def test_kinds_that_this_machine_cannot_have_are_not_waited_for() -> None:
     assert "broker failover" not in happened(made_up_stage(brokers=1), Plan(7, 5, 1), Course())
     assert happened(made_up_stage(brokers=2), Plan(7, 5, 1), Course())["broker failover"] == 0
