@@ -53,7 +53,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Verdict:
-    """On one life. The slope is that of least squares over the seconds at rest after the warm-up.
+    """On one life. Slopes are those of least squares over the seconds at rest after the warm-up.
+
+    The backlog of an outage may lift the allocator to another level, once: over an hour that is a slope. A leak goes
+    on in the second half of a life as in the first, such a step does not: growth is the lesser of both.
 
     Attributes:
         name: of the process.
@@ -61,7 +64,8 @@ class Verdict:
         judged: whether it lived long enough for its growth to be judged.
         rss_mib: at rest, after the warm-up and at the end, and the most at any time.
         slope_mib_per_h: of memory at rest.
-        growth_mib: the slope times what is left of the life after the warm-up.
+        late_slope_mib_per_h: the same of the second half of the life.
+        growth_mib: the lesser slope times what is left of the life after the warm-up.
         fds, threads: levels.
         cores: processors used, on average.
     """
@@ -71,6 +75,7 @@ class Verdict:
     judged: bool
     rss_mib: tuple[float, float, float]
     slope_mib_per_h: float
+    late_slope_mib_per_h: float
     growth_mib: float
     fds: Level
     threads: Level
@@ -81,7 +86,8 @@ class Verdict:
         if self.rss_mib[2] > RSS_MIB:
             yield f"{self.name} held {self.rss_mib[2]:.0f} MiB"
         if self.judged and self.growth_mib > GROWTH_MIB:
-            yield f"{self.name} grew by {self.growth_mib:.1f} MiB, {self.slope_mib_per_h:.1f} MiB/h"
+            slopes = f"{self.slope_mib_per_h:.1f} MiB/h, late {self.late_slope_mib_per_h:.1f}"
+            yield f"{self.name} grew by {self.growth_mib:.1f} MiB, {slopes}"
         for what, level in (("descriptors", self.fds), ("threads", self.threads)):
             if not level.flat:
                 yield f"{self.name} had {level.base} {what} at rest, and {max(level.after)} after a fault"
@@ -117,14 +123,16 @@ def judge(life: Life, at_rest: Sequence[Stretch]) -> Verdict | None:
     first, last = samples[0], samples[-1]
     lived = last.at - first.at
     warm = [s for part in calm for s in part if s.at >= first.at + WARM_UP * lived]
-    per_s = slope([(s.at, s.rss_mib) for s in warm])
+    late = [s for s in warm if s.at >= first.at + lived / 2]
+    per_s, late_per_s = (slope([(s.at, s.rss_mib) for s in some]) for some in (warm, late))
     return Verdict(
         name=life.name,
         seconds=lived,
         judged=lived >= JUDGED_S,
         rss_mib=(warm[0].rss_mib if warm else last.rss_mib, last.rss_mib, max(s.rss_mib for s in samples)),
         slope_mib_per_h=per_s * 3_600,
-        growth_mib=per_s * lived * (1 - WARM_UP),
+        late_slope_mib_per_h=late_per_s * 3_600,
+        growth_mib=min(per_s, late_per_s) * lived * (1 - WARM_UP),
         fds=_level(calm, [s.fds for s in samples], MORE_FDS, "fds"),
         threads=_level(calm, [s.threads for s in samples], MORE_THREADS, "threads"),
         cores=(last.cpu_s - first.cpu_s) / max(1.0, lived),

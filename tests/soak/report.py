@@ -51,13 +51,14 @@ def document(stage: Stage, plan: Plan, result: Result, facts: Mapping[str, objec
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """For a terminal."""
-    yield f"{'process':<16}{'life s':>8}{'RSS MiB':>16}{'most':>7}{'MiB/h':>8}{'fds':>10}{'threads':>10}{'cores':>7}"
+    memory = f"{'RSS MiB':>16}{'most':>7}{'MiB/h, late':>14}"
+    yield f"{'process':<16}{'life s':>8}{memory}{'fds':>10}{'threads':>10}{'cores':>7}"
     for life in found["lives"]:
         start, end, most = life["rss_mib"]
         levels = [f"{life[what]['base']}–{max([life[what]['base'], *life[what]['after']])}" for what in _LEVELS]
-        slope = f"{life['slope_mib_per_h']:.1f}" if life["judged"] else "–"
+        slope = f"{life['slope_mib_per_h']:.1f}, {life['late_slope_mib_per_h']:.1f}" if life["judged"] else "–"
         yield (
-            f"{life['name']:<16}{life['seconds']:>8}{f'{start:.0f} → {end:.0f}':>16}{most:>7.0f}{slope:>8}"
+            f"{life['name']:<16}{life['seconds']:>8}{f'{start:.0f} → {end:.0f}':>16}{most:>7.0f}{slope:>14}"
             f"{levels[0]:>10}{levels[1]:>10}{life['cores']:>7.2f}"
         )
     capacity = "not measured" if found["capacity_per_s"] is None else f"{found['capacity_per_s']:,} records/s"
@@ -86,6 +87,7 @@ def _life(verdict: Verdict) -> dict[str, Any]:
         "judged": verdict.judged,
         "rss_mib": [round(mib, 1) for mib in verdict.rss_mib],
         "slope_mib_per_h": round(verdict.slope_mib_per_h, 2),
+        "late_slope_mib_per_h": round(verdict.late_slope_mib_per_h, 2),
         "growth_mib": round(verdict.growth_mib, 2),
         "fds": asdict(verdict.fds),
         "threads": asdict(verdict.threads),

@@ -46,6 +46,19 @@ def test_a_leak_of_a_few_bytes_an_event_is_found() -> None:
     assert [problem for problem in grown if "grew" in problem]
 
 
+def test_one_step_to_another_level_is_no_leak_but_one_that_comes_late_may_be() -> None:
+    def stepped(at: int) -> Life:
+        one = life()
+        one.samples[at:] = [s._replace(rss_mib=s.rss_mib + 2 * GROWTH_MIB) for s in one.samples[at:]]
+        return one
+
+    early = verdict(stepped(1_700), [])
+    assert early.slope_mib_per_h > GROWTH_MIB
+    assert early.late_slope_mib_per_h == pytest.approx(0.0)
+    assert list(early.problems()) == []
+    assert [problem for problem in problems(stepped(2_700), []) if "grew" in problem]
+
+
 def test_what_a_fault_takes_and_gives_back_is_no_growth() -> None:
     one = life()
     one.samples[3_000:3_060] = [s._replace(rss_mib=250.0, fds=60, threads=40) for s in one.samples[3_000:3_060]]
