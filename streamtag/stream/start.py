@@ -5,12 +5,15 @@ partition that was added later (read from its beginning) from one that was there
 commit yet (read from the configured start), also when several members start at the same moment.
 """
 
+import contextlib
+import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamtag.stream.processor import Partition
 
@@ -82,17 +85,38 @@ class StartResolver:
         librdkafka answers for all that it is asked for, or, while a transaction is open on one of them, for none.
         """
         counts = {topic: self._partition_count(topic) for topic in {t for t, _ in partitions}}
-        commits = self._commits(partitions)
-        fresh = {topic for (topic, _), commit in commits.items() if commit.offset < 0}
-        if fresh:  # what others of the topic remember tells whether these are new
-            commits |= self._commits([(t, p) for t in fresh for p in range(counts[t]) if (t, p) not in commits])
+        commits = self._commits(partitions, self._timeout_s)
+        for topic in {topic for (topic, _), commit in commits.items() if commit.offset < 0}:
+            if not _remembered(commits, topic):  # what others remember tells whether these are new
+                others = [(topic, p) for p in range(counts[topic]) if (topic, p) not in commits]
+                commits |= self._others(topic, others)
         return {partition: self._one(partition, commits, counts) for partition in partitions}
 
-    def _commits(self, partitions: Sequence[Partition]) -> dict[Partition, TopicPartition]:
+    def _others(self, topic: str, others: list[Partition]) -> dict[Partition, TopicPartition]:
+        """Commits of all of them, or of so many that one remembers the partitions of the first start.
+
+        On a busy topic there is seldom a moment at which no transaction is open on any.
+        """
+        with contextlib.suppress(KafkaException):
+            return self._commits(others, self._timeout_s)
+        found: dict[Partition, TopicPartition] = {}
+        until = time.monotonic() + self._timeout_s
+        for other in random.sample(others, len(others)):
+            with contextlib.suppress(KafkaException):
+                found |= self._commits([other], self._timeout_s / 2)
+            if _remembered(found, topic):
+                return found
+            if time.monotonic() >= until:
+                break
+        if len(found) < len(others):  # "no commit anywhere" would be a guess
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Timed out (other partitions of the topic)"))
+        return found
+
+    def _commits(self, partitions: Sequence[Partition], timeout_s: float) -> dict[Partition, TopicPartition]:
         if not partitions:
             return {}
         places = [TopicPartition(topic, index) for topic, index in partitions]
-        found = self._consumer.committed(places, timeout=self._timeout_s)
+        found = self._consumer.committed(places, timeout=timeout_s)
         for commit in found:
             if commit.error is not None:
                 raise KafkaException(commit.error)
@@ -114,15 +138,16 @@ class StartResolver:
     ) -> Start:
         topic, index = partition
         commit = commits.get(partition)
-        remembered = [unpack(c.metadata)[0] for (t, _), c in commits.items() if t == topic and c.offset >= 0]
-        known = [n for n in remembered if n is not None]
+        known = _remembered(commits, topic)
         if commit is not None and commit.offset >= 0:
             count, metadata = unpack(commit.metadata)
             partitions = count if count is not None else counts[topic]
             return resume(commit.offset, metadata, partitions, low, high, self._read_to)
-        if remembered and (not known or index >= known[0]):  # added after the group's first start
-            return Start(low, first=True, partitions=known[0] if known else counts[topic])
-        return Start(self._configured(topic, index, low, high), first=True, partitions=counts[topic])
+        at_first = min(known, default=counts[topic])
+        started = any(t == topic and c.offset >= 0 for (t, _), c in commits.items())
+        if started and (not known or index >= at_first):  # added after the group's first start
+            return Start(low, first=True, partitions=at_first)
+        return Start(self._configured(topic, index, low, high), first=True, partitions=at_first)
 
     def _configured(self, topic: str, index: int, low: int, high: int) -> int:
         if self._start == "earliest":
@@ -138,3 +163,9 @@ class StartResolver:
         if metadata.error is not None:
             raise KafkaException(metadata.error)
         return len(metadata.partitions)
+
+
+def _remembered(commits: Mapping[Partition, TopicPartition], topic: str) -> list[int]:
+    """How many partitions the topic had at the group's first start, by each commit that says so."""
+    counts = [unpack(c.metadata)[0] for (t, _), c in commits.items() if t == topic and c.offset >= 0]
+    return [count for count in counts if count is not None]

@@ -1,5 +1,7 @@
 """Where reading starts: nothing is skipped that the group should see, and nothing is read that it should not."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from fake_broker import FakeBroker, FakeConsumer
@@ -13,9 +15,10 @@ from streamtag.stream.start import Start, StartResolver, pack, resume, unpack
 class Member:
     """A member of a group: resolves positions, and commits first ones, as the polling side does."""
 
-    def __init__(self, broker: FakeBroker, start: str = "earliest") -> None:
+    def __init__(self, broker: FakeBroker, start: str = "earliest", *, timeout_s: float = 1) -> None:
         self.broker = broker
-        self._resolver = StartResolver(FakeConsumer(broker, {}), start, timeout_s=1)  # type: ignore[arg-type]
+        consumer: Any = FakeConsumer(broker, {})
+        self._resolver = StartResolver(consumer, start, timeout_s=timeout_s)
 
     def resolve(self, *partitions: Partition) -> dict[Partition, Start]:
         return dict(self._resolver.resolve(partitions))
@@ -153,6 +156,41 @@ def test_a_partition_added_to_a_group_of_foreign_commits_is_read_from_its_beginn
     assert Member(broker, "latest").start(content(1)) == {content(1): 0}
 
 
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+@pytest.mark.parametrize(("partition", "added"), [(1, False), (3, True)])
+def test_one_commit_tells_whether_a_partition_was_added_while_transactions_are_open_on_others(
+    start: str, partition: int, added: bool
+) -> None:
+    """On a busy topic there may be no moment without one."""
+    broker = broker_with(*[5] * 5)
+    broker.commit([TopicPartition("content", 2, 3, pack(3, ""))])
+    broker.unstable |= {content(0), content(4)}
+    position = 5 if start == "latest" and not added else 0
+    assert Member(broker, start).start(content(partition)) == {content(partition): position}
+
+
+def test_a_partition_that_starts_late_remembers_the_first_start_as_it_was() -> None:
+    """Any one commit may be the one that is asked for."""
+    broker = broker_with(5, 5, 5)
+    broker.commit([TopicPartition("content", 0, 3, pack(2, ""))])
+    assert Member(broker, "latest").resolve(content(1)) == {content(1): Start(5, first=True, partitions=2)}
+
+
+def test_a_foreign_commit_tells_nothing_while_another_partition_may_remember_the_first_start() -> None:
+    broker = broker_with(5, 5, 5)
+    broker.commit([TopicPartition("content", 0, 3, "")])
+    broker.unstable.add(content(2))
+    with pytest.raises(KafkaException):
+        Member(broker, "latest").start(content(1))
+
+
+def test_no_others_are_asked_where_a_partition_of_the_same_question_remembers_the_first_start() -> None:
+    broker = broker_with(5, 5, 5)
+    broker.commit([TopicPartition("content", 0, 3, pack(1, ""))])
+    broker.unstable.add(content(2))
+    assert Member(broker, "latest").start(content(0), content(1)) == {content(0): 3, content(1): 0}
+
+
 def test_topics_do_not_count_as_one_another() -> None:
     broker = FakeBroker(content=1, other=3)
     for partition in broker.logs:
@@ -205,3 +243,18 @@ def test_a_commit_within_a_transaction_that_is_still_open_is_an_error() -> None:
     broker.unstable.add(content(0))
     with pytest.raises(KafkaException):
         Member(broker).start(content(0))
+
+
+def test_a_first_start_is_never_guessed_while_another_partition_cannot_be_told() -> None:
+    broker = broker_with(5, 5, 5)
+    broker.unstable.add(content(2))
+    with pytest.raises(KafkaException):
+        Member(broker, "latest").start(content(0))
+
+
+def test_others_that_cannot_be_told_are_not_all_waited_for() -> None:
+    broker = broker_with(*[5] * 200)
+    broker.unstable |= {content(partition) for partition in range(1, 200)}
+    with pytest.raises(KafkaException):
+        Member(broker, timeout_s=0.05).start(content(0))
+    assert 2 < broker.asked.count("committed") < 20
