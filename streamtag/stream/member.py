@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 client_log = ClientLog(log)
 
 _BROKER_CALL_S = 2.0
-_RETRY_S = 0.25  # between two attempts to learn a position; and so long each is asked for alone
+# At least between two attempts to learn a position. And so long those that are read wait for one: while a predecessor's
+# transaction is open, librdkafka asks until its time is up. Asking for all together takes twice as long each time, as
+# the group's coordinator may be slow.
+_RETRY_S = 0.25
 _REJOIN_S = 1.0
 # Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
 _RELEASED_S = 90.0
@@ -103,6 +106,8 @@ class Member:
         self._unresolved: set[Partition] = set()
         self._reading: dict[Partition, int] = {}  # partition to the partition count of its topic at the first start
         self._retry_at = 0.0
+        self._ask_s = _RETRY_S  # how long the next question for all together waits where others are read
+        self._alone: list[Partition] = []  # to be asked for one by one, as together they could not be told
         self._join_by = 0.0  # a name that another member holds later than that is held by a twin
         self._lost_at: float | None = None  # or when the broker last answered; None: it has had partitions since
         self._patience_s = _STRANDED_S
@@ -206,6 +211,7 @@ class Member:
         self.epoch += 1
         self._owner.lost()
         self._drop()
+        self._alone = []
         if self._reading:
             self.consumer.incremental_unassign([TopicPartition(t, p) for t, p in self._reading])
             self._unresolved |= set(self._reading)
@@ -220,11 +226,7 @@ class Member:
             # It may have been about to commit as it was doomed, and within one membership the broker accepts that. A
             # position that is asked for before would be one from before the commit, and all since be read again.
             return
-        wanted = list(self._unresolved)
-        starts = self._ask(wanted, _BROKER_CALL_S) or self._ask_singly(wanted)
-        if len(starts) < len(wanted):
-            # E.g. the predecessor's transaction is still open, or the broker is away: try again soon.
-            self._retry_at = self._clock() + _RETRY_S
+        starts = self._ask_alone() if self._alone else self._ask_together()
         if not starts:
             return
         self._unresolved -= starts.keys()
@@ -235,37 +237,54 @@ class Member:
         self._owner.assigned(starts)
         self.consumer.incremental_assign([TopicPartition(t, p, s.position) for (t, p), s in starts.items()])
         if not self._unresolved:
+            self._ask_s = _RETRY_S
             self._trouble.over()
         self._metrics.set("streamtag.partitions.assigned", len(self._reading))
 
-    def _ask(self, wanted: Sequence[Partition], timeout_s: float) -> Mapping[Partition, Start]:
+    def _ask_together(self) -> Mapping[Partition, Start]:
+        """Starts of all; of none where one cannot be told now, so that the next turns ask for each alone."""
+        wanted = list(self._unresolved)
+        starts = self._ask(wanted, self._ask_s if self._reading else _BROKER_CALL_S)
+        if not starts:
+            self._ask_s = min(_BROKER_CALL_S, 2 * self._ask_s)
+            self._alone = random.sample(wanted, len(wanted)) if len(wanted) > 1 else []
+        return starts
+
+    def _ask_alone(self) -> Mapping[Partition, Start]:
+        """Starts of some, up to the first that cannot be told now: it keeps no other."""
+        found: dict[Partition, Start] = {}
+        until = self._clock() + _RETRY_S
+        while self._alone and self._clock() < until:
+            start = self._ask([self._alone.pop()], _RETRY_S)
+            if not start:
+                break
+            found |= start
+        return found
+
+    def _ask(self, wanted: Sequence[Partition], patience_s: float) -> Mapping[Partition, Start]:
         """Starts of all of them; of none where one cannot be told now."""
+        began = self._clock()
         try:
-            options = self._options
-            resolver = StartResolver(self.consumer, options.start, timeout_s=timeout_s, read_to=options.read_to)
-            starts = resolver.resolve(wanted)
+            starts = StartResolver(
+                self.consumer,
+                self._options.start,
+                timeout_s=_BROKER_CALL_S,
+                patience_s=patience_s,
+                read_to=self._options.read_to,
+            ).resolve(wanted)
             first = [
                 TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
             ]
             if first:  # an idle partition keeps its start, and later ones know that the group has started
                 self.commit(first)
         except KafkaException as exception:
+            # E.g. the predecessor's transaction is still open, or the broker is away.
             self._trouble.note(exception.args[0], "asking for positions")
+            ended = self._clock()
+            # Others are read for longer than they had to wait.
+            self._retry_at = ended + (max(_RETRY_S, 2 * (ended - began)) if self._reading else _RETRY_S)
             return {}
         return starts
-
-    def _ask_singly(self, wanted: list[Partition]) -> Mapping[Partition, Start]:
-        """The same, one by one, so that one that cannot be told keeps no other; others are read on meanwhile."""
-        if len(wanted) == 1:
-            return {}
-        random.shuffle(wanted)  # where time is up before all were asked for, another one is next time
-        found: dict[Partition, Start] = {}
-        until = self._clock() + _BROKER_CALL_S
-        for partition in wanted:
-            found |= self._ask([partition], _RETRY_S)
-            if self._clock() >= until:
-                break
-        return found
 
     def _report(self, topic: str, index: int, start: Start) -> None:
         where = {"topic": topic, "partition": index, "position": start.position}
@@ -281,6 +300,7 @@ class Member:
         self._trouble.over()
         self._unresolved |= {(p.topic, p.partition) for p in partitions}
         self._retry_at = self._join_by = 0.0
+        self._ask_s, self._alone = _RETRY_S, []
         self._lost_at, self._patience_s = None, _STRANDED_S
         self._metrics.add("streamtag.rebalances", kind="assigned")
 

@@ -71,21 +71,36 @@ def resume(committed: int, metadata: str, partitions: int, low: int, high: int, 
 
 
 class StartResolver:
-    """Asks the broker; every call is bounded by ``timeout_s`` and raises KafkaException when it is not answered."""
+    """Asks the broker; every call raises KafkaException when it is not answered.
 
-    def __init__(self, consumer: Consumer, start: str, *, timeout_s: float, read_to: ReadTo | None = None) -> None:
+    Args:
+        consumer: that asks.
+        start: as configured.
+        timeout_s: longest wait for an answer.
+        patience_s: the same for commits, which librdkafka asks for again and again while a transaction is open; longer
+            where the broker is seen to be slow.
+        read_to: see `ReadTo`.
+    """
+
+    def __init__(
+        self, consumer: Consumer, start: str, *, timeout_s: float, patience_s: float, read_to: ReadTo | None = None
+    ) -> None:
         self._consumer = consumer
         self._start = start
         self._read_to = read_to
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
 
     def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
         """Start of each of ``partitions``.
 
         librdkafka answers for all that it is asked for, or, while a transaction is open on one of them, for none.
         """
+        began = time.monotonic()
         counts = {topic: self._partition_count(topic) for topic in {t for t, _ in partitions}}
-        commits = self._commits(partitions, self._timeout_s)
+        slow_s = 2 * (time.monotonic() - began)
+        self._patience_s = min(self._timeout_s, max(self._patience_s, slow_s))
+        commits = self._commits(partitions, self._patience_s)
         for topic in {topic for (topic, _), commit in commits.items() if commit.offset < 0}:
             if not _remembered(commits, topic):  # what others remember tells whether these are new
                 others = [(topic, p) for p in range(counts[topic]) if (topic, p) not in commits]
@@ -98,12 +113,12 @@ class StartResolver:
         On a busy topic there is seldom a moment at which no transaction is open on any.
         """
         with contextlib.suppress(KafkaException):
-            return self._commits(others, self._timeout_s)
+            return self._commits(others, self._patience_s)
         found: dict[Partition, TopicPartition] = {}
-        until = time.monotonic() + self._timeout_s
+        until = time.monotonic() + self._patience_s
         for other in random.sample(others, len(others)):
             with contextlib.suppress(KafkaException):
-                found |= self._commits([other], self._timeout_s / 2)
+                found |= self._commits([other], self._patience_s / 2)
             if _remembered(found, topic):
                 return found
             if time.monotonic() >= until:

@@ -25,6 +25,9 @@ class FakeBroker:
         self.asked: list[str] = []
         self.trouble: defaultdict[str, deque[KafkaError]] = defaultdict(deque)
         self.unstable: set[Partition] = set()  # a predecessor's transaction on them is still open
+        self.slow_s = 0.0  # in telling of topics and commits
+        self.slow_coordinator_s = 0.0  # in telling of commits
+        self.waits: list[float] = []  # how long each question for commits would have waited
         self.rebalances: deque[Rebalance] = deque()
         self.errors: deque[KafkaError] = deque()  # for the error callback
         self.message_errors: deque[KafkaError] = deque()  # that come in place of messages
@@ -180,6 +183,7 @@ class FakeConsumer:
 
     def list_topics(self, topic: str, *, timeout: float) -> Any:
         self.broker.answer("list_topics")
+        time.sleep(self.broker.slow_s)
         count = self.broker.counts.get(topic)
         error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if count is None else None
         found = SimpleNamespace(error=error, partitions=dict.fromkeys(range(count or 0)))
@@ -187,8 +191,10 @@ class FakeConsumer:
 
     def committed(self, partitions: list[TopicPartition], *, timeout: float) -> list[Any]:
         self.broker.answer("committed")
+        self.broker.waits.append(timeout)
         # Of a reader of committed records, as librdkafka asks again for all until none is unstable.
-        if any((one.topic, one.partition) in self.broker.unstable for one in partitions):
+        unstable = any((one.topic, one.partition) in self.broker.unstable for one in partitions)
+        if unstable or timeout < max(self.broker.slow_s, self.broker.slow_coordinator_s):
             time.sleep(min(timeout, 0.01))
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         found = []

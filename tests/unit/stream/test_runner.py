@@ -1,5 +1,6 @@
 """The loop: whatever goes wrong, what is committed is each record once, and ranges that touch."""
 
+import itertools
 import random
 import sys
 import threading
@@ -692,6 +693,61 @@ def test_a_partition_that_cannot_be_told_keeps_no_other(make_loop: MakeLoop, bro
     loop.stop()
     loop.check_exactly_once(ZERO)
     loop.check_exactly_once(ONE)
+
+
+def test_what_is_read_waits_little_for_the_position_of_another_unless_the_coordinator_is_slow(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 4)
+    broker.write(ONE, 4)
+    broker.commit([TopicPartition(*ONE, 0, "p=2;")])
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    broker.waits.clear()
+    broker.slow_coordinator_s = 1.0
+    loop.rebalance("assign", ONE)
+    loop.wait_committed(ONE, 4)
+    assert broker.waits[0] < 1.0 <= broker.waits[-1]
+
+
+def test_a_partition_that_is_revoked_before_it_could_be_told_is_not_read(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.unstable |= {ZERO, ONE}
+    broker.write(ZERO, 4)
+    broker.write(ONE, 4)
+    loop = make_loop()
+    monkeypatch.setattr(member, "_RETRY_S", 0.5)
+    loop.start().rebalance("assign", ZERO, ONE)
+    wait_until(lambda: loop.runner.status().error, 10, "asked for together")
+    loop.rebalance("revoke", ONE)
+    wait_until(lambda: loop.runner.status().waiting == 1, 10, "revoked")
+    broker.unstable.clear()
+    loop.wait_committed(ZERO, 4)
+    loop.stop()
+    assert loop.copies(ONE) == []
+
+
+def test_what_is_read_is_read_for_longer_than_it_waits_for_the_position_of_another(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+    asked: list[tuple[float, float]] = []
+
+    def ask_until_time_is_up(partitions: list[TopicPartition], *, timeout: float) -> list[Any]:
+        began = time.monotonic()
+        time.sleep(min(timeout, 0.1))
+        asked.append((began, time.monotonic()))
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    loop.consumer.committed = ask_until_time_is_up  # type: ignore[method-assign]
+    loop.rebalance("assign", ONE)
+    wait_until(lambda: len(asked) > 6, 20, "asking")
+    for (began, ended), (again, _) in itertools.pairwise(asked):
+        assert again - ended >= 2 * (ended - began)
 
 
 def test_a_member_whose_client_has_forgotten_its_brokers_begins_anew(

@@ -15,10 +15,10 @@ from streamtag.stream.start import Start, StartResolver, pack, resume, unpack
 class Member:
     """A member of a group: resolves positions, and commits first ones, as the polling side does."""
 
-    def __init__(self, broker: FakeBroker, start: str = "earliest", *, timeout_s: float = 1) -> None:
+    def __init__(self, broker: FakeBroker, start: str = "earliest", *, patience_s: float = 1) -> None:
         self.broker = broker
         consumer: Any = FakeConsumer(broker, {})
-        self._resolver = StartResolver(consumer, start, timeout_s=timeout_s)
+        self._resolver = StartResolver(consumer, start, timeout_s=1, patience_s=patience_s)
 
     def resolve(self, *partitions: Partition) -> dict[Partition, Start]:
         return dict(self._resolver.resolve(partitions))
@@ -252,9 +252,16 @@ def test_a_first_start_is_never_guessed_while_another_partition_cannot_be_told()
         Member(broker, "latest").start(content(0))
 
 
+def test_a_broker_that_is_slow_is_given_more_time_for_commits_than_one_with_open_transactions() -> None:
+    broker = broker_with(5)
+    broker.slow_s = 0.05
+    assert Member(broker, patience_s=0.01).start(content(0)) == {content(0): 0}
+    assert 0.1 <= broker.waits[0] < 1
+
+
 def test_others_that_cannot_be_told_are_not_all_waited_for() -> None:
     broker = broker_with(*[5] * 200)
     broker.unstable |= {content(partition) for partition in range(1, 200)}
     with pytest.raises(KafkaException):
-        Member(broker, timeout_s=0.05).start(content(0))
+        Member(broker, patience_s=0.05).start(content(0))
     assert 2 < broker.asked.count("committed") < 20
