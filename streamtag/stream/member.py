@@ -38,8 +38,8 @@ _REJOIN_S = 1.0
 # Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
 _RELEASED_S = 90.0
 # A broker that wakes after a freeze may name no broker at all, as it is fenced itself. The client then forgets every
-# broker that it knew and, with bad luck, never finds one again (librdkafka 2.10 and later). A member that has lost its
-# partitions and cannot ask anything for so long begins anew; each time it waits twice as long.
+# broker that it knew and, with bad luck, never finds one again (librdkafka 2.10 and later). A member that has had
+# no partition for so long, whatever came before, and cannot ask anything begins anew; each time it waits twice as long.
 _STRANDED_S, _MOST_STRANDED_S = 10.0, 300.0
 _CLOSE_S = 3.0
 
@@ -109,7 +109,7 @@ class Member:
         self._ask_s = _RETRY_S  # how long the next question for all together waits where others are read
         self._alone: list[Partition] = []  # to be asked for one by one, as together they could not be told
         self._join_by = 0.0  # a name that another member holds later than that is held by a twin
-        self._lost_at: float | None = None  # or when the broker last answered; None: it has had partitions since
+        self._well_at = 0.0  # it had a partition, or heard of a broker, or was made anew
         self._patience_s = _STRANDED_S
         self.epoch = 0
         self.metadata: object = None
@@ -164,6 +164,7 @@ class Member:
             return Consumer(config, logger=client_log)
 
     def _subscribe(self) -> None:
+        self._well_at = self._clock()
         self.consumer.subscribe(
             list(self._options.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -182,14 +183,15 @@ class Member:
         self._subscribe()
 
     def _stranded(self) -> bool:
-        """Whether the membership was lost a while ago and no broker can be asked for anything."""
-        if self._lost_at is None or self._clock() - self._lost_at < self._patience_s:
-            return False
-        try:
-            self.consumer.list_topics(self._options.topics[0], timeout=_BROKER_CALL_S)
-        except KafkaException:
-            return True
-        self._lost_at = self._clock()
+        """Whether it has been without partitions for a while, and no broker can be asked for anything."""
+        if not (self._reading or self._unresolved):
+            if self._clock() - self._well_at < self._patience_s:
+                return False
+            try:
+                self.consumer.list_topics(self._options.topics[0], timeout=_BROKER_CALL_S)
+            except KafkaException:
+                return True
+        self._well_at, self._patience_s = self._clock(), _STRANDED_S
         return False
 
     def _begin_anew(self) -> None:
@@ -197,7 +199,7 @@ class Member:
         self._metrics.add("streamtag.kafka.errors", code="stranded")
         with contextlib.suppress(OverdueError, KafkaException):
             call_within(_CLOSE_S, self.consumer.close)
-        self._lost_at, self._patience_s = self._clock(), min(_MOST_STRANDED_S, 2 * self._patience_s)
+        self._patience_s = min(_MOST_STRANDED_S, 2 * self._patience_s)
         self.consumer = self._connect()
         self._subscribe()
 
@@ -301,7 +303,6 @@ class Member:
         self._unresolved |= {(p.topic, p.partition) for p in partitions}
         self._retry_at = self._join_by = 0.0
         self._ask_s, self._alone = _RETRY_S, []
-        self._lost_at, self._patience_s = None, _STRANDED_S
         self._metrics.add("streamtag.rebalances", kind="assigned")
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -317,12 +318,12 @@ class Member:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost membership of the group", extra={"partitions": len(partitions)})
-        self._lost_at = self._clock()
         self.epoch += 1  # first: nothing more of the old epoch is begun, and nothing of it commits
         self._owner.lost()
         self._give_up(consumer, partitions, "lost")
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], kind: str) -> None:
+        self._well_at = self._clock()  # after a freeze long since it was last seen to have any
         gone = {(p.topic, p.partition) for p in partitions}
         self._drop()
         consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])

@@ -750,16 +750,23 @@ def test_what_is_read_is_read_for_longer_than_it_waits_for_the_position_of_anoth
         assert again - ended >= 2 * (ended - began)
 
 
-def test_a_member_whose_client_has_forgotten_its_brokers_begins_anew(
-    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", ["never assigned", "assigned nothing", "lost", "revoke"])
+def test_a_member_without_partitions_whose_client_has_forgotten_its_brokers_begins_anew(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     monkeypatch.setattr(member, "_STRANDED_S", 0.05)
     broker.write(ZERO, 4)
     loop = make_loop()
-    loop.start().rebalance("assign", ZERO)
-    loop.wait_committed(ZERO, 4)
+    loop.start()
+    if before == "assigned nothing":
+        loop.rebalance("assign")
+    elif before in {"lost", "revoke"}:
+        loop.rebalance("assign", ZERO)
+        loop.wait_committed(ZERO, 4)
+        loop.rebalance(before, ZERO)
+    if before != "never assigned":
+        wait_until(lambda: not broker.rebalances and loop.runner.status().reading == 0, 10, "without partitions")
     broker.trouble["list_topics"].append(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    loop.rebalance("lost", ZERO)
     wait_until(lambda: loop.consumers == 2, 10, "a new consumer")
     broker.write(ZERO, 4)
     loop.rebalance("assign", ZERO)
@@ -769,16 +776,59 @@ def test_a_member_whose_client_has_forgotten_its_brokers_begins_anew(
     assert loop.metrics.value("streamtag.kafka.errors", code="stranded") == 1
 
 
-def test_a_member_without_partitions_keeps_its_client_while_brokers_answer(
+def test_a_member_that_finds_no_broker_waits_longer_each_time_until_one_answers(
     make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(member, "_STRANDED_S", 0.01)
+    monkeypatch.setattr(member, "_STRANDED_S", 0.02)
+    broker.trouble["list_topics"].extend(KafkaError(KafkaError._ALL_BROKERS_DOWN) for _ in range(4))
     loop = make_loop()
-    loop.start().rebalance("assign", ZERO)
+    began = time.monotonic()
+    loop.start()
+    wait_until(lambda: loop.consumers == 5, 10, "new consumers")
+    assert time.monotonic() - began >= 0.02 + 0.04 + 0.08 + 0.16
+    asked = broker.asked.count("list_topics")
+    wait_until(lambda: broker.asked.count("list_topics") > asked + 3, 10, "asking now and then")
+    loop.stop()
+    assert loop.consumers == 5
+
+
+def test_a_member_that_lost_its_partitions_while_it_was_frozen_is_given_its_time(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "_STRANDED_S", 0.3)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
     wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
     asked = broker.asked.count("list_topics")
-    loop.rebalance("lost", ZERO)
+    poll, lost_at = loop.consumer.poll, []
+
+    def poll_after_a_freeze(timeout: float) -> Message | None:
+        loop.consumer.poll = poll  # type: ignore[method-assign]
+        time.sleep(0.4)
+        loop.rebalance("lost", ZERO)
+        lost_at.append(time.monotonic())
+        return poll(timeout)
+
+    loop.consumer.poll = poll_after_a_freeze  # type: ignore[method-assign]
+    wait_until(lambda: broker.asked.count("list_topics") > asked, 10, "asking", every_s=0.002)
+    assert time.monotonic() - lost_at[0] >= 0.3
+
+
+@pytest.mark.parametrize("before", ["never assigned", "lost"])
+def test_a_member_without_partitions_keeps_its_client_while_brokers_answer(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    monkeypatch.setattr(member, "_STRANDED_S", 0.05)
+    loop = make_loop()
+    loop.start()
+    if before == "lost":
+        loop.rebalance("assign", ZERO)
+        wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+        loop.rebalance("lost", ZERO)
+        wait_until(lambda: loop.runner.status().reading == 0, 10, "lost")
+    began, asked = time.monotonic(), broker.asked.count("list_topics")
     wait_until(lambda: broker.asked.count("list_topics") > asked + 3, 10, "asking now and then")
+    assert time.monotonic() - began >= 3 * 0.05
     loop.stop()
     assert loop.consumers == 1
 
