@@ -34,6 +34,7 @@ _BROKER_CALL_S = 2.0
 # transaction is open, librdkafka asks until its time is up. Asking for all together takes twice as long each time, as
 # the group's coordinator may be slow.
 _RETRY_S = 0.25
+_MOST_REST_S = 1.0
 _REJOIN_S = 1.0
 # Until then a predecessor's session has ended: a broker grants 45 s by default, and by default no member more than 60.
 _RELEASED_S = 90.0
@@ -283,8 +284,9 @@ class Member:
             # E.g. the predecessor's transaction is still open, or the broker is away.
             self._trouble.note(exception.args[0], "asking for positions")
             ended = self._clock()
-            # Others are read for longer than they had to wait.
-            self._retry_at = ended + (max(_RETRY_S, 2 * (ended - began)) if self._reading else _RETRY_S)
+            # Others are read for as long as they had to wait, up to where a killed worker's partitions would wait more.
+            rest_s = min(ended - began, _MOST_REST_S) if self._reading else 0.0
+            self._retry_at = ended + max(_RETRY_S, rest_s)
             return {}
         return starts
 

@@ -729,7 +729,7 @@ def test_a_partition_that_is_revoked_before_it_could_be_told_is_not_read(
     assert loop.copies(ONE) == []
 
 
-def test_what_is_read_is_read_for_longer_than_it_waits_for_the_position_of_another(
+def test_what_is_read_is_read_for_as_long_as_it_waits_for_the_position_of_another(
     make_loop: MakeLoop, broker: FakeBroker
 ) -> None:
     loop = make_loop().start()
@@ -747,7 +747,7 @@ def test_what_is_read_is_read_for_longer_than_it_waits_for_the_position_of_anoth
     loop.rebalance("assign", ONE)
     wait_until(lambda: len(asked) > 6, 20, "asking")
     for (began, ended), (again, _) in itertools.pairwise(asked):
-        assert again - ended >= 2 * (ended - began)
+        assert again - ended >= ended - began
 
 
 @pytest.mark.parametrize("before", ["never assigned", "assigned nothing", "lost", "revoke"])
