@@ -1,13 +1,14 @@
 """Reading and writing change requests in Redis; every write is one script together with its audit entry."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
 from streamtag.control.change_documents import ChangeRequest, Step, decode_request, encode_request
+from streamtag.control.change_index import ChangeIndex, place_of
 from streamtag.control.connection import guarded, run_script
 from streamtag.control.store import ControlStore, RequestStep
 from streamtag.domain.change import State
@@ -26,6 +27,7 @@ class ChangeLog:
 
     def __init__(self, store: ControlStore) -> None:
         self.store = store
+        self._index = ChangeIndex(store.client, store.keys)
 
     def find(self, number: int) -> tuple[ChangeRequest, bytes]:
         """A request, and its bytes: what the next step compares with.
@@ -50,16 +52,29 @@ class ChangeLog:
 
         One that cannot be read, as of a version to come, is logged and left out: it must not hide the others.
         """
-        number = self.newest() if before is None else min(before - 1, self.newest())
+        newest = self.newest()
+        below = newest + 1 if before is None else min(before, newest + 1)
         found: list[ChangeRequest] = []
-        while number > 0 and len(found) < limit:
-            numbers = range(number, max(0, number - _PAGE), -1)
-            with guarded(self.store.where, "read the change requests"):
-                raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
-            requests = (_readable(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None)
-            found += (one for one in requests if one is not None and (not states or one.state in states))
-            number = numbers[-1] - 1
-        return found[:limit]
+        with guarded(self.store.where, "read the change requests"):
+            if states:
+                self._index.complete(newest)
+            while len(found) < limit:
+                size = min(limit - len(found), _PAGE)
+                numbers = self._index.newest(states, below, size) if states else _down(below, size)
+                if not numbers:
+                    break
+                found += self._read(numbers, states)
+                below = numbers[-1]
+        return found
+
+    def _read(self, numbers: Sequence[int], states: Collection[State]) -> list[ChangeRequest]:
+        raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
+        requests = [_readable(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None]
+        readable = [one for one in requests if one is not None]
+        elsewhere = [one.number for one in readable if states and one.state not in states]
+        if elsewhere:  # it went on in this very moment, or an earlier version, which knows no index, has brought it on
+            self._index.place(elsewhere)
+        return [one for one in readable if one.number not in elsewhere]
 
     def due(self, now: datetime) -> list[int]:
         """Numbers of requests to which something may happen by itself by now, the longest due first."""
@@ -97,11 +112,16 @@ class ChangeLog:
         audit = {"action": action, "author": by, "reason": reason, "at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}", **about}
         keys = self.store.keys
         places = [keys.change_request(request.number), keys.requests_due, keys.heads, keys.audit, keys.audit_head]
+        places.append(keys.requests_by_state)
         with guarded(self.store.where, f"write change request {request.number}; whether it was written is unknown"):
             reply: Any = self.store.audit_log.append(
                 audit, lambda entry: run_script(self.store.client, "request", places, [*step.arguments, *entry])
             )
         return bytes(reply[0])
+
+
+def _down(below: int, size: int) -> range:
+    return range(below - 1, max(0, below - 1 - size), -1)
 
 
 def _readable(raw: bytes, number: int) -> ChangeRequest | None:
@@ -124,7 +144,7 @@ def audit_of(before: bytes, request: ChangeRequest) -> tuple[RequestStep, Mappin
         **({"ticket": request.ticket} if request.ticket else {}),
         **({"kept": "; ".join(request.kept)} if request.kept else {}),
     }
-    return RequestStep(request.number, before, raw, request.due_ms), about
+    return RequestStep(request.number, before, raw, request.due_ms, place_of(request)), about
 
 
 def _latest(request: ChangeRequest) -> str:

@@ -32,6 +32,7 @@ class Keys:
         self.audit_head = self.prefix + "audit-head"
         self.freeze = self.prefix + "freeze"
         self.requests_due = self.prefix + "change-requests-due"
+        self.requests_by_state = self.prefix + "change-requests-by-state"
         self.scheduler = self.prefix + "scheduler"
         self.channel = self.prefix + "changes"
         self.fleet = self.prefix + "fleet"

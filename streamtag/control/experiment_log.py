@@ -4,7 +4,7 @@ The latest change names all that runs, by number and hash, and the change before
 on is proven, byte for byte, and so is the whole history.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -147,14 +147,21 @@ class ExperimentLog:
         """With their documents."""
         return [self._experiment(run) for run in runs]
 
-    def experiments(self, start: ChangeId | None = None) -> Iterator[Experiment]:
-        """All there ever were, the one that was changed last first; as they were after the change ``start``, if any."""
-        seen = set()
+    def experiments(
+        self, start: ChangeId | None = None, *, until: Callable[[Experiment], bool] = lambda _: False
+    ) -> Iterator[Experiment]:
+        """All there ever were, the one that was changed last first; as they were after the change ``start``, if any.
+
+        None that began before one of which ``until`` is true.
+        """
+        seen: dict[ExperimentId, Experiment] = {}
         for stored in self.changes(start):
             change = stored.document
             if change.run.experiment not in seen:
-                seen.add(change.run.experiment)
-                yield self._experiment(change.run, change if change.ends else None)
+                seen[change.run.experiment] = self._experiment(change.run, change if change.ends else None)
+                yield seen[change.run.experiment]
+            if change.action == "start" and until(seen[change.run.experiment]):
+                return
 
     def find(self, number: int) -> Experiment:
         """The experiment of this number."""
@@ -210,6 +217,7 @@ class ExperimentLog:
             arguments += [number, raw]
         arguments += ["bound" if bound else "", *request.arguments]
         audited = [keys.audit, keys.audit_head, keys.freeze, keys.change_request(request.number), keys.requests_due]
+        audited.append(keys.requests_by_state)
         with guarded(self.store.where, "change what experiments run; whether it was committed is unknown"):
             reply = self.store.audit_log.append(
                 audit,

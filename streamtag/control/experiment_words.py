@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from streamtag.control.documents import ExperimentChange, ExperimentId, ReleaseId, VerdictDocument
 from streamtag.control.experiment_log import Experiment
 
-__all__ = ["champion_warnings", "describe_change", "step_audit", "verdict_problems"]
+__all__ = ["candidate_note", "champion_warnings", "describe_change", "step_audit", "verdict_problems"]
+
+
+def candidate_note(experiment: int) -> str:
+    """The note of a release that was made for this experiment, which tells it from one that was there before."""
+    return f"candidate of experiment {experiment}"
 
 
 def describe_change(change: ExperimentChange) -> str:

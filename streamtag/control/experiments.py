@@ -29,7 +29,13 @@ from streamtag.control.documents import (
 )
 from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
 from streamtag.control.experiment_request import NewCandidate, Request, request_problems, share_problems
-from streamtag.control.experiment_words import champion_warnings, describe_change, step_audit, verdict_problems
+from streamtag.control.experiment_words import (
+    candidate_note,
+    champion_warnings,
+    describe_change,
+    step_audit,
+    verdict_problems,
+)
 from streamtag.control.freeze import frozen_error
 from streamtag.control.proposal import Proposal, Who, compose, conflict
 from streamtag.control.store import Current, Heads
@@ -304,7 +310,7 @@ def _compose(candidate: NewCandidate, base: Current, heads: Heads, who: Who, exp
         Bundle(bundle.name, bundle.version, bundle.sha256),
         None if wanted is None or Cutoffs.of(wanted) == Cutoffs.of(base.thresholds) else wanted,
         who,
-        note=f"candidate of experiment {experiment}",
+        note=candidate_note(experiment),
         critical=tuple(candidate.critical) if candidate.bundle else None,
     )
     return compose(proposal, base, heads, at)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from streamtag.control.documents import ReleaseDocument, ReleaseId, Stored
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.experiment_words import candidate_note
 
 __all__ = ["ListedRelease", "listed_releases"]
 
@@ -52,13 +53,26 @@ def listed_releases(log: ExperimentLog, limit: int, *, below: int | None = None)
     """
     champion = log.store.champion()
     decided = list(islice((one for one in log.store.releases() if _below(one.document.number, below)), limit))
+    # Those below the last one shown cannot be told from champions of old without reading on, and are not shown.
+    least = decided[-1].document.number if len(decided) == limit else 0
     tried: dict[ReleaseId, list[Experiment]] = {}
-    for experiment in log.experiments():
+
+    def enough(experiment: Experiment) -> bool:
+        """Whether none that began before it has a candidate on this page."""
+        document = experiment.document
+        if document.control.number < least:  # it began before `least` was made, and so did they
+            return True
+        numbers = {one.document.number for one in decided} | {one.number for one in tried if _below(one.number, below)}
+        if len(numbers) < limit or document.candidate.number > sorted(numbers)[-limit]:
+            return False
+        # Where the page is full, and this candidate was made for it: those that were there before have lower numbers.
+        candidate = log.store.release(ReleaseId(document.candidate.number, document.candidate.sha256))
+        return candidate.document.note == candidate_note(document.number)
+
+    for experiment in log.experiments(until=enough):
         ref = experiment.document.candidate
         tried.setdefault(ReleaseId(ref.number, ref.sha256), []).append(experiment)
     found = [_listed(stored, tried.pop(_id(stored), []), champion, decided=True) for stored in decided]
-    # Those below the last one shown cannot be told from champions of old without reading on, and are not shown.
-    least = decided[-1].document.number if len(decided) == limit else 0
     found += [
         _listed(log.store.release(wanted), experiments, champion, decided=False)
         for wanted, experiments in tried.items()

@@ -124,17 +124,19 @@ class RequestStep:
         number: of the request.
         before, after: its document, byte for byte.
         due_ms: when the scheduler shall look at it next, Unix time; None: never.
+        place: among requests by state, see `streamtag.control.change_index`.
     """
 
     number: int
     before: bytes
     after: bytes
     due_ms: int | None = None
+    place: int = 0
 
     @property
     def arguments(self) -> list[str | bytes | int]:
         """As ``lua/shared.lua`` takes them."""
-        return [self.before, self.after, self.number, "" if self.due_ms is None else self.due_ms]
+        return [self.before, self.after, self.number, "" if self.due_ms is None else self.due_ms, self.place]
 
 
 _T = TypeVar("_T")
@@ -263,6 +265,7 @@ class ControlStore:
         ]
         places = [keys.champion, keys.heads, keys.release(number), keys.revision(revision_number)]
         places += [keys.audit, keys.audit_head, keys.freeze, keys.change_request(step.number), keys.requests_due]
+        places.append(keys.requests_by_state)
         with guarded(self.where, f"commit release {number}; whether it was committed is unknown"):
             reply = self.audit_log.append(
                 audit, lambda entry: run_script(self.client, "commit", places, [*arguments, *entry])

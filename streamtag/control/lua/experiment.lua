@@ -2,13 +2,13 @@
 --
 -- KEYS  1 experiments  2 champion  3 heads  4 change document  5 experiment document  6 release document
 --       7 revision document  8 verdict document  9 audit stream  10 audit head  11 freeze  12 change request
---       13 change requests by when to look at them
+--       13 change requests by when to look at them  14 by state
 -- ARGV  1 expected experiments ("" = none ever)  2 new experiments  3 expected champion ("" = whichever)  4 channel
 --       5 change number  6 change document
 --       then, each with "" as the document where none is new:
 --       7 experiment number  8 document  9 release number  10 document  11 revision number  12 document
 --       13 experiment number of the verdict  14 document
---       15 "bound" where a freeze holds it up  16…19 change request and 20… audit entry, see shared.lua
+--       15 "bound" where a freeze holds it up  16…20 change request and 21… audit entry, see shared.lua
 --
 -- Returns {"committed"}, {"conflict", "experiments" or "champion"}, {"taken", what}, {"frozen", document},
 -- {"request moved"}, or {"audit moved"}.
@@ -46,11 +46,11 @@ for i, kind in ipairs(kinds) do
   end
 end
 
-if audit_moved(KEYS[10], 20) then
+if audit_moved(KEYS[10], 21) then
   return {'audit moved'}
 end
 
-append_audit(KEYS[9], KEYS[10], 20)
+append_audit(KEYS[9], KEYS[10], 21)
 for _, document in ipairs(new) do
   redis.call('SET', document.key, document.raw)
   if document.kind ~= 'verdict' then
@@ -58,6 +58,6 @@ for _, document in ipairs(new) do
   end
 end
 redis.call('SET', KEYS[1], ARGV[2])
-write_request(KEYS[12], KEYS[13], 16)
+write_request(KEYS[12], KEYS[13], KEYS[14], 16)
 redis.call('PUBLISH', ARGV[4], ARGV[2])
 return {'committed'}

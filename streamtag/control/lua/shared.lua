@@ -31,17 +31,19 @@ end
 
 -- A change request goes on together with what it does.
 --
--- ARGV from `at`: expected document ("" = no request goes on), new document, number, when to look at it, ms ("" = never)
+-- ARGV from `at`: expected document ("" = no request goes on), new document, number, when to look at it, ms ("" = never),
+--   its place among requests by state (streamtag/control/change_index.py)
 
 local function request_moved(key, at)
   return ARGV[at] ~= '' and redis.call('GET', key) ~= ARGV[at]
 end
 
-local function write_request(key, due, at)
+local function write_request(key, due, by_state, at)
   if ARGV[at + 1] == '' then
     return
   end
   redis.call('SET', key, ARGV[at + 1])
+  redis.call('ZADD', by_state, ARGV[at + 4], ARGV[at + 2])
   if ARGV[at + 3] == '' then
     redis.call('ZREM', due, ARGV[at + 2])
   else

@@ -115,6 +115,8 @@ class Changes(RuleBasedStateMachine):
         assert len(found) == len(last)
         for request in found:
             assert last[str(request.number)]["request_state"] == request.state
+        for state in State:
+            assert self.rig.requests.log.page(500, states=[state]) == [one for one in found if one.state is state]
 
     @invariant()
     def nothing_critical_was_changed_without_a_second_person(self) -> None:

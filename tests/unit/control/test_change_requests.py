@@ -10,6 +10,7 @@ from control_plane import LABELS as TWO
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy, Ungoverned
 from streamtag.control.change_carrier import advanced
+from streamtag.control.change_documents import encode_request
 from streamtag.control.change_requests import SCHEDULER
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.connection import run_script
@@ -552,6 +553,74 @@ def test_pages_show_the_newest_first_and_only_what_was_asked(rig: Rig) -> None:
     assert page(10, states=[State.WITHDRAWN]) == page(1, before=5, states=[State.WITHDRAWN]) == [4]
     with pytest.raises(NotFoundError):
         rig.requests.log.find(6)
+
+
+@pytest.fixture
+def many() -> Rig:
+    """Number 1 waits, number 2 is live, and 28 after them are over."""
+    rig = Rig().seed()
+    for n in range(30):
+        rig.open(spam=(51 + n) / 100)
+    rig.requests.publish(2, "anna")
+    for number in range(3, 31):
+        rig.requests.say(number, "withdraw", ANNA)
+    return rig
+
+
+def documents_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of documents that are read from now on."""
+    found: list[str] = []
+    for name in ("mget", "get"):
+        original = getattr(rig.store.client, name)
+
+        def read(keys: Any, original: Any = original) -> Any:
+            found.extend([keys] if isinstance(keys, str) else keys)
+            return original(keys)
+
+        monkeypatch.setattr(rig.store.client, name, read)
+    return found
+
+
+@pytest.mark.parametrize(("state", "number"), [(State.DRAFT, 1), (State.LIVE, 2), (State.WITHDRAWN, 30)])
+def test_a_list_reads_what_it_shows_however_much_is_over(
+    many: Rig, monkeypatch: pytest.MonkeyPatch, state: State, number: int
+) -> None:
+    read = documents_read(many, monkeypatch)
+    assert [one.number for one in many.requests.log.page(1, states=[state])] == [number]
+    assert read == [many.store.keys.change_request(number)]
+
+
+def test_what_an_earlier_version_has_left_is_found_and_from_then_on_by_its_place(
+    many: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, client = many.store.keys, many.store.client
+    client.delete(keys.requests_by_state, keys.change_request(30))
+    client.set(keys.change_request(29), "of a version to come")
+    waiting = [State.DRAFT, State.APPROVED]
+    assert [one.number for one in many.requests.log.page(9, states=waiting)] == [1]
+    assert [one.number for one in many.requests.log.page(2, states=[State.WITHDRAWN])] == [28, 27]
+    read = documents_read(many, monkeypatch)
+    assert [one.number for one in many.requests.log.page(9, states=waiting)] == [1]
+    assert set(read) == {keys.change_request(number) for number in (1, 29, 30)}
+
+
+def test_what_an_earlier_version_brings_on_meanwhile_leaves_its_old_list_and_joins_the_new_one(many: Rig) -> None:
+    request, _ = many.requests.log.find(1)
+    forward = advanced(request, "reject", "boris", many.time, comment="no")
+    many.store.client.set(many.store.keys.change_request(1), encode_request(forward)[0])
+    assert many.requests.log.page(9, states=[State.DRAFT]) == []
+    assert [one.number for one in many.requests.log.page(9, states=[State.REJECTED])] == [1]
+
+
+def test_a_place_goes_with_its_document_into_a_state_of_before(many: Rig) -> None:
+    client = many.store.client
+    names = [key.decode() for key in client.keys("*")]  # type: ignore[union-attr]
+    before = {name: client.dump(name) for name in names}
+    many.requests.say(1, "withdraw", ANNA)
+    assert many.requests.log.page(9, states=[State.DRAFT]) == []
+    for name, raw in before.items():
+        client.restore(name, 0, raw, replace=True)  # type: ignore[arg-type]
+    assert [one.number for one in many.requests.log.page(9, states=[State.DRAFT])] == [1]
 
 
 def test_a_lifting_whose_reply_was_lost_is_its_own_and_is_audited_once(
