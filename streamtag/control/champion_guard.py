@@ -10,6 +10,7 @@ from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.proposal import Who
+from streamtag.control.reverts import Revert, reverts_of
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import Change, ThresholdSet, diff
@@ -22,10 +23,11 @@ __all__ = ["ChampionChange", "ChampionGuard", "change_champion"]
 
 @dataclass(frozen=True)
 class ChampionChange:
-    """What has become of a change, and the experiments that it ended."""
+    """What has become of a change, the experiments that it ended, and what of it goes back by itself all the same."""
 
     outcome: Outcome
     ended: Sequence[Experiment]
+    reverts: Sequence[Revert] = ()
 
     @property
     def changes(self) -> list[Change]:
@@ -34,11 +36,12 @@ class ChampionChange:
         return diff(before.thresholds, self.outcome.current.thresholds) if before else []
 
     def facts(self) -> dict[str, Any]:
-        """For programs: the release that decides now, whether this change made it, and which experiments it ended."""
+        """For programs: the release that decides now, whether this change made it, what it ended, what goes back."""
         return {
             "committed": self.outcome.committed,
             **self.outcome.current.facts(),
             "ended_experiments": [one.id.number for one in self.ended],
+            "reverts": [fact for one in self.reverts for fact in one.facts()],
         }
 
 
@@ -82,7 +85,19 @@ def change_champion(
         permit=permit,
     )
     outcome = make(changes)
-    return ChampionChange(outcome, guard.settle(outcome, who, warn))
+    return ChampionChange(outcome, guard.settle(outcome, who, warn), _reverts(outcome, store, warn))
+
+
+def _reverts(outcome: Outcome, store: ControlStore, warn: Callable[[str], None]) -> list[Revert]:
+    """Told of each, too."""
+    try:
+        found = [] if outcome.asked is None else reverts_of(outcome.asked, outcome.current, store)
+    except StreamtagError as error:
+        warn(f"whether a change for a time takes some of it back could not be found out: {error.message}")
+        return []
+    for one in found:
+        warn(one.text)
+    return found
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Changing what decides: every change is a new release, committed by compare-and-set, with author and reason."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -14,7 +15,7 @@ from streamtag.control.release_writer import BACK, Outcome, ReleaseWriter
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
 from streamtag.control.threshold_reader import ReadThresholds, as_they_are
 from streamtag.domain.release import BundleRef
-from streamtag.domain.thresholds import ThresholdSet, problems, too_large, with_changes
+from streamtag.domain.thresholds import Override, ThresholdSet, problems, too_large, with_changes
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["FIRST_AUTHOR", "Outcome", "ReleaseChanges", "Who"]
@@ -88,7 +89,8 @@ class ReleaseChanges:
         """
         base, heads = self._based_on(expected)
         cutoffs = self._read(ThresholdSet(changes), _labels(base)).labels
-        return self._change(base, heads, with_changes(base.thresholds, cutoffs, when or {}), who, force=force)
+        outcome = self._change(base, heads, with_changes(base.thresholds, cutoffs, when or {}), who, force=force)
+        return replace(outcome, asked=ThresholdSet({}, (Override(when, cutoffs),)) if when else ThresholdSet(cutoffs))
 
     def apply(
         self,
@@ -104,7 +106,8 @@ class ReleaseChanges:
         present = base.release.document.thresholds
         if expected is not None and (expected, expected_sha256 or present.sha256) != (present.revision, present.sha256):
             raise conflict(base, based_on=f"revision {expected}", before=self._release_of(expected))
-        return self._change(base, heads, self._read(thresholds, _labels(base)), who, force=force)
+        wanted = self._read(thresholds, _labels(base))
+        return replace(self._change(base, heads, wanted, who, force=force), asked=wanted)
 
     def restore(self, revision: int, who: Who, *, expected: RevisionId | None = None) -> Outcome:
         """A new revision with the content of an earlier one. The way back is free of the guard rail.
@@ -118,7 +121,8 @@ class ReleaseChanges:
         _refuse(found, f"revision {revision} cannot decide for bundle {base.ref.bundle}")
         note = f"restore of revision {revision}"
         action: Literal["restore", "thresholds"] = "restore" if self._decided(revision, base) else "thresholds"
-        return self._unless_same(base, heads, Proposal(action, _wire(base.ref.bundle), wanted, who, note=note))
+        proposal = Proposal(action, _wire(base.ref.bundle), wanted, who, note=note)
+        return replace(self._unless_same(base, heads, proposal), asked=wanted)
 
     def promote(
         self,

@@ -8,6 +8,7 @@ from streamtag.control.approval import Permit
 from streamtag.control.freeze import frozen_error
 from streamtag.control.proposal import Proposal, audit_fields, compose, conflict
 from streamtag.control.store import ControlStore, Current, Heads
+from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 
 __all__ = ["BACK", "Outcome", "ReleaseWriter"]
@@ -18,11 +19,19 @@ BACK = ("restore", "return")
 
 @dataclass(frozen=True)
 class Outcome:
-    """The release that decides now, the one before, and whether this call made it (else nothing differed)."""
+    """What has become of a change.
+
+    Attributes:
+        current: the release that decides now.
+        before: the one before.
+        committed: whether this call made it; else nothing differed.
+        asked: the cut-offs that its author named; None: none.
+    """
 
     current: Current
     before: Current | None
     committed: bool
+    asked: ThresholdSet | None = None
 
 
 class ReleaseWriter:

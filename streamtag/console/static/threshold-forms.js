@@ -67,6 +67,7 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
     if (!lasts) {
       const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force, end_experiments }, restsOn(base))
         .catch((problem) => whatDiffers(problem, base.body));
+      for (const warning of done.warnings) notice(warning);
       return notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     }
     const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts), end_experiments }, restsOn(base))
@@ -115,6 +116,7 @@ export async function restoreRevision(revision) {
     act: async ({ reason, end_experiments = false }) => {
       const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason, end_experiments }, restsOn(base))
         .catch((problem) => whatDiffers(problem, base.body));
+      for (const warning of done.warnings) notice(warning);
       notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
     },
   });

@@ -60,6 +60,14 @@ def test_one_asks_another_approves_and_it_goes_live_and_back(api: Api, anna: Tes
     assert [one["action"] for one in entries] == ["restore", "thresholds", "change-approve", "change-open", "seed"]
 
 
+def test_who_sets_again_what_goes_back_is_told(anna: TestClient) -> None:
+    anna.post("/v1/change-requests", json={**ASK, "labels": {"spam": 0.6}})
+    until = anna.post("/v1/change-requests/1/publish").json()["request"]["expires_at"]
+    again = anna.patch("/v1/thresholds", json={"labels": {"spam": 0.6}, "reason": "for good"}).json()
+    assert [(one["change"], one["label"], one["at"]) for one in again["reverts"]] == [(1, "spam", until)]
+    assert again["warnings"][0].startswith("spam=0.6 does not stay: change 1 of anna holds it for a time")
+
+
 def test_lists_come_in_pages(anna: TestClient) -> None:
     for cutoff in (0.51, 0.52, 0.53):
         anna.post("/v1/change-requests", json={"labels": {"spam": cutoff}, "reason": "x"})

@@ -10,13 +10,17 @@ import pytest
 from change_rig import DEFAULTS, LABELS
 from control_plane import BUNDLE, Run, current
 
-from streamtag.cli import change
+from streamtag.cli import change, outcome
 from streamtag.cli.context import login_name
 from streamtag.cli.spans import moment_ahead, span
-from streamtag.control.approval import ApprovalError
+from streamtag.control.approval import ApprovalError, ApprovalPolicy
+from streamtag.control.change_requests import ChangeRequests
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.freeze import FrozenError
+from streamtag.control.proposal import Who
+from streamtag.control.reverts import reverts_of
 from streamtag.control.store import ControlStore
+from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, RefusedError, SettingsError
 
 pytest_plugins = ("command_line",)
@@ -164,3 +168,68 @@ def test_what_is_opened_and_cannot_go_live_is_said_to_be_open(
         with pytest.raises(FrozenError):
             run("change", "open", "spam=0.55", "-m", "x", "--publish")
     assert told == ["change 1 is open, and not live: `streamtag change publish 1` tries again"]
+
+
+def test_whoever_sets_again_what_a_change_for_a_time_holds_is_told_that_it_goes_back(
+    critical: ControlStore, run: Run, as_: As, tmp_path: Path
+) -> None:
+    run("change", "open", "spam=0.6", "insult=0.5", "-m", "raid", "--for", "2h", "--publish", "--wait", 0)
+    run("change", "open", "spam=0.61", "--when", "lang=de", "-m", "stays", "--publish", "--wait", 0)
+    (until,) = (one["expires_at"] for one in run("change", "list", "-o", "json") if one["number"] == 1)
+
+    again = run("thresholds", "set", "spam=0.6", "-m", "for good", "--wait", 0, "-o", "json")
+    assert not again["committed"]
+    spam = {"segment": "", "label": "spam", "value": 0.6, "change": 1, "author": "anna", "at": until}
+    assert again["reverts"] == [{**spam, "cancel": 'streamtag change restore 1 --reason "…"'}]
+
+    others = ("spam=0.62", "insult=0.55"), ("spam=0.6", "--when", "lang=fr"), ("spam=0.61", "--when", "lang=de")
+    for words in others:  # another value, another segment, a change that stays
+        found = run("thresholds", "set", *words, "-m", "x", "--wait", 0, "-o", "json")
+        assert found["reverts"] == [], words
+    file = tmp_path / "thresholds.json"
+    file.write_text(json.dumps({"labels": {**DEFAULTS.labels, "spam": 0.6, "insult": 0.5}}))
+    applied = run("thresholds", "apply", file, "-m", "from git", "--wait", 0, "-o", "json")
+    assert (applied["committed"], [one["label"] for one in applied["reverts"]]) == (True, ["spam", "insult"])
+
+    run("change", "restore", 1, "-m", "to stay", "--wait", 0)
+    kept = run("thresholds", "set", "spam=0.6", "-m", "for good", "--wait", 0, "-o", "json")
+    assert (kept["committed"], kept["reverts"]) == (True, [])
+
+
+def test_what_is_set_again_does_go_back_as_people_are_told(
+    critical: ControlStore, run: Run, as_: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(outcome, "warn", told.append)
+    run("change", "open", "spam=0.6", "-m", "raid", "--for", "1s", "--publish", "--wait", 0)
+    run("thresholds", "set", "spam=0.6", "insult=0.5", "-m", "for good", "--wait", 0)
+    (line,) = told
+    assert line.startswith("spam=0.6 does not stay: change 1 of anna holds it for a time, and takes it back at 20")
+    assert '`streamtag change restore 1 --reason "…"` ends that change now' in line
+    later = datetime.now(UTC) + timedelta(seconds=2)
+    ChangeRequests(critical, policy=ApprovalPolicy(), max_step=1, now=lambda: later).expire(1)
+    assert current(critical).thresholds.labels == {**DEFAULTS.labels, "insult": 0.5}
+
+
+def test_a_release_for_a_time_takes_back_cut_offs_that_were_set_again(
+    critical: ControlStore,
+) -> None:
+    requests = ChangeRequests(critical, policy=ApprovalPolicy("none"), max_step=1)
+    wanted = ThresholdSet({**DEFAULTS.labels, "spam": 0.6})
+    content = requests.compose().promotion(BUNDLE, LABELS, ("threat",), wanted)
+    requests.open(content, Who("anna", "a try"), lasts=timedelta(hours=1))
+    requests.publish(1, "anna")
+    found = reverts_of(ThresholdSet({"spam": 0.6, "insult": 0.6}), current(critical), critical)
+    assert [(one.change, [move.label for move in one.moves]) for one in found] == [(1, ["spam"])]
+
+
+def test_a_change_stands_where_nobody_can_tell_what_goes_back(
+    critical: ControlStore, run: Run, as_: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(outcome, "warn", told.append)
+    run("change", "open", "spam=0.6", "-m", "raid", "--for", "2h", "--publish", "--wait", 0)
+    critical.client.delete(critical.keys.requests_due)
+    critical.client.set(critical.keys.requests_due, "damaged")
+    assert run("thresholds", "set", "insult=0.5", "-m", "x", "--wait", 0, "-o", "json")["committed"]
+    assert told[0].startswith("whether a change for a time takes some of it back could not be found out")
