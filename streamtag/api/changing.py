@@ -11,9 +11,9 @@ from streamtag.api.strict import Flag, Number, RequestBody
 from streamtag.control.approval import Permit, Ungoverned
 from streamtag.control.champion_guard import ChampionChange, change_champion
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.documents import RevisionId
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who, describe
+from streamtag.control.release_documents import RevisionId
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.tokens import Role, Token
 from streamtag.domain.thresholds import Change, ThresholdSet

@@ -25,8 +25,8 @@ from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, page, position_of
 from streamtag.api.strict import Flag, Number, RequestBody, Whole
 from streamtag.control.approval import policy_of
-from streamtag.control.documents import ChangeId, ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
+from streamtag.control.experiment_documents import ChangeId
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate
@@ -34,6 +34,7 @@ from streamtag.control.experiment_request import Request as Plan
 from streamtag.control.experiment_view import experiment_view, label_rows, looks_view
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.tokens import Token
 from streamtag.domain.thresholds import diff

@@ -29,8 +29,9 @@ from streamtag.api.idempotency import IdempotentRoute
 from streamtag.api.paging import Cursor, cursor_of, position_of
 from streamtag.api.strict import Flag, Number, RequestBody, Whole
 from streamtag.control.approval import policy_of
-from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
+from streamtag.control.documents import Stored
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import RevisionId, ThresholdRevision
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, problems, too_large, with_changes
 from streamtag.errors import RefusedError

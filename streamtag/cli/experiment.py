@@ -29,8 +29,8 @@ from streamtag.cli.experiment_views import describe, print_experiment
 from streamtag.cli.outcome import BreakGlass, EndExperiments, Wait, change_champion, read_text
 from streamtag.cli.thresholds import Limit
 from streamtag.control.approval import Ungoverned, policy_of
-from streamtag.control.documents import ExperimentChange
 from streamtag.control.experiment_candidate import Choice, candidate_of, read_by_taxonomy
+from streamtag.control.experiment_documents import ExperimentChange
 from streamtag.control.experiment_file import load_plan, merge, request_of
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_view import experiment_state, experiment_view, label_rows, looks_view

@@ -3,9 +3,9 @@
 from typing import Any
 
 from streamtag.cli.context import print_facts, print_table
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.experiment_view import experiment_state
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.rollout_file import describe_policy
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.domain.release import ReleaseRef

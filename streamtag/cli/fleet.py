@@ -9,9 +9,9 @@ import typer
 
 from streamtag.cli.context import Output, OutputFormat, print_json, print_table, say, settings, stdout, warn
 from streamtag.cli.outcome import liveness_text
-from streamtag.control.documents import partition_of
 from streamtag.control.fleet import Fleet, Heartbeat, Liveness, read_fleet
 from streamtag.control.liveness import LivenessProbe
+from streamtag.control.partition_places import partition_of
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings

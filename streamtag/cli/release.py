@@ -33,10 +33,11 @@ from streamtag.control.approval import policy_of
 from streamtag.control.champion_guard import ChampionChange
 from streamtag.control.change_requests import ChangeRequests
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import ReleaseDocument, Stored
+from streamtag.control.documents import Stored
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.liveness import LivenessProbe
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import ReleaseDocument
 from streamtag.control.release_list import listed_releases
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore

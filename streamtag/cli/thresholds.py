@@ -28,8 +28,9 @@ from streamtag.cli.history import newest
 from streamtag.cli.outcome import BreakGlass, EndExperiments, Force, Wait, change_champion, change_rows, read_text
 from streamtag.cli.preview import preview
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import RevisionId, Stored, ThresholdRevision
+from streamtag.control.documents import Stored
 from streamtag.control.proposal import Who, describe
+from streamtag.control.release_documents import RevisionId, ThresholdRevision
 from streamtag.control.store import AuditEntry, ControlStore
 from streamtag.control.threshold_file import parse_threshold_file
 from streamtag.domain.thresholds import Change, ThresholdSet, diff

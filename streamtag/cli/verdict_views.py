@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from streamtag.cli import context
-from streamtag.control.documents import VerdictDocument
 from streamtag.control.experiment_view import label_rows
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 
 __all__ = ["print_evidence"]

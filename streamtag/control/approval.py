@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from streamtag.control.documents import ExperimentId
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.store import NO_STEP, Current, RequestStep
 from streamtag.domain.taxonomy import Taxonomy

@@ -6,10 +6,10 @@ from typing import Any
 
 from streamtag.control.approval import Permit, Ungoverned, policy_of
 from streamtag.control.changes import Outcome, ReleaseChanges
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.reverts import Revert, reverts_of
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_reader import by_taxonomy

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from streamtag.control.change_documents import ChangeRequest, ThresholdMoves
-from streamtag.control.documents import RevisionId
+from streamtag.control.release_documents import RevisionId
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.change import State
 from streamtag.domain.moves import Move, moves_between, taken_back

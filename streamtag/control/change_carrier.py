@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from streamtag.control.approval import ApprovalError
 from streamtag.control.change_documents import ChangeRequest, Step, ThresholdMoves
 from streamtag.control.change_log import audit_of
-from streamtag.control.documents import ExperimentId, RevisionId
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import RevisionId
 from streamtag.control.store import Current, RequestStep
 from streamtag.domain.change import Action, after
 

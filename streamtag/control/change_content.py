@@ -12,10 +12,11 @@ from streamtag.control.change_documents import (
     Promotion,
     ThresholdMoves,
 )
-from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, RevisionId, Stored, ThresholdRevision
+from streamtag.control.documents import Stored
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.proposal import conflict
+from streamtag.control.release_documents import Bundle, Cutoffs, ReleaseId, RevisionId, ThresholdRevision
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.moves import Move, apart, cutoff, moves_between, with_moves
 from streamtag.domain.release import BundleRef

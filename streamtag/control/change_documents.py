@@ -8,17 +8,10 @@ from typing import Annotated
 
 import msgspec
 
-from streamtag.control.documents import (
-    Bundle,
-    Cutoffs,
-    ExperimentId,
-    Number,
-    ReleaseId,
-    RevisionId,
-    Time,
-    sha256_of,
-)
+from streamtag.control.documents import Number, Time, sha256_of
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.experiment_request import Request
+from streamtag.control.release_documents import Bundle, Cutoffs, ReleaseId, RevisionId
 from streamtag.domain.change import Facts, State
 from streamtag.domain.moves import Move
 from streamtag.domain.release import ReleaseRef

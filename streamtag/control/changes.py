@@ -7,10 +7,11 @@ from typing import Literal
 
 from streamtag.control.approval import ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import by_worker, champion_to_change
-from streamtag.control.documents import Bundle, Cutoffs, ReleaseId, RevisionId, Stored, ThresholdRevision
+from streamtag.control.documents import Stored
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import Proposal, Who, conflict
+from streamtag.control.release_documents import Bundle, Cutoffs, ReleaseId, RevisionId, ThresholdRevision
 from streamtag.control.release_writer import BACK, Outcome, ReleaseWriter
 from streamtag.control.store import RESTORE_HINT, ControlStore, Current, Heads
 from streamtag.control.threshold_reader import ReadThresholds, as_they_are

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streamtag.control.champion import champion_to_change
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_names import request_by_taxonomy
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore, Current
 from streamtag.control.threshold_reader import ReadThresholds, by_taxonomy
 from streamtag.domain.thresholds import ThresholdSet, diff, problems, with_changes

@@ -11,23 +11,21 @@ from typing import Any, Literal
 import msgspec
 
 from streamtag.control.connection import guarded, run_script
-from streamtag.control.documents import (
+from streamtag.control.documents import Stored
+from streamtag.control.experiment_documents import (
     ChangeId,
     ExperimentChange,
     ExperimentDocument,
     ExperimentId,
     Phase,
-    ReleaseDocument,
     Run,
-    Stored,
-    ThresholdRevision,
-    VerdictDocument,
     VerdictId,
     decode_change,
     decode_experiment,
-    decode_verdict,
 )
+from streamtag.control.release_documents import ReleaseDocument, ThresholdRevision
 from streamtag.control.store import NO_STEP, ControlStore, RequestStep
+from streamtag.control.verdict_documents import VerdictDocument, decode_verdict
 from streamtag.domain.verdict import State
 from streamtag.errors import NotFoundError, RefusedError
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
-from streamtag.control.documents import ReleaseId, Unit
+from streamtag.control.experiment_documents import Unit
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.release_documents import ReleaseId
 from streamtag.domain import experiment as domain
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Mode
 from streamtag.domain.release import BundleRef
@@ -42,7 +43,7 @@ class Request:
     Attributes:
         plan: with the policies of the labels that were named.
         share: of units given to the candidate (split), or scored by both (shadow).
-        unit: of correlation, see `streamtag.control.documents.ExperimentDocument`.
+        unit: of correlation, see `streamtag.control.experiment_documents.ExperimentDocument`.
         others: policy of every label that was not named.
         base_rates: alert rates of the champion, as far as they are known.
         rollout: what becomes of the candidate by itself.

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamtag.control.documents import ReleaseId, VerdictDocument
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.release_documents import ReleaseId
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain import verdict as domain
 from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.looks import Looks

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.follower import Follower
 from streamtag.control.metrics import MetricSink
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import problems

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from streamtag.control.documents import ExperimentChange, ExperimentId, ReleaseId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentChange, ExperimentId
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.release_documents import ReleaseId
+from streamtag.control.verdict_documents import VerdictDocument
 
 __all__ = ["candidate_note", "champion_warnings", "describe_change", "step_audit", "verdict_problems"]
 

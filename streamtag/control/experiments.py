@@ -13,19 +13,14 @@ from typing import Literal
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy, Permit, Ungoverned
 from streamtag.control.champion import champion_to_change
-from streamtag.control.documents import (
-    Bundle,
-    Cutoffs,
+from streamtag.control.documents import Stored, seal
+from streamtag.control.experiment_documents import (
     ExperimentChange,
     ExperimentDocument,
     ExperimentId,
     Phase,
-    ReleaseId,
     Run,
-    Stored,
-    VerdictDocument,
     VerdictId,
-    seal,
 )
 from streamtag.control.experiment_log import Experiment, ExperimentHeads, ExperimentLog, Step
 from streamtag.control.experiment_request import NewCandidate, Request, request_problems, share_problems
@@ -38,7 +33,9 @@ from streamtag.control.experiment_words import (
 )
 from streamtag.control.freeze import frozen_error
 from streamtag.control.proposal import Proposal, Who, compose, conflict
+from streamtag.control.release_documents import Bundle, Cutoffs, ReleaseId
 from streamtag.control.store import Current, Heads
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.thresholds import problems
 from streamtag.errors import ConflictError, NotFoundError, RefusedError
 

@@ -93,7 +93,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     reasons: tuple[str, ...] = ()
     experiments: dict[str, ExperimentFigures] = {}
-    """Of the experiments it takes part in, by id (`streamtag.control.documents.ExperimentId`)."""
+    """Of the experiments it takes part in, by id (`streamtag.control.experiment_documents.ExperimentId`)."""
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from streamtag.control.documents import (
+from streamtag.control.documents import Stored, seal
+from streamtag.control.release_documents import (
     Bundle,
     Cutoffs,
     ReleaseDocument,
     ReleaseId,
     RevisionId,
-    Stored,
     ThresholdRevision,
-    seal,
 )
 from streamtag.control.store import Current, Heads
 from streamtag.domain.thresholds import Change, ThresholdSet, diff

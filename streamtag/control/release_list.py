@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from streamtag.control.documents import ReleaseDocument, ReleaseId, Stored
+from streamtag.control.documents import Stored
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_words import candidate_note
+from streamtag.control.release_documents import ReleaseDocument, ReleaseId
 
 __all__ = ["ListedRelease", "listed_releases"]
 

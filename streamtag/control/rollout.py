@@ -13,12 +13,13 @@ from itertools import islice
 from streamtag.control.approval import Ungoverned
 from streamtag.control.candidate_figures import CandidateFigures
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import ExperimentId, ReleaseId
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.fleet import read_fleet, stale_after
 from streamtag.control.metrics import MetricSink
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore
 from streamtag.domain.rollout import Action, Situation, next_action
 from streamtag.domain.verdict import State, Verdict

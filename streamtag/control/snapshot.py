@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from streamtag.atomic_files import replace_file
-from streamtag.control.documents import ReleaseId, decode_release, decode_revision
+from streamtag.control.release_documents import ReleaseId, decode_release, decode_revision
 from streamtag.control.store import Current
 from streamtag.errors import RefusedError
 

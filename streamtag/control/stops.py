@@ -14,7 +14,8 @@ import msgspec
 
 from streamtag.atomic_files import replace_file
 from streamtag.control.connection import guarded, run_script
-from streamtag.control.documents import Place, Position, Time, partition_of, sha256_of
+from streamtag.control.documents import Time, sha256_of
+from streamtag.control.partition_places import Place, Position, partition_of
 from streamtag.control.store import ControlStore
 from streamtag.errors import NotFoundError, RefusedError, UnavailableError
 from streamtag.settings import Settings

@@ -14,11 +14,11 @@ import redis
 
 from streamtag.control.audit_log import AuditLog
 from streamtag.control.connection import Keys, address, connect, guarded, run_script
-from streamtag.control.documents import (
+from streamtag.control.documents import Stored
+from streamtag.control.release_documents import (
     ReleaseDocument,
     ReleaseId,
     RevisionId,
-    Stored,
     ThresholdRevision,
     decode_release,
     decode_revision,

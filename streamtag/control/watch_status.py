@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from streamtag.control.documents import ReleaseId
+from streamtag.control.release_documents import ReleaseId
 
 __all__ = ["GRACE_POLLS", "Outage", "Refusal", "WatchState", "WatchStatus"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.first_start import FirstBundle, configured_bundle, seed
 from streamtag.control.follower import Follower
 from streamtag.control.metrics import MetricSink
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore, Current, Heads
 from streamtag.control.watch_status import Outage, Refusal, WatchState, WatchStatus

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamtag.control.documents import partition_of
 from streamtag.control.fleet import read_fleet
+from streamtag.control.partition_places import partition_of
 from streamtag.control.stops import StopMark, StopStore
 from streamtag.control.store import ControlStore
 from streamtag.dead_letters.reader import client_options

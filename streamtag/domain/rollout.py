@@ -34,7 +34,7 @@ class RampStep:
     """A larger share, and what must have happened under the share before it.
 
     Attributes:
-        share: of units, as in `streamtag.control.documents.Phase`.
+        share: of units, as in `streamtag.control.experiment_documents.Phase`.
         after_units: units counted in the phase before.
         after_s: seconds since the phase before began.
     """

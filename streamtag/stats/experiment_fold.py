@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from streamtag.control.documents import HexPeaks, Phase, VerdictDocument
+from streamtag.control.experiment_documents import Phase
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.evidence import Evidence, Rows
 from streamtag.domain.looks import Look, Looks, look_of, with_look
 from streamtag.domain.verdict import State, Verdict, decide

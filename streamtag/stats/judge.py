@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.metrics import MetricSink
 from streamtag.control.proposal import Who
 from streamtag.control.rollout import Progress
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.looks import Looks
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats.experiment_fold import ExperimentFold, UnknownPhaseError

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streamtag.control.connection import guarded
-from streamtag.control.documents import ExperimentId
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.store import ControlStore
 from streamtag.domain.looks import Looks
 

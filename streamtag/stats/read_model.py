@@ -14,8 +14,9 @@ import msgspec
 import redis
 
 from streamtag.control.connection import guarded
-from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.errors import ConflictError, RefusedError
 from streamtag.stats import windows as wire
 from streamtag.stats.experiment_fold import SavedFold

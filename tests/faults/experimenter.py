@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from streamtag.control.documents import ExperimentId, ReleaseId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import Current
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Mode, Tolerance
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import StreamtagError

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamtag.control.documents import ReleaseId
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.thresholds import Segment, ThresholdSet
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from services import wait_until
 
-from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.errors import StreamtagError
 from streamtag.settings import RedisSettings
 from streamtag.stats.read_model import ReadModel

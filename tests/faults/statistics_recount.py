@@ -12,8 +12,9 @@ import numpy as np
 from pane_numbers import Numbers, PaneReader, of_panes, of_summaries
 from services import Topics, read_all
 
-from streamtag.control.documents import ExperimentId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentId
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.events import panes, summary
 from streamtag.events.panes import Pane
 from streamtag.events.summary import CommitSummary

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtag.control.documents import VerdictDocument
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.verdict import Peaks, PhaseCounts, State, decide
 from streamtag.events.panes import Pane

@@ -19,12 +19,12 @@ from services import Redis, Topics, produce, wait_until
 from workers import Fleet
 
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.devstack.server import free_port
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef

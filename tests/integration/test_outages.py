@@ -17,7 +17,8 @@ from tiny_bundle import build_tiny_bundle
 from workers import Fleet, Worker
 
 from streamtag.control.changes import ReleaseChanges, Who
-from streamtag.control.documents import ReleaseId, sha256_of
+from streamtag.control.documents import sha256_of
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore
 from streamtag.devstack.kafka import KafkaServer
 from streamtag.devstack.redis import RedisServer

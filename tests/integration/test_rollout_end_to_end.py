@@ -18,8 +18,8 @@ from stalling_bundle import HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
 from workers import Fleet, Worker
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.rollout import AUTHOR
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.verdict import State

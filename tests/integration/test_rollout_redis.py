@@ -11,13 +11,13 @@ import pytest
 from services import Redis
 
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import HexPeaks, VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
 from streamtag.control.rollout import AUTHOR, Progress, Rollout
 from streamtag.control.store import ControlStore, Current
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.devstack.redis import RedisServer
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.fleet import Heartbeat, read_fleet
 from streamtag.control.proposal import describe
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.thresholds import diff
 

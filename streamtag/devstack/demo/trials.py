@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from streamtag.control.documents import VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.proposal import Who
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.devstack.demo.challengers import Challenger
 from streamtag.domain import verdict as judging
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy

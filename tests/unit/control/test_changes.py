@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from streamtag.control.approval import ApprovalError, ApprovalPolicy
 from streamtag.control.changes import FIRST_AUTHOR, ReleaseChanges
-from streamtag.control.documents import Cutoffs, ReleaseId
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.fleet import Heartbeat, send
 from streamtag.control.proposal import Who
+from streamtag.control.release_documents import Cutoffs, ReleaseId
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef

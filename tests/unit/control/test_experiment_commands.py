@@ -11,12 +11,12 @@ from tiny_bundle import build_tiny_bundle
 from streamtag.control import experiment_candidate
 from streamtag.control.change_content import Composer
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import ReleaseId
 from streamtag.control.experiment_candidate import Choice, candidate_of
 from streamtag.control.experiment_file import request_of
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiment_request import NewCandidate
 from streamtag.control.experiments import ExperimentChanges
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.store import ControlStore
 from streamtag.domain.experiment import LabelPolicy, Tolerance
 from streamtag.domain.looks import LabelLook, Look, Looks

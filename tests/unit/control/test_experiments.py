@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import ExperimentDocument, HexPeaks, Phase, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentDocument, Phase
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.fleet import send
 from streamtag.control.proposal import Who
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy, Tolerance
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet

@@ -8,11 +8,11 @@ from control_plane import ANNA, BORIS, DEFAULTS, LABELS, Run, current
 
 from streamtag.cli import thresholds
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import HexPeaks, VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet

@@ -15,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from streamtag.control import experiment_log, store
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.connection import run_script
-from streamtag.control.documents import ExperimentChange, ExperimentId, HexPeaks, ReleaseId, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentChange, ExperimentId
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.fleet import ExperimentFigures, send
+from streamtag.control.release_documents import ReleaseId
 from streamtag.control.rollout import AUTHOR, Progress, Rollout
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.rollout import Limits, RampStep, RolloutPolicy
 from streamtag.domain.thresholds import ThresholdSet

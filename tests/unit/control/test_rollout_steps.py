@@ -21,7 +21,6 @@ from control_plane import (
     new_store,
 )
 
-from streamtag.control.documents import HexPeaks, VerdictDocument
 from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiment_request import NewCandidate, Request
 from streamtag.control.experiments import ExperimentChanges
@@ -29,6 +28,7 @@ from streamtag.control.fleet import ExperimentFigures, send
 from streamtag.control.proposal import Who
 from streamtag.control.rollout import AUTHOR, Progress, Rollout
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef
 from streamtag.domain.rollout import Limits, RampStep, RolloutPolicy

@@ -9,7 +9,8 @@ from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, current, new_changes, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtag.control.documents import Cutoffs, RevisionId, ThresholdRevision, decode_revision, seal, sha256_of
+from streamtag.control.documents import seal, sha256_of
+from streamtag.control.release_documents import Cutoffs, RevisionId, ThresholdRevision, decode_revision
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import Current
 from streamtag.domain.thresholds import Override, ThresholdSet

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.fleet import Heartbeat
+from streamtag.control.release_documents import ReleaseId
 from streamtag.devstack.demo.following import ChangeState, live_after_ms
 
 RELEASE = ReleaseId(3, "a" * 64)

@@ -7,10 +7,10 @@ import pytest
 from control_plane import ANNA, BUNDLE, DEFAULTS, LABELS, current, new_changes, new_store
 
 from streamtag.control.changes import ReleaseChanges
-from streamtag.control.documents import HexPeaks, VerdictDocument
 from streamtag.control.experiment_log import ExperimentLog
 from streamtag.control.experiments import ExperimentChanges
 from streamtag.control.store import ControlStore
+from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.devstack.demo.challengers import Challenger
 from streamtag.devstack.demo.cutoffs import DemoCutoffs
 from streamtag.devstack.demo.events import EventSource

@@ -10,8 +10,8 @@ from made_up_outputs import seen
 from made_up_trials import COLLECTING, FAILED, NEW, PASSED, STOPPED
 from rich.console import Console
 
-from streamtag.control.documents import ReleaseId
 from streamtag.control.fleet import Heartbeat
+from streamtag.control.release_documents import ReleaseId
 from streamtag.devstack.demo.following import ChangeState, ControlState, WorkerState
 from streamtag.devstack.demo.histogram import axis, sparkline
 from streamtag.devstack.demo.screens import LineScreen

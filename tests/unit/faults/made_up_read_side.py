@@ -24,8 +24,9 @@ from faults.window import LABELS
 from numpy.typing import NDArray
 from pane_numbers import PaneReader
 
-from streamtag.control.documents import ExperimentDocument, ExperimentId, Phase, VerdictDocument
+from streamtag.control.experiment_documents import ExperimentDocument, ExperimentId, Phase
 from streamtag.control.experiment_log import Experiment
+from streamtag.control.verdict_documents import VerdictDocument
 from streamtag.domain.assignment import below, unit_hashes
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.release import BundleRef, ReleaseRef

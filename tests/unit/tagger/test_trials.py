@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tagging import LABELS, Rig, TextScorer, raw_record, record, release
 
-from streamtag.control.documents import ExperimentDocument, ExperimentId, Phase, Unit
+from streamtag.control.experiment_documents import ExperimentDocument, ExperimentId, Phase, Unit
 from streamtag.control.experiment_log import Experiment
 from streamtag.control.experiment_watcher import ActiveExperiment
 from streamtag.control.store import Current
