@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from streamtag.errors import ConflictError, StreamtagError, UnavailableError
 from streamtag.events.dead_letters import Headers
 from streamtag.stream.client_log import ClientLog
-from streamtag.stream.options import StreamOptions
+from streamtag.stream.options import StreamOptions, refused_options
+from streamtag.stream.overdue import OverdueError, call_within
 
 __all__ = ["Outgoing", "TransactionWriter"]
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 client_log = ClientLog(log)
 
 _CALL_S = 10.0
+# A call that should have ended is given up, with its producer, see `streamtag.stream.transaction_sink`.
+_OVERDUE_S = 15.0
 _PATIENCE_S = 60.0  # for one call that may be repeated
 _ATTEMPTS = 5  # of one transaction, without learning which record to leave out
 
@@ -47,15 +50,16 @@ class TransactionWriter:
         group: metadata of the consumer that reads.
 
     Raises:
+        SettingsError: the client refuses its options.
         UnavailableError: Kafka does not answer.
     """
 
     def __init__(self, options: StreamOptions, group: object) -> None:
+        self._options = options
         self._name = options.transactional_id
-        self._producer = Producer(options.producer_config(), logger=client_log)
         self._group = group
         self._failed: dict[int, KafkaError] = {}
-        self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")
+        self._connect()
 
     def write(self, records: Sequence[Outgoing], positions: list[TopicPartition]) -> set[int]:
         """One transaction, done again when it fails.
@@ -95,6 +99,8 @@ class TransactionWriter:
 
     def close(self) -> None:
         """Aborts what is open, if the broker answers; it would by itself after the transaction timeout."""
+        if self._hangs:
+            return
         try:
             self._producer.abort_transaction(_CALL_S)
         except KafkaException as exception:
@@ -104,9 +110,17 @@ class TransactionWriter:
                 log.warning("the transaction could not be aborted: %s", error.str())
         self._producer.purge()
 
+    def _connect(self) -> None:
+        with refused_options("kafka.client, kafka.producer"):
+            self._producer = Producer(self._options.producer_config(), logger=client_log)
+        self._hangs = False
+        self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")
+
     def _attempt(
         self, records: Sequence[tuple[int, Outgoing]], positions: list[TopicPartition], one_by_one: bool
     ) -> None:
+        if self._hangs:
+            self._connect()  # which ends what the last producer left open
         self._failed.clear()
         self._call(self._producer.begin_transaction, "begin a transaction")
         for index, record in records:
@@ -115,10 +129,18 @@ class TransactionWriter:
                 self._producer.flush(_PATIENCE_S)
             if self._failed:
                 self._abort(next(iter(self._failed.values())))
-        self._call(
-            lambda: self._producer.send_offsets_to_transaction(positions, self._group, _CALL_S), "commit positions"
-        )
+        self._call(lambda: self._send(positions), "commit positions")
         self._call(lambda: self._producer.commit_transaction(_CALL_S), "commit the transaction")
+
+    def _send(self, positions: list[TopicPartition]) -> None:
+        producer = self._producer
+        try:
+            call_within(_OVERDUE_S, lambda: producer.send_offsets_to_transaction(positions, self._group, _CALL_S))
+        except OverdueError:
+            log.warning("the client hangs, making a new producer")
+            producer.purge()
+            self._hangs = True
+            raise _Aborted("the client hangs") from None
 
     def _produce(self, index: int, record: Outgoing) -> None:
         def delivered(error: KafkaError | None, _message: Message) -> None:

@@ -1,5 +1,6 @@
 """A transaction that is done again: as often as records are refused, and not for ever."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamtag.dead_letters import transaction as module
 from streamtag.dead_letters.transaction import Outgoing, TransactionWriter
-from streamtag.errors import UnavailableError
+from streamtag.errors import SettingsError, UnavailableError
 from streamtag.stream.options import StreamOptions
 
 Told = Callable[[KafkaError | None, None], None]
@@ -69,10 +70,30 @@ class Client:
         self._open, self._unsent = [], []
 
 
+class HangingClient(Client):
+    """As librdkafka #5456: it never comes back with the positions, whatever its timeout; with nothing else either."""
+
+    def __init__(self, back: threading.Event) -> None:
+        super().__init__(refused=set())
+        self._back = back
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self._back.wait(20)
+
+    def purge(self) -> None:
+        self._open, self._unsent = [], []
+
+    def abort_transaction(self, _timeout: float) -> None:
+        raise AssertionError("it would wait for the call that hangs")
+
+
+def options(**more: dict[str, str]) -> StreamOptions:
+    return StreamOptions(bootstrap_servers="127.0.0.1:1", group="g", topics=("dead",), transactional_id="g-0", **more)  # type: ignore[arg-type]
+
+
 def write(monkeypatch: pytest.MonkeyPatch, client: Client, values: list[bytes]) -> set[int]:
     monkeypatch.setattr(module, "Producer", lambda *_, **__: client)
-    options = StreamOptions(bootstrap_servers="127.0.0.1:1", group="g", topics=("dead",), transactional_id="g-0")
-    return TransactionWriter(options, None).write([Outgoing("content", 0, None, value, []) for value in values], [])
+    return TransactionWriter(options(), None).write([Outgoing("content", 0, None, value, []) for value in values], [])
 
 
 def test_many_refused_records_in_one_batch_are_left_out_and_the_others_written(
@@ -89,3 +110,35 @@ def test_a_transaction_that_keeps_failing_is_given_up(monkeypatch: pytest.Monkey
     with pytest.raises(UnavailableError, match="failed 5 times"):
         write(monkeypatch, client, [b"0", b"1"])
     assert client.written == []
+
+
+def test_a_client_that_hangs_is_replaced_and_the_transaction_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    hanging, good = HangingClient(back), Client(refused=set())
+    clients: list[Client] = [good, hanging]
+    monkeypatch.setattr(module, "Producer", lambda *_, **__: clients.pop())
+    monkeypatch.setattr(module, "_OVERDUE_S", 0.05)
+    try:
+        assert TransactionWriter(options(), None).write([Outgoing("content", 0, None, b"0", [])], []) == set()
+        assert (hanging.written, good.written) == ([], [b"0"])
+    finally:
+        back.set()
+
+
+def test_clients_that_hang_are_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    monkeypatch.setattr(module, "Producer", lambda *_, **__: HangingClient(back))
+    monkeypatch.setattr(module, "_OVERDUE_S", 0.05)
+    writer = TransactionWriter(options(), None)
+    try:
+        with pytest.raises(UnavailableError, match="failed 5 times: the client hangs"):
+            writer.write([], [])
+        writer.close()
+    finally:
+        back.set()
+
+
+@pytest.mark.parametrize("kind", ["client", "producer"])
+def test_options_that_the_client_refuses_are_a_wrong_setting(kind: str) -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.client, kafka\.producer\): No such configuration property"):
+        TransactionWriter(options(**{kind: {"no.such.option": "1"}}), None)
