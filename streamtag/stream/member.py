@@ -268,18 +268,24 @@ class Member:
         """Starts of all of them; of none where one cannot be told now."""
         began = self._clock()
         try:
+            options = self._options
             starts = StartResolver(
                 self.consumer,
-                self._options.start,
+                options.start,
                 timeout_s=_BROKER_CALL_S,
                 patience_s=patience_s,
-                read_to=self._options.read_to,
+                read_to=options.read_to,
             ).resolve(wanted)
-            first = [
-                TopicPartition(t, p, s.position, pack(s.partitions, "")) for (t, p), s in starts.items() if s.first
+            # An idle partition keeps its first start, and later ones know that the group has started; what expired
+            # unread is told once. Not where a commit stands for what a processor still needs: that the log no longer
+            # holds it is what `Start.cut` says, to every start until the processor itself has moved on.
+            kept = [
+                TopicPartition(t, p, s.position, pack(s.partitions, s.metadata))
+                for (t, p), s in starts.items()
+                if s.first or (s.expired and options.read_to is None)
             ]
-            if first:  # an idle partition keeps its start, and later ones know that the group has started
-                self.commit(first)
+            if kept:
+                self.commit(kept)
         except KafkaException as exception:
             # E.g. the predecessor's transaction is still open, or the broker is away.
             self._trouble.note(exception.args[0], "asking for positions")

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -644,6 +645,53 @@ def test_a_position_that_fell_out_of_the_log_is_looked_up_anew(make_loop: MakeLo
     loop.stop()
     assert loop.copies(ZERO) == [0, 1, 2, 3, *range(15, 24)]
     assert loop.metrics.value("streamtag.input.expired", topic="content") == 11
+
+
+def come_back(loop: Loop, partition: Partition, times: int) -> None:
+    """Takes the partition away and gives it back, until it has been read ``times`` times."""
+    for n in range(1, times + 1):
+        loop.rebalance("assign", partition)
+        assigned = partial(lambda n: [line[0] for line in loop.keeper.lines].count("assigned") == n, n)
+        wait_until(assigned, 10, f"read for the {n}th time")
+        loop.rebalance("revoke", partition)
+
+
+def test_what_expired_unread_in_a_quiet_partition_is_counted_once(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    broker.write(ZERO, 10)
+    broker.commit([TopicPartition(*ZERO, 4, "p=2;remembered")])
+    broker.expire(ZERO, 10)
+    loop = make_loop().start()
+    come_back(loop, ZERO, 3)
+    loop.stop()
+    assert loop.metrics.value("streamtag.input.expired", topic="content") == 6
+    assert broker.commits[ZERO] == (10, "p=2;remembered")
+    assert loop.keeper.remembered == ["remembered"] * 3
+
+
+def test_what_expired_is_counted_only_once_the_broker_has_taken_the_position(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    broker.write(ZERO, 10)
+    broker.commit([TopicPartition(*ZERO, 4, "p=2;")])
+    broker.expire(ZERO, 10)
+    broker.trouble["commit"].extend(KafkaError(KafkaError.ILLEGAL_GENERATION) for _ in range(3))
+    loop = make_loop().start()
+    come_back(loop, ZERO, 1)
+    loop.stop()
+    assert broker.asked.count("commit") == 4
+    assert loop.metrics.value("streamtag.input.expired", topic="content") == 6
+
+
+def test_a_commit_of_what_is_still_needed_is_left_to_its_processor(make_loop: MakeLoop, broker: FakeBroker) -> None:
+    """With one that the log holds, what is left of a pane would be taken for all of it."""
+    broker.write(ZERO, 10)
+    broker.commit([TopicPartition(*ZERO, 4, "p=2;7")])
+    broker.expire(ZERO, 10)
+    loop = make_loop(read_to=int).start()
+    come_back(loop, ZERO, 1)
+    loop.stop()
+    assert broker.commits[ZERO] == (4, "p=2;7")
+    assert loop.metrics.value("streamtag.input.expired", topic="content") == 3
 
 
 def test_a_predecessor_whose_transaction_is_open_is_waited_for_while_others_are_read(
