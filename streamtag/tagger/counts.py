@@ -17,6 +17,9 @@ from streamtag.stream.processor import Partition, Range
 from streamtag.tagger.columns import Cell, ScoredBatch, TrialRows
 from streamtag.tagger.pane_counts import Dimension, pane_counts
 
+# What an event holds beside its scores, measured: places, and the values of its segments.
+_EVENT_BYTES = 256
+
 
 @dataclass
 class Totals:
@@ -49,6 +52,7 @@ class Counts:
     _numbers: dict[Partition, int] = field(default_factory=dict)
     _panes: set[tuple[Cell, int, int]] = field(default_factory=set)
     _cells: int = 0
+    _held: int = 0
 
     def totals(self, partition: Partition) -> Totals:
         """Of one partition, to be added to."""
@@ -77,6 +81,7 @@ class Counts:
     def add(self, batch: ScoredBatch) -> None:
         """Counts a batch of scored events."""
         self._batches.append(batch)
+        self._held += batch.micro.nbytes + batch.tagged.nbytes + _EVENT_BYTES * len(batch.micro)
         before = len(self._panes)
         places = set(zip(batch.partitions.tolist(), batch.panes.tolist(), strict=True))
         self._panes.update((batch.cell, partition, start) for partition, start in places)
@@ -99,6 +104,10 @@ class Counts:
         """Labels times panes that the summaries will hold."""
         return self._cells
 
+    def held(self) -> int:
+        """About how many bytes its events take until they are counted: 9 for each label of each, and `_EVENT_BYTES`."""
+        return self._held
+
     def alerts(self) -> dict[str, int]:
         """Label to events tagged with it."""
         found: dict[str, int] = {}
@@ -120,7 +129,7 @@ class Counts:
         self._totals.clear()
         self._numbers.clear()
         self._panes.clear()
-        self._cells = 0
+        self._cells = self._held = 0
 
     def summaries(self, covered: Mapping[Partition, Range], now_ms: int) -> list[CommitSummary]:
         """One summary per covered partition; ``in`` adds up by construction and is checked by readers."""

@@ -19,6 +19,7 @@ from streamtag.domain.thresholds import Override, ThresholdSet
 from streamtag.events.summary import LabelCounts
 from streamtag.stream.processor import Range
 from streamtag.tagger import pane_counts as module
+from streamtag.tagger import tagger
 from streamtag.tagger.columns import ScoredBatch
 from streamtag.tagger.counts import Counts
 
@@ -180,6 +181,30 @@ def test_a_transaction_is_full_before_its_summaries_outgrow_a_record() -> None:
     outputs = list(rig.tagger.close(rig.covered))
     assert max(len(output.value or b"") for output in outputs) < rig.settings.dead_letters.max_bytes
     rig.tagger.committed()
+    assert not rig.tagger.full()
+
+
+@pytest.mark.parametrize("labels", [1, 50])
+def test_a_transaction_is_full_before_its_events_take_more_room_than_a_worker_has(
+    monkeypatch: pytest.MonkeyPatch, labels: int
+) -> None:
+    """However long its commit interval is."""
+    room = 2**18
+    monkeypatch.setattr(tagger, "_MAX_HELD_BYTES", room)
+    rig = Rig(active=release(labels=[f"label-{i}" for i in range(labels)]))
+    scores = [0.9] + [0.1] * (labels - 1)
+    rig.process(record(0, *scores))
+    rig.close()
+    tracemalloc.start()
+    for batch in range(100):
+        rig.process(*[record(batch * 64 + i, *scores, lang="en", channel="chat", tenant="a") for i in range(64)])
+        if rig.tagger.full():
+            break
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rig.tagger.full()
+    assert 0.8 * room < held < 1.2 * room
+    rig.close()
     assert not rig.tagger.full()
 
 
