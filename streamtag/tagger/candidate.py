@@ -35,7 +35,7 @@ _HANGS_S = 10.0
 _LOADS_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _KEPT = 256
-"""Answers that nobody has asked for yet, at most."""
+"""Answers that nobody has asked for yet, at most: of a transaction, as `Candidate.forget` drops them at its end."""
 
 
 def write_frame(stream: IO[bytes], body: bytes) -> None:
@@ -66,7 +66,7 @@ _Question = tuple[int, list[str | None], Sequence[FeatureRow | None] | None, Seq
 
 
 class Candidate:
-    """A scorer in another process. `ask` and `answer` are for one thread.
+    """A scorer in another process. `ask`, `answer` and `forget` are for one thread, which waits in `answer` only.
 
     Args:
         bundle: directory of its bundle.
@@ -134,6 +134,12 @@ class Candidate:
                 self._given_up = max(self._given_up, ticket)
             return found
 
+    def forget(self) -> None:
+        """Nobody will ask for the answers to what it was asked so far."""
+        with self._changed:
+            self._given_up = self._next - 1
+            self._answers.clear()
+
     @property
     def ready(self) -> bool:
         """Whether it would answer now, as far as is known: it did so in time when it was asked last."""
@@ -152,7 +158,7 @@ class Candidate:
             return "failures" if self._has_failed else "loading"
 
     def close(self) -> None:
-        """Kills the process."""
+        """Kills the process; what it has answered can still be asked for."""
         self._closing.set()
         self._kill()
 
@@ -169,6 +175,7 @@ class Candidate:
             finally:
                 self._fail()
             self._kill()
+            self._reap()
             if time.monotonic() - began > _LONGEST_PAUSE_S:
                 pause_s = _FIRST_PAUSE_S
             self._closing.wait(pause_s)
@@ -211,8 +218,9 @@ class Candidate:
     def _put(self, ticket: int, answer: tuple[NDArray[np.float32], float] | None) -> None:
         with self._changed:
             self._working = None
-            self._answers[ticket] = answer
-            while len(self._answers) > _KEPT:  # shed ones, which nobody asks for any more
+            if ticket > self._given_up:
+                self._answers[ticket] = answer
+            while len(self._answers) > _KEPT:
                 del self._answers[min(self._answers)]
             self._changed.notify_all()
 
@@ -240,9 +248,12 @@ class Candidate:
                 self._kill()
 
     def _kill(self) -> None:
+        """Its thread reads the end of its answers, and reaps it."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _reap(self) -> None:
         process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
         if process is not None:
             process.wait()
             for stream in (process.stdin, process.stdout):

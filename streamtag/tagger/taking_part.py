@@ -95,6 +95,7 @@ class TakingPart:
         """The transaction is over, or undone."""
         self._shadows.clear()
         self._parts = []
+        self.trials.forget()
 
     # -- shadow ------------------------------------------------------------------------------------------------------
 

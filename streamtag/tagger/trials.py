@@ -250,6 +250,11 @@ class Trials:
         now = self._clock()
         return {wanted: found.snapshot(now) for wanted, found in tuple(self._figures.items())}
 
+    def forget(self) -> None:
+        """The transaction is over: nobody asks for answers that were for it."""
+        for candidate in self._candidates.values():
+            candidate.forget()
+
     def close(self) -> None:
         """Ends the candidates' processes."""
         for candidate in self._candidates.values():

@@ -221,13 +221,55 @@ def test_a_bundle_that_has_become_another_one_takes_no_question(bundle: Path) ->
         other.close()
 
 
-def test_closing_ends_the_process(bundle: Path) -> None:
+def test_closing_ends_the_process_and_leaves_it_to_another_thread_to_wait_for_that(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = Candidate(bundle, sha256(bundle), 2, 64)
     asked(found)
     process = found._process
-    found.close()
     assert process is not None
-    assert process.wait(10) is not None
+    reap, by = process.wait, list[str]()
+
+    def wait() -> int:
+        by.append(threading.current_thread().name)
+        return reap()
+
+    monkeypatch.setattr(process, "wait", wait)
+    found.close()
+    wait_until(lambda: process.returncode is not None, 10, "it is no zombie")  # nothing here asks what became of it
+    wait_until(lambda: not found._thread.is_alive(), 10, "nobody waits any more")
+    assert by == ["candidate"]
+
+
+def test_a_process_that_is_killed_as_it_hangs_leaves_no_zombie(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HANGS_S", 0.2)
+    assert candidate.answer(asked(candidate), 30) is not None
+    hung = candidate._process
+    assert hung is not None
+    os.kill(hung.pid, signal.SIGSTOP)
+    assert candidate.ask(TEXTS) is not None
+    wait_until(lambda: hung.returncode == -signal.SIGKILL, 30, "it is killed, and no zombie")
+
+
+def test_answers_that_nobody_will_ask_for_are_not_kept(candidate: Candidate) -> None:
+    forgotten = asked(candidate)
+    wait_until(lambda: candidate._answers, 30, "it has answered")
+    candidate.forget()
+    assert candidate._answers == {}
+    os.kill(pid_of(candidate), signal.SIGSTOP)
+    waiting, given_up, wanted = (candidate.ask(TEXTS) for _ in range(3))
+    assert waiting is not None
+    assert given_up is not None
+    assert wanted is not None
+    wait_until(lambda: candidate._working == waiting, 10, "it works on the first")
+    assert candidate.answer(given_up, 0) is None
+    os.kill(pid_of(candidate), signal.SIGCONT)
+    wait_until(lambda: wanted in candidate._answers, 30, "it has come to the last one")
+    assert list(candidate._answers) == [wanted]
+    assert candidate.answer(wanted, 30) is not None
+    assert candidate.answer(forgotten, 0) is None
 
 
 def test_a_process_that_starts_while_it_is_closed_ends_at_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -48,6 +48,7 @@ class FakeCandidate:
         self.why: Literal["loading", "failures", "shed"] | None = None
         self.scores: NDArray[np.float32] | None = None
         self.closed = False
+        self.kept: list[int] = []
 
     @property
     def ready(self) -> bool:
@@ -57,7 +58,8 @@ class FakeCandidate:
         assert features is None
         self.ids = ids
         self.asked[len(self.asked)] = list(texts)
-        return len(self.asked) - 1
+        self.kept.append(len(self.asked) - 1)
+        return self.kept[-1]
 
     def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
         assert timeout_s >= 0
@@ -70,6 +72,9 @@ class FakeCandidate:
 
     def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
         return self.why or "shed"
+
+    def forget(self) -> None:
+        self.kept.clear()
 
     def close(self) -> None:
         self.closed = True
@@ -169,6 +174,15 @@ def test_a_shadow_changes_nothing_of_what_goes_out(events: list[tuple[int, int]]
         for pane in decided:
             pane.pop("experiments", None)
         assert decided == other["panes"]
+
+
+@pytest.mark.parametrize("end", [Tagger.committed, Tagger.undo])
+def test_once_a_transaction_is_over_a_candidate_keeps_no_answers_for_it(end: Callable[[Tagger], None]) -> None:
+    rig = Trying(experiment(bundle=True))
+    rig.process(record(0, 0.9, 0.1))
+    assert rig.candidate.kept == [0]
+    end(rig.tagger)
+    assert rig.candidate.kept == []
 
 
 @settings(deadline=None, max_examples=50)
