@@ -99,7 +99,7 @@ class TransactionWriter:
 
     def close(self) -> None:
         """Aborts what is open, if the broker answers; it would by itself after the transaction timeout."""
-        if self._hangs:
+        if self._spent:
             return
         try:
             self._producer.abort_transaction(_CALL_S)
@@ -113,13 +113,13 @@ class TransactionWriter:
     def _connect(self) -> None:
         with refused_options("kafka.client, kafka.producer"):
             self._producer = Producer(self._options.producer_config(), logger=client_log)
-        self._hangs = False
+        self._spent = False
         self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")
 
     def _attempt(
         self, records: Sequence[tuple[int, Outgoing]], positions: list[TopicPartition], one_by_one: bool
     ) -> None:
-        if self._hangs:
+        if self._spent:
             self._connect()  # which ends what the last producer left open
         self._failed.clear()
         self._call(self._producer.begin_transaction, "begin a transaction")
@@ -139,7 +139,7 @@ class TransactionWriter:
         except OverdueError:
             log.warning("the client hangs, making a new producer")
             producer.purge()
-            self._hangs = True
+            self._spent = True
             raise _Aborted("the client hangs") from None
 
     def _produce(self, index: int, record: Outgoing) -> None:
@@ -168,6 +168,9 @@ class TransactionWriter:
 
     def _abort(self, error: KafkaError) -> None:
         self._call(lambda: self._producer.abort_transaction(_CALL_S), "abort the transaction")
+        # What was not answered may be in the log, and its sequence numbers come again: see `TransactionSink.abort`.
+        self._producer.purge()
+        self._spent = True
         raise _Aborted(error.str())
 
     def _call(self, call: Callable[[], object], doing: str) -> None:

@@ -97,7 +97,13 @@ class TransactionSink:
         self._metrics.add("streamtag.transactions", outcome="committed")
 
     def abort(self) -> None:
-        """Aborts the open transaction; a producer that cannot even do that is replaced at the next `open`."""
+        """Aborts the open transaction, and lets its producer go: the next `settle` or `open` makes a new one.
+
+        A record that was sent and not answered when its connection broke may be in the log. librdkafka (2.16) gives its
+        sequence number out again in the next transaction, and the broker takes that record for a repeat: it is
+        acknowledged and dropped, nobody is told, and the transaction commits without it. A new producer has an epoch
+        and numbers of its own.
+        """
         if self._producer is None or not self._begun:
             return
         producer = self._producer
@@ -106,8 +112,8 @@ class TransactionSink:
             self._attempt(lambda: producer.abort_transaction(CALL_S))
             self._metrics.add("streamtag.transactions", outcome="aborted")
         except Undone as undone:
-            log.warning("abort failed, making a new producer", extra={"cause": undone.cause})
-            self._discard()
+            log.warning("abort failed", extra={"cause": undone.cause})
+        self._discard()
         self._begun = False
         faultpoints.reached("abort.after")
 

@@ -69,6 +69,9 @@ class Client:
     def abort_transaction(self, _timeout: float) -> None:
         self._open, self._unsent = [], []
 
+    def purge(self) -> None:
+        self._open, self._unsent = [], []
+
 
 class HangingClient(Client):
     """As librdkafka #5456: it never comes back with the positions, whatever its timeout; with nothing else either."""
@@ -79,9 +82,6 @@ class HangingClient(Client):
 
     def send_offsets_to_transaction(self, *_: object) -> None:
         self._back.wait(20)
-
-    def purge(self) -> None:
-        self._open, self._unsent = [], []
 
     def abort_transaction(self, _timeout: float) -> None:
         raise AssertionError("it would wait for the call that hangs")
@@ -110,6 +110,15 @@ def test_a_transaction_that_keeps_failing_is_given_up(monkeypatch: pytest.Monkey
     with pytest.raises(UnavailableError, match="failed 5 times"):
         write(monkeypatch, client, [b"0", b"1"])
     assert client.written == []
+
+
+def test_a_transaction_that_was_aborted_is_done_again_by_a_new_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka gives sequence numbers of an aborted transaction out again."""
+    failing, good = Client(refused=set(), always_lost=True), Client(refused=set())
+    clients: list[Client] = [good, failing]
+    monkeypatch.setattr(module, "Producer", lambda *_, **__: clients.pop())
+    assert TransactionWriter(options(), None).write([Outgoing("content", 0, None, b"0", [])], []) == set()
+    assert (failing.written, good.written) == ([], [b"0"])
 
 
 def test_a_client_that_hangs_is_replaced_and_the_transaction_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
