@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
@@ -26,6 +27,8 @@ _OVERDUE_S = 3.0
 # A producer may lose every broker that it knew for good, see `streamtag.stream.member`, and ask to be called again for
 # ever. Past the transaction's timeout and this the broker has ended the transaction anyway.
 _GRACE_S = 10.0
+# A connection that has not come up has carried no request of a transaction.
+_NEVER_UP = re.compile(r"in state (?!UP\b)")
 # Fatal to the client, too, but no twin: the right was taken away.
 _NOT_ALLOWED = (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
@@ -58,6 +61,7 @@ class TransactionSink:
         self._clock = clock
         self._producer: Producer | None = None
         self._begun = False
+        self._broken = False  # a connection broke
         self._fenced_at: float | None = None
         self.complaint = ""
 
@@ -76,10 +80,17 @@ class TransactionSink:
         enqueue(self._producer, outputs, self._stopping)
 
     def commit(self, commits: Mapping[Partition, Commit]) -> None:
-        """Sends positions into the transaction and commits it."""
+        """Sends positions into the transaction and commits it.
+
+        Where a connection breaks meanwhile, the client asks for the commit once more on another one. What is left of
+        the first request may come late, and would end the next transaction in its midst: librdkafka has no KIP-890 yet
+        (its issue 5423, KAFKA-17754). The next transaction gets a new producer, whose epoch the broker tells from it.
+        """
         assert self._producer is not None, "open() comes first"
         offsets = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         producer, metadata = self._producer, self._group_metadata()
+        producer.poll(0)  # the client tells of what was before
+        self._broken = False
         faultpoints.reached("offsets.before")
         self._attempt(
             lambda: call_within(
@@ -92,6 +103,10 @@ class TransactionSink:
         faultpoints.reached("commit.before")
         self._attempt(lambda: producer.commit_transaction(CALL_S))
         faultpoints.reached("commit.after")
+        producer.poll(0)
+        if self._broken:
+            log.info("a connection broke within a commit, making a new producer")
+            self._discard()
         self._begun = False
         self._fenced_at = None
         self._metrics.add("streamtag.transactions", outcome="committed")
@@ -208,8 +223,13 @@ class TransactionSink:
                 return producer
 
     def _make_producer(self) -> Producer:
+        config = {**self._options.producer_config(), "error_cb": self._note}
         with refused_options("kafka.client, kafka.producer"):
-            return Producer(self._options.producer_config(), logger=client_log)
+            return Producer(config, logger=client_log)
+
+    def _note(self, error: KafkaError) -> None:
+        self._metrics.add("streamtag.kafka.errors", code=error.name())
+        self._broken = self._broken or not _NEVER_UP.search(error.str())
 
     def _discard(self) -> None:
         if self._producer is not None:

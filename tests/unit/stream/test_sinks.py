@@ -48,26 +48,30 @@ class FakeClient:
         self.buffer_full = 0
         self.offsets: list[TopicPartition] = []
         self.metadata: object = None
+        self.trouble: defaultdict[str, list[KafkaError]] = defaultdict(list)
+        """What a producer notes in the midst of a call, and tells as it is polled."""
 
     def order(self, call: str, *errors: KafkaError) -> None:
         self.errors[call].extend(errors)
 
     def make(self, config: dict[str, Any], **_: object) -> "FakeProducer":
         self.made += 1
-        return FakeProducer(self)
+        return FakeProducer(self, config.get("error_cb"))
 
 
 class FakeProducer:
     """What the sinks use of a producer."""
 
-    def __init__(self, client: FakeClient) -> None:
-        self._client = client
+    def __init__(self, client: FakeClient, tell: Callable[[KafkaError], None] | None) -> None:
+        self._client, self._tell = client, tell
+        self._untold: list[KafkaError] = []
         self._name = client.made
         self.waiting: list[Callable[[KafkaError | None, object], None]] = []
         self.outcomes: deque[KafkaError | None] = deque()  # of the next deliveries; none left = outstanding
 
     def _call(self, name: str) -> None:
         self._client.calls.append(f"{name} {self._name}")
+        self._untold += self._client.trouble.pop(name, [])
         if self._client.errors[name]:
             raise KafkaException(self._client.errors[name].popleft())
 
@@ -85,8 +89,13 @@ class FakeProducer:
         if rest.get("on_delivery"):
             self.waiting.append(rest["on_delivery"])
 
-    def poll(self, _timeout: float) -> None:
-        self._call("poll")
+    def poll(self, timeout: float) -> None:
+        if timeout:
+            self._call("poll")
+        for error in self._untold:
+            assert self._tell is not None, "only who asks is told"
+            self._tell(error)
+        self._untold.clear()
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, _timeout: float) -> None:
         self._client.offsets, self._client.metadata = offsets, metadata
@@ -224,6 +233,31 @@ def test_an_error_that_cannot_be_retried_ends_the_transaction_and_its_producer(
     made = 1 if call == "begin" else 2
     assert client.calls[-4:] == [f"begin {made}", f"produce {made}", f"offsets {made}", f"commit {made}"]
     assert ("abort 1" in client.calls) == (made == 2)
+
+
+BROKEN = KafkaError(KafkaError._TRANSPORT, "b:1/2: Disconnected: closed by peer (after 23518ms in state UP)")
+REFUSED_CONNECTION = KafkaError(KafkaError._TRANSPORT, "b:1/2: Connect failed: refused (after 0ms in state CONNECT)")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "made"),
+    [
+        ("offsets", BROKEN, 2),
+        ("commit", BROKEN, 2),
+        ("produce", BROKEN, 1),  # the commit was asked for on connections that hold
+        ("commit", REFUSED_CONNECTION, 1),  # nothing was asked for on that
+    ],
+)
+def test_a_connection_that_breaks_within_a_commit_gives_the_next_transaction_a_new_producer(
+    sink: TransactionSink, client: FakeClient, call: str, error: KafkaError, made: int
+) -> None:
+    """What is left of the first request must not end the next transaction."""
+    client.trouble[call].append(error)
+    transact(sink)
+    transact(sink)
+    assert client.calls[-4:] == [f"begin {made}", f"produce {made}", f"offsets {made}", f"commit {made}"]
+    transact(sink)
+    assert client.made == made
 
 
 @pytest.mark.parametrize("call", ["begin", "offsets", "commit"])
