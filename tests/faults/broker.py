@@ -1,4 +1,9 @@
-"""One or two Kafka brokers that each worker reaches by a road of its own, so that roads can be cut one by one."""
+"""One or two Kafka brokers that each worker reaches by a road of its own, so that roads can be cut one by one.
+
+Two have a controller beside them that no fault hurts, as the controllers of a cluster outlive one of its brokers. One
+that dies with a broker and comes back lets that broker lead for seconds by what its own disk says, the end of a
+transaction included that the other broker never had: a reader of committed records is shown what is undone then.
+"""
 
 import subprocess
 from base64 import urlsafe_b64encode
@@ -12,16 +17,66 @@ from confluent_kafka.admin import AdminClient
 from services import wait_until
 
 from streamtag.devstack.kafka import KafkaServer
-from streamtag.devstack.server import HOST
+from streamtag.devstack.server import HOST, listens
+
+_IDENTITY = urlsafe_b64encode(b"streamtag-faults").decode()[:22]
+_CONTROLLER_ID = 100
 
 
-class Broker(KafkaServer):
+class Node(KafkaServer):
+    """Of a cluster with one identity, on ports that are given."""
+
+    def _choose_ports(self) -> None:
+        """All are given."""
+
+    def _write_config(self, *, bind: str, logs: str) -> Path:
+        path = super()._write_config(bind=bind, logs=logs)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        settings = self._settings(dict(line.split("=", 1) for line in lines if "=" in line), bind)
+        path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+        return path
+
+    def _settings(self, settings: dict[str, str], bind: str) -> dict[str, str]:
+        """Of `KafkaServer`, made those of this node."""
+        raise NotImplementedError
+
+    def _format(self, config: Path) -> None:
+        command = [
+            *self._java(),
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={_IDENTITY}",
+            f"--config={config}",
+        ]
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+
+
+class Controller(Node):
+    """Of two brokers; ``port`` is where they find it."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port=port, heap_mb=256)
+
+    def _settings(self, settings: dict[str, str], bind: str) -> dict[str, str]:
+        del settings["advertised.listeners"], settings["inter.broker.listener.name"]
+        return settings | {
+            "process.roles": "controller",
+            "node.id": str(_CONTROLLER_ID),
+            "controller.quorum.voters": f"{_CONTROLLER_ID}@{HOST}:{self.port}",
+            "listeners": f"CONTROLLER://{bind}:{self.port}",
+        }
+
+    def _answers(self) -> bool:
+        return listens(self.port)
+
+
+class Broker(Node):
     """A broker with one more listener per worker seat, advertised at the port of that seat's proxy.
 
     Args:
-        node: node id; node 1 is the controller, too.
+        node: node id.
         take_port: gives a free port, another each time.
-        controller_port: of node 1.
+        controller_port: where the controller is: this broker itself, where there is no other.
         brokers: in the cluster.
         seats: how many listeners.
     """
@@ -38,20 +93,17 @@ class Broker(KafkaServer):
         self.outer = [take_port() for _ in range(seats)]
         """Port of each seat's proxy, which clients are told."""
 
-    def _choose_ports(self) -> None:
-        """All are given."""
-
-    def _write_config(self, *, bind: str, logs: str) -> Path:
-        path = super()._write_config(bind=bind, logs=logs)
-        settings = dict(line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if "=" in line)
+    def _settings(self, settings: dict[str, str], bind: str) -> dict[str, str]:
         seats = range(len(self.inner))
+        alone = self._brokers == 1
         listeners = [f"BROKER://{bind}:{self.port}", *(f"SEAT{i}://{bind}:{self.inner[i]}" for i in seats)]
         advertised = [f"BROKER://{HOST}:{self.port}", *(f"SEAT{i}://{HOST}:{self.outer[i]}" for i in seats)]
         security = ["BROKER:PLAINTEXT", "CONTROLLER:PLAINTEXT", *(f"SEAT{i}:PLAINTEXT" for i in seats)]
-        settings |= {
+        return settings | {
             "node.id": str(self.node),
-            "process.roles": "broker,controller" if self.node == 1 else "broker",
-            "listeners": ",".join(listeners + ([f"CONTROLLER://{HOST}:{self._controller_port}"] * (self.node == 1))),
+            "process.roles": "broker,controller" if alone else "broker",
+            "controller.quorum.voters": f"{self.node if alone else _CONTROLLER_ID}@{HOST}:{self._controller_port}",
+            "listeners": ",".join(listeners + [f"CONTROLLER://{HOST}:{self._controller_port}"] * alone),
             "advertised.listeners": ",".join(advertised),
             "listener.security.protocol.map": ",".join(security),
             "offsets.topic.replication.factor": str(self._brokers),
@@ -61,14 +113,6 @@ class Broker(KafkaServer):
             "log.retention.hours": "1",
             "log.retention.check.interval.ms": "10000",
         }
-        path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
-        return path
-
-    def _format(self, config: Path) -> None:
-        """As the base class does, with one identity for all nodes."""
-        identity = urlsafe_b64encode(b"streamtag-faults").decode()[:22]
-        command = [*self._java(), "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", f"--config={config}"]
-        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
 
 
 class Cluster:
@@ -76,6 +120,7 @@ class Cluster:
 
     def __init__(self, take_port: Callable[[], int], *, brokers: int, seats: int) -> None:
         controller_port = take_port()
+        self._controllers = [Controller(controller_port)] if brokers > 1 else []
         self.brokers = [
             Broker(node, take_port, controller_port, brokers=brokers, seats=seats) for node in range(1, brokers + 1)
         ]
@@ -83,8 +128,8 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         with ExitStack() as stack:
-            for broker in self.brokers:
-                stack.enter_context(broker)
+            for node in (*self._controllers, *self.brokers):
+                stack.enter_context(node)
             self._stack = stack.pop_all()
         self.wait_replicated()
         return self

@@ -17,7 +17,7 @@ _BEYOND_TRANSACTION_S = TRANSACTION_MS / 1000 + 1.5
 
 
 class BrokerFault(Fault):
-    """Of the last node: with two, the one that is not the controller."""
+    """Of any node."""
 
     hurts = "kafka"
 
@@ -67,10 +67,6 @@ class BrokerFailover(BrokerKilled):
     """The other broker takes over all leaders and coordinators, and keeps them for a while."""
 
     name, brokers = "broker failover", 2
-
-    def __init__(self, stage: Stage, choose: random.Random) -> None:
-        super().__init__(stage, choose)
-        self.node = stage.services.cluster.brokers[-1]
 
     @classmethod
     def holds(cls) -> tuple[float, float]:
