@@ -40,6 +40,7 @@ def main(
     delivery: Annotated[str, typer.Option(help="exactly_once or at_least_once.")] = "exactly_once",
     only: Annotated[str, typer.Option(help="Only kinds of fault whose name contains this.")] = "",
     defect: Annotated[str | None, typer.Option(help=f"One of: {', '.join(defects.BY_NAME)}.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="An empty directory that keeps the brokers' logs.")] = None,
     path: Annotated[Path, typer.Option("--report", help="Where the figures go.")] = report.REPORT,
 ) -> None:
     """One campaign."""
@@ -52,7 +53,7 @@ def main(
     report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
     mode: Delivery = "at_least_once" if delivery == "at_least_once" else "exactly_once"
     with (
-        services(workers=workers, brokers=brokers) as base,
+        services(workers=workers, brokers=brokers, keep=keep) as base,
         stage(base, seed=seed, partitions=partitions, delivery=mode, events=events, defect=defect) as staged,
     ):
         course = campaign.run(staged, plan, report.say)

@@ -79,12 +79,20 @@ class Broker(Node):
         controller_port: where the controller is: this broker itself, where there is no other.
         brokers: in the cluster.
         seats: how many listeners.
+        keep: directory that keeps its log; None: it goes with the broker.
     """
 
     def __init__(
-        self, node: int, take_port: Callable[[], int], controller_port: int, *, brokers: int, seats: int
+        self,
+        node: int,
+        take_port: Callable[[], int],
+        controller_port: int,
+        *,
+        brokers: int,
+        seats: int,
+        keep: Path | None = None,
     ) -> None:
-        super().__init__(port=take_port(), heap_mb=512)
+        super().__init__(keep and keep / f"broker-{node}", port=take_port(), heap_mb=512)
         self.node = node
         self._controller_port = controller_port
         self._brokers = brokers
@@ -118,11 +126,12 @@ class Broker(Node):
 class Cluster:
     """Brokers of one campaign; a context manager. Arguments as those of `Broker`."""
 
-    def __init__(self, take_port: Callable[[], int], *, brokers: int, seats: int) -> None:
+    def __init__(self, take_port: Callable[[], int], *, brokers: int, seats: int, keep: Path | None = None) -> None:
         controller_port = take_port()
         self._controllers = [Controller(controller_port)] if brokers > 1 else []
         self.brokers = [
-            Broker(node, take_port, controller_port, brokers=brokers, seats=seats) for node in range(1, brokers + 1)
+            Broker(node, take_port, controller_port, brokers=brokers, seats=seats, keep=keep)
+            for node in range(1, brokers + 1)
         ]
         self._stack = ExitStack()
 

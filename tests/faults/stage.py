@@ -63,10 +63,13 @@ class Services:
 
 
 @contextmanager
-def services(*, workers: int, brokers: int, weights: Sequence[int] = (1, 2)) -> Iterator[Services]:
+def services(
+    *, workers: int, brokers: int, weights: Sequence[int] = (1, 2), keep: Path | None = None
+) -> Iterator[Services]:
     """Starts them; one seat more than workers is for those that come and go.
 
-    There is a bundle of each of these weights; the same weights twice make two bundles that score alike.
+    There is a bundle of each of these weights; the same weights twice make two bundles that score alike. ``keep`` keeps
+    the logs of the brokers.
     """
     seats = workers + 1
     with ExitStack() as stack:
@@ -77,7 +80,7 @@ def services(*, workers: int, brokers: int, weights: Sequence[int] = (1, 2)) -> 
             for version, seed in enumerate(weights, 1)
         ]
         free = stack.enter_context(Ports())
-        cluster = stack.enter_context(Cluster(free.take, brokers=brokers, seats=seats))
+        cluster = stack.enter_context(Cluster(free.take, brokers=brokers, seats=seats, keep=keep))
         server = stack.enter_context(RedisServer(port=free.take()))
         ports = [free.take() for _ in range(seats)]
         links = cluster.links() | {f"redis/{seat}": (port, server.port) for seat, port in enumerate(ports)}
