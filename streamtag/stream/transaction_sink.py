@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streamtag.stream import faultpoints
 from streamtag.stream.backoff import back_off
@@ -62,6 +62,8 @@ class TransactionSink:
         self._producer: Producer | None = None
         self._begun = False
         self._broken = False  # a connection broke
+        self._ask_each = False  # records are asked what became of them
+        self._failed: tuple[str, str] | None = None  # what the first of them said
         self._fenced_at: float | None = None
         self.complaint = ""
 
@@ -70,6 +72,7 @@ class TransactionSink:
         self.settle()
         assert self._producer is not None, "settle() makes one"
         faultpoints.reached("begin.before")
+        self._failed = None
         self._attempt(self._producer.begin_transaction)
         self._begun = True
         faultpoints.reached("begin.after")
@@ -77,7 +80,7 @@ class TransactionSink:
     def produce(self, outputs: Iterable[Output]) -> None:
         """Queues records."""
         assert self._producer is not None, "open() comes first"
-        enqueue(self._producer, outputs, self._stopping)
+        enqueue(self._producer, outputs, self._stopping, self._delivered if self._ask_each else None)
 
     def commit(self, commits: Mapping[Partition, Commit]) -> None:
         """Sends positions into the transaction and commits it.
@@ -107,7 +110,7 @@ class TransactionSink:
         if self._broken:
             log.info("a connection broke within a commit, making a new producer")
             self._discard()
-        self._begun = False
+        self._begun = self._ask_each = False
         self._fenced_at = None
         self._metrics.add("streamtag.transactions", outcome="committed")
 
@@ -161,7 +164,7 @@ class TransactionSink:
                 if error.fatal():
                     self._fenced(error)
                 elif not error.retriable():
-                    raise Undone(error.name(), error.str()) from None
+                    raise Undone(*self._why(error)) from None
                 elif self._stopping():
                     raise Undone("stopping") from None
                 elif self._clock() > until:
@@ -169,6 +172,20 @@ class TransactionSink:
                 back_off(attempt, self._stopping, first_s=0.01, most_s=0.25)
             else:
                 return
+
+    def _why(self, error: KafkaError) -> tuple[str, str]:
+        """Cause, and words. "Some records failed" is no reason: the next attempt asks each for its own.
+
+        Not every attempt, as a callback for each record costs a fiftieth of the worker.
+        """
+        if error.code() == KafkaError._INCONSISTENT and self._producer is not None:
+            self._ask_each = True
+            self._producer.poll(0)
+        return self._failed or (error.name(), error.str())
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._failed is None:
+            self._failed = error.name(), f"writing {message.topic()}: {error.str()}"
 
     def _give_up(self, cause: str) -> NoReturn:
         """The transaction, and the producer with it."""

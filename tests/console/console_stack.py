@@ -51,7 +51,7 @@ class Stack:
 
     def token(self, role: str = "operator", name: str = "olga", **more: Any) -> str:
         """A new token of that role; its name is the author of what is done with it."""
-        return TokenStore(self.store).create(f"{name}-{uuid.uuid4().hex[:4]}", Role(role), by="anna", **more)
+        return TokenStore(self.store).create(f"{name}-{uuid.uuid4().hex[:12]}", Role(role), by="anna", **more)
 
     def client(self, role: str = "operator", name: str = "boris") -> httpx.Client:
         """The same API without a browser: what somebody else does meanwhile."""

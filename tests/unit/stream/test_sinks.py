@@ -50,6 +50,9 @@ class FakeClient:
         self.metadata: object = None
         self.trouble: defaultdict[str, list[KafkaError]] = defaultdict(list)
         """What a producer notes in the midst of a call, and tells as it is polled."""
+        self.fails: KafkaError | None = None
+        """What records are told that ask."""
+        self.asked: list[bool] = []
 
     def order(self, call: str, *errors: KafkaError) -> None:
         self.errors[call].extend(errors)
@@ -86,12 +89,15 @@ class FakeProducer:
             self._client.buffer_full -= 1
             raise BufferError
         self._call("produce")
+        self._client.asked.append(bool(rest.get("on_delivery")))
         if rest.get("on_delivery"):
             self.waiting.append(rest["on_delivery"])
 
     def poll(self, timeout: float) -> None:
         if timeout:
             self._call("poll")
+        while self.waiting and self._client.fails:
+            self.waiting.pop()(self._client.fails, WRITTEN)
         for error in self._untold:
             assert self._tell is not None, "only who asks is told"
             self._tell(error)
@@ -233,6 +239,22 @@ def test_an_error_that_cannot_be_retried_ends_the_transaction_and_its_producer(
     made = 1 if call == "begin" else 2
     assert client.calls[-4:] == [f"begin {made}", f"produce {made}", f"offsets {made}", f"commit {made}"]
     assert ("abort 1" in client.calls) == (made == 2)
+
+
+def test_records_that_failed_are_asked_for_their_reason_the_next_time_and_no_longer_than_that(
+    sink: TransactionSink, client: FakeClient
+) -> None:
+    client.order("commit", *[KafkaError(KafkaError._INCONSISTENT, "1 message(s) failed", False, False, True)] * 2)
+    client.fails = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    for cause in ("_INCONSISTENT", "TOPIC_AUTHORIZATION_FAILED"):
+        with pytest.raises(Undone, match=cause):
+            transact(sink)
+        sink.abort()
+    client.fails = None
+    transact(sink)
+    assert client.asked == [False, True, True]
+    transact(sink)
+    assert client.asked[-1] is False
 
 
 BROKEN = KafkaError(KafkaError._TRANSPORT, "b:1/2: Disconnected: closed by peer (after 23518ms in state UP)")
