@@ -114,7 +114,7 @@ class Member:
         self._patience_s = _STRANDED_S
         self.epoch = 0
         self.metadata: object = None
-        """Membership, as of the last poll or the revoke that is under way."""
+        """Membership, as of the last poll."""
         self.id = ""
         """Given by the group; empty before it has answered."""
         self.consumer = self._connect()
@@ -317,9 +317,6 @@ class Member:
         started = self._clock()
         faultpoints.reached("revoke.before")
         self.epoch += 1  # first: nothing more of the old epoch is begun
-        # The rebalance may have begun since the last poll: with membership from before it the broker would refuse what
-        # is committed now.
-        self.metadata = consumer.consumer_group_metadata()
         if not self._owner.finish(self._options.revoke_budget_ms / 1000):
             self._metrics.add("streamtag.revoke.overruns")
             log.warning("revoke overran its budget, the open transaction will be undone")

@@ -2,7 +2,7 @@
 
 The polling thread assigns, releases and dooms; the processing thread begins, advances and ends. A doom and the
 reading of what a commit needs exclude each other: either the commit uses membership from before (and the broker
-refuses it once the partition may have another owner) or it sees the doom.
+refuses it) or it sees the doom.
 """
 
 import threading

@@ -114,7 +114,6 @@ class ObedientSink:
         self.stopping = stopping
         self.complaint = ""
         self.while_undoing: Callable[[], None] = lambda: None
-        self.membership: object = None  # of the last commit
         self._open: list[Output] | None = None
 
     def _call(self, name: str) -> None:
@@ -135,7 +134,7 @@ class ObedientSink:
         assert self._open is not None
         self._loop.broker.asked.append("sink.commit begins")
         self._loop.before_positions()
-        self.membership = self._group_metadata()
+        self._group_metadata()
         self._loop.while_committing()
         self._call("commit")
         self._loop.outputs += self._open

@@ -525,18 +525,6 @@ def test_a_revoked_partition_is_committed_before_it_is_given_up(make_loop: MakeL
     assert loop.metrics.value("streamtag.revoke.duration") == 2, "of the other as it left"
 
 
-def test_what_is_committed_within_a_revoke_is_committed_with_the_membership_of_that_rebalance(
-    make_loop: MakeLoop, broker: FakeBroker
-) -> None:
-    broker.write(ZERO, 4)
-    loop = make_loop(commit_interval_ms=60_000, transaction_timeout_ms=120_000, revoke_budget_ms=10_000).start()
-    loop.rebalance("assign", ZERO, ONE)
-    wait_until(lambda: len(loop.processor.processed) == 4, 10, "all processed")
-    loop.rebalance("revoke", ONE)
-    loop.wait_committed(ZERO, 4)
-    assert loop.sink.membership == f"member with {[ZERO]}"
-
-
 def test_a_transaction_that_outlasts_the_revoke_never_commits(make_loop: MakeLoop, broker: FakeBroker) -> None:
     broker.write(ZERO, 4)
     broker.write(ONE, 4)
