@@ -11,7 +11,7 @@ from streamtag.stream import faultpoints
 from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.processor import Commit, Output, Partition
-from streamtag.stream.sink import CALL_S, Undone, enqueue
+from streamtag.stream.sink import CALL_S, Undone, enqueue, undelivered
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -104,5 +104,5 @@ class DeliverySink:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failed is None:
-            self._failed = error.name(), f"writing {message.topic()}: {error.str()}"
+            self._failed = undelivered(error, message)
             self._metrics.add("streamtag.kafka.errors", code=error.name())

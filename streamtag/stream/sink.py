@@ -71,6 +71,11 @@ class Sink(Protocol):
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
+def undelivered(error: KafkaError, message: Message) -> tuple[str, str]:
+    """What a record that failed says: `Undone` with these tells it."""
+    return error.name(), f"writing {message.topic()}: {error.str()}"
+
+
 def enqueue(
     producer: Producer,
     outputs: Iterable[Output],

@@ -15,7 +15,7 @@ from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Commit, Output, Partition
-from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue
+from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue, undelivered
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,6 @@ class TransactionSink:
         except Undone as undone:
             log.warning("abort failed", extra={"cause": undone.cause})
         self._discard()
-        self._begun = False
         faultpoints.reached("abort.after")
 
     def settle(self) -> None:
@@ -159,7 +158,6 @@ class TransactionSink:
                 self._metrics.add("streamtag.kafka.errors", code=error.name())
                 if error.fatal() and error.code() in _NOT_ALLOWED:
                     self._discard()
-                    self._begun = False
                     raise Undone(error.name(), error.str()) from None
                 if error.fatal():
                     self._fenced(error)
@@ -185,14 +183,13 @@ class TransactionSink:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failed is None:
-            self._failed = error.name(), f"writing {message.topic()}: {error.str()}"
+            self._failed = undelivered(error, message)
 
     def _give_up(self, cause: str) -> NoReturn:
         """The transaction, and the producer with it."""
         log.warning("the client hangs, making a new producer", extra={"cause": cause})
         self._metrics.add("streamtag.kafka.errors", code=cause)
         self._discard()
-        self._begun = False
         raise Undone(cause) from None
 
     def _fenced(self, error: KafkaError) -> None:
@@ -206,7 +203,6 @@ class TransactionSink:
         self._fenced_at = now
         self._metrics.add("streamtag.transactions", outcome="fenced")
         self._discard()
-        self._begun = False
         if again and error.code() == KafkaError._FENCED:
             raise TwinError(
                 f"fenced twice at once: another process uses transactional.id {self._options.transactional_id!r}",
@@ -249,6 +245,8 @@ class TransactionSink:
         self._broken = self._broken or not _NEVER_UP.search(error.str())
 
     def _discard(self) -> None:
+        """Lets the producer go, and with it whatever it has begun."""
+        self._begun = False
         if self._producer is not None:
             self._producer.purge()
             self._producer = None

@@ -43,6 +43,12 @@ export function compared(before, after) {
   return found;
 }
 
+/** Says what has become of a change, and what of it does not stay. */
+const tell = (done) => {
+  for (const warning of done.warnings) notice(warning);
+  notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
+};
+
 /** What names the thresholds that a change rests on, for the API to refuse it where others decide by now. */
 const restsOn = (base) => ({ headers: { "If-Match": base.etag } });
 
@@ -67,8 +73,7 @@ export const publishMove = async ({ name, id, when, before, after, preview, base
     if (!lasts) {
       const done = await api.patch("/v1/thresholds", { labels: { [id]: after }, when, reason, force, end_experiments }, restsOn(base))
         .catch((problem) => whatDiffers(problem, base.body));
-      for (const warning of done.warnings) notice(warning);
-      return notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
+      return tell(done);
     }
     const opened = await api.post("/v1/change-requests", { labels: { [id]: after }, when, reason, lasts_s: Number(lasts), end_experiments }, restsOn(base))
       .catch((problem) => whatDiffers(problem, base.body));
@@ -116,8 +121,7 @@ export async function restoreRevision(revision) {
     act: async ({ reason, end_experiments = false }) => {
       const done = await api.post("/v1/thresholds/restore", { revision: revision.revision, reason, end_experiments }, restsOn(base))
         .catch((problem) => whatDiffers(problem, base.body));
-      for (const warning of done.warnings) notice(warning);
-      notice(done.committed ? `Revision ${done.revision} is published.` : "Nothing differed.");
+      tell(done);
     },
   });
 }
