@@ -79,9 +79,10 @@ def test_no_container_can_become_more_than_it_is(service: str) -> None:
     assert SERVICES[service]["pids_limit"]
 
 
-def test_redis_keeps_releases_over_a_restart() -> None:
+def test_redis_keeps_releases_over_a_restart_and_a_crash() -> None:
     command = SERVICES["redis"]["command"]
     assert command[command.index("--appendonly") + 1] == "yes"
+    assert command[command.index("--appendfsync") + 1] == "always"
     assert any(volume.endswith(":/data") for volume in SERVICES["redis"]["volumes"])
 
 
