@@ -128,7 +128,11 @@ def replay(
         with contextlib.suppress(_UnsettledError):
             _agreed(request.spec, _progress(reader, _GLANCE_S), replay_id, settings.topics)
         if not request.dry_run:
-            writer = TransactionWriter(client_options(settings, name), reader.consumer.consumer_group_metadata())
+            writer = TransactionWriter(
+                client_options(settings, name),
+                reader.consumer.consumer_group_metadata(),
+                lambda: {partition: found.offset for partition, found in _progress(reader).items()},
+            )
         try:
             # Only now that an earlier run's transaction is settled are its positions final.
             progress = _progress(reader)

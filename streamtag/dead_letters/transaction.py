@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -12,6 +12,7 @@ from streamtag.events.dead_letters import Headers
 from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.overdue import OverdueError, call_within
+from streamtag.stream.sink import broke, serve
 
 __all__ = ["Outgoing", "TransactionWriter"]
 
@@ -48,18 +49,21 @@ class TransactionWriter:
     Args:
         options: whose ``transactional_id`` and producer settings are used.
         group: metadata of the consumer that reads.
+        stand: committed positions by partition; asked for when no transaction is open.
 
     Raises:
         SettingsError: the client refuses its options.
         UnavailableError: Kafka does not answer.
     """
 
-    def __init__(self, options: StreamOptions, group: object) -> None:
+    def __init__(self, options: StreamOptions, group: object, stand: Callable[[], Mapping[int, int]]) -> None:
         self._options = options
         self._name = options.transactional_id
         self._group = group
+        self._stand = stand
         self._failed: dict[int, KafkaError] = {}
         self._connect()
+        self._stood = dict(stand())
 
     def write(self, records: Sequence[Outgoing], positions: list[TopicPartition]) -> set[int]:
         """One transaction, done again when it fails.
@@ -95,6 +99,7 @@ class TransactionWriter:
                     if attempts >= _ATTEMPTS:
                         raise UnavailableError(f"the transaction failed {attempts} times: {aborted}") from None
             else:
+                self._stood |= {position.partition: position.offset for position in positions}
                 return refused
 
     def close(self) -> None:
@@ -112,15 +117,31 @@ class TransactionWriter:
 
     def _connect(self) -> None:
         with refused_options("kafka.client, kafka.producer"):
-            self._producer = Producer(self._options.producer_config(), logger=client_log)
-        self._spent = False
+            config = {**self._options.producer_config(), "error_cb": self._note}
+            self._producer = Producer(config, logger=client_log)
         self._call(lambda: self._producer.init_transactions(_CALL_S), "start transactions")
+        serve(self._producer)
+        self._spent = self._broken = False
+
+    def _reconnect(self) -> None:
+        """Takes over from its own last producer, whose open transaction that ends; but not from another run."""
+        self._connect()
+        if self._stand() != self._stood:
+            raise self._conflict("it has moved on meanwhile")
+
+    def _note(self, error: KafkaError) -> None:
+        self._broken = self._broken or broke(error)
+
+    def _spend(self) -> None:
+        """The next transaction gets another producer: see `streamtag.stream.transaction_sink`."""
+        self._producer.purge()
+        self._spent = True
 
     def _attempt(
         self, records: Sequence[tuple[int, Outgoing]], positions: list[TopicPartition], one_by_one: bool
     ) -> None:
         if self._spent:
-            self._connect()  # which ends what the last producer left open
+            self._reconnect()
         self._failed.clear()
         self._call(self._producer.begin_transaction, "begin a transaction")
         for index, record in records:
@@ -131,6 +152,9 @@ class TransactionWriter:
                 self._abort(next(iter(self._failed.values())))
         self._call(lambda: self._send(positions), "commit positions")
         self._call(lambda: self._producer.commit_transaction(_CALL_S), "commit the transaction")
+        serve(self._producer)
+        if self._broken:
+            self._spend()
 
     def _send(self, positions: list[TopicPartition]) -> None:
         producer = self._producer
@@ -138,8 +162,7 @@ class TransactionWriter:
             call_within(_OVERDUE_S, lambda: producer.send_offsets_to_transaction(positions, self._group, _CALL_S))
         except OverdueError:
             log.warning("the client hangs, making a new producer")
-            producer.purge()
-            self._spent = True
+            self._spend()
             raise _Aborted("the client hangs") from None
 
     def _produce(self, index: int, record: Outgoing) -> None:
@@ -158,19 +181,17 @@ class TransactionWriter:
                     on_delivery=delivered,
                 )
             except BufferError:
-                self._producer.poll(0.1)
+                serve(self._producer, 0.1)
             except KafkaException as exception:
                 self._failed[index] = exception.args[0]
                 return
             else:
-                self._producer.poll(0)
+                serve(self._producer)
                 return
 
     def _abort(self, error: KafkaError) -> None:
         self._call(lambda: self._producer.abort_transaction(_CALL_S), "abort the transaction")
-        # What was not answered may be in the log, and its sequence numbers come again: see `TransactionSink.abort`.
-        self._producer.purge()
-        self._spent = True
+        self._spend()
         raise _Aborted(error.str())
 
     def _call(self, call: Callable[[], object], doing: str) -> None:
@@ -195,8 +216,11 @@ class TransactionWriter:
 
     def _lost(self, error: KafkaError) -> StreamtagError:
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
-            return ConflictError(
-                f"{self._name}: another run of it has taken over, or Kafka took this one for dead ({error.str()})",
-                hint="Let the other run finish, or run the same command again: nothing is replayed twice.",
-            )
+            return self._conflict(f"or Kafka took this one for dead ({error.str()})")
         return UnavailableError(f"the producer is lost: {error.str()}", hint="Run the same command again to go on.")
+
+    def _conflict(self, why: str) -> ConflictError:
+        return ConflictError(
+            f"{self._name}: another run of it has taken over, {why}",
+            hint="Let the other run finish, or run the same command again: nothing is replayed twice.",
+        )

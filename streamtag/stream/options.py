@@ -97,6 +97,8 @@ class StreamOptions:
         if self.delivery == "exactly_once":
             config["transactional.id"] = self.transactional_id
             config["transaction.timeout.ms"] = self.transaction_timeout_ms
+            # A producer whose connection breaks is to be replaced: the client must tell of it.
+            config["log.connection.close"] = True
         return config
 
 

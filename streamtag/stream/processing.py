@@ -225,8 +225,7 @@ class Processing:
         if batch.epoch != self._source.member.epoch:
             return
         if not self._open:
-            self._sink.open()
-            self._open.begin(batch.epoch, self._waiting_since(batch))
+            self._begin(batch.epoch, self._waiting_since(batch))
         faultpoints.reached("produce.before")
         started = self._clock()
         try:
@@ -242,14 +241,19 @@ class Processing:
         self._tell_keeper()
         outputs = list(self._keeper.idle())
         if outputs:
-            self._sink.open()
-            self._open.begin(self._source.member.epoch, self._clock())
+            self._begin(self._source.member.epoch, self._clock())
             self._sink.produce(outputs)
             self._commit()
 
     def _tell_keeper(self) -> None:
         while not self._news.empty():  # this thread alone takes from it
             self._news.get()()
+
+    def _begin(self, epoch: int, since: float) -> None:
+        self._ending_since = self._clock()  # where there is no producer, one is started first
+        self._sink.open()
+        self._ending_since = None
+        self._open.begin(epoch, since)
 
     def _waiting_since(self, batch: Batch) -> float:
         """When a commit interval begins: with the batch, which may have waited for the last commit to end.

@@ -5,6 +5,8 @@ it is durable) or `abort` (none of it is visible to a reader of committed record
 was delivered). Called by the processing thread only.
 """
 
+import contextlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -15,6 +17,8 @@ from streamtag.stream.processor import Commit, Output, Partition
 
 # One blocking call to the client; between two of them the sink looks whether it should give up.
 CALL_S = 1.0
+# A connection that has not come up has carried no request of a transaction.
+_NEVER_UP = re.compile(r"in state (?!UP\b)")
 
 
 class Undone(Exception):  # noqa: N818 - an outcome the runner handles, not a failure
@@ -76,6 +80,17 @@ def undelivered(error: KafkaError, message: Message) -> tuple[str, str]:
     return error.name(), f"writing {message.topic()}: {error.str()}"
 
 
+def broke(error: KafkaError) -> bool:
+    """Whether a client's ``error_cb`` tells of a connection that broke, and may have left a request half-way."""
+    return not _NEVER_UP.search(error.str())
+
+
+def serve(producer: Producer, seconds: float = 0.0) -> None:
+    """Has the client tell what it knows. Of a fatal error, which it raises, its next call says the same."""
+    with contextlib.suppress(KafkaException):
+        producer.poll(seconds)
+
+
 def enqueue(
     producer: Producer,
     outputs: Iterable[Output],
@@ -96,9 +111,10 @@ def enqueue(
                     produce(topic, value, key)
                 break
             except BufferError:
-                if stopping():
-                    raise Undone("stopping") from None
-                producer.poll(0.1)
+                pass  # not here: the client keeps what is handled while it raises
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 raise Undone(error.name(), error.str()) from None
+            if stopping():
+                raise Undone("stopping")
+            serve(producer, 0.1)

@@ -1,8 +1,8 @@
 """Exactly once: outputs and positions in one Kafka transaction (KIP-447)."""
 
+import functools
 import itertools
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
@@ -15,7 +15,7 @@ from streamtag.stream.client_log import ClientLog
 from streamtag.stream.options import StreamOptions, refused_options
 from streamtag.stream.overdue import OverdueError, call_within
 from streamtag.stream.processor import Commit, Output, Partition
-from streamtag.stream.sink import CALL_S, TwinError, Undone, enqueue, undelivered
+from streamtag.stream.sink import CALL_S, TwinError, Undone, broke, enqueue, serve, undelivered
 from streamtag.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,6 @@ _OVERDUE_S = 3.0
 # A producer may lose every broker that it knew for good, see `streamtag.stream.member`, and ask to be called again for
 # ever. Past the transaction's timeout and this the broker has ended the transaction anyway.
 _GRACE_S = 10.0
-# A connection that has not come up has carried no request of a transaction.
-_NEVER_UP = re.compile(r"in state (?!UP\b)")
-# Fatal to the client, too, but no twin: the right was taken away.
-_NOT_ALLOWED = (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 class TransactionSink:
@@ -61,7 +57,7 @@ class TransactionSink:
         self._clock = clock
         self._producer: Producer | None = None
         self._begun = False
-        self._broken = False  # a connection broke
+        self._broken = False  # a connection broke since the producer has started
         self._ask_each = False  # records are asked what became of them
         self._failed: tuple[str, str] | None = None  # what the first of them said
         self._fenced_at: float | None = None
@@ -88,12 +84,11 @@ class TransactionSink:
         Where a connection breaks meanwhile, the client asks for the commit once more on another one. What is left of
         the first request may come late, and would end the next transaction in its midst: librdkafka has no KIP-890 yet
         (its issue 5423, KAFKA-17754). The next transaction gets a new producer, whose epoch the broker tells from it.
+        One that broke before counts as well: the client does not tell of the same twice within 30 s.
         """
         assert self._producer is not None, "open() comes first"
         offsets = [TopicPartition(t, p, c.position, c.metadata) for (t, p), c in commits.items()]
         producer, metadata = self._producer, self._group_metadata()
-        producer.poll(0)  # the client tells of what was before
-        self._broken = False
         faultpoints.reached("offsets.before")
         self._attempt(
             lambda: call_within(
@@ -106,9 +101,9 @@ class TransactionSink:
         faultpoints.reached("commit.before")
         self._attempt(lambda: producer.commit_transaction(CALL_S))
         faultpoints.reached("commit.after")
-        producer.poll(0)
+        serve(producer)
         if self._broken:
-            log.info("a connection broke within a commit, making a new producer")
+            log.info("a connection broke, making a new producer")
             self._discard()
         self._begun = self._ask_each = False
         self._fenced_at = None
@@ -124,13 +119,13 @@ class TransactionSink:
         """
         if self._producer is None or not self._begun:
             return
-        producer = self._producer
         faultpoints.reached("abort.before")
+        self._metrics.add("streamtag.transactions", outcome="aborted")
         try:
-            self._attempt(lambda: producer.abort_transaction(CALL_S))
-            self._metrics.add("streamtag.transactions", outcome="aborted")
-        except Undone as undone:
-            log.warning("abort failed", extra={"cause": undone.cause})
+            self._producer.abort_transaction(CALL_S)
+        except KafkaException as exception:
+            # The next producer's start ends it then, or the broker after its timeout.
+            log.info("abort failed", extra={"cause": exception.args[0].name()})
         self._discard()
         faultpoints.reached("abort.after")
 
@@ -149,27 +144,29 @@ class TransactionSink:
         """Repeats a retriable call until it succeeds; anything else ends the transaction, and so does its timeout."""
         until = self._clock() + self._options.transaction_timeout_ms / 1000 + _GRACE_S
         for attempt in itertools.count():
-            try:
-                call()
-            except OverdueError:
-                self._give_up("overdue")
-            except KafkaException as exception:
-                error: KafkaError = exception.args[0]
-                self._metrics.add("streamtag.kafka.errors", code=error.name())
-                if error.fatal() and error.code() in _NOT_ALLOWED:
-                    self._discard()
-                    raise Undone(error.name(), error.str()) from None
-                if error.fatal():
-                    self._fenced(error)
-                elif not error.retriable():
-                    raise Undone(*self._why(error)) from None
-                elif self._stopping():
-                    raise Undone("stopping") from None
-                elif self._clock() > until:
-                    self._give_up("stranded")
-                back_off(attempt, self._stopping, first_s=0.01, most_s=0.25)
-            else:
+            # Not handled where it is caught: see `Processing._guarded`.
+            error = self._error_of(call)
+            if error is None:
                 return
+            self._metrics.add("streamtag.kafka.errors", code=error.name())
+            if error.fatal():
+                self._lost(error)
+            elif not error.retriable():
+                raise Undone(*self._why(error))
+            elif self._stopping():
+                raise Undone("stopping")
+            elif self._clock() > until:
+                self._give_up("stranded")
+            back_off(attempt, self._stopping, first_s=0.01, most_s=0.25)
+
+    def _error_of(self, call: Callable[[], object]) -> KafkaError | None:
+        try:
+            call()
+        except OverdueError:
+            self._give_up("overdue")
+        except KafkaException as exception:
+            return exception.args[0]  # type: ignore[no-any-return]
+        return None
 
     def _why(self, error: KafkaError) -> tuple[str, str]:
         """Cause, and words. "Some records failed" is no reason: the next attempt asks each for its own.
@@ -178,7 +175,7 @@ class TransactionSink:
         """
         if error.code() == KafkaError._INCONSISTENT and self._producer is not None:
             self._ask_each = True
-            self._producer.poll(0)
+            serve(self._producer)
         return self._failed or (error.name(), error.str())
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
@@ -192,48 +189,48 @@ class TransactionSink:
         self._discard()
         raise Undone(cause) from None
 
-    def _fenced(self, error: KafkaError) -> None:
-        """Fatal: this producer is finished. A new one takes over, unless that has just been tried.
+    def _lost(self, error: KafkaError) -> NoReturn:
+        """Fatal: this producer is finished. A new one takes over, unless that has just been tried of a fenced one.
 
         A broker that is frozen or dead for longer than the transaction timeout fences us as a twin would; but only a
         twin does so again sooner than any timeout could.
         """
+        self._discard()
+        if error.code() != KafkaError._FENCED:
+            raise Undone(error.name(), error.str())
         now = self._clock()
         again = self._fenced_at is not None and now - self._fenced_at < self._options.transaction_timeout_ms / 1000
         self._fenced_at = now
         self._metrics.add("streamtag.transactions", outcome="fenced")
-        self._discard()
-        if again and error.code() == KafkaError._FENCED:
+        if again:
             raise TwinError(
                 f"fenced twice at once: another process uses transactional.id {self._options.transactional_id!r}",
                 hint="Give each worker its own tagger.slot, or none: then it takes one by file lock in state_dir.",
             )
-        log.warning("producer fenced, making a new one", extra={"error": error.name()})
+        log.warning("producer fenced, making a new one")
         raise Undone("fenced")
 
     def _connect(self) -> Producer:
         """A producer that has ended its predecessor's transaction; waits for the broker as long as it takes."""
         producer = self._make_producer()
-        attempt = 0
-        while True:
-            try:
-                producer.init_transactions(CALL_S * 5)
-            except KafkaException as exception:
-                error: KafkaError = exception.args[0]
-                self._metrics.add("streamtag.kafka.errors", code=error.name())
-                self.complaint = f"{error.name()} ({error.str()})"
-                if self._stopping():
-                    raise Undone("stopping") from None
-                if not error.retriable():  # e.g. fenced while we were getting ready, or not authorised
-                    log.error("cannot start transactions, retrying", extra={"error": error.str()})
-                    producer = self._make_producer()
-                elif attempt % 6 == 0:
-                    log.warning("waiting for Kafka to start transactions", extra={"error": error.str()})
-                back_off(attempt, self._stopping, first_s=0.1, most_s=1.0 if error.retriable() else 10.0)
-                attempt += 1
-            else:
-                self.complaint = ""
-                return producer
+        for attempt in itertools.count():
+            error = self._error_of(functools.partial(producer.init_transactions, CALL_S * 5))
+            serve(producer)
+            if error is None:
+                break
+            self._metrics.add("streamtag.kafka.errors", code=error.name())
+            self.complaint = f"{error.name()} ({error.str()})"
+            if self._stopping():
+                raise Undone("stopping")
+            if not error.retriable():  # e.g. fenced while we were getting ready, or not authorised
+                log.error("cannot start transactions, retrying", extra={"error": error.str()})
+                producer = self._make_producer()
+            elif attempt % 6 == 0:
+                log.warning("waiting for Kafka to start transactions", extra={"error": error.str()})
+            back_off(attempt, self._stopping, first_s=0.1, most_s=1.0 if error.retriable() else 10.0)
+        self.complaint = ""
+        self._broken = False
+        return producer
 
     def _make_producer(self) -> Producer:
         config = {**self._options.producer_config(), "error_cb": self._note}
@@ -242,7 +239,7 @@ class TransactionSink:
 
     def _note(self, error: KafkaError) -> None:
         self._metrics.add("streamtag.kafka.errors", code=error.name())
-        self._broken = self._broken or not _NEVER_UP.search(error.str())
+        self._broken = self._broken or broke(error)
 
     def _discard(self) -> None:
         """Lets the producer go, and with it whatever it has begun."""

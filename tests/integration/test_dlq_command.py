@@ -286,9 +286,9 @@ def test_a_replay_that_dies_around_a_commit_goes_on_without_loss_or_double(
     transactions = 0
 
     class DyingWriter(TransactionWriter):
-        def __init__(self, options: StreamOptions, group: object) -> None:
+        def __init__(self, options: StreamOptions, group: object, stand: Callable[[], Mapping[int, int]]) -> None:
             # So long that nobody but the next run ends what is left open.
-            super().__init__(dataclasses.replace(options, transaction_timeout_ms=120_000), group)
+            super().__init__(dataclasses.replace(options, transaction_timeout_ms=120_000), group, stand)
 
         def close(self) -> None:
             if moment != "killed before the commit":

@@ -53,6 +53,8 @@ class FakeClient:
         self.fails: KafkaError | None = None
         """What records are told that ask."""
         self.asked: list[bool] = []
+        self.raises: KafkaError | None = None
+        """As a producer is polled."""
 
     def order(self, call: str, *errors: KafkaError) -> None:
         self.errors[call].extend(errors)
@@ -102,6 +104,8 @@ class FakeProducer:
             assert self._tell is not None, "only who asks is told"
             self._tell(error)
         self._untold.clear()
+        if self._client.raises:
+            raise KafkaException(self._client.raises)
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, _timeout: float) -> None:
         self._client.offsets, self._client.metadata = offsets, metadata
@@ -266,11 +270,12 @@ REFUSED_CONNECTION = KafkaError(KafkaError._TRANSPORT, "b:1/2: Connect failed: r
     [
         ("offsets", BROKEN, 2),
         ("commit", BROKEN, 2),
-        ("produce", BROKEN, 1),  # the commit was asked for on connections that hold
+        ("produce", BROKEN, 2),  # the same, once more in the commit, would not be told
+        ("init", BROKEN, 1),  # no transaction was open
         ("commit", REFUSED_CONNECTION, 1),  # nothing was asked for on that
     ],
 )
-def test_a_connection_that_breaks_within_a_commit_gives_the_next_transaction_a_new_producer(
+def test_a_connection_that_breaks_gives_the_next_transaction_a_new_producer(
     sink: TransactionSink, client: FakeClient, call: str, error: KafkaError, made: int
 ) -> None:
     """What is left of the first request must not end the next transaction."""
@@ -283,12 +288,12 @@ def test_a_connection_that_breaks_within_a_commit_gives_the_next_transaction_a_n
 
 
 @pytest.mark.parametrize("call", ["begin", "offsets", "commit"])
-@pytest.mark.parametrize("error", [FENCED, FATAL])
+@pytest.mark.parametrize(("error", "cause"), [(FENCED, "fenced"), (FATAL, "OUT_OF_ORDER_SEQUENCE_NUMBER")])
 def test_a_fatal_error_makes_a_new_producer_that_first_ends_what_is_open(
-    sink: TransactionSink, client: FakeClient, call: str, error: KafkaError
+    sink: TransactionSink, client: FakeClient, call: str, error: KafkaError, cause: str
 ) -> None:
     client.order(call, error)
-    with pytest.raises(Undone, match="fenced"):
+    with pytest.raises(Undone, match=cause):
         transact(sink)
     sink.abort()
     sink.settle()
@@ -297,15 +302,38 @@ def test_a_fatal_error_makes_a_new_producer_that_first_ends_what_is_open(
     assert client.calls[-4:] == ["begin 2", "produce 2", "offsets 2", "commit 2"]
 
 
-def test_an_abort_that_fails_makes_a_new_producer(sink: TransactionSink, client: FakeClient) -> None:
-    client.order("abort", RETRIABLE, ABORTABLE)
-    sink.open()
-    sink.abort()
+@pytest.mark.parametrize("error", [RETRIABLE, ABORTABLE, FATAL, FENCED])
+def test_an_abort_that_fails_is_left_to_the_next_producer(
+    sink: TransactionSink, client: FakeClient, error: KafkaError
+) -> None:
+    for _ in range(2):  # nor is it a sign of a twin
+        client.order("abort", error)
+        sink.open()
+        sink.abort()
     transact(sink)
+    once = ["abort 1", "purge 1", "init 2", "begin 2"]
     assert client.calls[2:] == [
-        *("abort 1", "abort 1", "purge 1"),
-        *("init 2", "begin 2", "produce 2", "offsets 2", "commit 2"),
+        *once,
+        *(call.replace("2", "3").replace("1", "2") for call in once),
+        *("produce 3", "offsets 3", "commit 3"),
     ]
+
+
+def test_a_fatal_error_that_is_told_early_ends_the_transaction_as_the_next_call_does(
+    sink: TransactionSink, client: FakeClient
+) -> None:
+    """confluent-kafka raises it from a poll."""
+    client.raises = FATAL
+    client.order("offsets", FATAL)
+    with pytest.raises(Undone, match="OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        transact(sink)
+    client.raises = None
+    sink.abort()
+    sink.open()
+    client.raises, client.buffer_full = FATAL, 1
+    client.order("produce", FATAL)
+    with pytest.raises(Undone, match="OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        sink.produce([RECORD])
 
 
 def test_a_call_that_asks_to_be_repeated_past_the_transactions_timeout_gets_a_new_producer(
@@ -356,8 +384,8 @@ def test_fenced_after_a_commit_is_no_twin(sink: TransactionSink, client: FakeCli
 
 def test_another_fatal_error_twice_at_once_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
     client.order("commit", FENCED, FATAL)
-    for _ in range(2):
-        with pytest.raises(Undone, match="fenced"):
+    for cause in ("fenced", "OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        with pytest.raises(Undone, match=cause):
             transact(sink)
     transact(sink)
 
