@@ -64,6 +64,10 @@ class Controller(Node):
             "node.id": str(_CONTROLLER_ID),
             "controller.quorum.voters": f"{_CONTROLLER_ID}@{HOST}:{self.port}",
             "listeners": f"CONTROLLER://{bind}:{self.port}",
+            # a broker that is back leads again, so that the next one to be hurt has something to lose
+            "leader.imbalance.check.interval.seconds": "1",
+            "leader.imbalance.per.broker.percentage": "0",
+            "default.replication.factor": "2",  # it, and no broker, says what a topic gets
         }
 
     def _answers(self) -> bool:
@@ -116,7 +120,6 @@ class Broker(Node):
             "listener.security.protocol.map": ",".join(security),
             "offsets.topic.replication.factor": str(self._brokers),
             "transaction.state.log.replication.factor": str(self._brokers),
-            "default.replication.factor": str(self._brokers),
             # what the campaign wrote is read within seconds
             "log.retention.hours": "1",
             "log.retention.check.interval.ms": "10000",
@@ -166,7 +169,10 @@ class Cluster:
         }
 
     def wait_replicated(self, deadline_s: float = 60) -> None:
-        """Waits until every broker is there and every partition is led and in sync: then one of two may be lost."""
+        """Waits until every broker is there and leads what it should, and every partition is in sync on all of them.
+
+        Then one of two may be lost, whichever, and has something to lose.
+        """
 
         def whole() -> bool:
             # A new client each time: one that was answered by a broker just woken may never find it again.
@@ -177,7 +183,7 @@ class Cluster:
                 return False
             partitions = [p for topic in found.topics.values() for p in topic.partitions.values()]
             return len(found.brokers) == len(self.brokers) and all(
-                p.leader >= 0 and len(p.isrs) == len(p.replicas) for p in partitions
+                p.leader == p.replicas[0] and len(p.isrs) == len(self.brokers) for p in partitions
             )
 
         wait_until(whole, deadline_s, "all partitions in sync", every_s=0.2)

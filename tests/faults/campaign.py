@@ -157,7 +157,7 @@ def _wanted(stage: Stage, plan: Plan, course: Course, drawn: Sequence[Fault]) ->
 
 def strike(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> None:
     """One round: the faults together, then the wait until every partition commits again."""
-    begun_ms, begun = now_ms(), time.monotonic()
+    begun = time.monotonic()
     for future in [stage.services.pool.submit(fault.run) for fault in faults]:
         future.result()
     healed_ms, healed = now_ms(), time.monotonic()
@@ -174,9 +174,9 @@ def strike(stage: Stage, faults: Sequence[Fault], course: Course, say: Say) -> N
             if str(fault) != fault.name:
                 course.points[str(fault)] += 1
             if len(faults) == 1 and recovered:
-                course.recovery_s[fault.name].append(took_s)
+                course.recovery_s[fault.name].append(took_s if fault.outage_s is None else fault.outage_s)
         if seats := fault.blurred():
-            course.blurs.append(Blur(begun_ms, now_ms() + _BLUR_AFTER_MS, _writers(stage, seats)))
+            course.blurs.append(Blur(fault.begun_ms, fault.healed_ms + _BLUR_AFTER_MS, _writers(stage, seats)))
     checker = stage.checker
     say(
         f"{course.rounds:>3}  {names}: {healed - begun:.1f} s, recovered after {took_s:.1f} s"

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+from .reading import now_ms
 from .seats import Seat
 from .stage import Stage
 
@@ -15,9 +16,11 @@ class Damage(ABC):
 
     Attributes:
         hold_s: between `inject` and `heal`, seconds.
+        begun_ms, healed_ms: when, Unix milliseconds.
     """
 
     hold_s: float
+    begun_ms = healed_ms = 0
 
     @abstractmethod
     def inject(self) -> None:
@@ -28,11 +31,13 @@ class Damage(ABC):
 
     def run(self) -> None:
         """All of it; returns when the damage is over and recovery can begin."""
+        self.begun_ms = now_ms()
         try:
             self.inject()
             time.sleep(self.hold_s)  # the length of the damage, not a wait for anything
         finally:
             self.heal()
+            self.healed_ms = now_ms()
 
 
 class Fault(Damage):
@@ -51,6 +56,8 @@ class Fault(Damage):
     """How many it needs."""
     ends_worker: bool = False
     """Whether the process on `seat` ends of it."""
+    outage_s: float | None = None
+    """How long it took until every partition committed again, of a fault that others make good while it lasts."""
 
     def __init__(self, stage: Stage, choose: random.Random) -> None:
         self.stage = stage

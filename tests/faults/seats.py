@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,11 @@ Action = Literal["kill", "freeze", "raise", "undo"]
 SESSION_MS = 2_500
 TRANSACTION_MS = 5_000
 BATCH = 512
+
+DRAIN_S = 40.0
+"""From SIGTERM to the end of a worker, as `docs/operations.md` has it: ``drain_timeout_s`` and 20 s."""
+
+_STRUCK_DOWN = re.compile(rb"fault point \S+: kill")
 
 # Short enough for a campaign to see in minutes what production sees in months.
 FAST = {
@@ -115,6 +121,7 @@ class Seat:
 
     def kill(self) -> None:
         """SIGKILL."""
+        self._note_end()
         self._doomed = True
         self.current().kill()
 
@@ -124,9 +131,9 @@ class Seat:
         worker, listens = self.current(), self.listens()
         worker.process.terminate()
         try:
-            code = worker.process.wait(60)
+            code = worker.process.wait(DRAIN_S)
         except subprocess.TimeoutExpired:
-            self.unexpected.append(f"{self.role} {self.index}: no end 60 s after SIGTERM")
+            self.unexpected.append(f"{self.role} {self.index}: no end {DRAIN_S:.0f} s after SIGTERM")
             worker.kill()
         else:
             # killed by the signal itself, it has not listened for it: there is a moment before it begins to
@@ -154,12 +161,12 @@ class Seat:
 
     def disarm(self) -> None:
         """What has not struck will not."""
+        self._doomed = False
         if self.current().alive:
-            self._doomed = False
             self.current().tell("disarm")
 
     def wait_struck(self, point: str, action: Action, deadline_s: float) -> bool:
-        """Waits until the worker has struck itself; False when it has not come to the point."""
+        """Waits until the worker has struck itself; False when it has not come to the point, or has ended before."""
         worker = self.current()
         said = f"fault point {point}: {action}".encode()
 
@@ -168,11 +175,9 @@ class Seat:
                 return not worker.alive
             if action == "freeze":
                 return worker.frozen
-            with worker.log.open("rb") as log:
-                log.seek(self._armed_at)
-                return said in log.read()
+            return said in self._said(self._armed_at)
 
-        return _happens(struck, deadline_s)
+        return _happens(struck, deadline_s) and (action != "kill" or said in self._said(self._armed_at))
 
     def lives_for(self, seconds: float) -> bool:
         """False as soon as the worker has ended."""
@@ -187,20 +192,25 @@ class Seat:
         starts = (line for line in reversed(lines) if '"tagger starts"' in line)
         return next((str(json.loads(line)["worker"]) for line in starts), None)
 
-    def _said(self) -> bytes:
-        """What who sits here has written into its log."""
+    def _said(self, since: int = 0) -> bytes:
+        """What who sits here has written into its log, from this byte on."""
         with self.current().log.open("rb") as log:
-            log.seek(self._began_at)
+            log.seek(max(since, self._began_at))
             return log.read()
 
     def look(self) -> None:
         """Notes an exit that nobody asked for, and seats a new worker."""
         if self.worker is not None and not self.worker.alive and not self._doomed:
-            tail = self.worker.log.read_text(errors="replace").splitlines()[-3:]
-            self.unexpected.append(
-                f"{self.role} {self.index}: exit code {self.worker.process.returncode}: {' | '.join(tail)}"
-            )
+            self._note_end()
             self.start()
+
+    def _note_end(self) -> None:
+        """Notes that who sits here has ended, if nobody asked for it."""
+        if self.worker is None or self.worker.alive or self._doomed or _STRUCK_DOWN.search(self._said(self._armed_at)):
+            return
+        tail = self.worker.log.read_text(errors="replace").splitlines()[-3:]
+        code = self.worker.process.returncode
+        self.unexpected.append(f"{self.role} {self.index}: exit code {code}: {' | '.join(tail)}")
 
     def replace(self) -> None:
         """Has a worker that hangs write its stacks into its log, and seats a new one."""
@@ -213,6 +223,7 @@ class Seat:
 
     def leave(self) -> None:
         """Ends whoever sits here, however."""
+        self._note_end()
         if self.worker is not None and self.worker.alive:
             self._doomed = True
             self.worker.signal(signal.SIGCONT)

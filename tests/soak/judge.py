@@ -12,6 +12,8 @@ RSS_MIB = 300.0
 """Most a worker may hold at any time."""
 GROWTH_MIB = 10.0
 """Most by which memory at rest may grow from the end of the warm-up to the end of a life."""
+STEP_MIB = 20.0
+"""Most by which it may do so in a step, if it stays on its new level: by a quarter of `GROWTH_MIB` at that rate."""
 WARM_UP = 1 / 6
 """Share of a life that does not count: caches and the allocator fill, and the first of each kind of fault leaves more
 memory mapped than was before."""
@@ -56,7 +58,8 @@ class Verdict:
     """On one life. Slopes are those of least squares over the seconds at rest after the warm-up.
 
     The backlog of an outage may lift the allocator to another level, once: over an hour that is a slope. A leak goes
-    on in the second half of a life as in the first, such a step does not: growth is the lesser of both.
+    on in the second half of a life as in the first, such a step does not: where the second half is flat, and the step
+    no higher than `STEP_MIB`, growth is that of the second half.
 
     Attributes:
         name: of the process.
@@ -65,7 +68,7 @@ class Verdict:
         rss_mib: at rest, after the warm-up and at the end, and the most at any time.
         slope_mib_per_h: of memory at rest.
         late_slope_mib_per_h: the same of the second half of the life.
-        growth_mib: the lesser slope times what is left of the life after the warm-up.
+        growth_mib: the slope that counts, times what is left of the life after the warm-up.
         fds, threads: levels.
         cores: processors used, on average.
     """
@@ -125,14 +128,17 @@ def judge(life: Life, at_rest: Sequence[Stretch]) -> Verdict | None:
     warm = [s for part in calm for s in part if s.at >= first.at + WARM_UP * lived]
     late = [s for s in warm if s.at >= first.at + lived / 2]
     per_s, late_per_s = (slope([(s.at, s.rss_mib) for s in some]) for some in (warm, late))
+    rss_mib = (warm[0].rss_mib if warm else last.rss_mib, last.rss_mib, max(s.rss_mib for s in samples))
+    left_s = lived * (1 - WARM_UP)
+    stepped = len(late) >= lived / 4 and late_per_s * left_s <= GROWTH_MIB / 4 and rss_mib[1] - rss_mib[0] <= STEP_MIB
     return Verdict(
         name=life.name,
         seconds=lived,
         judged=lived >= JUDGED_S,
-        rss_mib=(warm[0].rss_mib if warm else last.rss_mib, last.rss_mib, max(s.rss_mib for s in samples)),
+        rss_mib=rss_mib,
         slope_mib_per_h=per_s * 3_600,
         late_slope_mib_per_h=late_per_s * 3_600,
-        growth_mib=min(per_s, late_per_s) * lived * (1 - WARM_UP),
+        growth_mib=(min(per_s, late_per_s) if stepped else per_s) * left_s,
         fds=_level(calm, [s.fds for s in samples], MORE_FDS, "fds"),
         threads=_level(calm, [s.threads for s in samples], MORE_THREADS, "threads"),
         cores=(last.cpu_s - first.cpu_s) / max(1.0, lived),

@@ -59,3 +59,63 @@ def test_only_a_worker_that_did_not_listen_yet_may_die_of_the_signal(
     one.worker = cast(CampaignWorker, SimpleNamespace(log=log, process=process))
     one.stop()
     assert (one.unexpected == []) is clean
+
+
+class Ended:
+    """A worker that has ended as its log says."""
+
+    alive, frozen = False, False
+
+    def __init__(self, log: Path, code: int) -> None:
+        self.log = log
+        self.process = SimpleNamespace(returncode=code)
+
+    def kill(self) -> None:
+        """Too late."""
+
+    def tell(self, command: str) -> None:
+        """Nobody hears."""
+
+
+def ended(index: int, logs: Path, *, armed: bool, said: str, code: int) -> Seat:
+    """A seat whose worker has ended, maybe after it was told to strike itself down."""
+    one = seat(index, logs, "w")
+    one.worker = cast(CampaignWorker, Ended(one.current().log, code))
+    if armed:
+        one.arm("revoke.after", 0, "kill")
+    with one.current().log.open("a", encoding="utf-8") as out:
+        out.write(said)
+    return one
+
+
+def test_a_worker_that_strikes_itself_down_as_told_ends_as_it_should(tmp_path: Path) -> None:
+    one = ended(0, tmp_path, armed=True, said="fault point revoke.after: kill\n", code=-signal.SIGKILL)
+    assert one.wait_struck("revoke.after", "kill", 1.0)
+    one.look()
+    one.leave()
+    assert one.unexpected == []
+
+
+def test_a_worker_that_ends_before_it_strikes_itself_down_ends_unasked(tmp_path: Path) -> None:
+    one = ended(0, tmp_path, armed=True, said="SystemError\n", code=1)
+    assert not one.wait_struck("revoke.after", "kill", 1.0)
+    one.disarm()
+    one.leave()
+    [unexpected] = one.unexpected
+    assert unexpected.startswith("tagger 0: exit code 1: ")
+
+
+def test_a_strike_that_comes_after_all_was_asked_for(tmp_path: Path) -> None:
+    """After the wait for it, and before the worker heard that it is over."""
+    one = ended(0, tmp_path, armed=True, said="fault point revoke.after: kill\n", code=-signal.SIGKILL)
+    one.disarm()
+    one.leave()
+    assert one.unexpected == []
+
+
+def test_whoever_has_ended_already_is_not_killed(tmp_path: Path) -> None:
+    one = ended(0, tmp_path, armed=False, said="", code=1)
+    one.kill()
+    assert len(one.unexpected) == 1
+    one.leave()
+    assert len(one.unexpected) == 1

@@ -1,9 +1,10 @@
 """What the long run calls flat."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from soak.judge import GROWTH_MIB, HANG_S, JUDGED_S, WORTH_JUDGING_S, Verdict, judge, rests, slope
+from soak.judge import GROWTH_MIB, HANG_S, JUDGED_S, STEP_MIB, WORTH_JUDGING_S, Verdict, judge, rests, slope
 from soak.judge import problems as problems_of
 from soak.sampling import Life, Sample
 
@@ -25,6 +26,16 @@ def problems(one: Life, hurt: list[tuple[float, float]]) -> list[str]:
     return list(verdict(one, hurt).problems())
 
 
+def grows(one: Life, hurt: Sequence[tuple[float, float]] = ()) -> bool:
+    return any("grew" in problem for problem in problems(one, list(hurt)))
+
+
+def stepped(by_mib: float, at: int) -> Life:
+    one = life()
+    one.samples[at:] = [s._replace(rss_mib=s.rss_mib + by_mib) for s in one.samples[at:]]
+    return one
+
+
 def test_a_slope_is_that_of_the_line_through_the_points() -> None:
     assert slope([(1_000.0 + x, 5.0 - 0.25 * x) for x in range(50)]) == pytest.approx(-0.25)
 
@@ -42,21 +53,29 @@ def test_a_worker_that_stays_as_it_is_has_no_problems() -> None:
 
 
 def test_a_leak_of_a_few_bytes_an_event_is_found() -> None:
-    grown = problems(life(per_h=GROWTH_MIB * 1.3), [(600.0, 610.0)])
-    assert [problem for problem in grown if "grew" in problem]
+    assert grows(life(per_h=GROWTH_MIB * 1.3), [(600.0, 610.0)])
 
 
 def test_one_step_to_another_level_is_no_leak_but_one_that_comes_late_may_be() -> None:
-    def stepped(at: int) -> Life:
-        one = life()
-        one.samples[at:] = [s._replace(rss_mib=s.rss_mib + 2 * GROWTH_MIB) for s in one.samples[at:]]
-        return one
-
-    early = verdict(stepped(1_700), [])
+    early = verdict(stepped(STEP_MIB, 1_700), [])
     assert early.slope_mib_per_h > GROWTH_MIB
     assert early.late_slope_mib_per_h == pytest.approx(0.0)
     assert list(early.problems()) == []
-    assert [problem for problem in problems(stepped(2_700), []) if "grew" in problem]
+    assert grows(stepped(STEP_MIB, 2_700))
+
+
+def test_a_step_that_is_too_high_is_growth() -> None:
+    assert grows(stepped(STEP_MIB + 1, 1_700))
+
+
+def test_a_leak_that_gives_a_little_back_is_one() -> None:
+    one = life(per_h=2 * GROWTH_MIB)
+    one.samples[2_700:] = [s._replace(rss_mib=s.rss_mib - 3) for s in one.samples[2_700:]]
+    assert grows(one)
+
+
+def test_a_second_half_that_was_hardly_ever_at_rest_forgives_nothing() -> None:
+    assert grows(stepped(STEP_MIB, 1_700), [(2_000.0, 3_400.0)])
 
 
 def test_what_a_fault_takes_and_gives_back_is_no_growth() -> None:
