@@ -1,7 +1,8 @@
 """Which change requests are in which state: a sorted set, so that lists read what they show and no more.
 
 Every script that writes a request writes its place, too, and both lie in one Redis: they come and go together. What an
-earlier version has written has no place, or a wrong one; it gets its own as soon as somebody asks.
+earlier version has written has no place, or a wrong one; it gets its own as soon as somebody asks, or asks for those of
+its old state.
 """
 
 from collections.abc import Collection, Sequence
