@@ -41,6 +41,9 @@ def main(
     delivery: Annotated[str, typer.Option(help="exactly_once or at_least_once.")] = "exactly_once",
     only: Annotated[str, typer.Option(help="Only kinds of fault whose name contains this.")] = "",
     defect: Annotated[str | None, typer.Option(help=f"One of: {', '.join(defects.BY_NAME)}.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value of all workers, as tagger.group_protocol=consumer.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="An empty directory that keeps the brokers' logs.")] = None,
     path: Annotated[Path, typer.Option("--report", help="Where the figures go.")] = report.REPORT,
 ) -> None:
@@ -50,12 +53,22 @@ def main(
     seed = random.randrange(1_000_000) if seed is None else seed
     kinds = [kind for kind in campaign.ALL_KINDS if only in kind.name]
     plan = campaign.Plan(seed, minutes, rate, kinds, each=each, at_most_minutes=at_most)
-    facts = {"partitions": partitions, "workers": workers, "brokers": brokers, "delivery": delivery, "defect": defect}
+    own = dict(one.split("=", 1) for one in settings or ())
+    facts = {
+        "partitions": partitions,
+        "workers": workers,
+        "brokers": brokers,
+        "delivery": delivery,
+        "defect": defect,
+        "settings": own,
+    }
     report.say(f"seed {seed}: {minutes:g} minutes, {facts}")
     mode: Delivery = "at_least_once" if delivery == "at_least_once" else "exactly_once"
     with (
         services(workers=workers, brokers=brokers, keep=keep) as base,
-        stage(base, seed=seed, partitions=partitions, delivery=mode, events=events, defect=defect) as staged,
+        stage(
+            base, seed=seed, partitions=partitions, delivery=mode, events=events, defect=defect, settings=own
+        ) as staged,
     ):
         course = campaign.run(staged, plan, report.say)
         found = report.document(staged, plan, course, facts)

@@ -19,6 +19,8 @@ from services import wait_until
 from streamtag.devstack.kafka import KafkaServer
 from streamtag.devstack.server import HOST, listens
 
+from .seats import SESSION_MS
+
 _IDENTITY = urlsafe_b64encode(b"streamtag-faults").decode()[:22]
 _CONTROLLER_ID = 100
 
@@ -120,6 +122,8 @@ class Broker(Node):
             "listener.security.protocol.map": ",".join(security),
             "offsets.topic.replication.factor": str(self._brokers),
             "transaction.state.log.replication.factor": str(self._brokers),
+            # with KIP-848 the broker says how long a session is
+            "group.consumer.session.timeout.ms": str(SESSION_MS),
             # what the campaign wrote is read within seconds
             "log.retention.hours": "1",
             "log.retention.check.interval.ms": "10000",
