@@ -10,6 +10,7 @@ An *epoch* separates what was read before such a break from what comes after it:
 import contextlib
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -42,7 +43,11 @@ _RELEASED_S = 90.0
 # broker that it knew and, with bad luck, never finds one again (librdkafka 2.10 and later). A member that has had
 # no partition for so long, whatever came before, and cannot ask anything begins anew; each time it waits twice as long.
 _STRANDED_S, _MOST_STRANDED_S = 10.0, 300.0
+# With KIP-848 the client does not notice by itself that its session is over (librdkafka 5301): a member that holds
+# partitions begins anew, too, once it is out of the group by any session that a broker grants.
+_OUT_S = 60.0
 _CLOSE_S = 3.0
+_METADATA = b"CGMDv2:"  # of librdkafka; the generation, or the member's epoch, follows
 
 
 class Owner(Protocol):
@@ -110,13 +115,13 @@ class Member:
         self._ask_s = _RETRY_S  # how long the next question for all together waits where others are read
         self._alone: list[Partition] = []  # to be asked for one by one, as together they could not be told
         self._join_by = 0.0  # a name that another member holds later than that is held by a twin
-        self._well_at = 0.0  # it had a partition, or heard of a broker, or was made anew
+        self._well_at = self._look_at = 0.0  # it heard of a broker, or was made anew; when to look whether it would
         self._patience_s = _STRANDED_S
         self.epoch = 0
         self.metadata: object = None
         """Membership, as of the last poll."""
         self.id = ""
-        """Given by the group; empty before it has answered."""
+        """Within the group; empty before that has answered."""
         self.consumer = self._connect()
 
     # -- coming and going --------------------------------------------------------------------------------------------
@@ -136,14 +141,19 @@ class Member:
         Raises:
             StreamtagError: the client has failed for good.
         """
-        if self._trouble.unreleased() and self._clock() < self._join_by:
+        if self._trouble.passing() or (self._trouble.unreleased() and self._clock() < self._join_by):
             self._replace_consumer()
         elif self._stranded():
             self._begin_anew()
         self._trouble.check()
         self._resolve()
         self.metadata = self.consumer.consumer_group_metadata()
-        self.id = self.consumer.memberid() or ""
+        self.id = (self.consumer.memberid() or "") if _joined(self.metadata) else ""
+
+    def heard(self) -> None:
+        """A broker has answered, or is given time to: nobody has to look before long."""
+        self._well_at = self._clock()
+        self._look_at = self._well_at + _STRANDED_S
 
     def counts(self) -> tuple[int, int]:
         """How many partitions are read, and how many are assigned but wait for their position."""
@@ -166,17 +176,18 @@ class Member:
 
     def _subscribe(self) -> None:
         self._well_at = self._clock()
+        self._look_at = self._well_at + self._patience_s
         self.consumer.subscribe(
             list(self._options.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
     def _replace_consumer(self) -> None:
-        """Tries again to become a static member.
+        """Tries again to become a member, where what the group's coordinator said was fatal to the client (KIP-848).
 
-        With KIP-848 the broker refuses one while another of its name has not left, which is fatal to the client. A
-        predecessor that was killed leaves with the end of its session; a twin never does.
+        It refuses a static member while another of its name has not left. A predecessor that was killed leaves with
+        the end of its session; a twin never does.
         """
-        log.warning("another member has this group_instance_id, waiting for its session to end")
+        log.info("the client has failed, making a new one", extra={"reason": self._trouble.reason})
         self.consumer.close()
         self._calls.serve_while(lambda: not self._stopping(), _REJOIN_S)
         self._trouble.survived()
@@ -184,24 +195,39 @@ class Member:
         self._subscribe()
 
     def _stranded(self) -> bool:
-        """Whether it has been without partitions for a while, and no broker can be asked for anything."""
-        if not (self._reading or self._unresolved):
-            if self._clock() - self._well_at < self._patience_s:
-                return False
-            try:
-                self.consumer.list_topics(self._options.topics[0], timeout=_BROKER_CALL_S)
-            except KafkaException:
-                return True
-        self._well_at, self._patience_s = self._clock(), _STRANDED_S
-        return False
+        """Whether it has heard nothing for a while, and no broker can be asked for anything."""
+        holds = bool(self._reading or self._unresolved)
+        if holds and self._options.group_protocol == "classic":
+            self._well_at = self._clock()  # by this protocol the client itself says when it has lost them
+            return False
+        if self._clock() < self._look_at:
+            return False
+        if self._broker_answers():
+            self._patience_s = _STRANDED_S
+            self.heard()
+            return False
+        self._look_at = self._clock() + _STRANDED_S
+        return self._clock() - self._well_at >= (max(_OUT_S, self._patience_s) if holds else self._patience_s)
+
+    def _broker_answers(self) -> bool:
+        try:
+            found = self.consumer.list_topics(self._options.topics[0], timeout=_BROKER_CALL_S)
+        except KafkaException:
+            return False
+        return bool(found.brokers)
 
     def _begin_anew(self) -> None:
         log.warning("the client finds no broker, making a new one", extra={"after_s": self._patience_s})
         self._metrics.add("streamtag.kafka.errors", code="stranded")
+        held = [TopicPartition(t, p) for t, p in self._unresolved.union(self._reading)]
+        if held:
+            self._on_lost(self.consumer, held)
+        # First the new one: what the old one tells as it closes, on another thread and maybe late, is no longer ours.
+        old, self.consumer = self.consumer, self._connect()
         with contextlib.suppress(OverdueError, KafkaException):
-            call_within(_CLOSE_S, self.consumer.close)
+            call_within(_CLOSE_S, old.close)
         self._patience_s = min(_MOST_STRANDED_S, 2 * self._patience_s)
-        self.consumer = self._connect()
+        self._join_by = self._clock() + _RELEASED_S  # the old one could not leave: its session holds a static name
         self._subscribe()
 
     # -- partitions --------------------------------------------------------------------------------------------------
@@ -306,6 +332,8 @@ class Member:
         log.info("reading partition", extra=where)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self.consumer:
+            return
         consumer.incremental_assign([])  # acknowledged; read once the position is known
         self._trouble.over()
         self._unresolved |= {(p.topic, p.partition) for p in partitions}
@@ -314,6 +342,8 @@ class Member:
         self._metrics.add("streamtag.rebalances", kind="assigned")
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self.consumer:
+            return
         started = self._clock()
         faultpoints.reached("revoke.before")
         self.epoch += 1  # first: nothing more of the old epoch is begun
@@ -325,13 +355,15 @@ class Member:
         self._metrics.record("streamtag.revoke.duration", self._clock() - started)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self.consumer:
+            return
         log.warning("lost membership of the group", extra={"partitions": len(partitions)})
         self.epoch += 1  # first: nothing more of the old epoch is begun, and nothing of it commits
         self._owner.lost()
         self._give_up(consumer, partitions, "lost")
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], kind: str) -> None:
-        self._well_at = self._clock()  # after a freeze long since it was last seen to have any
+        self.heard()  # after a freeze long since it was last seen to have any
         gone = {(p.topic, p.partition) for p in partitions}
         self._drop()
         consumer.incremental_unassign([p for p in partitions if (p.topic, p.partition) in self._reading])
@@ -343,3 +375,11 @@ class Member:
         self._metrics.set("streamtag.partitions.assigned", len(self._reading))
         # What stays was in the dropped queue, too: read it again from its commits.
         self.break_off()
+
+
+def _joined(metadata: object) -> bool:
+    """Whether the group has answered. With KIP-848 a client names itself before, so a name says nothing."""
+    if not (isinstance(metadata, bytes) and metadata.startswith(_METADATA)):
+        return True
+    at = len(_METADATA)
+    return int.from_bytes(metadata[at : at + 4], sys.byteorder, signed=True) > 0

@@ -120,6 +120,8 @@ class Source:
         records = [] if first is None else self._records([first]) + self._more(self._options.batch_size - 1)
         if first is not None:
             self._metrics.add("streamtag.loop.time", self._clock() - started, phase="poll")
+        if records:
+            self.member.heard()
         return records
 
     def _more(self, room: int) -> list[Message]:
@@ -158,8 +160,8 @@ class Source:
         """Asks whether the trouble is over: where nothing is read or assigned, nothing else would show it."""
         try:
             for topic in self._options.topics:
-                found = self.member.consumer.list_topics(topic, timeout=_TRIAL_S).topics[topic]
-                if found.error is not None:
+                found = self.member.consumer.list_topics(topic, timeout=_TRIAL_S)
+                if not found.brokers or found.topics[topic].error is not None:
                     return
         except KafkaException:
             return

@@ -14,6 +14,16 @@ log = logging.getLogger(__name__)
 
 _DOUBT_S = 3.0
 _UNRELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
+# What clients of the classic protocol wait out, and those of KIP-848 call fatal, in the broker's words.
+_PASSING = [
+    KafkaError(code).str()
+    for code in (
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_ID_NOT_FOUND,
+        KafkaError.GROUP_MAX_SIZE_REACHED,
+        KafkaError.UNKNOWN,
+    )
+]
 
 
 def in_words(error: KafkaError) -> str:
@@ -71,14 +81,19 @@ class Trouble:
     def check(self) -> None:
         """Raises StreamtagError where the consumer has failed for good."""
         if self._fatal is not None:
+            twin = any(word in self._fatal.str().lower() for word in ("instance", "fenced"))
+            name = " Each worker needs a tagger.group_instance_id of its own, or none." if twin else ""
             raise StreamtagError(
-                f"the Kafka consumer has failed for good: {self._fatal.str()}",
-                hint="A new process can go on. Each worker needs a tagger.group_instance_id of its own, or none.",
+                f"the Kafka consumer has failed for good: {self._fatal.str()}", hint=f"A new process can go on.{name}"
             )
 
     def unreleased(self) -> bool:
         """Whether the consumer has failed because a static member of its name has not left the group yet."""
         return self._fatal is not None and _UNRELEASED in self._fatal.str()
+
+    def passing(self) -> bool:
+        """Whether the consumer has failed of what passes."""
+        return self._fatal is not None and any(words in self._fatal.str() for words in _PASSING)
 
     def survived(self) -> None:
         """The consumer that has failed is replaced; only time shows whether the next one fares better."""

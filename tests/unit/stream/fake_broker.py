@@ -25,6 +25,7 @@ class FakeBroker:
         self.asked: list[str] = []
         self.trouble: defaultdict[str, deque[KafkaError]] = defaultdict(deque)
         self.unstable: set[Partition] = set()  # a predecessor's transaction on them is still open
+        self.named_none = False  # it answers, and names no broker
         self.slow_s = 0.0  # in telling of topics and commits
         self.slow_coordinator_s = 0.0  # in telling of commits
         self.waits: list[float] = []  # how long each question for commits would have waited
@@ -187,7 +188,7 @@ class FakeConsumer:
         count = self.broker.counts.get(topic)
         error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if count is None else None
         found = SimpleNamespace(error=error, partitions=dict.fromkeys(range(count or 0)))
-        return SimpleNamespace(topics={topic: found})
+        return SimpleNamespace(topics={topic: found}, brokers={} if self.broker.named_none else {1: "broker"})
 
     def committed(self, partitions: list[TopicPartition], *, timeout: float) -> list[Any]:
         self.broker.answer("committed")

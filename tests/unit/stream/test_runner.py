@@ -862,6 +862,59 @@ def test_a_member_that_lost_its_partitions_while_it_was_frozen_is_given_its_time
     assert time.monotonic() - lost_at[0] >= 0.3
 
 
+@pytest.mark.parametrize("how", ["asks in vain", "is named no broker"])
+def test_with_kip_848_a_member_that_holds_partitions_begins_anew_once_it_must_be_out_of_the_group(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its client does not notice that: it would read nothing for ever."""
+    monkeypatch.setattr(member, "_STRANDED_S", 0.02)
+    monkeypatch.setattr(member, "_OUT_S", 0.2)
+    broker.write(ZERO, 4)
+    loop = make_loop(group_protocol="consumer")
+    loop.start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    began = time.monotonic()
+    if how == "asks in vain":
+        broker.trouble["list_topics"].extend(KafkaError(KafkaError._TRANSPORT) for _ in range(1_000))
+    broker.named_none = how == "is named no broker"
+    old = loop.consumer
+    wait_until(lambda: loop.consumers == 2, 10, "a new consumer")
+    assert time.monotonic() - began >= 0.2
+    broker.trouble["list_topics"].clear()
+    broker.named_none = False
+    assert loop.runner.status().reading == 0
+    # What the old one tells late is nobody's any more.
+    for kind in ("on_assign", "on_revoke", "on_lost"):
+        old.callbacks[kind](old, [TopicPartition(*ZERO)])
+    assert (loop.runner.status().reading, loop.runner.status().waiting) == (0, 0)
+    broker.write(ZERO, 4)
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 8)
+    loop.stop()
+    loop.check_exactly_once(ZERO)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_that_holds_partitions_keeps_its_client_while_it_reads_or_brokers_answer(
+    make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setattr(member, "_STRANDED_S", 0.02)
+    monkeypatch.setattr(member, "_OUT_S", 0.05)
+    loop = make_loop(group_protocol=protocol)
+    loop.start()
+    loop.rebalance("assign", ZERO)
+    wait_until(lambda: loop.runner.status().reading == 1, 10, "reading")
+    asked, polls = broker.asked.count("list_topics"), loop.consumer.polls
+    if protocol == "consumer":
+        wait_until(lambda: broker.asked.count("list_topics") > asked + 5, 10, "asking now and then")
+    else:
+        wait_until(lambda: loop.consumer.polls > polls + 200, 10, "polling")
+        assert broker.asked.count("list_topics") == asked
+    loop.stop()
+    assert loop.consumers == 1
+
+
 @pytest.mark.parametrize("before", ["never assigned", "lost"])
 def test_a_member_without_partitions_keeps_its_client_while_brokers_answer(
     make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, before: str

@@ -69,6 +69,27 @@ def test_an_answer_does_not_end_what_stands_until_it_has_not_come_for_a_while(tr
     assert trouble.reason is None
 
 
+@pytest.mark.parametrize(
+    "code", [KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_MAX_SIZE_REACHED, KafkaError.UNKNOWN]
+)
+def test_what_kip_848_clients_call_fatal_and_others_wait_out_passes(trouble: Trouble, code: int) -> None:
+    text = f"Fatal error: {KafkaError(KafkaError._FATAL).str()}: {KafkaError(code).str()}"
+    trouble.note(KafkaError(KafkaError._FATAL, text), "polling")
+    assert trouble.passing()
+    assert not trouble.unreleased()
+    trouble.survived()
+    trouble.check()
+    assert KafkaError(code).str() in (trouble.reason or "")
+
+
+def test_what_stays_wrong_is_fatal_and_blames_no_twin(trouble: Trouble) -> None:
+    trouble.note(KafkaError(KafkaError._FATAL, KafkaError(KafkaError.UNSUPPORTED_VERSION).str()), "polling")
+    assert not trouble.passing()
+    with pytest.raises(StreamtagError) as caught:
+        trouble.check()
+    assert "group_instance_id" not in caught.value.hint
+
+
 @pytest.mark.parametrize("error", [HELD, FENCED, KafkaError(KafkaError._FENCED, "fenced", True)])
 def test_what_no_retry_can_mend_is_fatal(trouble: Trouble, error: KafkaError) -> None:
     trouble.note(error, "polling")
