@@ -18,9 +18,9 @@ class Staged:
     sampled: bool
 
     def reasons(self) -> tuple[str | None, ...]:
-        """Why it may, or may not, have been to stage 2; the budget alone decides between band and shed."""
-        if self.sampled:
-            return ("sample",)
+        """Why it may, or may not, have been to stage 2; the budget alone decides among these."""
+        if self.sampled:  # beyond the budget there is none left for it as one in a band either
+            return ("sample", "shed" if self.in_band else None)
         return ("band", "shed") if self.in_band else (None,)
 
 

@@ -50,7 +50,7 @@ def pair(
     ] = None,
     sample: Annotated[
         float,
-        typer.Option("--sample", min=0, max=1, callback=finite, help="Share of events that always go to stage 2."),
+        typer.Option("--sample", min=0, max=1, callback=finite, help="Share of events that go whatever their scores."),
     ] = 0.01,
     output: Output = OutputFormat.TABLE,
 ) -> None:

@@ -1,7 +1,7 @@
 """Two stages: which events a slower, better model scores again, and whose scores they have then.
 
 Stage 1 scores every event. An event whose score of any label lies in that label's band goes to stage 2, as far as
-the budget lasts; a sample, chosen by a hash of the event's id, always does, so that the band can be judged. What stage
+the budget lasts; before those goes a sample, chosen by a hash of the event, so that the band can be judged. What stage
 2 has scored has the scores of stage 2, of every label.
 
 Scores are integers in millionths here (`streamtag.domain.scores`), so that batch and stream send the same events.
@@ -20,9 +20,6 @@ from streamtag.domain.scores import MICRO
 
 __all__ = ["Bands", "Bucket", "Route", "band_problems", "goes", "margin_bands", "merge", "routes"]
 
-# Of the sample's hashes: its own, so that it is independent of who is in which arm of an experiment; and the same for
-# ever, so that two versions of a bundle sample the same events.
-_SALT = b"streamtag stage 2 sample".hex()
 _NONE = MICRO + 1  # above every score
 
 
@@ -34,7 +31,7 @@ class Route(IntEnum):
     BAND = 1
     """Stage 2 decides: a score is in its band."""
     SAMPLE = 2
-    """Stage 2 decides: the event is in the sample, whatever its scores."""
+    """Stage 2 decides: the event is in the sample, whatever its scores, and the budget was not spent."""
     SHED = 3
     """Stage 1 decides: a score is in its band, but the budget was spent."""
     FAILED = 4
@@ -70,20 +67,23 @@ class Bands:
         low, high: ends of each label's band, both in it; millionths, int64 [labels]. A label without one has
             ``low > high``.
         sample: share of events that go to stage 2 whatever their scores.
+        key: of the sample's hashes, hexadecimal. The bundle's own, so that a sender does not know by itself which
+            events go; no experiment has it, so the sample is independent of the arms.
     """
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
     sample: float = 0.0
+    key: str = ""
 
     @staticmethod
-    def of(labels: Sequence[str], bands: Mapping[str, tuple[float, float]], sample: float) -> "Bands":
+    def of(labels: Sequence[str], bands: Mapping[str, tuple[float, float]], sample: float, key: str = "") -> "Bands":
         """From scores per label; labels that are not named have no band."""
         low, high = np.full(len(labels), _NONE, dtype=np.int64), np.full(len(labels), -1, dtype=np.int64)
         for label, (start, end) in bands.items():
             place = labels.index(label)
             low[place], high[place] = round(start * MICRO), round(end * MICRO)
-        return Bands(low, high, sample)
+        return Bands(low, high, sample, key)
 
     def hold(self, micro: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether any score of an event is in its band, bool [n].
@@ -94,16 +94,17 @@ class Bands:
         held: NDArray[np.bool_] = np.any((micro >= self.low) & (micro <= self.high), axis=1)
         return held
 
-    def sampled(self, ids: Iterable[str], n: int) -> NDArray[np.bool_]:
-        """Whether each event is in the sample, bool [n]: by its id alone.
+    def sampled(self, events: Iterable[tuple[str, str | None]], n: int) -> NDArray[np.bool_]:
+        """Whether each event is in the sample, bool [n]: by its id and its text, so that no id takes all its events in.
 
         Args:
-            ids: of the events.
+            events: id and text of each.
             n: how many.
         """
         if self.sample <= 0:
             return np.zeros(n, dtype=np.bool_)
-        return below(unit_hashes((one.encode("utf-8", "surrogatepass") for one in ids), _SALT), self.sample)
+        units = (f"{name}\0{text or ''}".encode("utf-8", "surrogatepass") for name, text in events)
+        return below(unit_hashes(units, self.key), self.sample)
 
 
 def band_problems(labels: Sequence[str], bands: Iterable[tuple[str, float, float]], sample: float) -> list[str]:
@@ -130,7 +131,7 @@ class Bucket:
 
     Attributes:
         capacity: most tokens that can be saved.
-        tokens: saved now; below 0 where the sample, which always goes, has taken more than there was.
+        tokens: saved now; below 0 where events took longer than was thought.
     """
 
     capacity: float
@@ -155,14 +156,15 @@ def routes(in_band: NDArray[np.bool_], sampled: NDArray[np.bool_], allowed: int 
 
     Args:
         in_band: bool [n].
-        sampled: bool [n]; these go through in any case.
-        allowed: how many others may go: the first of the batch, as places in a batch say nothing about content. None:
-            all of them.
+        sampled: bool [n]; these come before the others.
+        allowed: how many may go: the first of the batch, as places in a batch say nothing about content. Whoever of the
+            sample may not is not of it. None: all of them.
     """
     found = np.where(in_band, Route.BAND, Route.FIRST).astype(np.uint8)
-    found[sampled] = Route.SAMPLE
+    chosen = np.flatnonzero(sampled)[:allowed]
+    found[chosen] = Route.SAMPLE
     if allowed is not None:
-        found[np.flatnonzero(found == Route.BAND)[allowed:]] = Route.SHED
+        found[np.flatnonzero(found == Route.BAND)[allowed - len(chosen) :]] = Route.SHED
     return found
 
 

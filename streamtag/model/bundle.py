@@ -105,7 +105,8 @@ class Bundle:
         stage2 = self.manifest.stage2
         if stage2 is None:
             return None
-        return Bands.of(self.labels, {band.label: (band.low, band.high) for band in stage2.bands}, stage2.sample)
+        ends = {band.label: (band.low, band.high) for band in stage2.bands}
+        return Bands.of(self.labels, ends, stage2.sample, self.ref.sha256)
 
     @property
     def critical(self) -> tuple[str, ...]:

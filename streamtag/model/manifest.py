@@ -160,7 +160,7 @@ class Stage2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         bundle: where it comes from.
         bands: an event with a score in any of them goes to stage 2; a label without a band sends none.
-        sample: share of events, by a hash of their id, that always go, so that the bands can be judged.
+        sample: share of events, by a hash of them, that go whatever their scores, so that the bands can be judged.
     """
 
     bundle: StageBundle

@@ -38,7 +38,7 @@ def pair(
         name: of the new bundle.
         version: likewise.
         bands: label to the scores of stage 1 that are not trusted.
-        sample: share of events that always go to stage 2.
+        sample: share of events that go to stage 2 whatever their scores.
 
     Raises:
         RefusedError: the two do not score the same labels in the same order, or there is no second stage.

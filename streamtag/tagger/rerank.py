@@ -64,7 +64,7 @@ class Inferred:
 
 
 _LONGEST_S = 0.1
-"""So much time can be saved for one batch: about what its neighbours wait for stage 2, the sample aside."""
+"""So much time can be saved for one batch: about what its neighbours wait for stage 2."""
 _GUESS_S = _LONGEST_S / 4
 """What an event is expected to take by a model that has not been met yet."""
 _SHORTEST_S = 1e-6
@@ -118,25 +118,25 @@ class Budget:
         if model is not self._model:
             self._model, self._event_s = model, None
 
-    def allow(self, events: int, sampled: int, in_band: int) -> int:
-        """How many of those in a band may go, of a batch of so many; they count as gone, as do those sampled."""
+    def allow(self, events: int, wanted: int) -> int:
+        """How many may go of those who should, in a batch of so many; they count as gone."""
         now = self._clock()
         limits = self._limits
-        share = self._by_share.earn(events * limits.share).spend(sampled)
-        timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0)).spend(sampled)
+        share = self._by_share.earn(events * limits.share)
+        timed = self._by_time.earn((now - self._at) * (limits.per_s or 0.0))
         self._seconds = self._seconds.earn((now - self._at) * limits.time_share)
-        allowed = max(0, min(in_band, share.whole, limits.per_batch - sampled))
+        allowed = min(wanted, share.whole, limits.per_batch)
         if limits.time_share < 1:
             # One event at least has a full bucket, however long it may take.
             event_s = min(_LONGEST_S, _GUESS_S if self._event_s is None else self._event_s)
-            allowed = max(0, min(allowed, int(self._seconds.tokens / event_s + _ROUNDING) - sampled))
+            allowed = max(0, min(allowed, int(self._seconds.tokens / event_s + _ROUNDING)))
         if limits.per_s is not None:
             allowed = min(allowed, timed.whole)
         self._by_share, self._by_time, self._at = share.spend(allowed), timed.spend(allowed), now
         return allowed
 
     def took(self, events: int, seconds: float) -> None:
-        """Tells how long those that went took, so many and the sample among them."""
+        """Tells how long those that went took, so many."""
         self._seconds = self._seconds.spend(seconds)
         each = max(seconds / events, _SHORTEST_S)
         self._event_s = each if self._event_s is None else self._event_s + _NEWER * (each - self._event_s)
@@ -153,7 +153,7 @@ def infer_stages(
     Args:
         events: the batch.
         scorer: of the release that decides.
-        budget: of stage 2; None: whatever is in a band goes.
+        budget: of stage 2; None: whatever is in a band or in the sample goes.
         on_split: as of `infer`, of either stage.
     """
     first, refused = infer(events, scorer, on_split)
@@ -161,12 +161,12 @@ def infer_stages(
         return Inferred(first, refused)
     fit = np.ones(len(events), dtype=np.bool_)
     fit[list(refused)] = False
-    sampled = scorer.bands.sampled((event.id for event in events), len(events)) & fit
+    sampled = scorer.bands.sampled(((event.id, event.text) for event in events), len(events)) & fit
     in_band = scorer.bands.hold(first) & fit
     allowed = None
     if budget is not None:
         budget.meet(scorer.second)
-        allowed = budget.allow(int(fit.sum()), int(sampled.sum()), int((in_band & ~sampled).sum()))
+        allowed = budget.allow(int(fit.sum()), int((sampled | in_band).sum()))
     route = routes(in_band, sampled, allowed)
     rows = np.flatnonzero(goes(route))
     if not rows.size:

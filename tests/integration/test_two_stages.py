@@ -20,7 +20,7 @@ from streamtag.model.two_stages import pair
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
-EVENTS, SHARE, PER_BATCH, SAMPLE = 12_000, 0.15, 16, 0.05
+EVENTS, SHARE, PER_BATCH, SAMPLE = 12_000, 0.15, 16, 0.01
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,16 @@ def expected(made: list[tuple[Input, Record]], bundle: Path) -> dict[str, Staged
     assert scorer.second is not None
     assert scorer.bands is not None
     found = [(given.id, json.loads(value or b"")["text"]) for given, (_, value) in made if given.kind == "event"]
-    ids, texts = [name for name, _ in found], [text for _, text in found]
+    texts = [text for _, text in found]
     first, second = to_micro(scorer.score(texts)), to_micro(scorer.second.score(texts))
-    held, sampled = scorer.bands.hold(first), scorer.bands.sampled(ids, len(ids))
+    held, sampled = scorer.bands.hold(first), scorer.bands.sampled(found, len(found))
     assert 0.1 < np.mean(held) < 0.9
 
     def named(micro: np.ndarray) -> dict[str, float]:
         return dict(zip(scorer.labels, from_micro(micro).tolist(), strict=True))
 
-    rows = zip(ids, first, second, held.tolist(), sampled.tolist(), strict=True)
-    return {name: Staged(named(one), named(two), in_band, chosen) for name, one, two, in_band, chosen in rows}
+    rows = zip(found, first, second, held.tolist(), sampled.tolist(), strict=True)
+    return {name: Staged(named(one), named(two), in_band, chosen) for (name, _), one, two, in_band, chosen in rows}
 
 
 def test_each_event_has_the_scores_of_its_stage_though_a_worker_is_killed(
@@ -77,6 +77,6 @@ def test_each_event_has_the_scores_of_its_stage_though_a_worker_is_killed(
     assert not problems, (len(problems), problems[:10])
     why = Counter(tag.event.get("stage2") for tag in outputs.tags)
     assert min(why[None], why["band"], why["shed"], why["sample"]) > 0
-    assert why["band"] <= SHARE * len(outputs.tags) + 2 * PER_BATCH  # two workers, a bucket each
+    assert why["band"] + why["sample"] <= SHARE * len(outputs.tags) + 2 * PER_BATCH  # two workers, a bucket each
     said = [value for name, value in counted.items() if name.startswith("streamtag_stage2_events") and "shed" in name]
     assert sum(said) > 0

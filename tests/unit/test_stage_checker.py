@@ -26,6 +26,7 @@ def test_sound_events_have_no_problem() -> None:
         tag("unsure", **BY_SECOND, stage2="band"),
         tag("unsure", stage2="shed"),
         tag("sampled", **BY_SECOND, stage2="sample"),
+        tag("sampled", stage2="shed"),
     ]
     assert not stage_problems(sound, EVENTS)
 
@@ -35,7 +36,7 @@ def test_sound_events_have_no_problem() -> None:
     [
         (tag("sure", **BY_SECOND, stage2="band"), "route"),
         (tag("unsure"), "route"),
-        (tag("sampled", stage2="shed"), "route"),
+        (tag("sampled", **BY_SECOND, stage2="band"), "route"),
         (tag("unsure", stage2="band"), "stage"),
         (tag("unsure", **{**BY_SECOND, "scores": FIRST}, stage2="band"), "scores"),
         (tag("unsure", scores=SECOND, stage2="shed"), "scores"),

@@ -29,29 +29,42 @@ def test_an_event_goes_if_any_score_is_in_its_band(rows: list[tuple[int, int]], 
     assert held.tolist() == [one[0] <= a <= one[1] or two[0] <= b <= two[1] for a, b in rows]
 
 
-def test_the_sample_depends_on_the_id_alone_and_has_the_share_it_says() -> None:
-    ids = [f"event {i}" for i in range(20_000)]
+def test_the_sample_depends_on_the_event_alone_and_has_the_share_it_says() -> None:
+    made = [(f"event {i}", "see you at noon") for i in range(20_000)]
     bands = Bands.of(LABELS, {}, 0.05)
-    sampled = bands.sampled(ids, len(ids))
-    assert [bool(bands.sampled([one], 1)[0]) for one in ids[:300]] == sampled[:300].tolist()
+    sampled = bands.sampled(made, len(made))
+    assert [bool(bands.sampled([one], 1)[0]) for one in made[:300]] == sampled[:300].tolist()
     assert abs(int(sampled.sum()) - 1_000) < 5 * math.sqrt(950)
-    larger = Bands.of(LABELS, {}, 0.1).sampled(ids, len(ids))
+    larger = Bands.of(LABELS, {}, 0.1).sampled(made, len(made))
     assert not (sampled & ~larger).any()
-    assert not Bands.of(LABELS, {}, 0.0).sampled(ids, len(ids)).any()
+    assert not Bands.of(LABELS, {}, 0.0).sampled(made, len(made)).any()
+
+
+@pytest.mark.parametrize("name", ["c-1770", "", "\ud800"])
+def test_no_id_takes_all_its_events_into_the_sample(name: str) -> None:
+    texts = [None, "\ud800", *(f"comment {i}" for i in range(20_000))]
+    sampled = Bands.of(LABELS, {}, 0.05).sampled([(name, text) for text in texts], len(texts))
+    assert abs(int(sampled.sum()) - 1_000) < 5 * math.sqrt(950)
+
+
+def test_what_is_in_the_sample_of_one_bundle_is_not_for_that_in_the_sample_of_another() -> None:
+    made = [(f"event {i}", "see you at noon") for i in range(20_000)]
+    one, two = (Bands.of(LABELS, {}, 0.05, key * 32).sampled(made, len(made)) for key in ("07", "08"))
+    assert abs(int((one & two).sum()) - 50) < 5 * math.sqrt(50)
 
 
 @given(FLAGS, st.none() | st.integers(0, 50))
-def test_the_sample_always_goes_and_of_the_rest_as_many_as_allowed(
+def test_the_sample_goes_first_and_of_all_no_more_than_allowed(
     flags: list[tuple[bool, bool]], allowed: int | None
 ) -> None:
     in_band, sampled = (np.array([row[i] for row in flags], dtype=np.bool_) for i in range(2))
     found = routes(in_band, sampled, allowed)
-    assert ((found == Route.SAMPLE) == sampled).all()
-    band, shed = found == Route.BAND, found == Route.SHED
-    assert ((band | shed) == (in_band & ~sampled)).all()
-    assert (goes(found) == (sampled | band)).all()
-    wanted = int((in_band & ~sampled).sum())
-    assert band.sum() == (wanted if allowed is None else min(wanted, allowed))
+    sample, band, shed = (found == route for route in (Route.SAMPLE, Route.BAND, Route.SHED))
+    most = len(flags) if allowed is None else allowed
+    assert np.flatnonzero(sample).tolist() == np.flatnonzero(sampled)[:most].tolist()
+    assert ((band | shed) == (in_band & ~sample)).all()
+    assert (goes(found) == (sample | band)).all()
+    assert goes(found).sum() == min(most, int((in_band | sampled).sum()))
     if band.any() and shed.any():
         assert np.flatnonzero(band).max() < np.flatnonzero(shed).min()  # the first of the batch
 
@@ -70,7 +83,7 @@ def test_no_more_go_than_the_share_of_all_and_one_bucket(
         assert bucket.tokens <= capacity
 
 
-def test_what_the_sample_takes_is_missing_later_but_never_for_long() -> None:
+def test_what_was_taken_too_much_is_missing_later_but_never_for_long() -> None:
     bucket = Bucket(4.0).earn(2.0).spend(3)
     assert (bucket.tokens, bucket.whole) == (-1.0, 0)
     assert bucket.earn(3.0).whole == 2

@@ -88,10 +88,44 @@ def test_beyond_the_budget_stage_1_decides_and_the_event_says_so() -> None:
     assert rig.metrics.value("streamtag.stage2.events", outcome="shed") == 5
 
 
-def test_the_sample_goes_whatever_its_scores_and_whatever_the_budget() -> None:
-    rig = staged(sample=1.0, stage2_share="0")
+def test_the_sample_goes_whatever_its_scores() -> None:
+    rig = staged(sample=1.0, stage2_share="1")
     tags = rig.tags(rig.process(record(0, 0.9, 0.1), record(1, 0.5, 0.1)))
     assert routes(tags) == [("2", "sample")] * 2
+
+
+def test_whoever_fills_the_sample_gets_no_more_than_the_budget() -> None:
+    rig = staged(sample=1.0, stage2_share="1", stage2_per_batch="3")
+    tags = rig.tags(rig.process(*(record(i, 0.9 if i % 2 else 0.5, 0.1) for i in range(6))))
+    assert routes(tags) == [("2", "sample")] * 3 + [("1", None), ("1", "shed"), ("1", None)]
+    assert rig.active is not None
+    second: Any = rig.active.scorer.second
+    assert second.batches == [3]
+    rig.close()
+    counted = {why: rig.metrics.value("streamtag.stage2.events", outcome=why) for why in ("sample", "first", "shed")}
+    assert counted == {"sample": 3, "first": 2, "shed": 1}
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        (Limits(0.1, None, 64), 0.1 * 200 * 64),
+        (Limits(1.0, 200.0, 64), 200.0 * 200 * 0.02),
+        (Limits(1.0, None, 3), 200 * 3),
+        (Limits(1.0, None, 64, time_share=1e-9), 4),  # what is saved at first, for a model nobody knows
+    ],
+)
+def test_a_stream_of_nothing_but_the_sample_stays_within_each_limit(limits: Limits, most: float) -> None:
+    now, gone = [0.0], 0
+    budget = Budget(limits, clock=lambda: now[0])
+    for _ in range(200):
+        found = infer_stages(events(*["0.9 0.1"] * 64), TwoStages(1.0), budget).stages  # type: ignore[arg-type]
+        assert found is not None
+        gone += int(found.second.sum())
+        if limits.time_share < 1:
+            budget.took(1, 0.1)
+        now[0] += 0.02
+    assert 0.9 * most <= gone <= most
 
 
 def test_what_stage_2_cannot_score_keeps_the_scores_of_stage_1() -> None:
@@ -138,7 +172,7 @@ def test_a_slow_stage_takes_no_more_than_its_share_of_the_time() -> None:
     budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
     spent = 0.0
     for turn in range(200):
-        allowed = budget.allow(512, 0, 50)
+        allowed = budget.allow(512, 50)
         assert allowed <= (10 if turn else 4)  # 0.1 s of 10 ms each; the first batch shows what an event takes
         spent += allowed * 0.01
         if allowed:
@@ -152,7 +186,7 @@ def test_a_fast_stage_is_not_held_back_by_time() -> None:
     budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
     granted = []
     for _ in range(20):
-        granted.append(budget.allow(512, 0, 64))
+        granted.append(budget.allow(512, 64))
         budget.took(granted[-1], granted[-1] * 60e-6)
         now[0] += 0.02
     assert granted == [4, *[64] * 19]
@@ -163,7 +197,7 @@ def test_however_slow_a_stage_is_some_events_go(each_s: float) -> None:
     now, gone = [0.0], 0
     budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
     for _ in range(1_000):
-        allowed = budget.allow(512, 0, 50)
+        allowed = budget.allow(512, 50)
         if allowed:
             budget.took(allowed, allowed * each_s)
         gone += allowed
@@ -178,7 +212,7 @@ def test_a_freeze_is_forgotten() -> None:
     granted = []
     for _ in range(200):
         now[0] += 0.02
-        granted.append(budget.allow(512, 0, 64))
+        granted.append(budget.allow(512, 64))
         if granted[-1]:
             budget.took(granted[-1], granted[-1] * 60e-6)
     assert granted[-10:] == [64] * 10
@@ -192,18 +226,9 @@ def test_of_another_model_nobody_knows_how_long_it_takes() -> None:
     budget.took(64, 64 * 60e-6)
     now[0] += 1.0
     budget.meet(first)
-    assert budget.allow(512, 0, 50) == 50
+    assert budget.allow(512, 50) == 50
     budget.meet(second)
-    assert budget.allow(512, 0, 50) == 4
-
-
-def test_the_sample_is_paid_for_out_of_the_time_of_the_others() -> None:
-    now = [0.0]
-    budget = Budget(Limits(1.0, None, 64, time_share=0.5), clock=lambda: now[0])
-    budget.took(1, 0.01)
-    now[0] += 1.0
-    assert budget.allow(512, 4, 50) == 6
-    assert budget.allow(512, 20, 50) == 0
+    assert budget.allow(512, 50) == 4
 
 
 def test_a_rate_lets_as_many_through_as_time_has_passed() -> None:
@@ -212,7 +237,7 @@ def test_a_rate_lets_as_many_through_as_time_has_passed() -> None:
     granted = []
     for at in (0.0, 0.5, 0.75, 60.0, 60.0):
         now[0] = at
-        granted.append(budget.allow(100, 0, 100))
+        granted.append(budget.allow(100, 100))
     assert granted == [0, 5, 2, 10, 0]  # what was not used is kept for one second
 
 
