@@ -36,9 +36,35 @@ def test_a_slow_processor_gets_what_it_can_do_in_time() -> None:
 
 def test_a_fast_processor_gets_whole_batches_and_a_stalled_one_gets_on_again() -> None:
     pace = Pace()
-    pace.took(32, 0.001)
-    assert len(pace.cut(batch(512)).records) == 512
+    assert sizes(pace, [512] * 6, 1e-5) == [32, 64, 128, 256, 32, *[512] * 5]
     pace.took(512, 60.0)
-    assert len(pace.cut(batch(512)).records) == 1
-    pace.took(1, 0.0001)
-    assert len(pace.cut(batch(512)).records) == 512
+    assert sizes(pace, [512], 1e-5) == [1, 2, 4, 8, 16, 32, 64, 128, 256, 1]
+    assert sizes(pace, [512], 1e-5) == [512]
+
+
+def test_a_few_cheap_records_say_nothing_about_many_dear_ones() -> None:
+    pace = Pace()
+    assert sizes(pace, [7], 1e-5) == [7]
+    assert max(sizes(pace, [505], 0.013)) == 32
+    assert max(sizes(pace, [505], 0.013)) == 7
+
+
+@given(st.lists(st.tuples(st.integers(1, 600), st.floats(0, 0.05)), max_size=20))
+def test_a_cut_is_at_most_twice_what_has_gone_before(batches: list[tuple[int, float]]) -> None:
+    pace, most = Pace(), 32
+    for n, seconds_each in batches:
+        for size in sizes(pace, [n], seconds_each):
+            assert size <= most
+            most = max(most, 2 * size)
+
+
+def sizes(pace: Pace, batches: list[int], seconds_each: float) -> list[int]:
+    """How batches are cut, one behind the other, that take so long a record."""
+    found = []
+    for n in batches:
+        part: Batch | None = batch(n)
+        while part is not None:
+            found.append(len(pace.cut(part).records))
+            pace.took(found[-1], found[-1] * seconds_each)
+            part = pace.rest()
+    return found
