@@ -19,6 +19,7 @@ from streamtag.tagger.pane_counts import Dimension, pane_counts
 
 # What an event holds beside its scores, measured: places, and the values of its segments.
 _EVENT_BYTES = 256
+_SCORE_BYTES = 9  # a score in millionths, and whether it is tagged
 
 
 @dataclass
@@ -81,7 +82,7 @@ class Counts:
     def add(self, batch: ScoredBatch) -> None:
         """Counts a batch of scored events."""
         self._batches.append(batch)
-        self._held += batch.micro.nbytes + batch.tagged.nbytes + _EVENT_BYTES * len(batch.micro)
+        self.expect(*batch.micro.shape)
         before = len(self._panes)
         places = set(zip(batch.partitions.tolist(), batch.panes.tolist(), strict=True))
         self._panes.update((batch.cell, partition, start) for partition, start in places)
@@ -96,6 +97,10 @@ class Counts:
                 totals.tagged += tagged[number]
                 totals.clean += events[number] - tagged[number]
 
+    def expect(self, events: int, labels: int) -> None:
+        """Makes room for so many: those that are added now, or for a shadow that has answered when it closes."""
+        self._held += (_SCORE_BYTES * labels + _EVENT_BYTES) * events
+
     def add_rows(self, rows: TrialRows) -> None:
         """Notes events that took part in an experiment; their batch is added besides."""
         self._rows.append(rows)
@@ -105,7 +110,7 @@ class Counts:
         return self._cells
 
     def held(self) -> int:
-        """About how many bytes its events take until they are counted: 9 for each label of each, and `_EVENT_BYTES`."""
+        """About how many bytes its events take until they are counted: `_SCORE_BYTES` a label, and `_EVENT_BYTES`."""
         return self._held
 
     def alerts(self) -> dict[str, int]:

@@ -92,8 +92,14 @@ def decide_batch(
     events: Sequence[ContentEvent], micro: NDArray[np.int64], deciding: Deciding, stages: Stages | None = None
 ) -> Decisions:
     """Compares every score with the cut-off of its event's segment."""
-    segments: list[Segment] = [(event.lang, event.channel, event.tenant) for event in events]
+    return decide_segments([(event.lang, event.channel, event.tenant) for event in events], micro, deciding, stages)
+
+
+def decide_segments(
+    segments: Sequence[Segment], micro: NDArray[np.int64], deciding: Deciding, stages: Stages | None = None
+) -> Decisions:
+    """The same where nothing else is left of the events."""
     compiled = deciding.compiled
-    rows = np.zeros(len(events), dtype=np.intp) if compiled.uniform else compiled.rows(segments)
+    rows = np.zeros(len(segments), dtype=np.intp) if compiled.uniform else compiled.rows(segments)
     scores = from_micro(micro)
     return Decisions(scores, decide(scores, compiled.matrix[rows]), rows, segments, stages)

@@ -283,7 +283,7 @@ class Tagger:
             if taking_part is None:
                 self._counts.add(batch)
             else:
-                arms = taking_part.decide(decoded, deciding, decisions, batch)
+                arms = taking_part.decide(deciding, decisions, batch)
         outputs = [
             self._emitter.tag_events(
                 decoded if rows is None else decoded.take(rows.tolist()),

@@ -20,11 +20,10 @@ Arm = tuple[Deciding, Decisions, ScoredBatch, str | None, NDArray[np.intp] | Non
 
 @dataclass(frozen=True, eq=False)
 class _Shadow:
-    """A batch whose candidate is asked for its scores when the transaction closes."""
+    """A batch whose candidate is asked for its scores when the transaction closes; its texts are not kept for that."""
 
     trial: Trial
     part: Part
-    decoded: Decoded
     batch: ScoredBatch
 
 
@@ -65,21 +64,22 @@ class TakingPart:
             )
         self._parts = kept
 
-    def decide(self, decoded: Decoded, deciding: Deciding, decisions: Decisions, batch: ScoredBatch) -> list[Arm]:
+    def decide(self, deciding: Deciding, decisions: Decisions, batch: ScoredBatch) -> list[Arm]:
         """Who decides what of the batch; counts it."""
         parts, self._parts = self._parts, []
         split = next(((trial, part) for trial, part in parts if trial.mode == "split"), None)
         if split is not None:
-            return self._split(*split, decoded, (deciding, decisions, batch, None, None))
+            return self._split(*split, (deciding, decisions, batch, None, None))
         self._counts.add(batch)
         for trial, part in parts:
             if not len(part.rows):
                 continue
-            shadow = _Shadow(trial, part, decoded, batch)
+            shadow = _Shadow(trial, part, batch)
             if trial.candidate is None:
                 self._settle(shadow, self.trials.answer(trial, part, batch.micro, 0.0))
             else:
                 self._shadows.append(shadow)
+                self._counts.expect(len(part.rows), len(trial.deciding.labels))
         return [(deciding, decisions, batch, None, None)]
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class TakingPart:
         """Counts what the candidate says beside what the control has decided."""
         trial, part, batch = shadow.trial, shadow.part, shadow.batch
         rows = part.rows
-        found = trial.decide(shadow.decoded, rows, answer.micro)
+        found = trial.decide(batch.segments, rows, answer.micro)
         units = UnitColumns(part.hashes, trial.control_tags(batch.tagged[rows]), trial.candidate_tags(found.tagged))
         self._note(trial, batch, batch.cell, rows, units, shed=~answer.valid)
         if answer.valid.any():
@@ -112,7 +112,7 @@ class TakingPart:
 
     # -- split -------------------------------------------------------------------------------------------------------
 
-    def _split(self, trial: Trial, part: Part, decoded: Decoded, control: Arm) -> list[Arm]:
+    def _split(self, trial: Trial, part: Part, control: Arm) -> list[Arm]:
         """Each unit has its arm; what the candidate cannot decide in time the control decides, and it takes no part.
 
         Nor does the rest of a batch for which the candidate was not there (it loads, hangs, was killed): counted alone,
@@ -140,17 +140,15 @@ class TakingPart:
             if len(rows)
         ]
         if len(theirs):
-            arms.append(self._by_candidate(trial, part, decoded, (decisions, batch), answer))
+            arms.append(self._by_candidate(trial, part, (decisions, batch), answer))
         return arms
 
-    def _by_candidate(
-        self, trial: Trial, part: Part, decoded: Decoded, by_control: tuple[Decisions, ScoredBatch], answer: Answer
-    ) -> Arm:
+    def _by_candidate(self, trial: Trial, part: Part, by_control: tuple[Decisions, ScoredBatch], answer: Answer) -> Arm:
         """What the candidate of a split has decided."""
         control, batch = by_control
         rows, hashes = part.rows[part.chosen][answer.valid], part.hashes[part.chosen][answer.valid]
         scored = Answer(answer.micro[answer.valid], answer.valid[answer.valid])
-        found = trial.decide(decoded, rows, scored.micro)
+        found = trial.decide(batch.segments, rows, scored.micro)
         if answer.stages is not None:
             found = replace(found, stages=answer.stages.take(np.flatnonzero(answer.valid)))
         elif trial.candidate is None and control.stages is not None:  # the same model, so the same stages

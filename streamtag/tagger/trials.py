@@ -20,10 +20,11 @@ from streamtag.control.metrics import MetricSink
 from streamtag.control.watcher import ActiveRelease
 from streamtag.domain.assignment import below, unit_hashes
 from streamtag.domain.scores import to_micro
+from streamtag.domain.thresholds import Segment
 from streamtag.model.bundle import Bundle
 from streamtag.model.scorer import Scorer
 from streamtag.tagger.candidate import Candidate
-from streamtag.tagger.decide import Deciding, Decisions, decide_batch
+from streamtag.tagger.decide import Deciding, Decisions, decide_segments
 from streamtag.tagger.decode import Decoded
 from streamtag.tagger.rerank import Stages
 
@@ -130,9 +131,9 @@ class Trial:
         """What the candidate tagged, likewise."""
         return tagged[:, self._candidate_columns]
 
-    def decide(self, decoded: Decoded, rows: NDArray[np.intp], micro: Scores) -> Decisions:
-        """The candidate's decisions on some rows."""
-        return decide_batch([decoded.events[row] for row in rows.tolist()], micro, self.deciding)
+    def decide(self, segments: Sequence[Segment], rows: NDArray[np.intp], micro: Scores) -> Decisions:
+        """The candidate's decisions on some rows of a batch, by the segments of its events."""
+        return decide_segments([segments[row] for row in rows.tolist()], micro, self.deciding)
 
     def _units(self, decoded: Decoded) -> Iterable[bytes | None]:
         unit = self._unit

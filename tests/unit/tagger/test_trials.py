@@ -1,6 +1,7 @@
 """Experiments in the tagger: what goes out, what is counted, and that a shadow changes nothing for the champion."""
 
 import base64
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.events.summary import CommitSummary
 from streamtag.model.bundle import Bundle
 from streamtag.stats.ledger import contradictions
+from streamtag.tagger import tagger
 from streamtag.tagger.candidate import Candidate
 from streamtag.tagger.tagger import Tagger
 from streamtag.tagger.trials import Trials
@@ -369,6 +371,24 @@ def test_an_experiment_may_end_while_its_candidate_has_answered_and_nothing_is_c
     rig.process(record(1, 0.6, 0.1))
     assert rig.candidate.closed
     rig.close()
+
+
+def test_a_shadow_keeps_no_texts_until_the_transaction_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = 2**18
+    monkeypatch.setattr(tagger, "_MAX_HELD_BYTES", room)
+    rig = Trying(experiment(bundle=True))
+    monkeypatch.setattr(rig.candidate, "ask", lambda *_: None)  # the real one writes the texts into a pipe
+    rig.process(record(0, 0.9, 0.1))
+    rig.close()
+    tracemalloc.start()
+    events = 0
+    while not rig.tagger.full():
+        rig.process(*[record(events + i, text=f"0.9 0.1{' ' * 2_000}") for i in range(64)])
+        events += 64
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.2 * room
+    assert 0.4 * room < events * (256 + 9 * len(LABELS)) < 0.7 * room  # as much again is expected of the candidate
 
 
 def test_two_shadows_at_once_each_have_their_rows() -> None:
