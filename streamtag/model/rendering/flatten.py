@@ -115,7 +115,8 @@ def _as_named(value: Mapping[str, Any]) -> tuple[tuple[str, ...], Any] | None:
         return None
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     inner = next((key for key in _VALUES if key in value), None)
-    return ((_word(name),), value[inner]) if name and inner else None
+    # Cut to what `_word` looks at: this name is a value, of any length, and the cache would keep it.
+    return ((_word(name[:MAX_KEY_CHARS]),), value[inner]) if name and inner else None
 
 
 @lru_cache(maxsize=16_384)  # names of fields are few, and come again with every event

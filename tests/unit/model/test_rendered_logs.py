@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import time
+import tracemalloc
 from typing import Any
 from urllib.parse import quote
 
@@ -182,6 +183,16 @@ def test_a_text_that_only_begins_like_json_is_a_text() -> None:
     assert render("") == ""
 
 
+def test_the_cache_of_names_keeps_no_whole_values() -> None:
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for i in range(100):
+        flatten.pairs([{"name": f"{i} {'a' * 100_000}", "value": "x"}])
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 1_000_000
+
+
 # -- whatever it holds ---------------------------------------------------------------------------------------------
 
 LONGEST = log_text.MAX_CHARS + log_text.MAX_HIDDEN_CHARS + 100
@@ -221,6 +232,13 @@ def test_a_document_is_rendered_within_its_bounds_and_twice_alike(document: Any)
     assert len(rendered) <= log_text.MAX_CHARS
     assert len(flatten.pairs(document)) <= flatten.MAX_FIELDS
     assert log_text.render_document(json.loads(json.dumps(document))) == rendered
+
+
+@given(nasty, st.integers(0, 300), nasty)
+def test_a_name_that_is_a_value_is_cut_to_what_is_read_of_it(start: str, filling: int, end: str) -> None:
+    name = start + "a" * filling + end
+    found = flatten._as_named({"name": name, "value": 1})
+    assert found == (((flatten._word.__wrapped__(name),), 1) if name else None)
 
 
 @given(nasty)
