@@ -4,7 +4,8 @@ JSON becomes lines of a path and its values, tabs between (`flatten`); any other
 behind escapes, base64 or the tricks of command lines follows on a line of its own, so that trick and word are seen.
 """
 
-from itertools import groupby
+from collections.abc import Iterator
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -44,15 +45,27 @@ def render_document(document: Any) -> str:
     left = MAX_CHARS
     for name, same in groupby(pairs(document), key=itemgetter(0)):
         values = [value for _, value in same]
-        hidden = [text for value in values for text in _hidden(value)]
-        for some in (values, hidden):
-            if some:
-                line = "\t".join([name, *some] if name else some)[:left]
+        for some in (iter(values), chain.from_iterable(map(_hidden, values))):
+            line = _line(name, some, left)
+            if line is not None:
                 lines.append(line)
                 left -= len(line) + 1
                 if left <= 0:
                     return "\n".join(lines)
     return "\n".join(lines)
+
+
+def _line(name: str, texts: Iterator[str], room: int) -> str | None:
+    """A name and its texts, cut to the room there is; None without texts. What would be cut off is not asked for."""
+    first = next(texts, None)
+    if first is None:
+        return None
+    parts = [name, first] if name else [first]
+    length = sum(map(len, parts)) + len(parts) - 1
+    while length < room and (text := next(texts, None)) is not None:
+        parts.append(text)
+        length += 1 + len(text)
+    return "\t".join(parts)[:room]
 
 
 def _hidden(value: str) -> list[str]:

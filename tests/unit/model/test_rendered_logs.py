@@ -1,6 +1,7 @@
 """Log events of every family as text: stable, decoded, bounded, whatever they hold. All examples are harmless."""
 
 import base64
+import itertools
 import json
 import random
 import time
@@ -239,6 +240,51 @@ def test_a_name_that_is_a_value_is_cut_to_what_is_read_of_it(start: str, filling
     name = start + "a" * filling + end
     found = flatten._as_named({"name": name, "value": 1})
     assert found == (((flatten._word.__wrapped__(name),), 1) if name else None)
+
+
+def rendered_whole(document: Any, limit: int) -> str:
+    """As it was at first: everything is decoded, and then cut."""
+    found: list[str] = []
+    left = limit
+    for name, same in itertools.groupby(flatten.pairs(document), key=lambda pair: pair[0]):
+        values = [value for _, value in same]
+        hidden = [text for value in values for text in log_text._hidden(value)]
+        for some in (values, hidden):
+            if some:
+                line = "\t".join([name, *some] if name else some)[:left]
+                found.append(line)
+                left -= len(line) + 1
+                if left <= 0:
+                    return "\n".join(found)
+    return "\n".join(found)
+
+
+@settings(max_examples=300)
+@given(documents | st.dictionaries(keys, st.lists(within_json, max_size=8)), st.integers(1, 400) | st.just(8_000))
+def test_what_is_not_decoded_for_want_of_room_would_have_been_cut_off(document: Any, limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(log_text, "MAX_CHARS", limit)
+        assert log_text.render_document(document) == rendered_whole(document, limit)
+
+
+def test_nothing_is_decoded_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    whole = log_text._hidden
+
+    def counted(value: str) -> list[str]:
+        decoded.append(value)
+        return whole(value)
+
+    monkeypatch.setattr(log_text, "_hidden", counted)
+    values = [f"{i} " + "a^b " * 499 for i in range(60)]  # nearly 2,000 characters each, which hide nearly 1,500
+    for document, n in (
+        ({"a": values}, 0),
+        ({"a": values[:3]}, 2),
+        ({f"k{i}": one for i, one in enumerate(values)}, 2),
+    ):
+        decoded.clear()
+        log_text.render_document(document)
+        assert len(decoded) == n
 
 
 @given(nasty)
