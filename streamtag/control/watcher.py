@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _RESTORE = '`streamtag release restore-snapshot --reason "…"` on this host brings it back'
 _LONGEST_RETRY_S = 60.0
+_MOST_PASSED_OVER = 3
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ReleaseWatcher:
     """Follows the champion of one namespace.
 
     A new release is loaded in the watcher's thread while the old one serves; releases committed meanwhile are looked
-    at afterwards, the newest only.
+    at afterwards, the newest only. A bundle that has been taken back by then does not decide.
 
     Args:
         settings: ``redis``, ``model``, ``thresholds`` and ``state_dir`` count.
@@ -81,6 +82,7 @@ class ReleaseWatcher:
         # compared with this, never with what was merely received: a refused release must be looked at again.
         self._last_good: Current | None = None
         self._unsaved: Current | None = None
+        self._passed_over = 0
         self._snapshot_retry_at = 0.0
         self._follower = Follower(
             self._store, settings.redis, self._look, failed=self._unexpected, away=self._away, name="release-watcher"
@@ -165,13 +167,20 @@ class ReleaseWatcher:
             self._settle()
         elif self._due(champion):
             self._activate(self._store.load(champion), "redis")
-            self._settle()
 
     def _activate(self, wanted: Current, source: Literal["redis", "snapshot"]) -> None:
-        """Validates bundle and thresholds as a pair and exposes them; raises `StreamtagError` when they cannot."""
+        """Validates bundle and thresholds as a pair and exposes them; raises `StreamtagError` when they cannot.
+
+        Nothing is exposed where the champion has moved on to another bundle while this one was loaded.
+        """
         ref, thresholds = wanted.ref, wanted.thresholds
         before = self._current
-        scorer = before.scorer if before is not None and before.ref.bundle == ref.bundle else self._loaded(ref.bundle)
+        if before is not None and before.ref.bundle == ref.bundle:
+            scorer = before.scorer
+        else:
+            scorer = self._loaded(ref.bundle)
+            if source == "redis" and self._overtaken(wanted):
+                return
         found = problems(thresholds, scorer.labels)
         if found:
             raise RefusedError(
@@ -180,16 +189,41 @@ class ReleaseWatcher:
             )
         self._current = ActiveRelease(ref, thresholds, scorer, source)
         self._last_good = wanted
+        self._passed_over = 0
         self._state = replace(self._state, deciding=_words(ref, source))
         self._first.set()
         self._metrics.set("streamtag.release.number", ref.number)
         self._metrics.add("streamtag.release.applied", outcome="applied")
         if source == "redis":
             self._unsaved = wanted
+            self._settle()
             if before is not None:
                 age = datetime.now(UTC) - wanted.release.document.at
                 self._metrics.record("streamtag.release.propagation", max(0.0, age.total_seconds()))
         log.info("deciding by %s", self._state.deciding)
+
+    def _overtaken(self, wanted: Current) -> bool:
+        """Whether the champion moved on to another bundle while that of ``wanted`` was loaded: the next look decides.
+
+        Most often somebody has gone back to what decides here all the while: that needs no loading, where a bundle
+        that was taken back would decide until it is swapped out again. One that moved on with the *same* bundle does
+        not count: the scorer just loaded is needed, and the next look has it at hand. Of bundles that come faster than
+        they can be loaded every fourth decides for a while, or the worker would never move.
+        """
+        if self._passed_over >= _MOST_PASSED_OVER:
+            return False
+        try:
+            champion = self._store.heads(damaged=True).champion
+            # None or an older one: Redis has lost what was good, and nobody has taken it back.
+            if champion is None or champion.number <= wanted.id.number:
+                return False
+            if self._store.release(champion).document.bundle == wanted.release.document.bundle:
+                return False
+        except StreamtagError:
+            return False  # it cannot be said; the next look tells what is amiss
+        self._passed_over += 1
+        log.info("release %d was overtaken by release %d while it was loaded", wanted.id.number, champion.number)
+        return True
 
     def _loaded(self, bundle: BundleRef) -> "Scorer":
         try:

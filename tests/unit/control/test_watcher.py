@@ -1,9 +1,11 @@
 """The watcher: only validated releases are exposed, and the last good one outlives whatever happens to Redis."""
 
 import errno
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -50,6 +52,8 @@ class Host:
     loaded: list[BundleRef] = field(default_factory=list)
     broken: dict[BundleRef, Exception] = field(default_factory=dict)
     labels: dict[BundleRef, tuple[str, ...]] = field(default_factory=dict)
+    during: dict[BundleRef, Callable[[], object]] = field(default_factory=dict)
+    """What happens the first time that a bundle is loaded, before it is."""
     running: list[ReleaseWatcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,6 +62,7 @@ class Host:
 
     def load(self, bundle: BundleRef) -> "Scorer":
         self.loaded.append(bundle)
+        self.during.pop(bundle, lambda: None)()
         if bundle in self.broken:
             raise self.broken[bundle]
         return cast("Scorer", FakeScorer(self.labels.get(bundle, LABELS)))
@@ -154,6 +159,71 @@ def test_a_promoted_bundle_is_loaded_and_swapped(host: Host) -> None:
     assert before is not None
     assert found.ref.bundle == NEXT
     assert found.scorer is not before.scorer
+
+
+def test_a_bundle_that_is_taken_back_while_it_is_loaded_never_decides(host: Host) -> None:
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    before = watcher.current()
+    host.during[NEXT] = lambda: host.changes.return_to(None, BORIS)
+    host.changes.promote(NEXT, LABELS, ANNA)
+    wait_until(decides_by(watcher, 3), 5, "release 3")
+    found = watcher.current()
+    assert found is not None
+    assert before is not None
+    assert found.scorer is before.scorer
+    assert host.loaded == [BUNDLE, NEXT], "what decides all the while is not loaded again"
+    assert host.metrics.counts["streamtag.release.applied/applied"] == 2, "release 2 was not among them"
+    wait_until(lambda: watcher.status().ready, 5, "ready")
+
+
+def test_other_thresholds_while_a_bundle_is_loaded_do_not_load_it_again(host: Host) -> None:
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    host.during[NEXT] = lambda: host.changes.set_thresholds({"spam": 0.6}, BORIS)
+    host.changes.promote(NEXT, LABELS, ANNA)
+    wait_until(decides_by(watcher, 3), 5, "release 3")
+    assert host.loaded == [BUNDLE, NEXT]
+
+
+@pytest.mark.parametrize("lost", ["away", "emptied", "damaged"])
+def test_a_bundle_is_not_taken_back_because_redis_is_lost_meanwhile(host: Host, lost: str) -> None:
+    def lose() -> None:
+        if lost == "away":
+            host.server.connected = False
+        elif lost == "emptied":
+            host.store.client.flushall()
+        else:
+            host.store.client.set(host.store.keys.champion, b"garbage")
+
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    host.during[NEXT] = lose
+    host.changes.promote(NEXT, LABELS, ANNA)
+    wait_until(decides_by(watcher, 2), 5, "release 2")
+
+
+def test_bundles_that_come_faster_than_they_load_do_not_hold_a_worker_for_ever(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles = [BundleRef("demo", str(n), f"{n:064x}") for n in range(2, 10)]
+    for bundle, following in itertools.pairwise(bundles):
+        host.during[bundle] = partial(host.changes.promote, following, LABELS, ANNA)
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    decided: list[str] = []
+    measured = host.metrics.set
+
+    def note(name: str, value: float, **attributes: str | int) -> None:
+        measured(name, value, **attributes)
+        if name == "streamtag.release.number":
+            decided.append(str(int(value)))
+
+    monkeypatch.setattr(host.metrics, "set", note)
+    host.changes.promote(bundles[0], LABELS, ANNA)
+    wait_until(decides_by(watcher, 9), 5, "release 9")
+    assert decided == ["5", "9"], "the fourth of those that were overtaken, and the last"
+    assert host.loaded == [BUNDLE, *bundles]
 
 
 @pytest.mark.parametrize("error", [BundleError("parity fails"), OSError("disk"), ValueError("any")], ids=repr)
