@@ -1,5 +1,11 @@
 """The last good release on this host's disk: what a worker decides by when it starts and Redis is away or empty."""
 
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +19,8 @@ from streamtag.errors import RefusedError
 __all__ = ["SnapshotFile", "SnapshotRead"]
 
 _FORMAT = 1
+# Another worker holds the lock for one write. One that is frozen there must not hold up this one's watcher.
+_LONGEST_WAIT_S = 2.0
 
 
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +69,13 @@ class SnapshotFile:
         return SnapshotRead(Current(release, revision))
 
     def write(self, current: Current) -> None:
-        """Replaces the snapshot, durably and all at once.
+        """Replaces the snapshot, durably and all at once, unless it holds a later release.
+
+        A slow worker of this host must not write over what a faster one has kept. Numbers only grow, also where a
+        snapshot is restored, and a worker that finds a lower one in Redis than here does not follow it.
 
         Raises:
-            OSError: disk full, no permission …; the old snapshot still stands.
+            OSError: disk full, no permission, locked for long …; the old snapshot still stands.
         """
         document = _Snapshot(
             format=_FORMAT,
@@ -73,4 +84,31 @@ class SnapshotFile:
             release=current.release.raw.decode(),
             revision=current.revision.raw.decode(),
         )
-        replace_file(self.path, msgspec.json.encode(document))
+        with self._locked():
+            present = self.read().current
+            if present is None or present.id.number <= current.id.number:
+                replace_file(self.path, msgspec.json.encode(document))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among the processes of this host; the file of the lock stays, or two could hold one each."""
+        path = self.path.with_name(f".{self.path.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            deadline = time.monotonic() + _LONGEST_WAIT_S
+            while not _taken(lock):
+                if time.monotonic() >= deadline:
+                    raise OSError(errno.EWOULDBLOCK, f"another process holds {path}")
+                time.sleep(0.01)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,6 +1,7 @@
 """The snapshot on disk, and the documents in it: proven by their hashes, or as good as none."""
 
 import json
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +31,55 @@ def test_a_snapshot_is_read_back_byte_for_byte(tmp_path: Path, release: Current)
     SnapshotFile(tmp_path, "default").write(release)
     found = SnapshotFile(tmp_path, "default").read()
     assert (found.current, found.reason) == (release, "")
+
+
+def releases_up_to(number: int) -> list[Current]:
+    store = new_store()
+    changes = new_changes(store)
+    changes.seed(BUNDLE, LABELS, DEFAULTS)
+    made = [current(store)]
+    for n in range(2, number + 1):
+        changes.set_thresholds({"spam": 0.5 + n / 100}, ANNA)
+        made.append(current(store))
+    return made
+
+
+def test_a_slow_worker_does_not_write_over_a_later_release(tmp_path: Path) -> None:
+    first, second, third = releases_up_to(3)
+    for release in (first, third, second):
+        SnapshotFile(tmp_path, "default").write(release)
+    assert SnapshotFile(tmp_path, "default").read().current == third
+
+
+@pytest.mark.parametrize("damage", [b"{", b""])
+def test_a_damaged_snapshot_is_replaced_whatever_it_held(tmp_path: Path, damage: bytes) -> None:
+    first, second = releases_up_to(2)
+    file = SnapshotFile(tmp_path, "default")
+    file.write(second)
+    file.path.write_bytes(damage)
+    file.write(first)
+    assert file.read().current == first
+
+
+def test_a_snapshot_is_written_once_another_process_is_done(tmp_path: Path, release: Current) -> None:
+    file = SnapshotFile(tmp_path, "default")
+    with file._locked():
+        writing = threading.Thread(target=file.write, args=(release,))
+        writing.start()
+        assert file.read().current is None
+    writing.join(10)
+    assert file.read().current == release
+
+
+def test_a_process_that_is_frozen_as_it_writes_holds_nobody_up_for_long(
+    tmp_path: Path, release: Current, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamtag.control.snapshot._LONGEST_WAIT_S", 0.03)
+    file = SnapshotFile(tmp_path, "default")
+    with file._locked(), pytest.raises(OSError, match="another process holds"):
+        file.write(release)
+    file.write(release)
+    assert file.read().current == release
 
 
 def test_no_snapshot_is_no_problem(tmp_path: Path) -> None:
