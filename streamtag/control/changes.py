@@ -236,7 +236,7 @@ class ReleaseChanges:
         beats = read_fleet(self._store).heartbeats
         if not force:
             _refuse(
-                _later_than(snapshot, present, beats, damaged=heads.damaged),
+                _later_than(snapshot, present, beats, heads),
                 f"the snapshot of release {release.number} is not the last good state",
                 hint="Take the snapshot of the host that has the latest; --force restores this one all the same.",
             )
@@ -371,11 +371,14 @@ def _same(one: ThresholdSet, other: ThresholdSet) -> bool:
     return Cutoffs.of(one) == Cutoffs.of(other)
 
 
-def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat], *, damaged: bool) -> list[str]:
+def _later_than(snapshot: Current, present: Current | None, beats: Sequence[Heartbeat], heads: Heads) -> list[str]:
     number = snapshot.id.number
     found = by_worker([beat for beat in beats if (beat.release or 0) > number])
-    if present is not None and ((present.id == snapshot.id and not damaged) or present.id.number > number):
+    if present is not None and ((present.id == snapshot.id and not heads.damaged) or present.id.number > number):
         found.append(f"Redis has lost nothing: its champion is release {present.id.number}")
+    if present is None and heads.champion is not None and heads.champion.number > number:
+        # Another host may have it whole.
+        found.append(f"Redis' champion is release {heads.champion.number}, whose documents cannot be read")
     return found
 
 

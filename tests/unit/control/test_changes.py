@@ -402,6 +402,21 @@ def test_a_snapshot_older_than_what_redis_or_a_worker_knows_is_refused(
     assert refused.value.problems == ("worker w1 decides by release 3",)
 
 
+@pytest.mark.parametrize("document", ["release", "revision"])
+def test_a_later_champion_that_cannot_be_read_is_later_all_the_same(
+    store: ControlStore, seeded: ReleaseChanges, document: str
+) -> None:
+    old = current(store)
+    seeded.set_thresholds({"spam": 0.6}, ANNA)
+    lost = current(store)
+    store.client.delete(getattr(store.keys, document)(2))
+    with pytest.raises(RefusedError) as refused:
+        seeded.restore_snapshot(old, BORIS)
+    assert refused.value.problems == ("Redis' champion is release 2, whose documents cannot be read",)
+    seeded.restore_snapshot(lost, BORIS)
+    assert current(store).thresholds == lost.thresholds
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(LABELS), st.integers(0, 20).map(lambda n: n / 20), st.booleans()), max_size=12
 )
