@@ -19,8 +19,10 @@ class Follower:
         settings: ``poll_interval_s`` and ``timeout_s`` count.
         look: one look.
         failed: told what a look raised, unless it is that Redis does not answer. Must not raise.
-        away: told that Redis does not answer, to a look or on the channel; gives the seconds until the next try. None:
+        away: told that Redis does not answer a look, or ended the channel; gives the seconds until the next try. None:
             nothing is said, and it is tried again after a poll interval.
+        deaf: told after each look why changes cannot be listened for, where only the poll is left; ``""``: they can.
+            Must not raise.
         name: of the thread.
     """
 
@@ -32,12 +34,14 @@ class Follower:
         *,
         failed: Callable[[Exception], None],
         away: Callable[[UnavailableError], float] | None = None,
+        deaf: Callable[[str], None] = lambda _why: None,
         name: str,
     ) -> None:
         self._interval_s, self._timeout_s = settings.poll_interval_s, settings.timeout_s
         self._look = look
         self._failed = failed
         self._away = away or (lambda _error: self._interval_s)
+        self._deaf = deaf
         self._stop = threading.Event()
         self._subscription = Subscription(store, self._stop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -63,9 +67,18 @@ class Follower:
 
     def _once(self) -> None:
         try:
-            self._subscription.ensure()
+            why = self._listen()
             self._look()
+            self._deaf(why)
             self._subscription.wait(self._interval_s)
         except UnavailableError as error:
             self._subscription.close()
             self._stop.wait(self._away(error))
+
+    def _listen(self) -> str:
+        """Why not, where it cannot: Redis may have room for no more clients, and answer those it has."""
+        try:
+            self._subscription.ensure()
+        except UnavailableError as error:
+            return error.message
+        return ""

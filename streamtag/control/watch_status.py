@@ -53,6 +53,8 @@ class WatchState:
     held: str = ""
     """Why the champion in Redis is not followed although it can be read."""
     snapshot_problem: str = ""
+    deaf: str = ""
+    """Why changes cannot be listened for, and are found by looking only."""
     last_error: str | None = field(default=None)
 
     def status(self, now: float, poll_interval_s: float) -> WatchStatus:
@@ -70,6 +72,8 @@ class WatchState:
             away_s = now - self.outage.since
             ready = ready and away_s < GRACE_POLLS * poll_interval_s
             reasons.append(f"{self.outage.error}, for {away_s:.0f} s{fallback}")
+        if self.deaf and not self.outage:
+            reasons.append(f"{self.deaf}; changes are looked for every {poll_interval_s:g} s")
         if self.snapshot_problem:
             reasons.append(self.snapshot_problem)
         if not self.deciding and not reasons:

@@ -85,7 +85,13 @@ class ReleaseWatcher:
         self._passed_over = 0
         self._snapshot_retry_at = 0.0
         self._follower = Follower(
-            self._store, settings.redis, self._look, failed=self._unexpected, away=self._away, name="release-watcher"
+            self._store,
+            settings.redis,
+            self._look,
+            failed=self._unexpected,
+            away=self._away,
+            deaf=self._deaf,
+            name="release-watcher",
         )
 
     def start(self) -> None:
@@ -135,6 +141,15 @@ class ReleaseWatcher:
         attempts = self._state.outage.attempts if self._state.outage else 1
         backoff_s = min(self._settings.redis.poll_interval_s, 0.1 * 2.0 ** min(attempts, 10))
         return backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+
+    def _deaf(self, why: str) -> None:
+        """Says that changes arrive by the poll alone: late, and no reason to be unready."""
+        if why:
+            self._metrics.add("streamtag.redis.errors", operation="subscribe")
+        if why and not self._state.deaf:
+            self._note(why, deaf=why)
+        elif why != self._state.deaf:
+            self._state = replace(self._state, deaf=why)
 
     def _unexpected(self, error: Exception) -> None:
         log.error("the release watcher met an unexpected error", exc_info=error)

@@ -8,6 +8,7 @@ from control_plane import new_store
 from services import wait_until
 
 from streamtag.control.follower import Follower
+from streamtag.control.subscription import Subscription
 from streamtag.errors import UnavailableError
 from streamtag.settings import RedisSettings
 
@@ -22,17 +23,21 @@ class Rig:
         self.wrong: list[Exception] = []
         self.failures: list[Exception] = []
         self.outages: list[UnavailableError] = []
+        self.deaf: list[str] = []
         self.running: list[Follower] = []
 
     def start(self, poll_interval_s: float, away: Callable[[UnavailableError], float] | None = None) -> None:
         settings = RedisSettings.model_validate({"poll_interval_s": poll_interval_s})
-        made = Follower(self.store, settings, self.look, failed=self.failures.append, away=away, name="test")
+        made = Follower(
+            self.store, settings, self.look, failed=self.failures.append, away=away, deaf=self.deaf.append, name="test"
+        )
         self.running.append(made)
         made.start()
 
     def look(self) -> None:
         if self.wrong:
             raise self.wrong.pop(0)
+        self.store.heads()
         self.looks += 1
 
     def looked(self, times: int) -> None:
@@ -89,6 +94,22 @@ def test_whoever_says_nothing_of_an_outage_is_followed_again_after_a_poll(rig: R
     rig.wrong.append(UnavailableError("Redis is away"))
     rig.start(0.02)
     rig.looked(1)
+    assert not rig.failures
+
+
+def test_whoever_cannot_listen_looks_at_every_poll(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = UnavailableError("Redis has no room for another client")
+
+    def refuse(_subscription: Subscription) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Subscription, "ensure", refuse)
+        rig.start(0.02, rig.soon)
+        rig.looked(3)
+        assert set(rig.deaf) == {full.message}
+    wait_until(lambda: rig.deaf[-1] == "", 5, "it listens")
+    assert not rig.outages
     assert not rig.failures
 
 

@@ -29,11 +29,12 @@ from services import wait_until
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore, Heads
+from streamtag.control.subscription import Subscription
 from streamtag.control.watch_status import Outage, WatchState
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import BundleError
+from streamtag.errors import BundleError, UnavailableError
 from streamtag.settings import Settings
 
 if TYPE_CHECKING:
@@ -374,6 +375,25 @@ def test_readiness_lasts_for_the_grace_of_five_polls() -> None:
     assert state.status(100.0 + 9.9, poll_interval_s=2.0).ready
     assert not state.status(100.0 + 10.0, poll_interval_s=2.0).ready
     assert "away, for 10 s; still deciding by release 1" in state.status(110.0, 2.0).reasons
+
+
+def test_a_worker_that_cannot_listen_follows_by_looking_and_says_so(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_subscription: Subscription) -> None:
+        raise UnavailableError("no room for another client")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Subscription, "ensure", refuse)
+        watcher = host.watcher()
+        assert watcher.wait_first(5)
+        host.changes.set_thresholds({"spam": 0.6}, ANNA)
+        wait_until(decides_by(watcher, 2), 5, "release 2")
+        wait_until(says(watcher, "no room for another client; changes are looked for every 0.02 s"), 5, "a reason")
+        assert watcher.status().ready
+        assert host.metrics.counts["streamtag.redis.errors/subscribe"] >= 1
+        assert host.metrics.values["streamtag.redis.up"] == 1
+    wait_until(lambda: not watcher.status().reasons, 5, "it listens")
 
 
 def test_an_emptied_redis_is_no_first_start_while_a_release_decides(host: Host) -> None:
