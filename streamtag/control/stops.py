@@ -61,6 +61,7 @@ class StopStore:
         self._directory = settings.state_dir / "stops" / settings.redis.namespace
         self._away = False
         self._odd = b""
+        self._unkept: StopMark | None = None
 
     def set(self, mark: StopMark) -> None:
         """Stops the group, here and in Redis; one of the two is enough to hold over a restart of this host.
@@ -68,12 +69,7 @@ class StopStore:
         Raises:
             UnavailableError: neither could be written.
         """
-        on_disk = True
-        try:
-            replace_file(self._path(mark.group), msgspec.json.encode(mark))
-        except OSError as error:
-            on_disk = False
-            log.error("stop mark of group %s is not on disk: %s", mark.group, error)
+        on_disk = self._keep(mark)
         try:
             self._publish(mark)
         except UnavailableError as error:
@@ -88,12 +84,19 @@ class StopStore:
         """
         return self.look(group)[0]
 
-    def look(self, group: str) -> tuple[StopMark | None, Pardon | None]:
+    def look(self, group: str, held: StopMark | None = None) -> tuple[StopMark | None, Pardon | None]:
         """The mark as of `get`, and what the last lifting lets pass, as of the same moment.
 
         Without Redis, or in one that has lost it, what this host has seen lets pass.
+
+        Args:
+            group: the consumer group.
+            held: the mark that the caller has stopped for. Where the disk has none it stands in for it, and is put
+                there: on a full disk it would be forgotten as soon as Redis is away.
         """
         local, pardon = self._read(group), self._read_pardon(group)
+        missing = held is not None and local is None
+        local = local or held
         try:
             # Redis may have been away when it was set, or emptied since: a person must be able to see and lift it.
             void = local is not None and not self._publish(local)
@@ -114,6 +117,8 @@ class StopStore:
                 self._forget(group)
                 local = None
             pardon = self._newer(group, pardon, raw)
+        if missing and local is not None:
+            self._keep(local)
         standing = [self._decode(raw, group) for raw in raws] + ([local] if local else [])
         return max(standing, key=lambda mark: mark.at, default=None), pardon
 
@@ -164,6 +169,18 @@ class StopStore:
         with guarded(self._store.where, "write the stop mark"):
             marks = [keys.stops(mark.group), keys.lifted_stops(mark.group)]
             return bool(run_script(self._store.client, "mark", marks, [mark.id, msgspec.json.encode(mark)]))
+
+    def _keep(self, mark: StopMark) -> bool:
+        """Puts the mark on this host's disk; False where that cannot be."""
+        try:
+            replace_file(self._path(mark.group), msgspec.json.encode(mark))
+        except OSError as error:
+            if mark != self._unkept:  # tried again every few seconds: said once
+                log.error("stop mark of group %s is not on disk: %s", mark.group, error)
+            self._unkept = mark
+            return False
+        self._unkept = None
+        return True
 
     def _path(self, group: str) -> Path:
         name = f"{group}.json"

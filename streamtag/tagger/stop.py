@@ -94,7 +94,8 @@ class Stop:
         with self._lock:
             if self._unsaved is unsaved:
                 self._unsaved = None
-        mark, pardon = self._store.look(self._group)
+            held = self._mark
+        mark, pardon = self._store.look(self._group, held)
         if mark is not None and mark != self._mark:
             # Set by another host: kept on this one, too, or Redis being away would lift it here.
             self._attempt(lambda: self._store.set(mark))

@@ -123,7 +123,7 @@ class FakeStops:
         self.mark = mark
         self.written.append(mark)
 
-    def look(self, group: str) -> tuple[StopMark | None, Pardon | None]:
+    def look(self, group: str, held: StopMark | None = None) -> tuple[StopMark | None, Pardon | None]:
         return self.mark, self.pardoned
 
     def lift(self, **until: int) -> None:

@@ -1,5 +1,6 @@
 """The persisted stop: set at once, seen by all, lifted by a person only."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_closing_writes_what_was_set_while_a_look_was_under_way(
     stop.start()
     looking, answers = threading.Event(), threading.Event()
 
-    def look(_group: str) -> tuple[StopMark | None, None]:
+    def look(_group: str, _held: StopMark | None) -> tuple[StopMark | None, None]:
         looking.set()
         assert answers.wait(10)
         return store.mark, None
@@ -134,7 +135,7 @@ def test_an_unexpected_error_does_not_end_the_watch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_group: str) -> None:
+    def broken(_group: str, _held: StopMark | None) -> None:
         monkeypatch.undo()  # the next look is as ever
         raise ZeroDivisionError
 
@@ -174,3 +175,63 @@ def test_a_stop_of_another_host_outlasts_redis_and_a_restart(metrics: InMemoryMe
     wait_until(found.pardon, 5, "lifted")
     assert found.reason() is None
     found.close()
+
+
+def test_a_stop_that_has_no_place_on_the_disk_outlasts_redis(
+    metrics: InMemoryMetrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis alone holds it, and is away before the disk can be written: the worker must not go on."""
+    server = fakeredis.FakeServer()
+    settings = load_settings(environ={}, overrides={"state_dir": str(tmp_path)}).settings
+
+    def store() -> StopStore:
+        client = fakeredis.FakeRedis(server=server, protocol=2)
+        return StopStore(settings, store=ControlStore(settings.redis, client=client))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # Its looks are the test's, not those of its thread.
+    stop = Stop(store(), group="g", worker="g-0", metrics=metrics, poll_interval_s=60)
+    with monkeypatch.context() as patch:
+        patch.setattr("streamtag.control.stops.replace_file", refuse)
+        stop.set("51 in a row")
+        stop._look()
+        assert store().get("g") is not None
+        server.connected = False
+        for _ in range(3):
+            stop._look()
+            assert "51 in a row" in (stop.reason() or "")
+        assert caplog.text.count("is not on disk") == 1
+    stop._look()
+    assert "51 in a row" in (stop.reason() or "")
+    restarted = store().get("g")
+    assert restarted is not None, "written as soon as it could be"
+    assert restarted.reason == "51 in a row"
+    server.connected = True
+    store().lift("g", "anna", "checked", {})
+    stop._look()
+    assert stop.reason() is None
+
+
+def test_a_lifted_stop_that_was_never_on_the_disk_does_not_come_there(
+    metrics: InMemoryMetrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = fakeredis.FakeServer()
+    settings = load_settings(environ={}, overrides={"state_dir": str(tmp_path)}).settings
+    client = fakeredis.FakeRedis(server=server, protocol=2)
+    store = StopStore(settings, store=ControlStore(settings.redis, client=client))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stop = Stop(store, group="g", worker="g-0", metrics=metrics, poll_interval_s=60)
+    with monkeypatch.context() as patch:
+        patch.setattr("streamtag.control.stops.replace_file", refuse)
+        stop.set("51 in a row")
+        stop._look()
+    store.lift("g", "anna", "checked", {})
+    stop._look()
+    assert stop.reason() is None
+    server.connected = False
+    assert store.get("g") is None
