@@ -91,6 +91,10 @@ def connect(settings: RedisSettings) -> redis.Redis:
             socket_timeout=settings.timeout_s,
             socket_connect_timeout=settings.timeout_s,
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), _RETRIES, supported_errors=(redis.ConnectionError,)),
+            # An old primary that became a replica, behind an address that leads to the new one by now: the client
+            # makes a new connection before it tries again, and after the last try. Nothing was written, so a repeat is
+            # safe.
+            retry_on_error=[redis.exceptions.ReadOnlyError],
             # RESP2 is all we need; RESP3 would add a handshake that older servers and proxies refuse.
             protocol=2,
         )

@@ -165,7 +165,8 @@ class ReadModel:
             pipeline.set(prefix + "checkpoint", written)
             try:
                 pipeline.execute()
-            except redis.WatchError:
+            except redis.WatchError as error:
+                _raise_if_read_only(error)
                 raise _overtaken() from None
         self._seen = written
 
@@ -223,7 +224,8 @@ class ReadModel:
             pipeline.set(self._prefix + "generation", other.generation())
             try:
                 pipeline.execute()
-            except redis.WatchError:
+            except redis.WatchError as error:
+                _raise_if_read_only(error)
                 return False
         return True
 
@@ -322,6 +324,12 @@ def _packed(one: WindowDocument) -> bytes:
 
 def _packed_checkpoint(checkpoint: Checkpoint) -> bytes:
     return zlib.compress(msgspec.json.encode(checkpoint), 1)
+
+
+def _raise_if_read_only(error: redis.WatchError) -> None:
+    """A replica has refused: nobody else has written. What was watched ended with the connection to it."""
+    if isinstance(error.__context__, redis.exceptions.ReadOnlyError):
+        raise error.__context__ from None
 
 
 def _overtaken() -> ConflictError:
