@@ -4,6 +4,7 @@ import functools
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
@@ -27,6 +28,9 @@ _OVERDUE_S = 3.0
 # A producer may lose every broker that it knew for good, see `streamtag.stream.member`, and ask to be called again for
 # ever. Past the transaction's timeout and this the broker has ended the transaction anyway.
 _GRACE_S = 10.0
+# A broker that was frozen or dead for longer than the transaction's timeout fences us as a twin would, and a late
+# repeat of a producer's start once more; only a twin does so this often within one such timeout.
+_TWIN_FENCES = 3
 
 
 class TransactionSink:
@@ -60,7 +64,7 @@ class TransactionSink:
         self._broken = False  # a connection broke since the producer has started
         self._ask_each = False  # records are asked what became of them
         self._failed: tuple[str, str] | None = None  # what the first of them said
-        self._fenced_at: float | None = None
+        self._fenced: deque[float] = deque(maxlen=_TWIN_FENCES)  # when
         self.complaint = ""
 
     def open(self) -> None:
@@ -106,7 +110,6 @@ class TransactionSink:
             log.info("a connection broke, making a new producer")
             self._discard()
         self._begun = self._ask_each = False
-        self._fenced_at = None
         self._metrics.add("streamtag.transactions", outcome="committed")
 
     def abort(self) -> None:
@@ -120,14 +123,16 @@ class TransactionSink:
         if self._producer is None or not self._begun:
             return
         faultpoints.reached("abort.before")
-        self._metrics.add("streamtag.transactions", outcome="aborted")
-        try:
-            self._producer.abort_transaction(CALL_S)
-        except KafkaException as exception:
-            # The next producer's start ends it then, or the broker after its timeout.
-            log.info("abort failed", extra={"cause": exception.args[0].name()})
+        error = self._error_of(functools.partial(self._producer.abort_transaction, CALL_S))
         self._discard()
         faultpoints.reached("abort.after")
+        if error is not None:
+            # The next producer's start ends it then, or the broker after its timeout.
+            log.info("abort failed", extra={"cause": error.name()})
+        if error is not None and error.code() == KafkaError._FENCED:
+            self._was_fenced()  # `produce` says only that something was fatal
+        else:
+            self._metrics.add("streamtag.transactions", outcome="aborted")
 
     def settle(self) -> None:
         """Makes a producer where there is none: its start ends whatever its predecessor left open."""
@@ -190,25 +195,25 @@ class TransactionSink:
         raise Undone(cause) from None
 
     def _lost(self, error: KafkaError) -> NoReturn:
-        """Fatal: this producer is finished. A new one takes over, unless that has just been tried of a fenced one.
-
-        A broker that is frozen or dead for longer than the transaction timeout fences us as a twin would; but only a
-        twin does so again sooner than any timeout could.
-        """
+        """Fatal: this producer is finished, and a new one takes over."""
         self._discard()
         if error.code() != KafkaError._FENCED:
             raise Undone(error.name(), error.str())
-        now = self._clock()
-        again = self._fenced_at is not None and now - self._fenced_at < self._options.transaction_timeout_ms / 1000
-        self._fenced_at = now
+        self._was_fenced()
+        raise Undone("fenced")
+
+    def _was_fenced(self) -> None:
+        """Counts it. Raises `TwinError` where only a twin can be behind it, whatever was committed in between."""
         self._metrics.add("streamtag.transactions", outcome="fenced")
-        if again:
+        self._fenced.append(self._clock())
+        within_s = self._fenced[-1] - self._fenced[0]
+        if len(self._fenced) == _TWIN_FENCES and within_s < self._options.transaction_timeout_ms / 1000:
             raise TwinError(
-                f"fenced twice at once: another process uses transactional.id {self._options.transactional_id!r}",
+                f"fenced {_TWIN_FENCES} times within {within_s:.0f} s: another process uses transactional.id "
+                f"{self._options.transactional_id!r}",
                 hint="Give each worker its own tagger.slot, or none: then it takes one by file lock in state_dir.",
             )
         log.warning("producer fenced, making a new one")
-        raise Undone("fenced")
 
     def _connect(self) -> Producer:
         """A producer that has ended its predecessor's transaction; waits for the broker as long as it takes."""

@@ -166,7 +166,7 @@ METRICS = (
         "counter",
         "{transaction}",
         "Commit cycles by how they ended; in at_least_once mode, offset commits.",
-        "aborted: see streamtag.rewinds; fenced twice in a row: two workers share a slot (tagger.slot).",
+        "aborted: see streamtag.rewinds; fenced again and again: two workers share a slot (tagger.slot).",
         {"outcome": ("committed", "aborted", "fenced")},
     ),
     Metric(

@@ -1,5 +1,6 @@
 """Sinks: outputs and positions go together, and every error of the client ends in one known way."""
 
+import contextlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from streamtag.stream.options import StreamOptions
 from streamtag.stream.processor import Commit, Output
 from streamtag.stream.sink import TwinError, Undone
 from streamtag.stream.transaction_sink import TransactionSink
-from streamtag.telemetry.metrics import Metrics
+from streamtag.telemetry.metrics import InMemoryMetrics, Metrics
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, "retriable", False, True, False)
 ABORTABLE = KafkaError(KafkaError.INVALID_TXN_STATE, "abortable", False, False, True)
@@ -158,10 +159,15 @@ def stopping() -> list[bool]:
 
 
 @pytest.fixture
-def sink(client: FakeClient, clock: Clock, stopping: list[bool]) -> TransactionSink:
+def metrics() -> InMemoryMetrics:
+    return Metrics.in_memory()
+
+
+@pytest.fixture
+def sink(client: FakeClient, clock: Clock, stopping: list[bool], metrics: InMemoryMetrics) -> TransactionSink:
     return TransactionSink(
         OPTIONS,
-        Metrics.in_memory(),
+        metrics,
         group_metadata=lambda: "generation 5",
         stopping=lambda: bool(stopping),
         clock=clock,
@@ -306,7 +312,7 @@ def test_a_fatal_error_makes_a_new_producer_that_first_ends_what_is_open(
 def test_an_abort_that_fails_is_left_to_the_next_producer(
     sink: TransactionSink, client: FakeClient, error: KafkaError
 ) -> None:
-    for _ in range(2):  # nor is it a sign of a twin
+    for _ in range(2):
         client.order("abort", error)
         sink.open()
         sink.abort()
@@ -352,34 +358,49 @@ def test_a_call_that_asks_to_be_repeated_past_the_transactions_timeout_gets_a_ne
     assert client.calls[-5:] == ["init 2", "begin 2", "produce 2", "offsets 2", "commit 2"]
 
 
-def test_fenced_twice_at_once_is_a_twin(sink: TransactionSink, client: FakeClient, clock: Clock) -> None:
-    client.order("commit", FENCED, FENCED)
-    with pytest.raises(Undone):
+@pytest.mark.parametrize("told_by", ["commit", "abort"])
+def test_fenced_three_times_within_the_transaction_timeout_is_a_twin(
+    sink: TransactionSink, client: FakeClient, clock: Clock, told_by: str
+) -> None:
+    """Whatever was committed in between: two processes that fence each other in turn both get something done."""
+
+    def fenced() -> None:
+        client.order(told_by, FENCED)
+        if told_by == "abort":  # the call before it says only that something is fatal
+            client.order("produce", KafkaError(KafkaError._FATAL, "Local: Fatal error"))
+        with contextlib.suppress(Undone):
+            transact(sink)
+        sink.abort()
+
+    for _ in range(2):
+        fenced()
         transact(sink)
-    clock.now += OPTIONS.transaction_timeout_ms / 1000 - 0.1
+        clock.now += OPTIONS.transaction_timeout_ms / 2_000 - 0.1
     with pytest.raises(TwinError, match="'g-0'") as caught:
-        transact(sink)
+        fenced()
     assert caught.value.exit_code == 7
     assert "slot" in caught.value.hint
 
 
-def test_fenced_again_after_the_transaction_timeout_is_a_slow_broker_not_a_twin(
+def test_fenced_as_often_as_a_slow_broker_can_is_no_twin(
     sink: TransactionSink, client: FakeClient, clock: Clock
 ) -> None:
-    client.order("commit", *[FENCED] * 3)
-    for _ in range(3):
+    client.order("commit", *[FENCED] * 6)
+    for times in range(6):
         with pytest.raises(Undone, match="fenced"):
             transact(sink)
-        clock.now += OPTIONS.transaction_timeout_ms / 1000
+        clock.now += times % 2 * OPTIONS.transaction_timeout_ms / 1000
     transact(sink)
 
 
-def test_fenced_after_a_commit_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
-    for _ in range(3):
-        client.order("commit", FENCED)
-        with pytest.raises(Undone, match="fenced"):
-            transact(sink)
-        transact(sink)
+@pytest.mark.parametrize(("error", "outcome"), [(FENCED, "fenced"), (RETRIABLE, "aborted"), (None, "aborted")])
+def test_a_transaction_is_counted_once_however_its_end_was_told(
+    sink: TransactionSink, client: FakeClient, metrics: InMemoryMetrics, error: KafkaError | None, outcome: str
+) -> None:
+    client.order("abort", *[error] if error else [])
+    sink.open()
+    sink.abort()
+    assert metrics.value("streamtag.transactions") == metrics.value("streamtag.transactions", outcome=outcome) == 1
 
 
 def test_another_fatal_error_twice_at_once_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
