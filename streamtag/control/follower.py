@@ -1,6 +1,7 @@
 """Following what Redis holds, on a thread of its own: what every watcher does, whatever it looks at."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from streamtag.control.store import ControlStore
@@ -43,6 +44,8 @@ class Follower:
         self._away = away or (lambda _error: self._interval_s)
         self._deaf = deaf
         self._stop = threading.Event()
+        self.turned_at = time.monotonic()
+        """When the present turn began, seconds: one look, and the wait after it. Long ago where something hangs."""
         self._subscription = Subscription(store, self._stop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -58,6 +61,7 @@ class Follower:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self.turned_at = time.monotonic()
             try:
                 self._once()
             except Exception as error:  # noqa: BLE001 - a defect must not end it: what it follows would stand still unseen

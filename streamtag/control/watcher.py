@@ -109,7 +109,8 @@ class ReleaseWatcher:
 
     def status(self) -> WatchStatus:
         """Whether this worker decides by the champion, and what an operator should know."""
-        return self._state.status(time.monotonic(), self._settings.redis.poll_interval_s)
+        looking_since = self._follower.turned_at
+        return self._state.status(time.monotonic(), self._settings.redis.poll_interval_s, looking_since)
 
     def wait_first(self, timeout_s: float) -> bool:
         """Waits until there is a release; False when there is none after ``timeout_s``."""
@@ -241,6 +242,7 @@ class ReleaseWatcher:
         return True
 
     def _loaded(self, bundle: BundleRef) -> "Scorer":
+        self._state = replace(self._state, loading=str(bundle))
         try:
             return self._load(bundle)
         except StreamtagError:
@@ -248,6 +250,8 @@ class ReleaseWatcher:
         except Exception as error:
             # A bundle may break its loader in any way; that refuses the release and leaves the old one serving.
             raise RefusedError(f"bundle {bundle} cannot be loaded: {error!r}") from error
+        finally:
+            self._state = replace(self._state, loading="")
 
     def _settle(self) -> None:
         """The champion decides here: nothing stands against it any more."""

@@ -1,5 +1,6 @@
 """The thread under every watcher: it looks at once, at every word and every poll, and nothing it meets ends it."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import fakeredis
@@ -65,6 +66,24 @@ def rig() -> Iterator[Rig]:
 def test_it_looks_at_once_and_at_every_poll(rig: Rig) -> None:
     rig.start(0.02)
     rig.looked(5)
+
+
+def test_it_says_since_when_it_has_been_looking(rig: Rig) -> None:
+    rig.start(0.02)
+    (follower,) = rig.running
+    rig.looked(1)
+    first = follower.turned_at
+    wait_until(lambda: follower.turned_at > first, 5, "a turn")
+    goes_on = threading.Event()
+    rig.look = goes_on.wait  # type: ignore[method-assign, assignment]
+    rig.running.clear()
+    rig.start(0.02)
+    (hanging,) = rig.running
+    rig.running.append(follower)
+    wait_until(lambda: follower.turned_at > hanging.turned_at + 0.1, 5, "the other turns")
+    stood = hanging.turned_at
+    goes_on.set()
+    wait_until(lambda: hanging.turned_at > stood, 5, "it turns again")
 
 
 def test_it_looks_at_every_word_of_a_change(rig: Rig) -> None:

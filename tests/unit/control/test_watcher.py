@@ -3,6 +3,7 @@
 import errno
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,11 +27,12 @@ from control_plane import (
 )
 from services import wait_until
 
+from streamtag.control import watch_status
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.snapshot import SnapshotFile
 from streamtag.control.store import ControlStore, Heads
 from streamtag.control.subscription import Subscription
-from streamtag.control.watch_status import Outage, WatchState
+from streamtag.control.watch_status import Outage, WatchState, WatchStatus
 from streamtag.control.watcher import ReleaseWatcher
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
@@ -372,9 +374,49 @@ def test_an_outage_is_said_at_once_and_makes_unready_after_the_grace(host: Host)
 
 def test_readiness_lasts_for_the_grace_of_five_polls() -> None:
     state = WatchState(deciding="release 1", outage=Outage(since=100.0, error="away"))
-    assert state.status(100.0 + 9.9, poll_interval_s=2.0).ready
-    assert not state.status(100.0 + 10.0, poll_interval_s=2.0).ready
-    assert "away, for 10 s; still deciding by release 1" in state.status(110.0, 2.0).reasons
+    assert state.status(100.0 + 9.9, poll_interval_s=2.0, looking_since=109.0).ready
+    assert not state.status(100.0 + 10.0, poll_interval_s=2.0, looking_since=109.0).ready
+    assert "away, for 10 s; still deciding by release 1" in state.status(110.0, 2.0, 109.0).reasons
+
+
+@pytest.mark.parametrize("poll_interval_s", [2.0, 20.0])
+def test_a_look_that_does_not_end_makes_a_worker_unready(poll_interval_s: float) -> None:
+    state, longest_s = WatchState(deciding="release 1"), max(30.0, 5 * poll_interval_s)
+    assert state.status(longest_s, poll_interval_s, looking_since=0.0) == WatchStatus(True)
+    found = state.status(longest_s + 1, poll_interval_s, looking_since=0.0)
+    assert not found.ready
+    assert f"not been looked for for {longest_s + 1:.0f} s" in found.reasons[0]
+    assert "still deciding by release 1" in found.reasons[0]
+
+
+def test_a_bundle_that_takes_long_to_load_is_told_and_may_take_minutes() -> None:
+    state = WatchState(deciding="release 1", loading="demo@2")
+    assert state.status(30.0, 2.0, looking_since=0.0).reasons == ()
+    for now, ready in [(31.0, True), (599.0, True), (600.0, False)]:
+        found = state.status(now, 2.0, looking_since=0.0)
+        assert found.ready is ready
+        assert f"bundle demo@2 has been loading for {now:.0f} s" in found.reasons[0]
+
+
+def test_a_bundle_from_a_store_that_hangs_is_told_while_the_old_one_decides(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = host.watcher()
+    wait_until(lambda: watcher.status().ready, 5, "ready")
+    monkeypatch.setattr(watch_status, "_LONGEST_LOOK_S", 0.2)
+    monkeypatch.setattr(watch_status, "_LONGEST_LOAD_S", 0.5)
+    hangs = threading.Event()
+    host.during[NEXT] = hangs.wait
+    host.changes.promote(NEXT, LABELS, ANNA)
+    try:
+        wait_until(lambda: not watcher.status().ready, 5, "unready")
+        assert "bundle demo@2 has been loading" in reason(watcher)
+        assert decides_by(watcher, 1)()
+    finally:
+        hangs.set()
+    wait_until(lambda: watcher.status().ready, 5, "ready again")
+    assert decides_by(watcher, 2)()
+    assert reason(watcher) == ""
 
 
 def test_a_worker_that_cannot_listen_follows_by_looking_and_says_so(
