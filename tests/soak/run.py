@@ -28,6 +28,7 @@ SETTINGS = {"kafka.producer": "{}"}
 _OUTSTANDING = 20_000  # at full speed: about a second of work
 _SETTLING = 0.25  # share of that time which does not count
 _PROBES = 6  # even loads tried: the capacity is known to a 64th of full speed
+_GAP = 0.1  # of the time of each: so long the broker stands still at its beginning
 _BEHIND_S = 1.0
 _CATCH_UP_S = 180.0
 """At 70 % of its capacity a machine of two cores is busy to 93 %: what a broker's restart holds back takes minutes."""
@@ -42,7 +43,7 @@ class Plan:
         minutes: under load.
         every_s: one fault in each such period.
         share: of the capacity.
-        calibrate_s: how long full speed lasts; each even load that is tried lasts half of it.
+        calibrate_s: how long full speed lasts; each even load that is tried lasts half of it, a gap in it included.
         rate: records per second, instead of measuring.
         kinds: fault classes to draw from.
     """
@@ -153,19 +154,25 @@ def _full_speed(stage: Stage, upstream: SteadyUpstream, seconds: float) -> float
 
 
 def _capacity(stage: Stage, upstream: SteadyUpstream, full_speed: float, seconds: float, say: Say) -> float:
-    """The most records per second that come evenly and leave no more than a second of work behind, by bisection.
+    """The most records per second that come evenly, and are level again soon after a gap, by bisection.
 
     Less than at full speed: there everything comes in batches as large as they may be, which cost less a record. Load
-    that comes evenly makes more and smaller ones, of writer, broker and worker.
+    that comes evenly makes more and smaller ones, of writer, broker and worker. And less than what stays level as long
+    as nothing happens: what an outage holds back is not spread evenly over partitions, and those that are level take
+    their share of the processors in small batches while the others catch up.
     """
+    broker = stage.services.cluster.brokers[0]
     level, too_much = 0.0, full_speed
     for _ in range(_PROBES):
         _work_off(stage, upstream)
         rate = (level + too_much) / 2
         upstream.pace(rate)
-        time.sleep(seconds)  # the load itself
+        broker.pause()
+        time.sleep(seconds * _GAP)
+        broker.resume()
+        time.sleep(seconds * (1 - _GAP))  # the load itself
         outstanding = _outstanding(stage, upstream)
-        say(f"an even load of {rate:,.0f} records/s leaves {outstanding / rate:.2f} s of work")
+        say(f"an even load of {rate:,.0f} records/s leaves {outstanding / rate:.2f} s of work after a gap")
         level, too_much = (rate, too_much) if outstanding <= _BEHIND_S * rate else (level, rate)
     return level
 
