@@ -1,6 +1,7 @@
 """The thread under every watcher: it looks at once, at every word and every poll, and nothing it meets ends it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import fakeredis
@@ -26,6 +27,8 @@ class Rig:
         self.outages: list[UnavailableError] = []
         self.deaf: list[str] = []
         self.running: list[Follower] = []
+        self.goes_on = threading.Event()  # cleared: a look hangs
+        self.goes_on.set()
 
     def start(self, poll_interval_s: float, away: Callable[[UnavailableError], float] | None = None) -> None:
         settings = RedisSettings.model_validate({"poll_interval_s": poll_interval_s})
@@ -36,6 +39,7 @@ class Rig:
         made.start()
 
     def look(self) -> None:
+        self.goes_on.wait()
         if self.wrong:
             raise self.wrong.pop(0)
         self.store.heads()
@@ -58,6 +62,7 @@ def rig() -> Iterator[Rig]:
     made = Rig()
     yield made
     made.server.connected = True
+    made.goes_on.set()
     for follower in made.running:
         follower.close()
         assert not follower._thread.is_alive()
@@ -74,16 +79,11 @@ def test_it_says_since_when_it_has_been_looking(rig: Rig) -> None:
     rig.looked(1)
     first = follower.turned_at
     wait_until(lambda: follower.turned_at > first, 5, "a turn")
-    goes_on = threading.Event()
-    rig.look = goes_on.wait  # type: ignore[method-assign, assignment]
-    rig.running.clear()
-    rig.start(0.02)
-    (hanging,) = rig.running
-    rig.running.append(follower)
-    wait_until(lambda: follower.turned_at > hanging.turned_at + 0.1, 5, "the other turns")
-    stood = hanging.turned_at
-    goes_on.set()
-    wait_until(lambda: hanging.turned_at > stood, 5, "it turns again")
+    rig.goes_on.clear()
+    wait_until(lambda: time.monotonic() > follower.turned_at + 0.5, 5, "a look that hangs")
+    stood = follower.turned_at
+    rig.goes_on.set()
+    wait_until(lambda: follower.turned_at > stood, 5, "it turns again")
 
 
 def test_it_looks_at_every_word_of_a_change(rig: Rig) -> None:
