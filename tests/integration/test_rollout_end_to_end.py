@@ -165,10 +165,12 @@ def split_of(tags: list[TagRecord], experiment: Experiment) -> dict[str, set[int
 def test_a_good_challenger_is_ramped_promoted_and_decides(pipeline: Pipeline) -> None:
     number = pipeline.start(
         *("--bundle", "tiny@5", "--mode", "shadow", "--share", "0.5", "--ramp", "100% after 50 units"),
-        *("--alpha", "0.001", "--limit", "failures=1%"),
+        *("--alpha", "1e-9", "--limit", "failures=1%"),  # of 280 units or so: more than are written before it waits
     )
     candidate = pipeline.experiment(number).document.candidate
-    assert {tag["release"]["number"] for tag in pipeline.tags_from_now_on()} == {1}, "a shadow decides nothing"
+    for _ in range(3):
+        assert {tag["release"]["number"] for tag in pipeline.tags_from_now_on()} == {1}, "a shadow decides nothing"
+    wait_until(lambda: pipeline.experiment(number).share == 1, 60, f"the share grows: {pipeline.tagger}")
     pipeline.write_until(lambda: pipeline.champion().ref.bundle == candidate.bundle, "the candidate decides")
     champion = pipeline.champion().ref
     assert champion.revision_sha256 == candidate.revision_sha256
