@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamtag.stream.processor import Partition
 
@@ -92,9 +92,9 @@ class StartResolver:
         self._patience_s = patience_s
 
     def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
-        """Start of each of ``partitions``.
+        """Start of each of ``partitions``: so many questions, however many there are.
 
-        librdkafka answers for all that it is asked for, or, while a transaction is open on one of them, for none.
+        librdkafka tells the commits of all that it is asked for, or, while a transaction is open on one, of none.
         """
         began = time.monotonic()
         counts = {topic: self._partition_count(topic) for topic in {t for t, _ in partitions}}
@@ -105,7 +105,13 @@ class StartResolver:
             if not _remembered(commits, topic):  # what others remember tells whether these are new
                 others = [(topic, p) for p in range(counts[topic]) if (topic, p) not in commits]
                 commits |= self._others(topic, others)
-        return {partition: self._one(partition, commits, counts) for partition in partitions}
+        low, high = self._offsets(partitions, OFFSET_BEGINNING), self._offsets(partitions, OFFSET_END)
+        fresh = [partition for partition in partitions if commits[partition].offset < 0]
+        configured = self._configured(fresh, low, high)
+        return {
+            partition: replace(self._within(partition, commits, counts, low, high, configured), end=high[partition])
+            for partition in partitions
+        }
 
     def _others(self, topic: str, others: list[Partition]) -> dict[Partition, TopicPartition]:
         """Commits of all of them, or of so many that one remembers the partitions of the first start.
@@ -137,41 +143,53 @@ class StartResolver:
                 raise KafkaException(commit.error)
         return {(commit.topic, commit.partition): commit for commit in found}
 
-    def _one(
-        self, partition: Partition, commits: Mapping[Partition, TopicPartition], counts: Mapping[str, int]
-    ) -> Start:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=self._timeout_s)
-        return replace(self._within(partition, commits, counts, low, high), end=high)
-
     def _within(
         self,
         partition: Partition,
         commits: Mapping[Partition, TopicPartition],
         counts: Mapping[str, int],
-        low: int,
-        high: int,
+        low: Mapping[Partition, int],
+        high: Mapping[Partition, int],
+        configured: Mapping[Partition, int],
     ) -> Start:
         topic, index = partition
-        commit = commits.get(partition)
+        commit = commits[partition]
         known = _remembered(commits, topic)
-        if commit is not None and commit.offset >= 0:
+        if commit.offset >= 0:
             count, metadata = unpack(commit.metadata)
             partitions = count if count is not None else counts[topic]
-            return resume(commit.offset, metadata, partitions, low, high, self._read_to)
+            return resume(commit.offset, metadata, partitions, low[partition], high[partition], self._read_to)
         at_first = min(known, default=counts[topic])
         started = any(t == topic and c.offset >= 0 for (t, _), c in commits.items())
         if started and (not known or index >= at_first):  # added after the group's first start
-            return Start(low, first=True, partitions=at_first)
-        return Start(self._configured(topic, index, low, high), first=True, partitions=at_first)
+            return Start(low[partition], first=True, partitions=at_first)
+        return Start(configured[partition], first=True, partitions=at_first)
 
-    def _configured(self, topic: str, index: int, low: int, high: int) -> int:
+    def _configured(
+        self, fresh: Sequence[Partition], low: Mapping[Partition, int], high: Mapping[Partition, int]
+    ) -> Mapping[Partition, int]:
+        """Where partitions without a commit are read from."""
         if self._start == "earliest":
             return low
         if self._start == "latest":
             return high
         at_ms = int(datetime.fromisoformat(self._start).timestamp() * 1000)
-        [found] = self._consumer.offsets_for_times([TopicPartition(topic, index, at_ms)], timeout=self._timeout_s)
-        return int(found.offset) if found.offset >= 0 else high
+        found = self._offsets(fresh, at_ms)
+        return {partition: offset if offset >= 0 else high[partition] for partition, offset in found.items()}
+
+    def _offsets(self, partitions: Sequence[Partition], at: int) -> dict[Partition, int]:
+        """Of each the first position from a time on, in ms; negative: there is none.
+
+        Kafka has times for both ends of a log, which are numbered as the client's offsets for them.
+        """
+        if not partitions:
+            return {}
+        asked = [TopicPartition(topic, index, at) for topic, index in partitions]
+        found = self._consumer.offsets_for_times(asked, timeout=self._timeout_s)
+        for one in found:
+            if one.error is not None:
+                raise KafkaException(one.error)
+        return {(one.topic, one.partition): int(one.offset) for one in found}
 
     def _partition_count(self, topic: str) -> int:
         metadata = self._consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]

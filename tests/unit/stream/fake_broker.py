@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, Message, TopicPartition
 
 from streamtag.stream.processor import Partition
 
@@ -206,11 +206,8 @@ class FakeConsumer:
             )
         return found
 
-    def get_watermark_offsets(
-        self, partition: TopicPartition, *, timeout: float = 0, cached: bool = False
-    ) -> tuple[int, int]:
-        if not cached:
-            self.broker.answer("get_watermark_offsets")
+    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached, "this is a question for each partition"
         where = (partition.topic, partition.partition)
         return self.broker.starts[where], self.broker.high(where)
 
@@ -218,7 +215,8 @@ class FakeConsumer:
         self.broker.answer("offsets_for_times")
         found = []
         for one in partitions:
-            log = self.broker.logs[one.topic, one.partition]
-            offsets = [m.offset() or 0 for m in log if m.timestamp()[1] >= one.offset]
-            found.append(TopicPartition(one.topic, one.partition, offsets[0] if offsets else -1))
+            where = one.topic, one.partition
+            offsets = [m.offset() or 0 for m in self.broker.logs[where] if m.timestamp()[1] >= one.offset]
+            ends = {OFFSET_BEGINNING: self.broker.starts[where], OFFSET_END: self.broker.high(where)}
+            found.append(TopicPartition(*where, ends.get(one.offset, offsets[0] if offsets else -1)))
         return found

@@ -222,10 +222,20 @@ def test_members_that_start_at_the_same_moment_all_start_where_the_setting_says(
     assert data.draw(st.sampled_from(members)).start(added) == {added: 0}
 
 
+@pytest.mark.parametrize("start", ["earliest", "latest", "2020-01-01T00:00:00Z"])
+def test_many_partitions_take_no_more_questions_than_one(start: str) -> None:
+    asked = []
+    for count in (1, 40):
+        broker = broker_with(*[5] * count)
+        assert len(Member(broker, start).start(*(content(partition) for partition in range(count)))) == count
+        asked.append(broker.asked)
+    assert asked[0] == asked[1]
+
+
 # -- trouble -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["list_topics", "committed", "get_watermark_offsets", "offsets_for_times"])
+@pytest.mark.parametrize("call", ["list_topics", "committed", "offsets_for_times"])
 def test_an_answer_that_does_not_come_is_an_error_never_a_guess(call: str) -> None:
     broker = broker_with(5)
     broker.trouble[call].append(KafkaError(KafkaError._TIMED_OUT))
