@@ -62,6 +62,11 @@ class WatchState:
     """Why changes cannot be listened for, and are found by looking only."""
     last_error: str | None = field(default=None)
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the champion cannot be followed. A champion that was overtaken while it was loaded is no trouble."""
+        return bool(self.held or self.refusal or self.outage)
+
     def status(self, now: float, poll_interval_s: float, looking_since: float) -> WatchStatus:
         """The status at monotonic time ``now``, with a look under way or waited after since ``looking_since``."""
         reasons = []

@@ -158,7 +158,7 @@ class ReleaseWatcher:
 
     def _hold_out(self) -> None:
         """Decides by this host's snapshot where nothing else can, and writes it where something new decides."""
-        if self._current is None and self._last_good is not None:
+        if self._current is None and self._last_good is not None and self._state.troubled:
             self._serve_snapshot(self._last_good)
         self._save()
 

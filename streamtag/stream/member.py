@@ -188,10 +188,11 @@ class Member:
         the end of its session; a twin never does.
         """
         log.info("the client has failed, making a new one", extra={"reason": self._trouble.reason})
-        self.consumer.close()
+        if self._trouble.passing():
+            self._join_by = self._clock() + _RELEASED_S
+        self._go_on_with_another()
         self._calls.serve_while(lambda: not self._stopping(), _REJOIN_S)
         self._trouble.survived()
-        self.consumer = self._connect()
         self._subscribe()
 
     def _stranded(self) -> bool:
@@ -219,16 +220,23 @@ class Member:
     def _begin_anew(self) -> None:
         log.warning("the client finds no broker, making a new one", extra={"after_s": self._patience_s})
         self._metrics.add("streamtag.kafka.errors", code="stranded")
-        held = [TopicPartition(t, p) for t, p in self._unresolved.union(self._reading)]
-        if held:
-            self._on_lost(self.consumer, held)
+        self._go_on_with_another()
+        self._patience_s = min(_MOST_STRANDED_S, 2 * self._patience_s)
+        self._join_by = self._clock() + _RELEASED_S
+        self._subscribe()
+
+    def _go_on_with_another(self) -> None:
+        """A client in place of one that is of no use any more: what that held is lost, as it will hardly say itself.
+
+        It cannot leave the group: its session holds a static name.
+        """
         # First the new one: what the old one tells as it closes, on another thread and maybe late, is no longer ours.
         old, self.consumer = self.consumer, self._connect()
+        if held := self._unresolved.union(self._reading):
+            self._reading.clear()  # the new one reads none of them
+            self._on_lost(self.consumer, [TopicPartition(t, p) for t, p in held])
         with contextlib.suppress(OverdueError, KafkaException):
             call_within(_CLOSE_S, old.close)
-        self._patience_s = min(_MOST_STRANDED_S, 2 * self._patience_s)
-        self._join_by = self._clock() + _RELEASED_S  # the old one could not leave: its session holds a static name
-        self._subscribe()
 
     # -- partitions --------------------------------------------------------------------------------------------------
 

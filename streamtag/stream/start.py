@@ -105,7 +105,7 @@ class StartResolver:
             if not _remembered(commits, topic):  # what others remember tells whether these are new
                 others = [(topic, p) for p in range(counts[topic]) if (topic, p) not in commits]
                 commits |= self._others(topic, others)
-        low, high = self._offsets(partitions, OFFSET_BEGINNING), self._offsets(partitions, OFFSET_END)
+        low, high = self._ends(partitions, OFFSET_BEGINNING), self._ends(partitions, OFFSET_END)
         fresh = [partition for partition in partitions if commits[partition].offset < 0]
         configured = self._configured(fresh, low, high)
         return {
@@ -177,11 +177,15 @@ class StartResolver:
         found = self._offsets(fresh, at_ms)
         return {partition: offset if offset >= 0 else high[partition] for partition, offset in found.items()}
 
-    def _offsets(self, partitions: Sequence[Partition], at: int) -> dict[Partition, int]:
-        """Of each the first position from a time on, in ms; negative: there is none.
+    def _ends(self, partitions: Sequence[Partition], end: int) -> dict[Partition, int]:
+        """Positions at one end of each log: Kafka has times for both, numbered as the client's offsets for them."""
+        found = self._offsets(partitions, end)
+        if any(position < 0 for position in found.values()):  # the broker left one out: what was asked stands there
+            raise KafkaException(KafkaError(KafkaError._FAIL, "not all ends of logs were told"))
+        return found
 
-        Kafka has times for both ends of a log, which are numbered as the client's offsets for them.
-        """
+    def _offsets(self, partitions: Sequence[Partition], at: int) -> dict[Partition, int]:
+        """Of each the first position from a time on, in ms; negative: there is none."""
         if not partitions:
             return {}
         asked = [TopicPartition(topic, index, at) for topic, index in partitions]

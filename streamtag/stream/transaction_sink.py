@@ -129,6 +129,7 @@ class TransactionSink:
         if error is not None:
             # The next producer's start ends it then, or the broker after its timeout.
             log.info("abort failed", extra={"cause": error.name()})
+            self._metrics.add("streamtag.kafka.errors", code=error.name())
         if error is not None and error.code() == KafkaError._FENCED:
             self._was_fenced()  # `produce` says only that something was fatal
         else:

@@ -206,6 +206,18 @@ def test_a_bundle_is_not_taken_back_because_redis_is_lost_meanwhile(host: Host, 
     wait_until(decides_by(watcher, 2), 5, "release 2")
 
 
+def test_a_champion_overtaken_at_the_start_is_no_reason_to_decide_by_the_snapshot(host: Host) -> None:
+    host.seed()
+    SnapshotFile(host.state_dir, "default").write(current(host.store))
+    last = BundleRef("demo", "3", "3" * 64)
+    host.during[NEXT] = partial(host.changes.promote, last, LABELS, ANNA)
+    host.changes.promote(NEXT, LABELS, ANNA)
+    watcher = host.watcher()
+    assert watcher.wait_first(5)
+    assert decides_by(watcher, 3)()
+    assert host.loaded == [NEXT, last], "nor does loading that hold up the champion"
+
+
 def test_bundles_that_come_faster_than_they_load_do_not_hold_a_worker_for_ever(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

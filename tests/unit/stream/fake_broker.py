@@ -97,6 +97,7 @@ class FakeConsumer:
         self.polls = 0
         self.member: list[Partition] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
+        self.failed = False
 
     # -- membership
 
@@ -117,7 +118,8 @@ class FakeConsumer:
         return "member-1"
 
     def close(self) -> None:
-        if self.member and self.callbacks:
+        """One that has failed tells nothing any more, nor does it leave, as librdkafka's."""
+        if self.member and self.callbacks and not self.failed:
             self._rebalance("revoke", list(self.member))
 
     # -- reading
@@ -129,7 +131,9 @@ class FakeConsumer:
         if self.broker.rebalances:
             self._rebalance(*self.broker.rebalances.popleft())
         if self.broker.message_errors:
-            return Message(error=self.broker.message_errors.popleft())
+            error = self.broker.message_errors.popleft()
+            self.failed = self.failed or error.code() == KafkaError._FATAL
+            return Message(error=error)
         if self.broker.broken:
             return self.broker.broken.popleft()
         found = self._take(1)

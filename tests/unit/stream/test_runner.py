@@ -1217,6 +1217,28 @@ def test_a_static_member_waits_for_the_session_of_its_predecessor(make_loop: Mak
     loop.check_exactly_once(ZERO)
 
 
+def test_a_static_member_whose_client_fails_of_what_passes_waits_for_its_own_session(
+    make_loop: MakeLoop, broker: FakeBroker
+) -> None:
+    """A client that has failed tells of no partition that is lost, and does not leave."""
+    failed = KafkaError(KafkaError._FATAL, f"Fatal error: {KafkaError(KafkaError.UNKNOWN).str()}")
+    broker.write(ZERO, 4)
+    loop = make_loop().start()
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 4)
+    broker.message_errors.extend([failed, HELD_NAME, HELD_NAME])
+    wait_until(lambda: loop.consumers == 4, 10, "a client that is not refused")
+    broker.write(ZERO, 4)
+    assert loop.runner.status().reading == 0
+    assert loop.metrics.value("streamtag.rebalances", kind="lost") == 1
+    assert loop.metrics.value("streamtag.partitions.assigned") == 0
+    loop.rebalance("assign", ZERO)
+    loop.wait_committed(ZERO, 8)
+    loop.stop()
+    assert loop.failure is None
+    loop.check_exactly_once(ZERO)
+
+
 @pytest.mark.parametrize("twin", ["was there before and stays", "came later"])
 def test_a_static_member_whose_name_a_twin_holds_ends(
     make_loop: MakeLoop, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, twin: str

@@ -401,6 +401,7 @@ def test_a_transaction_is_counted_once_however_its_end_was_told(
     sink.open()
     sink.abort()
     assert metrics.value("streamtag.transactions") == metrics.value("streamtag.transactions", outcome=outcome) == 1
+    assert metrics.value("streamtag.kafka.errors") == (error is not None)
 
 
 def test_another_fatal_error_twice_at_once_is_no_twin(sink: TransactionSink, client: FakeClient) -> None:
