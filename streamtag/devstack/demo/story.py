@@ -114,6 +114,8 @@ class Story:
                 self.notice = f"The demo moves {self._label} to {plain(after)} once the experiments have ended."
                 return
             self._trials.stop(AUTHOR, "this run is too short for a verdict")
+            if self._trials.running:
+                return
         old = control.revision
         new = old
         with contextlib.suppress(ConflictError):  # somebody at the second terminal was faster: theirs is measured

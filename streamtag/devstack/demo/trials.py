@@ -1,5 +1,6 @@
 """The demo's experiments: started as `streamtag experiment start` does, followed until they have a verdict."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from streamtag.domain import verdict as judging
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.verdict import State
+from streamtag.errors import ConflictError
 from streamtag.stats.read_model import ReadModel
 
 __all__ = ["LabelTrial", "TrialState", "Trials", "label_trials"]
@@ -123,9 +125,10 @@ class Trials:
             self._states[number] = self._looked(self._states[number], self._experiments[number])
 
     def stop(self, author: str, reason: str) -> None:
-        """Ends those that run."""
+        """Ends those that run. One that just ends by itself stays so; where another change was first, ask again."""
         for number in self.running:
-            self._changes.stop(number, Who(author, reason))
+            with contextlib.suppress(ConflictError):
+                self._changes.stop(number, Who(author, reason))
         self.look()
 
     def _looked(self, before: TrialState, experiment: Experiment) -> TrialState:

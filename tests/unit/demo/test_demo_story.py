@@ -129,6 +129,16 @@ def test_in_a_run_too_short_for_a_verdict_experiments_are_stopped_before_the_cha
     assert rig.story.move is not None
 
 
+def test_an_experiment_that_ends_by_itself_as_it_is_stopped_keeps_its_verdict() -> None:
+    rig = Rig(4.0)
+    rig.step(0.6)
+    experiments = ExperimentChanges(rig.log)
+    experiments.conclude(1, rig.document(1, state=State.FAIL, reasons=("as it is",)), ANNA)
+    rig.story.step(3.0, rig.following.look())  # which has not looked since
+    assert [state.state for state in rig.trials.states] == ["FAIL", "stopped"]
+    assert rig.story.move is not None
+
+
 def test_a_run_without_an_end_changes_nothing_by_itself() -> None:
     rig = Rig(None)
     for elapsed_s in (4.0, 60.0, 600.0):
