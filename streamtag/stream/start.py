@@ -92,7 +92,7 @@ class StartResolver:
         self._patience_s = patience_s
 
     def resolve(self, partitions: Sequence[Partition]) -> Mapping[Partition, Start]:
-        """Start of each of ``partitions``: so many questions, however many there are.
+        """Start of each of ``partitions``; as many questions for all of them as for one.
 
         librdkafka tells the commits of all that it is asked for, or, while a transaction is open on one, of none.
         """
