@@ -21,6 +21,7 @@ SPECVERSION = PREFIX + "specversion"
 
 _FAMILY = "application/cloudevents"
 _STRUCTURED = "application/cloudevents+json"
+_LONGEST_TYPE = 1_024  # bytes; a header may have as many as a batch unpacks to, and the pattern looks at each
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 
 
@@ -106,6 +107,9 @@ def _attributes(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str
             refuse(ErrorClass.UNSUPPORTED_CLOUDEVENT, "the header stands twice", field=field)
         if content is None:
             refuse(ErrorClass.WRONG_TYPE, "the header has no value", field=field)
+        if name == CONTENT_TYPE and len(content) > _LONGEST_TYPE:
+            message = f"{len(content)} bytes, the limit is {_LONGEST_TYPE}"
+            refuse(ErrorClass.FIELD_TOO_LONG, message, field=field)
         found[name] = check_utf8(content, field=field)
     return found
 

@@ -164,6 +164,12 @@ def test_a_header_twice_or_without_a_value_is_refused() -> None:
     assert refusal(b"{}", [*BINARY.items(), ("ce_time", None)]) == (ErrorClass.WRONG_TYPE, "ce_time")
 
 
+def test_a_content_type_is_short_as_all_of_it_is_looked_at() -> None:
+    longest = b"text/plain" + b" " * 1_014
+    assert refusal(b"", [*BINARY.items(), (CT, longest + b" ")]) == (ErrorClass.FIELD_TOO_LONG, CT)
+    assert refusal(b"\xff", [*BINARY.items(), (CT, longest)]) == (ErrorClass.INVALID_UTF8, "")
+
+
 header_names = st.sampled_from([*BINARY, CT, "ce_time", "ce_partitionkey", "ce_x", "traceparent", ""]) | st.text()
 header_values = (
     st.none()
