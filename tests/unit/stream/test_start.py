@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
 from fake_broker import FakeBroker, FakeConsumer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -241,6 +241,19 @@ def test_an_answer_that_does_not_come_is_an_error_never_a_guess(call: str) -> No
     broker.trouble[call].append(KafkaError(KafkaError._TIMED_OUT))
     with pytest.raises(KafkaException):
         Member(broker, "2020-01-01T00:00:00Z").start(content(0))
+
+
+@pytest.mark.parametrize("end", [OFFSET_BEGINNING, OFFSET_END])
+def test_an_end_of_a_log_that_is_left_out_of_an_answer_is_an_error(end: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked stands there then, and is no position."""
+    told = FakeConsumer.offsets_for_times
+
+    def leave_out(consumer: FakeConsumer, asked: list[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        return asked if asked[0].offset == end else told(consumer, asked, timeout=timeout)
+
+    monkeypatch.setattr(FakeConsumer, "offsets_for_times", leave_out)
+    with pytest.raises(KafkaException, match="not all ends"):
+        Member(broker_with(5)).start(content(0))
 
 
 def test_a_topic_that_does_not_exist_yet_is_an_error() -> None:
