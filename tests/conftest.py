@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import services
 from hypothesis import settings
 from pipeline import Ledger
 from services import MIB, Kafka, MakeTopics, Redis, Topics, delete_topics, make_pipeline_topics
@@ -30,6 +31,7 @@ collect_ignore = ["mlflow_server"]
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+services.least_deadline_s = 30.0
 
 
 class _ByFile(LoadFileScheduling):

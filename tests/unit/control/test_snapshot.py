@@ -67,7 +67,7 @@ def test_a_snapshot_is_written_once_another_process_is_done(tmp_path: Path, rele
         writing = threading.Thread(target=file.write, args=(release,))
         writing.start()
         assert file.read().current is None
-    writing.join(10)
+    writing.join(30)
     assert file.read().current == release
 
 

@@ -55,7 +55,7 @@ def test_a_check_that_hangs_ends_at_its_deadline_and_keeps_what_was_found() -> N
 
     start = time.monotonic()
     found = examine([Examination([("hanging", hangs), ("next", lambda: _ok("next"))], 0.2)])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert _statuses(found) == [("first", "ok"), ("hanging", "fail"), ("next", "fail")]
     assert "no answer within 0.2 s" in found[1].finding
     release.set()

@@ -38,4 +38,4 @@ def test_what_does_not_end_is_found() -> None:
     errand.finish(0.01)
     assert found.violations() == {"harness": 1}
     go.set()
-    errand.join(10)
+    errand.join(30)

@@ -14,7 +14,7 @@ def test_a_call_that_hangs_is_given_up_in_time() -> None:
     begun = time.monotonic()
     with pytest.raises(OverdueError):
         call_within(0.6, never.wait, lambda: looks.append(1))
-    assert 0.5 < time.monotonic() - begun < 5
+    assert 0.5 < time.monotonic() - begun < 20
     assert looks
     never.set()
 
@@ -32,4 +32,4 @@ def test_a_call_that_returns_is_waited_for_no_longer() -> None:
     begun = time.monotonic()
     call_within(30, lambda: done.append(1))
     assert done == [1]
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20

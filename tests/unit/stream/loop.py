@@ -197,7 +197,7 @@ class Loop:
 
     def _make_delivery(self, _options: StreamOptions, _metrics: Metrics, **rest: Any) -> ObedientSink:
         def commit(positions: Sequence[TopicPartition]) -> None:
-            rest["commit_positions"](positions).result(10)
+            rest["commit_positions"](positions).result(30)
 
         self.sink = ObedientSink(self, lambda: None, rest["stopping"], commit)
         return self.sink
@@ -212,18 +212,18 @@ class Loop:
         self._thread.start()
         return self
 
-    def stop(self, deadline_s: float = 10) -> None:
+    def stop(self, deadline_s: float = 30) -> None:
         self.runner.stop()
         self.wait_end(deadline_s)
 
-    def wait_end(self, deadline_s: float = 10) -> None:
+    def wait_end(self, deadline_s: float = 30) -> None:
         self._thread.join(deadline_s)
         assert not self._thread.is_alive(), "the loop does not end"
 
     def rebalance(self, kind: str, *partitions: Partition) -> None:
         self.broker.rebalances.append((kind, list(partitions)))
 
-    def wait_committed(self, partition: Partition, position: int, deadline_s: float = 10) -> None:
+    def wait_committed(self, partition: Partition, position: int, deadline_s: float = 30) -> None:
         wait_until(
             lambda: self.broker.position(partition) == position,
             deadline_s,

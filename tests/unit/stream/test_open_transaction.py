@@ -64,4 +64,4 @@ def test_a_doom_waits_for_a_reader_of_what_a_commit_needs(transaction: OpenTrans
         return doomed.wait(0.05)
 
     assert transaction.unless_doomed(read) is False
-    assert doomed.wait(10)
+    assert doomed.wait(30)

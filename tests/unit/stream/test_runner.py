@@ -75,7 +75,7 @@ def held_at_the_first(loop: Loop, broker: FakeBroker) -> tuple[Gate, list[int]]:
     loop.processor.before = noted
     loop.start().rebalance("assign", ZERO)
     broker.write(ZERO, 1)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     return gate, sizes
 
 
@@ -138,7 +138,7 @@ def test_a_commit_begins_as_much_earlier_as_commits_take_once_nothing_waits(
     loop.processor.before = gate = Gate()
     broker.write(ZERO, 8)
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     wait_until(lambda: loop.runner._source.batches.qsize() == 1, 10, "the next batch waits")
     gate.open()
     loop.wait_committed(ZERO, 8)
@@ -531,11 +531,11 @@ def test_a_transaction_that_outlasts_the_revoke_never_commits(make_loop: MakeLoo
     gate = Gate()
     loop.processor.before = gate
     loop.start().rebalance("assign", ZERO, ONE)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     started = time.monotonic()
     loop.rebalance("revoke", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert loop.metrics.value("streamtag.revoke.overruns") == 1
     loop.processor.before = lambda records: None
     gate.open()
@@ -564,7 +564,7 @@ def test_a_transaction_doomed_at_the_last_moment_never_commits(
     else:
         loop.before_positions = gate
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     loop.rebalance("revoke", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
     gate.open()
@@ -584,7 +584,7 @@ def test_positions_of_partitions_lost_during_the_flush_are_not_committed(
     gate = Gate()
     loop.while_committing = gate
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     loop.rebalance("revoke", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
     broker.commit([TopicPartition(*ZERO, 40)])  # by the next owner
@@ -602,7 +602,7 @@ def test_a_commit_that_is_under_way_when_the_budget_ends_is_settled_before_anyth
     gate = Gate()
     loop.while_committing = gate
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     loop.rebalance("revoke", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="revoked") == 1, 10, "revoked")
     loop.while_committing = lambda: None
@@ -621,7 +621,7 @@ def test_what_was_queued_before_a_rebalance_is_not_processed_after_it(make_loop:
     gate = Gate()
     loop.processor.before = gate
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     wait_until(loop.runner._source.batches.full, 10, "batches wait")
     loop.rebalance("lost", ZERO)
     wait_until(lambda: loop.metrics.value("streamtag.rebalances", kind="lost") == 1, 10, "lost")
@@ -1107,7 +1107,7 @@ def test_a_drain_whose_broker_is_away_ends_in_time_and_commits_nothing(make_loop
 
     loop.while_committing = wait_for_the_broker
     loop.start().rebalance("assign", ZERO)
-    assert asking.wait(10)
+    assert asking.wait(30)
     loop.stop(10)
     assert loop.outputs == []
     assert broker.position(ZERO) == 0
@@ -1150,7 +1150,7 @@ def test_a_commit_that_hangs_is_told_while_it_hangs(make_loop: MakeLoop, broker:
     gate = Gate()
     loop.while_committing = gate
     loop.start().rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     wait_until(lambda: "waiting for Kafka" in (loop.runner.status().error or ""), 10, "told")
     wait_until(lambda: loop.metrics.value("streamtag.commit.waiting") > 1, 10, "measured")
     gate.open()
@@ -1173,7 +1173,7 @@ def test_a_producer_that_cannot_start_is_told_as_long_as_it_cannot(
     broker.write(ZERO, 4)
     loop = make_loop().start()
     loop.rebalance("assign", ZERO)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(30)
     wait_until(lambda: "waiting for Kafka" in (loop.runner.status().error or ""), 10, "told")
     gate.open()
     loop.wait_committed(ZERO, 4)

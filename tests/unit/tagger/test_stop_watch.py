@@ -114,17 +114,17 @@ def test_closing_writes_what_was_set_while_a_look_was_under_way(
 
     def look(_group: str, _held: StopMark | None) -> tuple[StopMark | None, None]:
         looking.set()
-        assert answers.wait(10)
+        assert answers.wait(30)
         return store.mark, None
 
     monkeypatch.setattr(store, "look", look)
-    assert looking.wait(10)
+    assert looking.wait(30)
     stop.set("51 in a row")
     closing = threading.Thread(target=stop.close)
     closing.start()
     wait_until(stop._closing.is_set, 5, "closing")
     answers.set()
-    closing.join(10)
+    closing.join(30)
     assert [one.reason for one in store.written] == ["51 in a row"]
 
 

@@ -104,6 +104,6 @@ def test_the_watchdog_thread_looks_by_itself_and_stops() -> None:
 
     detector = StuckDetector(progress, stuck_after_s=0.05, metrics=Metrics.in_memory(), health=Health())
     detector.start()
-    assert looked.wait(5)
+    assert looked.wait(30)
     detector.close()
     assert "stuck-detector" not in {t.name for t in threading.enumerate()}

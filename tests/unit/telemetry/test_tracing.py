@@ -109,10 +109,10 @@ def test_every_valid_context_is_understood_as_it_was_sent(trace_id: int, span_id
 
 @pytest.mark.parametrize("pattern", [b"a" * 100_000, b"a=" + b" " * 100_000, b"a=b," * 30_000, b"@" * 100_000])
 def test_hostile_headers_cost_no_more_than_their_length(pattern: bytes) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     parse([("traceparent", SAMPLED), ("tracestate", pattern)])
     parse([("traceparent", SAMPLED + b"-" + pattern)])
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 5  # where the cost grows with the square: minutes
 
 
 def test_a_batch_is_read_in_order_and_faults_are_counted() -> None:
