@@ -127,9 +127,18 @@ def change_requests(
     limit: Limit = 50,
     cursor: Cursor = None,
     state: Annotated[list[State] | None, Query(description="Only these.")] = None,
+    for_a_time: Annotated[
+        bool, Query(description="Those that are live and go back by themselves; no `state` then.")
+    ] = False,
 ) -> dict[str, Any]:
     """Change requests, newest first, as they are when their page is read."""
-    found = _requests(request).log.page(limit + 1, before=position_of(cursor, _Number), states=state or ())
+    log, before = _requests(request).log, position_of(cursor, _Number)
+    if for_a_time:
+        if state:
+            raise RefusedError("for_a_time: they are all live", hint="Leave `state` out.")
+        found = log.for_a_time(limit + 1, before=before)
+    else:
+        found = log.page(limit + 1, before=before, states=state or ())
     return page(found, limit, lambda one: _view(request, one, who), lambda one: one.number)
 
 

@@ -159,11 +159,16 @@ def _content(
 def list_(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many, newest first.")] = 20,
     state: Annotated[list[State] | None, typer.Option("--state", help="Only these; several are possible.")] = None,
+    for_a_time: Annotated[
+        bool, typer.Option("--for-a-time", help="Those that are live and go back by themselves; no --state then.")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List changes that were asked for, newest first."""
+    if state and for_a_time:
+        raise SettingsError("--for-a-time lists those that are live: leave out --state")
     loaded, requests = _open()
-    found = requests.log.page(limit, states=state or ())
+    found = requests.log.for_a_time(limit) if for_a_time else requests.log.page(limit, states=state or ())
     if output is OutputFormat.JSON:
         taxonomy = taxonomy_if_readable(loaded.model, warn)
         print_json([request_view(one, taxonomy) for one in found])

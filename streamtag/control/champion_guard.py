@@ -10,7 +10,7 @@ from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.proposal import Who
 from streamtag.control.release_documents import ReleaseId
-from streamtag.control.reverts import Revert, reverts_of
+from streamtag.control.reverts import Revert, told_reverts
 from streamtag.control.store import ControlStore
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.domain.thresholds import Change, ThresholdSet, diff
@@ -85,19 +85,9 @@ def change_champion(
         permit=permit,
     )
     outcome = make(changes)
-    return ChampionChange(outcome, guard.settle(outcome, who, warn), _reverts(outcome, store, warn))
-
-
-def _reverts(outcome: Outcome, store: ControlStore, warn: Callable[[str], None]) -> list[Revert]:
-    """Told of each, too."""
-    try:
-        found = [] if outcome.asked is None else reverts_of(outcome.asked, outcome.current, store)
-    except StreamtagError as error:
-        warn(f"whether a change for a time takes some of it back could not be found out: {error.message}")
-        return []
-    for one in found:
-        warn(one.text)
-    return found
+    ended = guard.settle(outcome, who, warn)
+    reverts = [] if outcome.asked is None else told_reverts(outcome.asked, outcome.current, store, warn)
+    return ChampionChange(outcome, ended, reverts)
 
 
 @dataclass

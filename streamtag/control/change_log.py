@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ __all__ = ["ChangeLog", "audit_of"]
 
 log = logging.getLogger(__name__)
 
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _PAGE = 200
 _TRIES = 50
 
@@ -67,6 +69,17 @@ class ChangeLog:
                 below = numbers[-1]
         return found
 
+    def for_a_time(self, limit: int | None = None, *, before: int | None = None) -> list[ChangeRequest]:
+        """Requests that are live and go back by themselves, newest first, however old: numbered below ``before``."""
+        numbers = sorted((one for one in self.due(_FOR_EVER) if before is None or one < before), reverse=True)
+        found: list[ChangeRequest] = []
+        with guarded(self.store.where, "read the change requests"):
+            for first in range(0, len(numbers), _PAGE):
+                found += [one for one in self._read(numbers[first : first + _PAGE], ()) if one.state is State.LIVE]
+                if limit is not None and len(found) >= limit:
+                    break
+        return found[:limit]
+
     def _read(self, numbers: Sequence[int], states: Collection[State]) -> list[ChangeRequest]:
         raws: Any = self.store.client.mget([self.store.keys.change_request(one) for one in numbers])
         requests = [_readable(raw, one) for one, raw in zip(numbers, raws, strict=True) if raw is not None]
@@ -88,7 +101,8 @@ class ChangeLog:
         """Writes a new request, under the next number that is free."""
         for _ in range(_TRIES):
             request = replace(make, number=self.newest() + 1)
-            if self._run(b"", request, "change-open", request.author, request.reason, request.at) == b"done":
+            done = self._run(b"", request, "change-open", request.author, request.reason, request.at)
+            if done == b"done" or self._went_on(request):
                 return request
         raise ConflictError("others opened change requests all the while; nothing was written", hint="Try again.")
 
@@ -100,12 +114,20 @@ class ChangeLog:
         """
         step = request.steps[-1]
         done = self._run(before, request, f"change-{step.action}", step.by, step.comment or request.reason, step.at)
-        if done != b"done":
+        if done != b"done" and not self._went_on(request):
             present, _ = self.find(request.number)
             raise ConflictError(
                 f"{_latest(present)} first; nothing was written",
                 hint=f"Look at `streamtag change show {request.number}`.",
             )
+
+    def _went_on(self, request: ChangeRequest) -> bool:
+        """Whether it was written all the same: the reply of an earlier try was lost, and somebody else went on."""
+        with suppress(NotFoundError, RefusedError):
+            present, _ = self.find(request.number)
+            same = (present.author, present.at, present.reason) == (request.author, request.at, request.reason)
+            return same and present.steps[: len(request.steps)] == request.steps
+        return False
 
     def _run(self, before: bytes, request: ChangeRequest, action: str, by: str, reason: str, at: datetime) -> bytes:
         step, about = audit_of(before, request)

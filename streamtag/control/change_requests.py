@@ -30,8 +30,10 @@ from streamtag.control.experiment_log import Experiment, ExperimentLog
 from streamtag.control.experiments import ExperimentChanges, champion_warnings
 from streamtag.control.freeze import Freezes
 from streamtag.control.proposal import Who
+from streamtag.control.reverts import Revert, told_reverts
 from streamtag.control.store import ControlStore, Current
 from streamtag.domain.change import Action, State, problems
+from streamtag.domain.moves import with_moves
 from streamtag.domain.release import BundleRef
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, NotFoundError, RefusedError, StreamtagError, UnavailableError
@@ -334,7 +336,15 @@ class ChangeRequests:
             forward = carrier.forward(None)
             self.log.advance(carrier.raw, forward)
             return Published(forward)
-        return Published(carrier.made, ChampionChange(outcome, guard.settle(outcome, carrier.author, warn)))
+        ended = guard.settle(outcome, carrier.author, warn)
+        return Published(carrier.made, ChampionChange(outcome, ended, self._reverts(carrier, outcome, warn)))
+
+    def _reverts(self, carrier: Carrier, outcome: Outcome, warn: Callable[[str], None]) -> Sequence[Revert]:
+        """Of a request that was published for good."""
+        content = carrier.request.content
+        if carrier.action != "publish" or carrier.request.lasts_s or not isinstance(content, ThresholdMoves):
+            return ()
+        return told_reverts(with_moves(ThresholdSet({}), content.moves), outcome.current, self.store, warn)
 
     def _releases(self, carrier: Carrier, guard: ChampionGuard) -> ReleaseChanges:
         return ReleaseChanges(

@@ -1,22 +1,19 @@
 """Cut-offs that somebody has just set, and that go back by themselves all the same: a change for a time holds them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from streamtag.control.change_back import around
 from streamtag.control.change_documents import ChangeRequest, ThresholdMoves
 from streamtag.control.change_log import ChangeLog
 from streamtag.control.store import ControlStore, Current
-from streamtag.domain.change import State
 from streamtag.domain.moves import Move, cutoff, moves_between
 from streamtag.domain.thresholds import ThresholdSet
-from streamtag.errors import NotFoundError, RefusedError
+from streamtag.errors import StreamtagError
 
-__all__ = ["Revert", "reverts_of"]
-
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
+__all__ = ["Revert", "told_reverts"]
 
 
 @dataclass(frozen=True)
@@ -49,30 +46,34 @@ class Revert:
         return [{"segment": move.where, "label": move.label, "value": move.after, **about} for move in self.moves]
 
 
-def reverts_of(asked: ThresholdSet, current: Current, store: ControlStore) -> list[Revert]:
+def told_reverts(
+    asked: ThresholdSet, current: Current, store: ControlStore, warn: Callable[[str], None]
+) -> list[Revert]:
     """Changes for a time that take back some of what was ``asked`` and decides now, the first to end first.
 
     Args:
         asked: the cut-offs that somebody named.
         current: what decides.
         store: holds the change requests.
+        warn: told of each in words; and where they cannot be read, since what was asked for stands all the same.
     """
-    found = []
-    for request in _for_a_time(ChangeLog(store)):
-        moves = [move for move in _moved(request, current, store) if _named(asked, move)]
-        if moves and request.expires_at is not None:
-            found.append(Revert(request.number, request.author, request.expires_at, moves))
+    try:
+        found = _reverts_of(asked, current, store)
+    except StreamtagError as error:
+        warn(f"whether a change for a time takes some of it back could not be found out: {error.message}")
+        return []
+    for one in found:
+        warn(one.text)
     return found
 
 
-def _for_a_time(log: ChangeLog) -> Iterable[ChangeRequest]:
-    for number in log.due(_FOR_EVER):
-        try:
-            request, _ = log.find(number)
-        except (NotFoundError, RefusedError):
-            continue  # the schedule cannot read it either
-        if request.state is State.LIVE:
-            yield request
+def _reverts_of(asked: ThresholdSet, current: Current, store: ControlStore) -> list[Revert]:
+    found = []
+    for request in ChangeLog(store).for_a_time():
+        moves = [move for move in _moved(request, current, store) if _named(asked, move)]
+        if moves and request.expires_at is not None:
+            found.append(Revert(request.number, request.author, request.expires_at, moves))
+    return sorted(found, key=lambda one: one.at)
 
 
 def _moved(request: ChangeRequest, current: Current, store: ControlStore) -> Sequence[Move]:

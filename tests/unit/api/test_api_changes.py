@@ -82,6 +82,19 @@ def test_lists_come_in_pages(anna: TestClient) -> None:
     assert [one["number"] for one in anna.get("/v1/change-requests/3").json()["overlaps"]] == [4, 1]
 
 
+def test_those_for_a_time_come_in_pages_of_their_own(anna: TestClient) -> None:
+    for number, cutoff in enumerate((0.51, 0.52, 0.53), 1):
+        lasts = {"lasts_s": 7_200} if number != 2 else {}
+        anna.post("/v1/change-requests", json={"labels": {"spam": cutoff}, "reason": "x", **lasts})
+        assert anna.post(f"/v1/change-requests/{number}/publish").status_code == 200
+    first = anna.get("/v1/change-requests?for_a_time=true&limit=1").json()
+    rest = anna.get("/v1/change-requests", params={"for_a_time": True, "limit": 1, "cursor": first["next"]}).json()
+    assert [one["number"] for one in first["items"] + rest["items"]] == [3, 1]
+    assert rest["next"] is None
+    both = anna.get("/v1/change-requests?for_a_time=true&state=live")
+    assert (both.status_code, "Leave `state` out" in both.text) == (422, True)
+
+
 def test_of_two_who_collide_the_second_is_told(anna: TestClient, boris: TestClient) -> None:
     for client, cutoff in ((anna, 0.55), (boris, 0.45)):
         client.post("/v1/change-requests", json={"labels": {"spam": cutoff}, "reason": "mine"})

@@ -18,7 +18,7 @@ from streamtag.control.change_requests import ChangeRequests
 from streamtag.control.changes import ReleaseChanges
 from streamtag.control.freeze import FrozenError
 from streamtag.control.proposal import Who
-from streamtag.control.reverts import reverts_of
+from streamtag.control.reverts import told_reverts
 from streamtag.control.store import ControlStore
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import ConflictError, RefusedError, SettingsError
@@ -196,6 +196,33 @@ def test_whoever_sets_again_what_a_change_for_a_time_holds_is_told_that_it_goes_
     assert (kept["committed"], kept["reverts"]) == (True, [])
 
 
+def test_whoever_publishes_for_good_what_a_change_for_a_time_holds_is_told_so(
+    critical: ControlStore, run: Run, as_: As
+) -> None:
+    run("change", "open", "spam=0.6", "-m", "raid", "--for", "2h", "--publish", "--wait", 0)
+    run("thresholds", "set", "spam=0.5", "-m", "quiet", "--wait", 0)
+    again = run("change", "open", "spam=0.6", "insult=0.55", "-m", "x", "--publish", "--wait", 0, "-o", "json")
+    assert [(one["change"], one["label"], one["value"]) for one in again["reverts"]] == [(1, "spam", 0.6)]
+    run("thresholds", "set", "spam=0.5", "-m", "quiet", "--wait", 0)
+    words = ("change", "open", "spam=0.6", "-m", "y", "--for", "1h", "--publish", "--wait", 0, "-o", "json")
+    assert run(*words)["reverts"] == [], "it does not ask to stay"
+
+
+def test_those_for_a_time_are_listed_however_many_came_after_them(critical: ControlStore, run: Run, as_: As) -> None:
+    for label, more in (("insult=0.55", ("--for", "2h")), ("spam=0.6", ()), ("spam=0.55", ("--for", "1h"))):
+        run("change", "open", label, "-m", "x", "--publish", "--wait", 0, *more)
+    run("change", "open", "spam=0.7", "-m", "waits", "--at", "2099-01-01T00:00:00Z")
+
+    def listed(*words: str) -> list[int]:
+        return [one["number"] for one in run("change", "list", *words, "-o", "json")]
+
+    assert listed("--limit", "1") == [4]
+    assert listed("--for-a-time") == [3, 1]
+    assert listed("--for-a-time", "--limit", "1") == [3]
+    run("change", "restore", 3, "-m", "over", "--wait", 0)
+    assert listed("--for-a-time") == [1]
+
+
 def test_what_is_set_again_does_go_back_as_people_are_told(
     critical: ControlStore, run: Run, as_: As, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +246,7 @@ def test_a_release_for_a_time_takes_back_cut_offs_that_were_set_again(
     content = requests.compose().promotion(BUNDLE, LABELS, ("threat",), wanted)
     requests.open(content, Who("anna", "a try"), lasts=timedelta(hours=1))
     requests.publish(1, "anna")
-    found = reverts_of(ThresholdSet({"spam": 0.6, "insult": 0.6}), current(critical), critical)
+    found = told_reverts(ThresholdSet({"spam": 0.6, "insult": 0.6}), current(critical), critical, lambda _: None)
     assert [(one.change, [move.label for move in one.moves]) for one in found] == [(1, ["spam"])]
 
 

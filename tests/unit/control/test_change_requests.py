@@ -274,6 +274,39 @@ def test_a_withdrawal_in_the_very_moment_of_the_publication_lets_only_one_throug
     assert rig.requests.log.find(1)[0].state is State.WITHDRAWN
 
 
+@pytest.mark.parametrize("step", ["open", "approve"])
+def test_a_step_whose_reply_was_lost_is_ones_own_although_somebody_was_quick_to_go_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    if step == "approve":
+        rig.open(threat=0.6)
+    calls = []
+
+    def lost(*arguments: Any) -> Any:
+        calls.append(run_script(*arguments))
+        if len(calls) == 1:
+            rig.requests.say(1, "comment", Who("carla", "let us see"))
+            return run_script(*arguments)
+        return calls[-1]
+
+    monkeypatch.setattr("streamtag.control.change_log.run_script", lost)
+    if step == "open":
+        assert rig.open(threat=0.6).number == 1
+    else:
+        rig.requests.say(1, "approve", BORIS)
+    approved = ["change-approve"] if step == "approve" else []
+    assert rig.actions() == ["change-comment", *approved, "change-open", "seed"]
+    assert rig.requests.log.newest() == 1
+
+
+def test_another_ones_step_is_not_taken_for_ones_own(rig: Rig) -> None:
+    rig.open(threat=0.6)
+    before, raw = rig.requests.log.find(1)
+    rig.requests.say(1, "comment", Who("carla", "let us see"))
+    with pytest.raises(ConflictError, match="carla: comment of change 1"):
+        rig.requests.log.advance(raw, advanced(before, "comment", "dora", rig.now(), comment="let us see"))
+
+
 def test_a_publication_whose_reply_was_lost_is_made_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.open(spam=0.55, hours=1)
     commit = rig.store.commit

@@ -36,9 +36,14 @@ async function look(api, { content }, signal) {
 const OVER = ["expired", "restored", "rejected", "withdrawn"];
 
 async function all({ api, draw, every, onChange, may, signal }) {
-  let waiting = [], live = [], past = [], next = null, freeze = null, revisions = [], releases = [], pages = 1;
+  let waiting = [], timed = [], staying = [], past = [], next = null, freeze = null, revisions = [], releases = [], pages = 1;
 
   const requests = (states, limit = 100, cursor = null) => api.get(`/v1/change-requests?limit=${limit}&${states.map((one) => `state=${one}`).join("&")}${cursor ? `&cursor=${cursor}` : ""}`, { signal });
+  // All of them, however old: each has a way back that somebody may want now.
+  const forATime = async (found = [], cursor = null) => {
+    const page = await api.get(`/v1/change-requests?for_a_time=true&limit=100${cursor ? `&cursor=${cursor}` : ""}`, { signal });
+    return page.next ? forATime([...found, ...page.items], page.next) : [...found, ...page.items];
+  };
   // As many pages as are shown, each behind the one before: what is over may have been live a moment ago.
   const ended = async () => {
     let page = await requests(OVER, 20);
@@ -47,11 +52,12 @@ async function all({ api, draw, every, onChange, may, signal }) {
     return { items, next: page.next };
   };
   const load = async () => {
-    const [open, on, over, frozen, history, released] = await Promise.all([
-      requests(["draft", "approved"]), requests(["live"]), ended(),
+    const [open, back, on, over, frozen, history, released] = await Promise.all([
+      requests(["draft", "approved"]), forATime(), requests(["live"]), ended(),
       api.get("/v1/freeze", { signal }), api.get("/v1/thresholds/revisions?limit=20", { signal }), api.get("/v1/releases?limit=20", { signal }),
     ]);
-    [waiting, live, past, next, freeze] = [open.items, on.items, over.items, over.next, frozen.freeze];
+    [waiting, timed, staying] = [open.items, back, on.items.filter((found) => !found.expires_at)];
+    [past, next, freeze] = [over.items, over.next, frozen.freeze];
     [revisions, releases] = [history.items, released.items];
     show();
   };
@@ -85,7 +91,6 @@ async function all({ api, draw, every, onChange, may, signal }) {
 
   const list = (found, none, only) => (found.length ? html`<ul class="entries">${found.map((request) => summary(request, actions(request, may, load, only)))}</ul>` : empty(none));
   const show = () => {
-    const [timed, staying] = [live.filter((found) => found.expires_at), live.filter((found) => !found.expires_at)];
     const operator = may("operator");
     draw(html`
       <div class="row"><div class="grow"><h1>Changes</h1>
