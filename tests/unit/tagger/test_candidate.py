@@ -181,8 +181,8 @@ def test_nobody_waits_while_it_works_on_what_was_given_up(candidate: Candidate) 
 
 
 def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HANGS_S", 0.2)
     assert candidate.answer(asked(candidate), 30) is not None
+    monkeypatch.setattr(module, "_HANGS_S", 0.2)
     hung = pid_of(candidate)
     os.kill(hung, signal.SIGSTOP)
     ticket = candidate.ask(TEXTS)
@@ -244,8 +244,8 @@ def test_closing_ends_the_process_and_leaves_it_to_another_thread_to_wait_for_th
 def test_a_process_that_is_killed_as_it_hangs_leaves_no_zombie(
     candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_HANGS_S", 0.2)
     assert candidate.answer(asked(candidate), 30) is not None
+    monkeypatch.setattr(module, "_HANGS_S", 0.2)
     hung = candidate._process
     assert hung is not None
     os.kill(hung.pid, signal.SIGSTOP)
