@@ -13,6 +13,8 @@ __all__ = ["CandidateFigures"]
 WINDOW = timedelta(minutes=5)
 _EVERY = timedelta(seconds=5)
 _LAG_STANDS_FOR = timedelta(minutes=1)
+# Whoever has not looked for so long does not know what happened meanwhile: nothing of before stands for now.
+_BLIND = timedelta(seconds=20)
 
 _COUNTS = ("scored", "shed", "failures", "invalid", "dead")
 _Place = tuple[str, datetime, str]  # worker, when it started, id of the experiment
@@ -47,9 +49,14 @@ class CandidateFigures:
         self._counts: dict[_Place, _Counts] = {}
         self._lags: deque[tuple[datetime, int]] = deque()
         self._slowest: dict[str, float] = {}
+        self._looked_at: datetime | None = None
 
     def observe(self, fleet: Fleet) -> None:
         """Takes in the heartbeats of one look; those that are stale say nothing."""
+        if self._looked_at is not None and fleet.now - self._looked_at > _BLIND:
+            self._counts.clear()
+            self._lags.clear()
+        self._looked_at = fleet.now
         fresh = [beat for beat in fleet.heartbeats if fleet.now - beat.beat_at < self._stale]
         self._slowest = {}
         for beat in fresh:

@@ -44,11 +44,13 @@ class Progress:
         verdict: of the last look.
         phase: index of the phase that was the present one.
         units: counted in it, see `streamtag.domain.evidence.Evidence.units_in`.
+        evidence_s: see `streamtag.domain.rollout.Situation`.
     """
 
     verdict: Verdict
     phase: int
     units: int
+    evidence_s: float | None
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class Rollout:
             units=known.units if known and known.phase == len(experiment.phases) - 1 else 0,
             phase_s=(self._now() - experiment.phases[-1].began_at).total_seconds(),
             worse=verdict.worse if verdict else (),
+            evidence_s=known.evidence_s if known else None,
             figures=self._figures.of(str(experiment.id)),
             beside=[other.id.number for other in running if other.id != experiment.id and _decides(other, champion)],
         )

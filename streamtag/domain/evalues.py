@@ -27,6 +27,7 @@ RATIO_GRID = np.geomspace(1.02, 16.0, 32)
 BET_GRID = np.geomspace(1e-3, 0.95, 32)
 """Bets on pairs, as the share of all winnings that the worst outcome takes; likewise."""
 _BISECTIONS = 60
+_LEAST = 1e-300  # of a rate
 _WHOLE = 1 - 1e-9  # the largest difference of rates that can be bet on
 _FARTHEST = 30.0  # a log ratio beyond this is infinite
 
@@ -85,17 +86,25 @@ def rate_interval(alerts: int, events: int, *, alpha: float = 0.05, best_at: flo
     Returns:
         Lower and upper end within [0, 1]; (0, 1) without events.
     """
-    prior = max(best_at / (2 * math.log(1 / alpha) + math.log1p(2 * math.log(1 / alpha))) - 1, 1e-3)
-    bound = math.log(1 / alpha)
 
     def kept(rate: float) -> bool:
-        return log_e_shares((alerts, events - alerts), (rate, 1 - rate), prior) < bound
+        return _kept(alerts, events, rate, alpha, best_at)
 
     seen = alerts / events if events else 0.5
-    least, most = 1e-300, 1 - 1e-15
+    least, most = _LEAST, 1 - 1e-15
     low = 0.0 if alerts == 0 or kept(least) else _edge(kept, inside=min(seen, most), outside=least)
     high = 1.0 if alerts == events or kept(most) else _edge(kept, inside=max(seen, least), outside=most)
     return low, high
+
+
+def rate_beyond(alerts: int, events: int, rate: float, *, alpha: float, best_at: float = 1_000.0) -> bool:
+    """Whether `rate_interval` lies above ``rate`` as a whole, at a fraction of its cost."""
+    return alerts > rate * events and not _kept(alerts, events, max(rate, _LEAST), alpha, best_at)
+
+
+def _kept(alerts: int, events: int, rate: float, alpha: float, best_at: float) -> bool:
+    prior = max(best_at / (2 * math.log(1 / alpha) + math.log1p(2 * math.log(1 / alpha))) - 1, 1e-3)
+    return log_e_shares((alerts, events - alerts), (rate, 1 - rate), prior) < math.log(1 / alpha)
 
 
 # -- split: two arms, different units ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _FEW = 5  # events that fail, by whatever cause, are no breach yet
+_STALE_S = 150.0  # the widest pane, and as long again for what comes late
 _SECONDS_PER_HOUR = 3600
 
 
@@ -123,6 +124,8 @@ class Situation:
         units: counted in the present phase.
         phase_s: seconds since the present phase began.
         worse: labels called worse, which do not fail the experiment.
+        evidence_s: seconds since the end of the newest pane in the evidence, of any experiment; None: not known, or
+            others wait that are not in it yet.
         figures: of its candidate.
         beside: other experiments that run against the same champion.
     """
@@ -134,6 +137,7 @@ class Situation:
     units: int = 0
     phase_s: float = 0.0
     worse: Sequence[str] = ()
+    evidence_s: float | None = None
     figures: Figures = Figures()
     beside: Sequence[int] = ()
 
@@ -206,15 +210,26 @@ def _ramp(policy: RolloutPolicy, now: Situation) -> Action:
     if done == len(path):
         return Action("wait", "it collects evidence")
     step = policy.ramp[done - 1]
-    if now.worse:
-        return Action("wait", f"no larger share while a label is worse: {', '.join(now.worse)}")
-    if policy.limits.any and now.figures.events == 0:
-        return Action("wait", "no larger share before any worker says how the candidate fares")
+    if why := _unknown(policy, now):
+        return Action("wait", f"no larger share {why}")
     if now.units < step.after_units or now.phase_s < step.after_s:
         needed = f"{step.after_units:,} units and {_duration(step.after_s)}"
         return Action("wait", f"{step.share:g} of units after {needed}; so far {now.units:,} units")
     reason = f"after {now.units:,} units and {_duration(now.phase_s)} with a share of {now.shares[-1]:g}"
     return Action("ramp", f"{reason}, no label worse", step.share)
+
+
+def _unknown(policy: RolloutPolicy, now: Situation) -> str | None:
+    """Why nobody can say by now that the candidate does well."""
+    if now.worse:
+        return f"while a label is worse: {', '.join(now.worse)}"
+    if now.evidence_s is None:
+        return "before all panes are in the evidence"
+    if now.evidence_s > _STALE_S:
+        return f"on evidence that ends {_duration(now.evidence_s)} ago"
+    if policy.limits.any and now.figures.events == 0:
+        return "before any worker says how the candidate fares"
+    return None
 
 
 def _ramp_problems(ramp: Sequence[RampStep], plan: ExperimentPlan, share: float) -> Iterable[str]:

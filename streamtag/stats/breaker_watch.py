@@ -29,6 +29,7 @@ class BreakerWatch:
         settings: bounds.
         store: the control plane.
         metrics: shows which are open, counts what is done.
+        settle_s: how long a window must have lasted until all sources have been counted in it.
         now: the clock that dates changes.
     """
 
@@ -38,11 +39,13 @@ class BreakerWatch:
         store: ControlStore,
         metrics: MetricSink,
         *,
+        settle_s: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._log = BreakerLog(store, now=now)
         self._metrics = metrics
+        self._settle_s = settle_s
         self._now = now
 
     def look(self, latest: Mapping[str, WindowDocument]) -> list[str]:
@@ -90,7 +93,7 @@ class BreakerWatch:
         if rate is None:
             return None
         window_s = SIZES[settings.window] / 1000
-        return Bound(rate, settings.min_alerts, window_s, settings.close_ratio, settings.close_after_s)
+        return Bound(rate, settings.min_alerts, window_s, settings.close_ratio, settings.close_after_s, self._settle_s)
 
 
 def _counted(document: WindowDocument) -> dict[str, Counted]:

@@ -157,12 +157,12 @@ class Judge:
         """Of all experiments that run, as far as they are known."""
         return list(self._folds.values())
 
-    def progress(self) -> Mapping[ExperimentId, Progress]:
-        """For the rollout."""
+    def progress(self, evidence_s: float | None) -> Mapping[ExperimentId, Progress]:
+        """For the rollout; ``evidence_s`` is how old the newest pane is that was taken, None while others wait."""
         found = {}
         for wanted, fold in self._folds.items():
             phase = len(fold.experiment.phases) - 1
-            found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase))
+            found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase), evidence_s)
         return found
 
     def publish(self) -> None:

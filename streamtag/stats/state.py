@@ -32,6 +32,7 @@ T = TypeVar("T")
 # While much is read again: whoever is killed meanwhile goes on from there, and others see windows grow.
 _WRITE_EVERY = 1_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
+_UNDER_WAY_S = 3.0  # from the end of a pane, once no source holds it open, to the window that it is in
 
 
 class StatsState:
@@ -69,12 +70,18 @@ class StatsState:
         self._judge = self._new_judge()
         self._rollout = Rollout(self._experiments, settings, metrics)
         self._breakers = BreakerWatch(
-            settings.breakers, store, metrics, now=lambda: datetime.fromtimestamp(now_ms() / 1000, UTC)
+            settings.breakers,
+            store,
+            metrics,
+            settle_s=settings.stats.pane_s + settings.windows.idle_ms / 1000 + _UNDER_WAY_S,
+            now=lambda: datetime.fromtimestamp(now_ms() / 1000, UTC),
         )
         self._windows = Windows(self.model.load)
         self._revisions = Revisions(self._keep)
         self._dirty = False
         self._end = 0  # of the log, at the last `keep_up`
+        self._known = 0  # the same, or at the last `restore`
+        self._newest_ms: int | None = None  # end of the newest pane taken, which a wrong clock cannot put ahead of now
         self.position = 0
         """Of the record that comes next."""
         self.latest: Mapping[str, WindowDocument] = {}
@@ -88,7 +95,7 @@ class StatsState:
         found = self._patiently(self.model.checkpoint)
         low, high = self._patiently(self._panes.bounds)
         self._windows, self._judge, self._dirty = Windows(self.model.load, high), self._new_judge(), False
-        self.latest, self._end = {}, 0
+        self.latest, self._end, self._known, self._newest_ms = {}, 0, high, None
         if found is not None and found.position > high:
             log.error("the panes topic ends before what was added up: it was made anew; windows begin again from it")
             found = None
@@ -141,7 +148,7 @@ class StatsState:
         """
         if self.position < self._end:
             self.catch_up(self._end)
-        self._end = self.end()
+        self._end = self._known = self.end()
         if self._end < self.position:
             self.restore()
 
@@ -175,7 +182,7 @@ class StatsState:
         self._breakers.look(self.latest)
         self._judge.look_up(self.position)
         judged = self._judge.conclude()
-        self._rollout.step(self._judge.progress())
+        self._rollout.step(self._judge.progress(self._evidence_s()))
         self._judge.publish()
         self._judge.save(self.position, self._revisions.memory(), self._now_ms())
         return judged
@@ -197,6 +204,12 @@ class StatsState:
         ]
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _evidence_s(self) -> float | None:
+        """Since the end of the newest pane that was taken; None while the log holds more, or none was taken."""
+        if self._newest_ms is None or self.position < self._known:
+            return None
+        return (self._now_ms() - self._newest_ms) / 1000
 
     def kept(self) -> int:
         """The position up to which somebody has added up the log; waits for Redis as long as it takes."""
@@ -238,6 +251,8 @@ class StatsState:
             else:
                 self._patiently(lambda: self._windows.apply(position, step))
                 self._patiently(lambda: self._judge.take(position, step))
+                ended_ms = min(self._now_ms(), pane.start_ms + pane.pane_ms)
+                self._newest_ms = max(self._newest_ms or 0, ended_ms)
                 self._metrics.add("streamtag.panes.read", outcome="applied")
         self.position = position + 1
 

@@ -82,9 +82,10 @@ def test_a_worker_that_takes_an_experiment_up_anew_counts_from_0() -> None:
 
 
 def test_a_worker_that_is_gone_is_forgotten_in_the_end() -> None:
-    figures = observed((0, [beat(0, scored=0)]), (1, [beat(1, scored=9, p99_ms=80.0)]), (30, []))
+    figures = observed((0, [beat(0, scored=0)]), (1, [beat(1, scored=9, p99_ms=80.0)]), (15, []), (30, []))
     assert figures.of(ID) == Figures(scored=9)
-    figures.observe(Fleet((), at(WINDOW.total_seconds() + 2)))
+    for s in range(40, int(WINDOW.total_seconds()) + 12, 10):
+        figures.observe(Fleet((), at(s)))
     assert figures.of(ID) == Figures()
 
 
@@ -94,7 +95,11 @@ def test_a_stale_heartbeat_says_nothing() -> None:
 
 def test_a_lag_counts_once_it_has_lasted_a_minute_and_its_least_counts() -> None:
     def lasting(lags: dict[int, int]) -> int | None:
-        return observed(*((float(s), [beat(s, lag=lag)]) for s, lag in lags.items())).of(ID).lag
+        now, looks = 0, []
+        for s in range(max(lags) + 1):
+            now = lags.get(s, now)
+            looks.append((float(s), [beat(s, lag=now)]))
+        return observed(*looks).of(ID).lag
 
     assert lasting({0: 500, 30: 600}) is None
     assert lasting({0: 500, 30: 600, 61: 700}) == 500
@@ -104,6 +109,15 @@ def test_a_lag_counts_once_it_has_lasted_a_minute_and_its_least_counts() -> None
 
 def test_a_lag_that_nobody_reports_any_more_is_not_known() -> None:
     assert observed((0, [beat(0, lag=9)]), (70, [])).of(ID).lag is None
+
+
+def test_what_was_seen_before_nobody_looked_for_a_while_stands_for_nothing() -> None:
+    before = [(float(s), [beat(s, scored=s, lag=500)]) for s in range(50)]
+    after = [(float(s), [beat(s, scored=s, failures=s // 10, lag=500)]) for s in range(3_600, 3_640)]
+    found = observed(*before, *after).of(ID)
+    assert (found.scored, found.failures, found.lag) == (39, 3, None)
+    again = observed(*before, *after, *((float(s), [beat(s, lag=500)]) for s in range(3_640, 3_670))).of(ID)
+    assert again.lag == 500
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.booleans()), min_size=1, max_size=60))

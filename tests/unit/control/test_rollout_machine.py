@@ -134,7 +134,7 @@ class Rollouts(RuleBasedStateMachine):
                 self.rollout.step(self.progress(verdict, 50))
 
     def progress(self, verdict: Verdict, units: int) -> dict[ExperimentId, Progress]:
-        return {e.id: Progress(verdict, len(e.phases) - 1, units) for e in self.log.running()}
+        return {e.id: Progress(verdict, len(e.phases) - 1, units, 20.0) for e in self.log.running()}
 
     def figures(self) -> dict[str, ExperimentFigures]:
         well = ExperimentFigures(scored=1000)

@@ -84,13 +84,15 @@ class Plane:
         )
         return self.changes.conclude(experiment.id.number, verdict, ANNA)
 
-    def step(self, experiment: Experiment | None = None, units: int = 0, *worse: str) -> list[str]:
+    def step(
+        self, experiment: Experiment | None = None, units: int = 0, *worse: str, evidence_s: float | None = 20.0
+    ) -> list[str]:
         """One look, in which ``experiment`` has ``units`` in its present phase; gives what was done."""
         verdict = Verdict(State.COLLECTING, (), Peaks(), worse, (), (), ())
         progress = {}
         if experiment:
             phase = len(self.log.find(experiment.id.number).phases) - 1
-            progress[experiment.id] = Progress(verdict, phase, units)
+            progress[experiment.id] = Progress(verdict, phase, units, evidence_s)
         return [done.action.kind for done in self.rollout.step(progress)]
 
     def share(self, experiment: Experiment) -> float:
@@ -122,6 +124,8 @@ def test_without_evidence_or_with_a_worse_label_no_share_grows(plane: Plane) -> 
     started = plane.start(RolloutPolicy(RAMP), mode="split")
     assert plane.step() == []
     assert plane.step(started, 5000, "spam") == []
+    for unknown in (None, 3_600.0):
+        assert plane.step(started, 5000, evidence_s=unknown) == []
     assert plane.share(started) == 0.1
 
 
@@ -129,7 +133,7 @@ def test_units_of_the_phase_before_do_not_take_the_next_step(plane: Plane) -> No
     """Another process may have taken the step since the evidence was looked at."""
     started = plane.start(RolloutPolicy(RAMP), mode="split")
     verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
-    progress = {started.id: Progress(verdict, 0, 1000)}
+    progress = {started.id: Progress(verdict, 0, 1000, 20.0)}
     assert [done.action.kind for done in plane.rollout.step(progress)] == ["ramp"]
     assert plane.rollout.step(progress) == []
     assert plane.share(started) == 0.25

@@ -1,5 +1,6 @@
 """When a breaker opens and closes: beyond its bound, on enough, and never back and forth within a window."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,8 +39,27 @@ def test_what_has_just_changed_does_not_change_back(seen: Counted) -> None:
 
 def test_few_alerts_say_nothing_however_large_their_part() -> None:
     assert next_step(BOUND, None, Counted(19, 19, 0.0), 0.0) is None
-    assert next_step(BOUND, None, Counted(20, 20, 0.0), 0.0) is not None
+    assert next_step(BOUND, None, Counted(25, 25, 0.0), 0.0) is not None
     assert next_step(BOUND, None, Counted(0, 0, 0.0), 0.0) is None
+
+
+def test_chance_opens_nothing_however_often_one_looks() -> None:
+    """A label that does just what its bound allows, over the windows of a week; the plain rate is beyond it in most."""
+    chance = np.random.default_rng(7)
+    events = chance.poisson(200, size=(2_016, 30)).cumsum(axis=1)
+    alerts = chance.binomial(np.diff(events, axis=1, prepend=0), BOUND.rate).cumsum(axis=1)
+    opened = [
+        any(next_step(BOUND, None, Counted(n, k, 0.0), 60.0) for n, k in zip(*window, strict=True))
+        for window in zip(events.tolist(), alerts.tolist(), strict=True)
+    ]
+    assert ((alerts >= 20) & (alerts > BOUND.rate * events)).any(axis=1).mean() > 0.5
+    assert sum(opened) <= 6  # of 2 expected at most
+
+
+def test_a_window_says_nothing_before_all_sources_are_in_it() -> None:
+    bound = Bound(0.1, min_alerts=20, window_s=300, settle_s=15)
+    assert next_step(bound, None, Counted(1_000, 900, 300.0), 314.9) is None
+    assert next_step(bound, None, Counted(1_000, 900, 300.0), 315.0) is not None
 
 
 def test_a_person_closes_what_has_no_rule_for_it() -> None:

@@ -17,6 +17,7 @@ from streamtag.domain.evalues import (
     log_e_ratio_above,
     log_e_ratio_below,
     log_e_shares,
+    rate_beyond,
     rate_interval,
     ratio_interval,
 )
@@ -204,6 +205,8 @@ def test_an_interval_holds_the_ratio_that_was_seen(control: int, candidate: int,
 @given(st.integers(0, 3_000), st.integers(0, 3_000))
 def test_a_rate_interval_holds_the_rate_that_was_seen_and_no_impossible_one(alerts: int, clean: int) -> None:
     low, high = rate_interval(alerts, alerts + clean)
+    for rate in (0.0, 0.03, 0.5, 1.0):
+        assert rate_beyond(alerts, alerts + clean, rate, alpha=0.05) == (low > rate)
     seen = alerts / (alerts + clean) if alerts + clean else 0.5
     assert 0 <= low <= seen <= high <= 1
 

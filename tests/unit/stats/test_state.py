@@ -21,6 +21,7 @@ from streamtag.control.proposal import Who
 from streamtag.domain.experiment import ExperimentPlan, LabelPolicy
 from streamtag.domain.looks import Looks
 from streamtag.domain.release import BundleRef
+from streamtag.domain.rollout import RampStep, RolloutPolicy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.verdict import State
 from streamtag.errors import ConflictError, UnavailableError
@@ -553,6 +554,30 @@ def test_a_log_that_was_made_anew_goes_on_counting_in_the_windows_of_today(resta
     assert rig.state.model.load("1m", NOW // 60_000 * 60_000) == document
 
 
+def test_no_share_grows_on_evidence_that_has_not_been_read_or_has_ended() -> None:
+    rig = Rig()
+    rollout = RolloutPolicy((RampStep(0.5, after_s=1),))
+    candidate = NewCandidate(thresholds=ThresholdSet({"spam": 0.4, "insult": 0.5}))
+    request = Request(ExperimentPlan("shadow", {"insult": LabelPolicy(muted=True)}), 0.1, rollout=rollout)
+    started = rig.changes.start(request, candidate, WHO)
+
+    def share() -> float:
+        rig.state.look()
+        return ExperimentLog(rig.store).find(started.id.number).share
+
+    rig.state.restore()
+    assert share() == 0.1, "nothing is known"
+    rig.write(pane(1, 0, [cell([True])]))
+    rig.state = rig.fresh()
+    rig.state.restore()
+    assert share() == 0.1, "a pane waits"
+    rig.state.catch_up(1)
+    rig.now_ms += 600_000
+    assert share() == 0.1, "nothing has come for ten minutes"
+    rig.now_ms -= 600_000
+    assert share() == 0.5
+
+
 def test_what_is_not_fed_is_read_once_it_has_been_there_for_a_turn() -> None:
     rig = Rig()
     rig.state.restore()
@@ -634,7 +659,7 @@ def test_an_app_that_stands_by_shows_nothing_that_stands_still_here() -> None:
     rig = Rig()
     bounds = {"breakers.rates": "{spam: 0.5}", "breakers.min_alerts": "3"}
     rig.state = rig.fresh(load_settings(environ={}, overrides=bounds).settings)
-    rig.write(pane(1, 0, [cell([True] * 3)]))
+    rig.write(pane(1, 0, [cell([True] * 60)]))
     follow(rig)
     rig.state.look()
     gauges = ("streamtag.panes.position", "streamtag.breaker.open")
@@ -687,13 +712,13 @@ def replace_position(checkpoint: Checkpoint, position: int) -> Checkpoint:
 
 def test_a_label_that_the_newest_window_shows_beyond_its_bound_is_turned_to_review() -> None:
     rig = Rig()
-    bounds = {"breakers.rates": "{spam: 0.5}", "breakers.min_alerts": "3"}
+    bounds = {"breakers.rates": "{spam: 0.5}", "breakers.min_alerts": "60"}
     rig.state = rig.fresh(load_settings(environ={}, overrides=bounds).settings)
-    rig.write(pane(1, 0, [cell([True] * 2 + [False])]))
+    rig.write(pane(1, 0, [cell([True] * 59)]))
     follow(rig)
     rig.state.look()
     assert BreakerLog(rig.store).active().labels == frozenset(), "too few"
-    rig.write(pane(2, 0, [cell([True] * 3 + [False])]))
+    rig.write(pane(2, 0, [cell([True] * 60)]))
     rig.state.feed(1, rig.log.values[1])
     rig.state.flush()
     rig.state.look()
