@@ -44,13 +44,13 @@ class Progress:
         verdict: of the last look.
         phase: index of the phase that was the present one.
         units: counted in it, see `streamtag.domain.evidence.Evidence.units_in`.
-        evidence_s: see `streamtag.domain.rollout.Situation`.
+        until: end of the newest pane in it, by the clock of the events; None: not known, or panes wait to be read.
     """
 
     verdict: Verdict
     phase: int
     units: int
-    evidence_s: float | None
+    until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class Rollout:
         self._store: ControlStore = log.store
         self._group = settings.tagger.group
         self._metrics = metrics
-        self._now = now
         # Whoever approved the experiment has approved what its policy does; a freeze holds it up all the same.
         permit = Ungoverned(exempt="the policy of the experiment")
         self._experiments = ExperimentChanges(log, permit=permit, now=now)
@@ -145,9 +144,8 @@ class Rollout:
             shares=[phase.share for phase in experiment.phases],
             # Units of a phase that has just ended, perhaps by another's hand, are none of the next.
             units=known.units if known and known.phase == len(experiment.phases) - 1 else 0,
-            phase_s=(self._now() - experiment.phases[-1].began_at).total_seconds(),
+            phase_s=(known.until - experiment.phases[-1].began_at).total_seconds() if known and known.until else None,
             worse=verdict.worse if verdict else (),
-            evidence_s=known.evidence_s if known else None,
             figures=self._figures.of(str(experiment.id)),
             beside=[other.id.number for other in running if other.id != experiment.id and _decides(other, champion)],
         )

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 _FEW = 5  # events that fail, by whatever cause, are no breach yet
-_STALE_S = 150.0  # the widest pane, and as long again for what comes late
 _SECONDS_PER_HOUR = 3600
 
 
@@ -122,10 +121,8 @@ class Situation:
         control_decides: its control is the champion.
         shares: of all its phases, the last one is the present.
         units: counted in the present phase.
-        phase_s: seconds since the present phase began.
+        phase_s: seconds of the present phase that are in the evidence; None: not known, or panes wait to be read.
         worse: labels called worse, which do not fail the experiment.
-        evidence_s: seconds since the end of the newest pane in the evidence, of any experiment; None: not known, or
-            others wait that are not in it yet.
         figures: of its candidate.
         beside: other experiments that run against the same champion.
     """
@@ -135,9 +132,8 @@ class Situation:
     control_decides: bool
     shares: Sequence[float]
     units: int = 0
-    phase_s: float = 0.0
+    phase_s: float | None = None
     worse: Sequence[str] = ()
-    evidence_s: float | None = None
     figures: Figures = Figures()
     beside: Sequence[int] = ()
 
@@ -210,26 +206,15 @@ def _ramp(policy: RolloutPolicy, now: Situation) -> Action:
     if done == len(path):
         return Action("wait", "it collects evidence")
     step = policy.ramp[done - 1]
-    if why := _unknown(policy, now):
-        return Action("wait", f"no larger share {why}")
-    if now.units < step.after_units or now.phase_s < step.after_s:
+    if now.worse:
+        return Action("wait", f"no larger share while a label is worse: {', '.join(now.worse)}")
+    if policy.limits.any and now.figures.events == 0:
+        return Action("wait", "no larger share before any worker says how the candidate fares")
+    if now.phase_s is None or now.units < step.after_units or now.phase_s < step.after_s:
         needed = f"{step.after_units:,} units and {_duration(step.after_s)}"
         return Action("wait", f"{step.share:g} of units after {needed}; so far {now.units:,} units")
     reason = f"after {now.units:,} units and {_duration(now.phase_s)} with a share of {now.shares[-1]:g}"
     return Action("ramp", f"{reason}, no label worse", step.share)
-
-
-def _unknown(policy: RolloutPolicy, now: Situation) -> str | None:
-    """Why nobody can say by now that the candidate does well."""
-    if now.worse:
-        return f"while a label is worse: {', '.join(now.worse)}"
-    if now.evidence_s is None:
-        return "before all panes are in the evidence"
-    if now.evidence_s > _STALE_S:
-        return f"on evidence that ends {_duration(now.evidence_s)} ago"
-    if policy.limits.any and now.figures.events == 0:
-        return "before any worker says how the candidate fares"
-    return None
 
 
 def _ramp_problems(ramp: Sequence[RampStep], plan: ExperimentPlan, share: float) -> Iterable[str]:

@@ -7,6 +7,7 @@ experiment's first position on, and both must agree in every integer and every b
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -157,12 +158,12 @@ class Judge:
         """Of all experiments that run, as far as they are known."""
         return list(self._folds.values())
 
-    def progress(self, evidence_s: float | None) -> Mapping[ExperimentId, Progress]:
-        """For the rollout; ``evidence_s`` is how old the newest pane is that was taken, None while others wait."""
+    def progress(self, until: datetime | None) -> Mapping[ExperimentId, Progress]:
+        """For the rollout; ``until`` is the end of the newest pane, None while panes wait to be read."""
         found = {}
         for wanted, fold in self._folds.items():
             phase = len(fold.experiment.phases) - 1
-            found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase), evidence_s)
+            found[wanted] = Progress(fold.verdict, phase, fold.evidence.units_in(phase), until)
         return found
 
     def publish(self) -> None:

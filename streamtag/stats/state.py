@@ -182,7 +182,7 @@ class StatsState:
         self._breakers.look(self.latest)
         self._judge.look_up(self.position)
         judged = self._judge.conclude()
-        self._rollout.step(self._judge.progress(self._evidence_s()))
+        self._rollout.step(self._judge.progress(self._until()))
         self._judge.publish()
         self._judge.save(self.position, self._revisions.memory(), self._now_ms())
         return judged
@@ -205,11 +205,11 @@ class StatsState:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _evidence_s(self) -> float | None:
-        """Since the end of the newest pane that was taken; None while the log holds more, or none was taken."""
+    def _until(self) -> datetime | None:
+        """The end of the newest pane that was taken; None while the log holds more, or none was taken."""
         if self._newest_ms is None or self.position < self._known:
             return None
-        return (self._now_ms() - self._newest_ms) / 1000
+        return datetime.fromtimestamp(self._newest_ms / 1000, UTC)
 
     def kept(self) -> int:
         """The position up to which somebody has added up the log; waits for Redis as long as it takes."""

@@ -59,7 +59,10 @@ class Process:
     def look(self, experiment: Experiment, units: int = 10) -> list[str]:
         verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
         phase = len(self.log.find(experiment.id.number).phases) - 1
-        return [done.action.kind for done in self.rollout.step({experiment.id: Progress(verdict, phase, units, 20.0)})]
+        return [
+            done.action.kind
+            for done in self.rollout.step({experiment.id: Progress(verdict, phase, units, datetime.now(UTC))})
+        ]
 
     def present(self) -> Current:
         found = self.store.current()

@@ -1,6 +1,7 @@
 """Rollouts under anything people, judges, crashes and lost replies do in between, in any order."""
 
 import itertools
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,7 +47,9 @@ class Rollouts(RuleBasedStateMachine):
         self.store = new_store()
         self.log = ExperimentLog(self.store)
         seconds = itertools.count()
-        self.now = lambda: datetime(2026, 11, 23, 4, tzinfo=UTC) + timedelta(seconds=next(seconds))
+        self.now: Callable[[], datetime] = lambda: (
+            datetime(2026, 11, 23, 4, tzinfo=UTC) + timedelta(seconds=next(seconds))
+        )
         self.releases = ReleaseChanges(self.store, max_step=1, now=self.now)
         self.experiments = ExperimentChanges(self.log, now=self.now)
         self.releases.seed(BUNDLE, LABELS, DEFAULTS)
@@ -134,7 +137,7 @@ class Rollouts(RuleBasedStateMachine):
                 self.rollout.step(self.progress(verdict, 50))
 
     def progress(self, verdict: Verdict, units: int) -> dict[ExperimentId, Progress]:
-        return {e.id: Progress(verdict, len(e.phases) - 1, units, 20.0) for e in self.log.running()}
+        return {e.id: Progress(verdict, len(e.phases) - 1, units, self.now()) for e in self.log.running()}
 
     def figures(self) -> dict[str, ExperimentFigures]:
         well = ExperimentFigures(scored=1000)

@@ -84,15 +84,13 @@ class Plane:
         )
         return self.changes.conclude(experiment.id.number, verdict, ANNA)
 
-    def step(
-        self, experiment: Experiment | None = None, units: int = 0, *worse: str, evidence_s: float | None = 20.0
-    ) -> list[str]:
+    def step(self, experiment: Experiment | None = None, units: int = 0, *worse: str, known: bool = True) -> list[str]:
         """One look, in which ``experiment`` has ``units`` in its present phase; gives what was done."""
         verdict = Verdict(State.COLLECTING, (), Peaks(), worse, (), (), ())
         progress = {}
         if experiment:
             phase = len(self.log.find(experiment.id.number).phases) - 1
-            progress[experiment.id] = Progress(verdict, phase, units, evidence_s)
+            progress[experiment.id] = Progress(verdict, phase, units, self.now() if known else None)
         return [done.action.kind for done in self.rollout.step(progress)]
 
     def share(self, experiment: Experiment) -> float:
@@ -124,16 +122,27 @@ def test_without_evidence_or_with_a_worse_label_no_share_grows(plane: Plane) -> 
     started = plane.start(RolloutPolicy(RAMP), mode="split")
     assert plane.step() == []
     assert plane.step(started, 5000, "spam") == []
-    for unknown in (None, 3_600.0):
-        assert plane.step(started, 5000, evidence_s=unknown) == []
+    assert plane.step(started, 5000, known=False) == [], "panes wait to be read"
     assert plane.share(started) == 0.1
+
+
+def test_time_passes_as_the_evidence_comes_and_not_by_the_clock(plane: Plane) -> None:
+    """Nobody has counted since, or what was counted has not been read."""
+    started = plane.start(RolloutPolicy((RampStep(0.5, after_s=3_600),)))
+    verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
+    began = started.phases[0].began_at
+    for _ in range(4_000):
+        plane.now()
+    for minutes, done in ((0, []), (59.9, []), (60, ["ramp"])):
+        progress = {started.id: Progress(verdict, 0, 9, began + timedelta(minutes=minutes))}
+        assert [one.action.kind for one in plane.rollout.step(progress)] == done
 
 
 def test_units_of_the_phase_before_do_not_take_the_next_step(plane: Plane) -> None:
     """Another process may have taken the step since the evidence was looked at."""
     started = plane.start(RolloutPolicy(RAMP), mode="split")
     verdict = Verdict(State.COLLECTING, (), Peaks(), (), (), (), ())
-    progress = {started.id: Progress(verdict, 0, 1000, 20.0)}
+    progress = {started.id: Progress(verdict, 0, 1000, plane.now())}
     assert [done.action.kind for done in plane.rollout.step(progress)] == ["ramp"]
     assert plane.rollout.step(progress) == []
     assert plane.share(started) == 0.25

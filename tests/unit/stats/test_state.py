@@ -556,7 +556,7 @@ def test_a_log_that_was_made_anew_goes_on_counting_in_the_windows_of_today(resta
 
 def test_no_share_grows_on_evidence_that_has_not_been_read_or_has_ended() -> None:
     rig = Rig()
-    rollout = RolloutPolicy((RampStep(0.5, after_s=1),))
+    rollout = RolloutPolicy((RampStep(0.5, after_s=40),))
     candidate = NewCandidate(thresholds=ThresholdSet({"spam": 0.4, "insult": 0.5}))
     request = Request(ExperimentPlan("shadow", {"insult": LabelPolicy(muted=True)}), 0.1, rollout=rollout)
     started = rig.changes.start(request, candidate, WHO)
@@ -574,7 +574,8 @@ def test_no_share_grows_on_evidence_that_has_not_been_read_or_has_ended() -> Non
     rig.state.catch_up(1)
     rig.now_ms += 600_000
     assert share() == 0.1, "nothing has come for ten minutes"
-    rig.now_ms -= 600_000
+    rig.write(pane(2, 40, [cell([True, True])]))
+    rig.state.catch_up(2)
     assert share() == 0.5
 
 
