@@ -53,7 +53,8 @@ class ExperimentFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     dead: int = 0
     """Dead letters among the events that it was to decide (split)."""
     p99_ms: float | None = None
-    """Time it took for a batch, 99th percentile of the last minute; None where it scored none."""
+    """Time it took for a batch, in time or not, 99th percentile of the last minute; None where those that ended were
+    fewer than 20 and took less than half of the minute."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

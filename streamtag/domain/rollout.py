@@ -52,7 +52,8 @@ class Limits:
         failures, shed, invalid: parts of the events that the candidate should have scored: lost to its failure, not
             scored for want of time, given a score that is none.
         dead: part of the events it should have decided that became dead letters (split).
-        p99_ms: time it takes for a batch, 99th percentile, on the slowest worker.
+        p99_ms: time it takes for a batch, in time or not, 99th percentile, on the slowest worker; not known of a few
+            batches, see `streamtag.control.fleet.ExperimentFigures`.
         lag: records that all workers together are behind, for a whole minute.
         min_events: fewer say nothing of parts.
     """

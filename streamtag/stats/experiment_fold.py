@@ -5,6 +5,7 @@ a range of positions, and anybody can compute it again: every integer and the de
 one platform.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from streamtag.stats.revisions import Memory, Step
 __all__ = ["ExperimentFold", "SavedFold", "UnknownPhaseError"]
 
 _MS_PER_HOUR = 3_600_000
+_MUCH_SHED = 0.01
 _INEXACT = "positions of a source were counted twice or not at all in what this rests on"
 
 
@@ -165,7 +167,26 @@ class ExperimentFold:
         if not self._exact and found.state in (State.PASS, State.FAIL):
             reasons = (f"{_INEXACT}; it would have been {found.state}", *found.reasons)
             found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
+        found = replace(found, reasons=(*found.reasons, *self._shed_beside(found)))
         self._verdict = found
+
+    def _shed_beside(self, found: Verdict) -> tuple[str, ...]:
+        """Where arms are not as assigned, and much was shed: a cause that needs no event lost, doubled or misrouted.
+
+        The candidate is late with the batches of which it was given many units, and these are left out as wholes.
+        """
+        plan, evidence = self._experiment.document.plan, self._evidence
+        if found.state is not State.INVALID or found.peaks.assignment < math.log(1 / plan.alpha_assignment):
+            return ()
+        by_candidate = sum(phase.candidate_units for phase in evidence.phases()) / max(1, evidence.units)
+        part = evidence.shed / max(1.0, evidence.shed + evidence.rows * by_candidate)
+        if part < _MUCH_SHED:
+            return ()
+        reason = (
+            f"or it comes of shedding: {evidence.shed:,} events, about {part:.0%} of those that the candidate was to "
+            "decide, were shed, and a batch is shed the sooner the more of its units were assigned to the candidate"
+        )
+        return (reason,)
 
     def _seen(self) -> Look:
         evidence = self._evidence

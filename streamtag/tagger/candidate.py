@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal
@@ -36,6 +37,7 @@ _LOADS_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _KEPT = 256
 """Answers that nobody has asked for yet, at most: of a transaction, as `Candidate.forget` drops them at its end."""
+_TIMES = 2_000
 
 
 def write_frame(stream: IO[bytes], body: bytes) -> None:
@@ -81,10 +83,12 @@ class Candidate:
         self._command += [] if limits is None else [json.dumps(limits)]
         self._columns = labels if limits is None else 2 * labels + 1
         self._questions: queue.Queue[_Question | None] = queue.Queue(_WAITING)
-        self._answers: dict[int, tuple[NDArray[np.float32], float] | None] = {}  # None: it failed
+        self._answers: dict[int, NDArray[np.float32] | None] = {}  # None: it failed
+        self._times: deque[tuple[float, float]] = deque(maxlen=_TIMES)  # monotonic seconds; how many it took
         self._changed = threading.Condition()
         self._next = 0
         self._working: int | None = None  # on this question
+        self._began = 0.0
         self._given_up = -1  # nobody waits for this question any more, nor for those before it
         self._up = False
         self._in_time = True  # with the answer that was waited for last
@@ -118,8 +122,8 @@ class Candidate:
         self._next += 1
         return ticket
 
-    def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
-        """Scores, float32 [texts, labels], and the seconds they took; None when they are not there in time.
+    def answer(self, ticket: int, timeout_s: float) -> NDArray[np.float32] | None:
+        """Scores, float32 [texts, labels]; None when they are not there in time.
 
         Of a candidate with two stages float32 [texts, 2 labels + 1]: the final scores, those of stage 1, the route.
         While it still works on what was given up before, there is no use in waiting.
@@ -144,6 +148,14 @@ class Candidate:
     def ready(self) -> bool:
         """Whether it would answer now, as far as is known: it did so in time when it was asked last."""
         return self._up and self._in_time
+
+    def times_since(self, moment: float) -> list[float]:
+        """Seconds that it was busy with each question that ended after ``moment`` (monotonic seconds). For any thread.
+
+        Whether anybody waited that long or not: a candidate that is always late would seem as fast as its rare answers
+        that were not. One that was killed, or died, on a question was busy with it until then.
+        """
+        return [took_s for at, took_s in list(self._times) if at > moment]
 
     def _late_for(self, ticket: int) -> bool:
         return self._working is not None and self._working <= self._given_up < ticket
@@ -203,8 +215,8 @@ class Candidate:
             ticket, texts, features, ids = asked
             if ticket <= self._given_up:
                 continue
+            self._began = self._busy_since = time.monotonic()
             self._working = ticket
-            began = self._busy_since = time.monotonic()
             # As bytes: a text may hold lone surrogates, which no strict encoding takes.
             encoded = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
             # As JSON: Python's own has numbers of any size, NaN, and lone surrogates again.
@@ -213,11 +225,11 @@ class Candidate:
             write_frame(process.stdin, msgspec.msgpack.encode((encoded, also, names)))
             scores = np.frombuffer(read_frame(process.stdout), dtype=np.float32)
             self._busy_since = None
-            self._put(ticket, (scores.reshape(len(texts), self._columns), time.monotonic() - began))
+            self._put(ticket, scores.reshape(len(texts), self._columns))
 
-    def _put(self, ticket: int, answer: tuple[NDArray[np.float32], float] | None) -> None:
+    def _put(self, ticket: int, answer: NDArray[np.float32]) -> None:
         with self._changed:
-            self._working = None
+            self._end()
             if ticket > self._given_up:
                 self._answers[ticket] = answer
             while len(self._answers) > _KEPT:
@@ -229,7 +241,7 @@ class Candidate:
         self._up, self._has_failed = False, True
         self._busy_since = None
         with self._changed:
-            self._working = None
+            self._end()
             for ticket in range(max(0, self._next - _WAITING - 1), self._next):
                 self._answers.setdefault(ticket, None)
             self._changed.notify_all()
@@ -238,6 +250,13 @@ class Candidate:
                 self._questions.get_nowait()
             except queue.Empty:
                 return
+
+    def _end(self) -> None:
+        """It is busy with no question any more."""
+        if self._working is not None:
+            now = time.monotonic()
+            self._times.append((now, now - self._began))
+        self._working = None
 
     def _watch(self) -> None:
         while not self._closing.wait(0.5):

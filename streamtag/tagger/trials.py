@@ -6,7 +6,6 @@ did not answer in time is shed: counted, and decided by the champion.
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -33,6 +32,7 @@ __all__ = ["Answer", "Part", "Trial", "Trials"]
 log = logging.getLogger(__name__)
 
 _MINUTE_S = 60.0
+_FEW_ANSWERS = 20
 _SHADOW_SHARE = 0.05
 
 Spawn = Callable[[Bundle], Candidate]
@@ -78,11 +78,10 @@ class Answer:
 class _Figures:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(("scored", "loading", "shed", "failures", "invalid", "dead"), 0)
-        self.took: deque[tuple[float, float]] = deque(maxlen=2_000)  # when, ms
 
-    def snapshot(self, now: float) -> ExperimentFigures:
-        recent = [ms for at, ms in list(self.took) if at > now - _MINUTE_S]
-        return ExperimentFigures(**self.counts, p99_ms=float(np.percentile(recent, 99)) if recent else None)
+    def snapshot(self, candidate: Candidate | None, now: float) -> ExperimentFigures:
+        took_s = [] if candidate is None else candidate.times_since(now - _MINUTE_S)
+        return ExperimentFigures(**self.counts, p99_ms=_p99_ms(took_s))
 
 
 class Trial:
@@ -158,7 +157,7 @@ class Trials:
         commit_interval_s: of the tagger; a shadow makes a transaction at most a twentieth of it longer, for nothing
             else is done meanwhile.
         metrics: counts what becomes of events.
-        clock: monotonic seconds.
+        clock: monotonic seconds, as candidates have them.
     """
 
     def __init__(
@@ -224,12 +223,7 @@ class Trials:
             self.count(trial, trial.candidate.why_not(part.ticket), len(rows))
             there = not len(rows) and trial.candidate.ready
             return Answer(np.zeros((len(rows), labels), np.int64), np.zeros(len(rows), dtype=np.bool_), there)
-        scores, took_s = answer
-        if part.asked is not None:
-            scores = scores[part.asked]
-        if (figures := self._figures.get(trial.id)) is not None:  # else it has ended since it was asked
-            figures.took.append((self._clock(), took_s * 1000))
-        scores, stages = _stages(scores, labels)
+        scores, stages = _stages(answer if part.asked is None else answer[part.asked], labels)
         valid: NDArray[np.bool_] = np.all((scores >= 0) & (scores <= 1), axis=1)
         self.count(trial, "scored", int(valid.sum()))
         self.count(trial, "invalid", int((~valid).sum()))
@@ -249,7 +243,9 @@ class Trials:
     def figures(self) -> dict[str, ExperimentFigures]:
         """For the heartbeat; by id of the experiment."""
         now = self._clock()
-        return {wanted: found.snapshot(now) for wanted, found in tuple(self._figures.items())}
+        return {
+            wanted: found.snapshot(self._candidates.get(wanted), now) for wanted, found in tuple(self._figures.items())
+        }
 
     def forget(self) -> None:
         """The transaction is over: nobody asks for answers that were for it."""
@@ -268,6 +264,16 @@ class _Labels:
     """What `Deciding` needs of a scorer that lives in another process."""
 
     labels: tuple[str, ...]
+
+
+def _p99_ms(took_s: Sequence[float]) -> float | None:
+    """Of a minute, in milliseconds; a single slow answer among few is never it, nor is there one of fewer than a few.
+
+    Fewer that filled half of the minute do say something: that no more came is because it is so slow.
+    """
+    if len(took_s) < _FEW_ANSWERS and sum(took_s) < _MINUTE_S / 2:
+        return None
+    return float(np.percentile(took_s, 99, method="lower")) * 1000
 
 
 def _stages(columns: NDArray[np.float32], labels: int) -> tuple[NDArray[np.float32], Stages | None]:

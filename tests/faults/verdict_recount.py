@@ -99,7 +99,8 @@ def problems(
         end = position + 1
     wanted = {
         "state": (said.state, verdict.state),
-        "reasons": (tuple(said.reasons), tuple(verdict.reasons)),
+        # To an INVALID streamtag may add, in words, what it can also come of.
+        "reasons": (tuple(said.reasons[: 1 if verdict.state is State.INVALID else None]), tuple(verdict.reasons)),
         "units": (said.units, len(count.units)),
         "phases": (list(said.phases), count.counts()),
         "shards": (said.shards, dict(sorted(shards.items()))),

@@ -71,8 +71,7 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(bundle: Path, candidate: Can
     assert candidate.ready
     answer = candidate.answer(ticket, 30)
     assert answer is not None
-    assert np.array_equal(answer[0], load_scorer(bundle, batch=64).score(TEXTS))
-    assert answer[1] > 0
+    assert np.array_equal(answer, load_scorer(bundle, batch=64).score(TEXTS))
     assert candidate.why_not(ticket) == "shed"
 
 
@@ -84,9 +83,9 @@ def test_an_event_without_the_text_that_the_bundle_reads_has_no_scores(bundle: P
     assert ticket is not None
     answer = candidate.answer(ticket, 30)
     assert answer is not None
-    assert np.isnan(answer[0]).all(axis=1).tolist() == [False, True, False]
+    assert np.isnan(answer).all(axis=1).tolist() == [False, True, False]
     scores = load_scorer(bundle, batch=64).score(["see you at noon", ""])
-    assert np.array_equal(answer[0][[0, 2]], scores)
+    assert np.array_equal(answer[[0, 2]], scores)
 
 
 def test_everybody_else_goes_first_within_its_session_and_among_sessions(candidate: Candidate) -> None:
@@ -116,8 +115,8 @@ def test_a_candidate_of_two_stages_answers_by_both_and_says_which(tmp_path: Path
     wanted = infer_stages(events, load_scorer(path, batch=64))
     assert wanted.stages is not None
     assert list(wanted.refused) == [50]
-    assert np.isnan(answer[0][50]).all()
-    scored = answer[0][:50]
+    assert np.isnan(answer[50]).all()
+    scored = answer[:50]
     assert (to_micro(scored[:, :2]) == wanted.micro[:50]).all()
     assert (to_micro(scored[:, 2:4]) == wanted.stages.first[:50]).all()
     assert scored[:, 4].tolist() == wanted.stages.route[:50].tolist()
@@ -141,8 +140,8 @@ def test_features_reach_the_other_process_whatever_they_are(tmp_path: Path) -> N
     finally:
         found.close()
     assert answer is not None
-    assert np.array_equal(answer[0], load_scorer(path, batch=64).score([""] * len(texts), features), equal_nan=True)
-    assert np.isnan(answer[0]).all(axis=1).tolist() == [False, True, True, False, True]
+    assert np.array_equal(answer, load_scorer(path, batch=64).score([""] * len(texts), features), equal_nan=True)
+    assert np.isnan(answer).all(axis=1).tolist() == [False, True, True, False, True]
 
 
 def test_a_process_that_dies_fails_what_was_asked_and_comes_back(candidate: Candidate) -> None:
@@ -178,6 +177,27 @@ def test_nobody_waits_while_it_works_on_what_was_given_up(candidate: Candidate) 
     wait_until(lambda: candidate._working is None, 30, "it is done with it")
     assert candidate.answer(asked(candidate), 30) is not None
     assert candidate.ready
+
+
+@pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
+def test_how_long_it_was_busy_is_known_of_answers_that_came_too_late_and_of_those_that_never_came(
+    candidate: Candidate, end: signal.Signals
+) -> None:
+    """Else a candidate that is always late would seem as fast as the few answers that were not."""
+    assert candidate.answer(asked(candidate), 30) is not None
+    assert len(candidate.times_since(0)) == 1
+    os.kill(pid_of(candidate), signal.SIGSTOP)
+    late = candidate.ask(TEXTS)
+    assert late is not None
+    wait_until(lambda: candidate._working == late, 10, "it works on it")
+    stopped = time.monotonic()
+    assert candidate.answer(late, 0.2) is None
+    waited = time.monotonic() - stopped
+    os.kill(pid_of(candidate), end)
+    wait_until(lambda: len(candidate.times_since(0)) == 2, 30, "it is busy with it no more")
+    assert candidate.times_since(stopped) == [candidate.times_since(0)[1]]
+    assert candidate.times_since(stopped)[0] >= waited >= 0.2
+    assert candidate.times_since(time.monotonic()) == []
 
 
 def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:

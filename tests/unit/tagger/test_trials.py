@@ -51,6 +51,7 @@ class FakeCandidate:
         self.scores: NDArray[np.float32] | None = None
         self.closed = False
         self.kept: list[int] = []
+        self.times: list[tuple[float, float]] = []
 
     @property
     def ready(self) -> bool:
@@ -63,14 +64,17 @@ class FakeCandidate:
         self.kept.append(len(self.asked) - 1)
         return self.kept[-1]
 
-    def answer(self, ticket: int, timeout_s: float) -> tuple[NDArray[np.float32], float] | None:
+    def answer(self, ticket: int, timeout_s: float) -> NDArray[np.float32] | None:
         assert timeout_s >= 0
         if self.why is not None:
             return None
         if self.scores is not None:
-            return self.scores, 0.001
+            return self.scores
         rows = [[float(word) / 2 for word in (text or "").split()][::-1] for text in self.asked[ticket]]
-        return np.array(rows, dtype=np.float32), 0.001
+        return np.array(rows, dtype=np.float32)
+
+    def times_since(self, moment: float) -> list[float]:
+        return [took_s for at, took_s in self.times if at > moment]
 
     def why_not(self, ticket: int | None) -> Literal["loading", "failures", "shed"]:
         return self.why or "shed"
@@ -117,6 +121,7 @@ class Trying(Rig):
     def __init__(self, *running: ActiveExperiment, overrides: dict[str, str] | None = None) -> None:
         super().__init__(overrides)
         self.running = running
+        self.now_s = 1_000.0
         self.candidate = FakeCandidate()
         self.trials = Trials(
             lambda: self.running,
@@ -124,6 +129,7 @@ class Trying(Rig):
             budget_s=0.02,
             commit_interval_s=0.4,
             metrics=self.metrics,
+            clock=lambda: self.now_s,
         )
         self.tagger = Tagger(
             self.settings,
@@ -329,6 +335,38 @@ def test_what_was_undone_is_not_counted() -> None:
     rig.tagger.undo()
     rig.process(record(0, 0.6, 0.1))
     assert len(rows_of(rig.close())) == 1
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "p99_ms"),
+    [
+        ([], None),
+        ([500] * 19, None),
+        ([4] * 19 + [500], 4),
+        ([4] * 18 + [400, 500], 400),
+        ([4] * 989 + [60] * 11, 60),
+        ([4_000] * 7, None),
+        ([4_000] * 8, 4_000),
+    ],
+    ids=["none", "few", "one slow", "some slow", "more than 1 in 100 slow", "few slow ones", "too slow for many"],
+)
+def test_the_99th_percentile_is_of_all_answers_of_a_minute_unless_they_are_few(
+    took_ms: list[int], p99_ms: float | None
+) -> None:
+    rig = Trying(experiment("split", 0.5, bundle=True))
+    rig.candidate.why = "shed"  # nobody waited for any of them
+    rig.process(*(record(i, 0.6, 0.1) for i in range(20)))
+    rig.candidate.times = [(rig.now_s - 60, 9.0)] * 100 + [(rig.now_s - 1, ms / 1000) for ms in took_ms]
+    figures = rig.trials.figures()["3-eeeeeeeeeeee"]
+    assert figures.scored == 0
+    assert figures.p99_ms == (None if p99_ms is None else pytest.approx(p99_ms))
+
+
+def test_a_candidate_that_shares_the_scores_of_the_champion_takes_no_time() -> None:
+    rig = Trying(experiment())
+    rig.process(*(record(i, 0.6, 0.1) for i in range(30)))
+    figures = rig.trials.figures()["3-eeeeeeeeeeee"]
+    assert (figures.scored, figures.p99_ms) == (30, None)
 
 
 def test_events_that_the_champion_refuses_take_no_part() -> None:
