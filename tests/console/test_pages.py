@@ -133,6 +133,33 @@ def test_a_text_is_scored_as_the_stream_would(visit: Visit, stack: Stack) -> Non
     person.check_for_everybody()
 
 
+def test_a_text_stands_beside_its_own_answer_and_the_cut_offs_that_held_for_it(visit: Visit) -> None:
+    person, held = visit("try", role="viewer"), list[Route]()
+    explained = person.page.locator(".explained")
+
+    def ask(text: str) -> None:
+        person.page.get_by_label("Text").fill(text)
+        with person.page.expect_request(re.compile("/v1/score$")):
+            person.page.get_by_role("button", name="Score").click()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    ask("a green window")
+    expect(explained).to_have_text("a green window")
+    person.page.route(re.compile("/v1/score$"), hold)
+    ask("quite another one")
+    expect(person.page.get_by_role("button", name="…", exact=True)).to_be_disabled()
+    expect(explained).to_have_text("a green window")
+    answer = held[0].fetch()
+    [one] = answer.json()["results"]
+    clean = next(label for label in one["scores"] if label not in {tag["label"] for tag in one["tags"]})
+    other = one | {"thresholds": one["thresholds"] | {clean: 0.9876}}
+    held[0].fulfill(response=answer, json=answer.json() | {"results": [other]})
+    expect(explained).to_have_text("quite another one")
+    expect(person.page.locator(".scores li").filter(has_text="< 0.9876")).to_have_count(1)
+
+
 def test_a_bundle_says_what_it_is(visit: Visit) -> None:
     person = visit("models")
     person.page.get_by_role("link", name="tiny@2").click()
