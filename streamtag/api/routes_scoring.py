@@ -152,6 +152,9 @@ class EventAnswer(BaseModel):
     id: str
     tags: list[TagAnswer]
     scores: dict[str, float] = Field(description="Every label; empty where the event was refused.")
+    thresholds: dict[str, float] = Field(
+        description="Of each score: the cut-off that held for this event, that of its segment where it has one."
+    )
     error: str | None = Field(None, description="Why it was refused; the others are scored all the same.")
     stage: str = Field("1", description="The stage of the model that scored it: 2 only of a bundle that has two.")
     stage2: str | None = Field(
@@ -263,6 +266,7 @@ def _event(one: ScoredEvent, reasons: list[Explanation] | None) -> EventAnswer:
         id=one.event.id,
         tags=tags,
         scores=one.scores,
+        thresholds=one.cutoffs,
         error=error,
         stage=one.stage,
         stage2=one.stage2,

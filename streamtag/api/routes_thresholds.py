@@ -87,7 +87,7 @@ def thresholds(request: Request, response: Response, _who: Viewer) -> dict[str, 
     """The cut-offs that decide. The ETag names the revision: send it as If-Match with a change."""
     current = champion_of(request)
     response.headers["ETag"] = etag_of(current)
-    return {"release": current.id.number, **_document(current.revision)}
+    return {"release": current.id.number, "bundle": str(current.ref.bundle), **_document(current.revision)}
 
 
 @router.get("/thresholds/revisions", tags=["thresholds"])

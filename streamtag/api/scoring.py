@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class OverloadedError(StreamtagError):
 
 @dataclass(frozen=True)
 class ScoredEvent:
-    """One event of a request; without scores where it was refused. Stages as in a tag event."""
+    """One event of a request; without scores and their cut-offs where it was refused. Stages as in a tag event."""
 
     event: ContentEvent
     tags: list[Tag]
@@ -48,6 +48,7 @@ class ScoredEvent:
     refused: Rejected | None = None
     stage: str = "1"
     stage2: str | None = None
+    cutoffs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -212,10 +213,11 @@ class Scoring:
             if i in refused:
                 found.append(ScoredEvent(event, [], {}, refused[i]))
                 continue
-            scores = decisions.scores[i].tolist()
+            scores, bounds = decisions.scores[i].tolist(), cutoffs[i].tolist()
             tagged = np.flatnonzero(decisions.tagged[i]).tolist()
-            tags = [Tag(labels[j], scores[j], float(cutoffs[i, j]), breakers.action(labels[j])) for j in tagged]
-            one = ScoredEvent(event, tags, dict(zip(labels, scores, strict=True)))
+            tags = [Tag(labels[j], scores[j], bounds[j], breakers.action(labels[j])) for j in tagged]
+            of_all = dict(zip(labels, bounds, strict=True))
+            one = ScoredEvent(event, tags, dict(zip(labels, scores, strict=True)), cutoffs=of_all)
             if stages is not None:
                 one = replace(one, stage="2" if stages.second[i] else "1", stage2=WHY[stages.route[i]])
             found.append(one)

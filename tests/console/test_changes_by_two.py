@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from browsing import Visit
 from console_stack import CRITICAL, Stack
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from services import wait_until
 from test_thresholds_by_hand import draft, drag_to, threshold
 
@@ -128,18 +128,41 @@ def test_a_freeze_stops_everybody_and_leaves_the_way_back(visit: Visit, stack: S
 
 
 def test_what_was_asked_for_long_ago_is_found_page_by_page(visit: Visit, stack: Stack) -> None:
+    """So is what waits, and what is live for good, which can be taken back: of pages as short as they are here."""
+    before = threshold(stack, "advert")
     with stack.client(name="boris") as client:
+
+        def ask(value: float, reason: str) -> str:
+            asked = client.post("/v1/change-requests", json={"labels": {"advert": value}, "reason": reason})
+            return f"/v1/change-requests/{asked.json()['number']}"
+
+        for n in (1, 2):
+            assert client.post(f"{ask(before - n / 100, f'granted {n}')}/publish").is_success
+        waiting = [ask(0.5, f"patient {n}") for n in (1, 2)]
         for n in range(22):
-            asked = client.post("/v1/change-requests", json={"labels": {"advert": 0.5}, "reason": f"wish {n:02}"})
-            assert client.post(f"/v1/change-requests/{asked.json()['number']}/withdraw", json={}).is_success
-    person = visit("changes")
+            assert client.post(f"{ask(0.5, f'wish {n:02}')}/withdraw", json={}).is_success
+    person = visit("ledger")
+
+    def short(route: Route) -> None:
+        route.continue_(url=re.sub("limit=100&state=(draft|live)", r"limit=1&state=\1", route.request.url))
+
+    person.page.route(re.compile(r"/v1/change-requests\?"), short)
+    person.open("changes")
+    asked_for = person.page.locator("section").filter(has_text="Waiting").get_by_role("listitem")
+    for n in (1, 2):
+        expect(asked_for.filter(has_text=f"patient {n}")).to_have_count(1)
     past = person.page.locator("section").filter(has_text="Asked for before").get_by_role("listitem")
     expect(past.filter(has_text="wish 21")).to_have_count(1)
     expect(past.filter(has_text="wish 00")).to_have_count(0)
     person.page.get_by_role("button", name="Older ones").click()
     expect(past.filter(has_text="wish 00")).to_have_count(1)
+    for n in (1, 2):
+        expect(past.filter(has_text=f"granted {n}").get_by_role("button", name="Take back …")).to_have_count(1)
     named = past.locator("strong a").all_inner_texts()
-    assert len(named) == len(set(named)) >= 22
+    assert len(named) == len(set(named)) >= 24
+    with stack.client(name="anna") as client:
+        for one in waiting:
+            assert client.post(f"{one}/reject", json={"comment": "waited in vain"}).is_success
 
 
 def test_the_audit_tells_who_did_what_and_proves_that_it_stands(visit: Visit, stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """What single pages tell."""
 
 import re
+import threading
 
 import httpx
 import pytest
@@ -44,6 +45,31 @@ def test_a_fleet_without_a_worker_says_that_nobody_tags(visit: Visit) -> None:
     tiles = person.open("fleet").page.locator(".tile")
     expect(tiles.filter(has_text="nobody tags")).to_have_count(1)
     expect(tiles.filter(has_text="events waiting")).to_contain_text("nobody says")
+
+
+def test_a_group_is_let_go_on_once_whatever_the_page_hears_after_it(visit: Visit) -> None:
+    person, resumed = visit("ledger"), list[str]()
+    person.expect(503)
+    stop = {"at": "2026-11-30T03:00:00Z", "reason": "too many dead letters", "worker": "w", "counts": {}}
+
+    def stopped(route: Route) -> None:
+        if resumed:
+            route.fulfill(status=503, json={"title": "unavailable", "detail": "Kafka is away"})
+        else:
+            answer = route.fetch()
+            route.fulfill(response=answer, json=answer.json() | {"stop": stop})
+
+    def resume(route: Route) -> None:
+        resumed.append(route.request.post_data or "")
+        route.fulfill(json={})
+
+    person.page.route(re.compile("/v1/fleet$"), stopped)
+    person.page.route(re.compile("/v1/fleet/resume$"), resume)
+    person.open("fleet").page.get_by_role("button", name="Let it go on …").click()
+    dialog = person.answer("Go on", Why="the producer is mended")
+    expect(person.page.get_by_text("Kafka is away").first).to_be_visible()
+    expect(dialog).to_have_count(0)
+    assert len(resumed) == 1
 
 
 @pytest.mark.parametrize("path", ["now", "label/spam"])
@@ -107,6 +133,33 @@ def test_a_text_is_scored_as_the_stream_would(visit: Visit, stack: Stack) -> Non
     person.check_for_everybody()
 
 
+def test_a_text_stands_beside_its_own_answer_and_the_cut_offs_that_held_for_it(visit: Visit) -> None:
+    person, held = visit("try", role="viewer"), list[Route]()
+    explained = person.page.locator(".explained")
+
+    def ask(text: str) -> None:
+        person.page.get_by_label("Text").fill(text)
+        with person.page.expect_request(re.compile("/v1/score$")):
+            person.page.get_by_role("button", name="Score").click()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    ask("a green window")
+    expect(explained).to_have_text("a green window")
+    person.page.route(re.compile("/v1/score$"), hold)
+    ask("quite another one")
+    expect(person.page.get_by_role("button", name="…", exact=True)).to_be_disabled()
+    expect(explained).to_have_text("a green window")
+    answer = held[0].fetch()
+    [one] = answer.json()["results"]
+    clean = next(label for label in one["scores"] if label not in {tag["label"] for tag in one["tags"]})
+    other = one | {"thresholds": one["thresholds"] | {clean: 0.9876}}
+    held[0].fulfill(response=answer, json=answer.json() | {"results": [other]})
+    expect(explained).to_have_text("quite another one")
+    expect(person.page.locator(".scores li").filter(has_text="< 0.9876")).to_have_count(1)
+
+
 def test_a_bundle_says_what_it_is(visit: Visit) -> None:
     person = visit("models")
     person.page.get_by_role("link", name="tiny@2").click()
@@ -155,15 +208,34 @@ def test_what_a_dead_letter_holds_is_masked_and_blurred_until_somebody_asks(visi
 
 
 def test_dead_letters_are_put_back_with_a_reason_and_the_audit_knows(visit: Visit, stack: Stack) -> None:
-    person = visit("dead-letters", role="operator")
+    person, asked = visit("ledger", role="operator"), threading.Event()
+    person.expect(503)
+
+    def later(route: Route) -> None:
+        """Some more in the time shown; and once the dialog is open, no answer any more."""
+        answer = route.fetch()
+        if asked.is_set():
+            route.fulfill(status=503, json={"title": "unavailable", "detail": "Kafka is away"})
+        else:
+            items = [one | {"count": one["count"] + 6} for one in answer.json()["items"]]
+            route.fulfill(response=answer, json=answer.json() | {"items": items})
+
+    groups = re.compile(r"/v1/dead-letters/groups")
+    person.page.route(groups, later)
+    person.open("dead-letters")
     row = person.page.get_by_role("row").filter(has_text="json")
     row.get_by_role("button", name="Put back").click()
     dialog = person.page.get_by_role("dialog")
     expect(dialog.get_by_role("heading")).to_have_text("Put 1 back")
+    expect(dialog).to_contain_text("In the time shown (1 day) there are 7.")
     dialog.get_by_label("Why").fill("producer fixed")
     person.shoot("dead-letters-replay")
+    asked.set()
     dialog.get_by_role("button", name="Put back").click()
     expect(person.page.get_by_text("1 put back.")).to_be_visible()
+    expect(dialog).to_have_count(0)  # what is done is done, whatever the page hears after it
+    expect(person.page.get_by_text("Kafka is away").first).to_be_visible()
+    person.page.unroute(groups)
     with stack.client("viewer") as client:
         [entry] = [one for one in client.get("/v1/audit").json()["items"] if one["action"] == "replay-dead-letters"]
         assert entry["reason"] == "producer fixed"

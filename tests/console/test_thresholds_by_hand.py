@@ -1,6 +1,7 @@
 """What an operator does at 3 a.m.: drag, look, publish, see it live, collide with somebody else, go back."""
 
 import re
+from typing import Any
 
 import pytest
 from browsing import Visit, Visitor
@@ -231,8 +232,25 @@ def test_an_earlier_revision_is_restored_from_the_history(visit: Visit, stack: S
 
 
 def test_what_somebody_else_changes_appears_without_a_reload(visit: Visit, stack: Stack) -> None:
+    """Also where the API has not adopted it yet: what is shown is what a change of it rests on."""
     person = visit("label/advert")
+    old: dict[str, Any] = {"threshold": draft(person), "segments": []}
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | old)
+
+    person.page.route(re.compile(r"/v1/labels/advert\?"), late)
     with stack.client(name="boris") as client:
         client.patch("/v1/thresholds", json={"labels": {"advert": 0.87}, "reason": "a quiet night"})
     expect(person.page.get_by_text("a quiet night").first).to_be_visible()
     wait_until(lambda: draft(person) == 0.87, 20, "the line follows")
+    expect(person.page.get_by_text("Live is 0.87")).to_be_visible()
+    drag_to(person, 0.8)
+    expect(person.page.get_by_role("button", name="Publish …")).to_be_visible()
+    old["bundle"] = "tiny@0"
+    person.page.reload()
+    expect(person.page.get_by_text("these scores are of tiny@0")).to_be_visible()
+    drag_to(person, 0.8)
+    expect(person.page.get_by_role("button", name="Undo")).to_be_visible()
+    expect(person.page.get_by_role("button", name="Publish …")).to_have_count(0)

@@ -34,6 +34,7 @@ def test_a_change_is_made_in_the_name_of_the_token_and_seen_in_history_and_audit
     client = api.as_(Role.OPERATOR)
     before = client.get("/v1/thresholds")
     assert before.json()["thresholds"]["labels"] == dict.fromkeys(LABELS, 0.5)
+    assert before.json()["bundle"] == client.get("/v1/labels").json()["bundle"]
     changed = client.patch(
         "/v1/thresholds",
         json={"labels": {"spam": 0.6}, "reason": "too many"},

@@ -64,6 +64,15 @@ def test_score_answers_as_a_tag_event_would(api: Api) -> None:
             for label, score in one["scores"].items()
             if score >= 0.5
         ]
+        assert one["thresholds"] == dict.fromkeys(LABELS, 0.5)
+
+
+def test_each_event_is_answered_with_the_cut_offs_that_held_for_it(api: Api) -> None:
+    move = {"labels": {"spam": 0.9}, "when": {"lang": "de"}, "reason": "x", "force": True}
+    assert api.as_(Role.OPERATOR).patch("/v1/thresholds", json=move).status_code == 200
+    asked = {"events": [{"text": TEXTS[0], "lang": lang} for lang in ("de", "en")]}
+    found = api.as_(Role.VIEWER).post("/v1/score", json=asked).json()["results"]
+    assert [one["thresholds"] for one in found] == [{"spam": 0.9, "greeting": 0.5}, dict.fromkeys(LABELS, 0.5)]
 
 
 def test_the_open_inference_protocol(api: Api) -> None:

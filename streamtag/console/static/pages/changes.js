@@ -33,31 +33,33 @@ async function look(api, { content }, signal) {
   return api.post("/v1/thresholds/preview", { labels, when: content.moves[0].when }, { signal }).catch(() => null);
 }
 
-const OVER = ["expired", "restored", "rejected", "withdrawn"];
+const among = (states) => states.map((one) => `state=${one}`).join("&");
+const WAITING = among(["draft", "approved"]);
+const DONE = among(["expired", "restored", "rejected", "withdrawn", "live"]);
 
 async function all({ api, draw, every, onChange, may, signal }) {
-  let waiting = [], timed = [], staying = [], past = [], next = null, freeze = null, revisions = [], releases = [], pages = 1;
+  let waiting = [], timed = [], past = [], next = null, freeze = null, revisions = [], releases = [], pages = 1;
 
-  const requests = (states, limit = 100, cursor = null) => api.get(`/v1/change-requests?limit=${limit}&${states.map((one) => `state=${one}`).join("&")}${cursor ? `&cursor=${cursor}` : ""}`, { signal });
-  // All of them, however old: each has a way back that somebody may want now.
-  const forATime = async (found = [], cursor = null) => {
-    const page = await api.get(`/v1/change-requests?for_a_time=true&limit=100${cursor ? `&cursor=${cursor}` : ""}`, { signal });
-    return page.next ? forATime([...found, ...page.items], page.next) : [...found, ...page.items];
+  const requests = (which, limit = 100, cursor = null) => api.get(`/v1/change-requests?limit=${limit}&${which}${cursor ? `&cursor=${cursor}` : ""}`, { signal });
+  // However old: somebody may want to decide on each now, or its way back.
+  const allOf = async (which, found = [], cursor = null) => {
+    const page = await requests(which, 100, cursor);
+    return page.next ? allOf(which, [...found, ...page.items], page.next) : [...found, ...page.items];
   };
   // As many pages as are shown, each behind the one before: what is over may have been live a moment ago.
-  const ended = async () => {
-    let page = await requests(OVER, 20);
+  const before = async () => {
+    let page = await requests(DONE, 20);
     const items = [...page.items];
-    for (let shown = 1; shown < pages && page.next; shown++) items.push(...(page = await requests(OVER, 100, page.next)).items);
-    return { items, next: page.next };
+    for (let shown = 1; shown < pages && page.next; shown++) items.push(...(page = await requests(DONE, 100, page.next)).items);
+    return { items: items.filter((one) => one.state !== "live" || !one.expires_at), next: page.next };
   };
   const load = async () => {
-    const [open, back, on, over, frozen, history, released] = await Promise.all([
-      requests(["draft", "approved"]), forATime(), requests(["live"]), ended(),
+    const [open, back, done, frozen, history, released] = await Promise.all([
+      allOf(WAITING), allOf("for_a_time=true"), before(),
       api.get("/v1/freeze", { signal }), api.get("/v1/thresholds/revisions?limit=20", { signal }), api.get("/v1/releases?limit=20", { signal }),
     ]);
-    [waiting, timed, staying] = [open.items, back, on.items.filter((found) => !found.expires_at)];
-    [past, next, freeze] = [over.items, over.next, frozen.freeze];
+    [waiting, timed] = [open, back];
+    [past, next, freeze] = [done.items, done.next, frozen.freeze];
     [revisions, releases] = [history.items, released.items];
     show();
   };
@@ -117,7 +119,7 @@ async function all({ api, draw, every, onChange, may, signal }) {
         { name: "why", of: (r) => r.reason },
         { name: "", of: (r) => returns(r, operator, goBack) },
       ], releases)}</section>
-      <section class="sheet"><h2>Asked for before</h2>${list([...staying, ...past].sort((a, b) => b.number - a.number), "Nothing yet.", ["restore"])}
+      <section class="sheet"><h2>Asked for before</h2>${list(past, next ? "Nothing of late." : "Nothing yet.", ["restore"])}
         ${next ? html`<div class="buttons"><button @click=${more}>Older ones</button></div>` : nothing}</section>`);
   };
 

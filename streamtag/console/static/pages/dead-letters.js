@@ -72,7 +72,9 @@ export async function mount({ api, draw, every, may, query, signal }) {
   // -- putting them back -----------------------------------------------------------------------------------------
 
   const replay = async (group) => {
+    // Of any time: replays from different moments would be different ones, and what both take is put back twice.
     const { class: error_class, stage, field, topic } = group.values;
+    const [within, time] = SPANS.find(([value]) => value === since);
     const body = {
       selection: { error_class: [error_class], stage: [stage], field: [field], topic: [topic] },
       limit: 10_000,
@@ -82,10 +84,12 @@ export async function mount({ api, draw, every, may, query, signal }) {
       seen = await api.post("/v1/dead-letters/replays", { ...body, dry_run: true, reason: "looking first" }, { signal });
     } catch (error) { return notice(error.message, "bad"); }
     const left = Object.entries(seen.left);
-    await ask({
+    const all = left.reduce((sum, [, one]) => sum + one.count, seen.replayed);
+    const made = await ask({
       title: `Put ${count(seen.replayed)} back`,
       body: html`<p>They are written to ${topic} again as they were, key, headers and bytes, and decided anew. Whoever is still
         broken becomes a dead letter once more.</p>
+        ${within && all !== group.count ? html`<p>All of this kind are meant, however old. In the time shown (${time}) there are ${count(group.count)}.</p>` : nothing}
         ${left.length ? html`<p>Left where they are: ${left.map(([why, one]) => `${count(one.count)} ${plain(why)}`).join(", ")}.</p>` : nothing}
         ${seen.resumed ? html`<p class="quiet">A replay of these was begun before; this goes on behind it.</p>` : nothing}`,
       fields: [{ name: "reason", label: "Why they will do better now" }],
@@ -93,9 +97,9 @@ export async function mount({ api, draw, every, may, query, signal }) {
       act: async ({ reason }) => {
         const done = await api.post("/v1/dead-letters/replays", { ...body, reason });
         notice(`${count(done.replayed)} put back${done.limited ? "; more are left" : ""}.`);
-        await load();
       },
     });
+    if (made !== null) await load();
   };
 
   // -- the page ----------------------------------------------------------------------------------------------------

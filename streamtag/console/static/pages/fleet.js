@@ -23,9 +23,8 @@ export async function mount({ api, draw, every, may, onChange, signal }) {
     act: async ({ reason }) => {
       await api.post("/v1/fleet/resume", { reason });
       notice("The group goes on.");
-      await load();
     },
-  });
+  }).then((made) => { if (made !== null) return load(); });
 
   const show = () => {
     const { workers } = fleet;

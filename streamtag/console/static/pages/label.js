@@ -24,6 +24,8 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   const loading = turns(), looking = turns();
 
   const live = () => label.segments.find((one) => place(one.when) === place(when))?.threshold ?? label.threshold;
+  // The scores are those of the bundle that the API decides by, which takes a moment to load another.
+  const behind = () => label.bundle !== base.body.bundle;
 
   const load = async () => {
     const newest = loading();
@@ -39,7 +41,8 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
     ]);
     if (!newest()) return;
     const before = label && live();
-    [label, base, now, missing, segments] = [found, thresholds, rates, none, shares.items];
+    [base, now, missing, segments] = [thresholds, rates, none, shares.items];
+    label = { ...found, ...decides(base.body.thresholds, found) };
     breaker = breakers.items.find((one) => one.label === id && one.open) ?? null;
     [revisions, further] = [history.items.filter((one) => one.changes.some((moved) => moved.label === id)), history.next !== null];
     releases = bundles(released.items);
@@ -82,7 +85,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   // A click may come before the answer on what was typed last: what a dialog shows is of what it sends, or nothing.
   const open = async (dialog) => {
     if (previewOf !== question()) await look();
-    if (left.aborted || draft === live()) return null;
+    if (left.aborted || behind() || draft === live()) return null;
     const seen = previewOf === question() ? preview : null;
     return dialog({ name: label.name ?? id, id, when, before: live(), after: draft, preview: seen, base, effect: seen ? effect(seen, id) : nothing });
   };
@@ -93,6 +96,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
 
   const buttons = () => {
     if (!may("operator") || (who.labels && !who.labels.includes(id))) return html`<span class="quiet">Your role may look, not change.</span>`;
+    if (behind()) return nothing;
     const first = who.labels ? nothing : html`<button @click=${tryFirst}>Try it first …</button>`; // whose token is for some labels starts none
     if (preview?.needs.length) return html`${first}<button class="main" @click=${askFor}>Ask for it …</button>`;
     return html`${first}<button @click=${askFor}>Ask somebody …</button><button class="main" @click=${publish}>Publish …</button>`;
@@ -126,6 +130,7 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
           <span class="grow quiet">Drag the line, or use the arrow keys on it. Live is ${score(live())}.</span>
           ${draft === live() ? nothing : html`<div class="buttons start"><button class="plain" @click=${undo}>Undo</button>${buttons()}</div>`}
         </div>
+        ${behind() ? html`<p>${base.body.bundle} shall decide, and the API has not loaded it: these scores are of ${label.bundle}. Move the threshold once they are of the same bundle.</p>` : nothing}
         ${error ? failure(error) : nothing}
         ${preview ? html`${hurdles(preview)}${effect(preview, id)}` : nothing}
       </section>
@@ -154,6 +159,15 @@ export async function mount({ api, draw, every, onChange, may, rest, query, sign
   onChange(() => load().catch(() => {}));
   await every(10_000, load);
 }
+
+/**
+ * The cut-offs of a label in a set: all that the page says and changes is of the one set that the ETag names. The label itself comes
+ * with those that the API decides by, maybe of a moment ago.
+ */
+const decides = (set, { id, threshold }) => ({
+  threshold: set.labels[id] ?? threshold,
+  segments: set.segments.filter((one) => id in one.labels).map((one) => ({ when: one.when, threshold: one.labels[id] })),
+});
 
 /** As it was typed, in the millionths that scores are compared in. */
 const within = (value) => Math.round(Math.min(1, Math.max(0, value)) * 1_000_000) / 1_000_000;

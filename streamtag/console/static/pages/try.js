@@ -5,16 +5,17 @@ import { badge, empty, failure, html, nothing, score } from "../ui.js";
 export const title = "Try it";
 
 export async function mount({ api, draw, signal }) {
-  let text = "", lang = "", found = null, error = null, busy = false, labels = new Map(), chosen = null;
+  let found = null, error = null, busy = false, labels = new Map(), chosen = null;
 
   const ask = async (event) => {
     event.preventDefault();
     const form = event.target.elements;
-    [text, lang, busy, error] = [form.text.value, form.lang.value.trim(), true, null];
+    const [text, lang] = [form.text.value, form.lang.value.trim()];
+    [busy, error] = [true, null];
     show();
     try {
       const one = lang ? { text, lang } : { text };
-      found = await api.post("/v1/score", { events: [one], explain: true }, { signal });
+      found = { text, ...await api.post("/v1/score", { events: [one], explain: true }, { signal }) };
       chosen = null;
     } catch (problem) {
       if (problem.name === "AbortError") return;
@@ -42,7 +43,7 @@ export async function mount({ api, draw, signal }) {
     if (one.error) return html`<div class="failure" role="alert"><strong>Would be a dead letter.</strong> ${one.error}</div>`;
     const given = new Map(one.tags.map((tag) => [tag.label, tag]));
     const rows = Object.entries(one.scores).map(([id, value]) => ({
-      id, value, tag: given.get(id), threshold: given.get(id)?.threshold ?? labels.get(id)?.threshold, name: labels.get(id)?.name ?? id,
+      id, value, tag: given.get(id), threshold: one.thresholds[id], name: labels.get(id)?.name ?? id,
     }));
     rows.sort((a, b) => Boolean(b.tag) - Boolean(a.tag) || b.value - a.value);
     return html`<section class="sheet" aria-live="polite">
@@ -61,7 +62,7 @@ export async function mount({ api, draw, signal }) {
       <div class="row"><label><span>Label</span><select @change=${(event) => { chosen = event.target.value; show(); }}>
         ${all.map((each) => html`<option value=${each.label} ?selected=${each === now}>${labels.get(each.label)?.name ?? each.label}</option>`)}</select></label>
         <span class="quiet"><mark>raises</mark> the score, <mark class="lowers">lowers</mark> it; the stronger the colour, the more.</span></div>
-      <p class="explained">${spans(text, now.spans ?? [])}</p></section>`;
+      <p class="explained">${spans(found.text, now.spans ?? [])}</p></section>`;
   };
 
   show();
@@ -77,7 +78,7 @@ const row = ({ id, name, value, threshold, tag }) => html`<li>
   <a href="#/label/${encodeURIComponent(id)}">${name}</a>
   <span class="meter" role="img" aria-label="score ${score(value)}, threshold ${score(threshold)}">
     <span class="fill ${tag ? "tagged" : ""}" .style=${`width:${(100 * value).toFixed(1)}%`}></span>
-    ${threshold === undefined ? nothing : html`<span class="cutoff" .style=${`left:${(100 * threshold).toFixed(1)}%`}></span>`}
+    <span class="cutoff" .style=${`left:${(100 * threshold).toFixed(1)}%`}></span>
   </span>
   <span class="right">${score(value)}</span>
   <span class="quiet">${tag ? "≥" : "<"} ${score(threshold)}</span>
