@@ -90,7 +90,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.settings, app.state.store = parts.settings, parts.store
     app.state.access, app.state.scoring = parts.access, parts.scoring
     app.state.explaining = parts.explaining
-    app.state.liveness = LivenessProbe(parts.store, parts.settings)
+    app.state.liveness = LivenessProbe(parts.store, parts.settings, shared=True)
     problems.install(app, api_routes())
     for router in routers():
         app.include_router(router)

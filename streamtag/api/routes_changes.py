@@ -33,6 +33,7 @@ from streamtag.control.proposal import Who
 from streamtag.control.threshold_reader import by_taxonomy
 from streamtag.control.tokens import Token
 from streamtag.domain.change import Action, State
+from streamtag.domain.taxonomy import Taxonomy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import RefusedError
 from streamtag.model.admission import read_admitted
@@ -139,7 +140,8 @@ def change_requests(
         found = log.for_a_time(limit + 1, before=before)
     else:
         found = log.page(limit + 1, before=before, states=state or ())
-    return page(found, limit, lambda one: _view(request, one, who), lambda one: one.number)
+    taxonomy = _taxonomy(request)  # once for all of them: reading it takes far longer than a view
+    return page(found, limit, lambda one: _view(one, taxonomy, who), lambda one: one.number)
 
 
 @router.post("/change-requests", tags=["change requests"], status_code=201)
@@ -293,8 +295,11 @@ def _published(request: Request, found: Published, who: Token, warnings: list[st
     }
 
 
-def _view(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]:
-    taxonomy = taxonomy_if_readable(settings_of(request).model, lambda _: None)  # whoever changes something is told
+def _taxonomy(request: Request) -> Taxonomy | None:
+    return taxonomy_if_readable(settings_of(request).model, lambda _: None)  # whoever changes something is told
+
+
+def _view(found: ChangeRequest, taxonomy: Taxonomy | None, who: Token) -> dict[str, Any]:
     view = request_view(found, taxonomy, who.name, datetime.now(UTC))
     return {**view, "allowed": [action for action in view["allowed"] if action not in _barred(who, found)]}
 
@@ -303,7 +308,7 @@ def _whole(request: Request, found: ChangeRequest, who: Token) -> dict[str, Any]
     requests = _requests(request)
     others = requests.log.page(_LOOKED_AT)
     seen = {"obstacles": requests.obstacles(found), "overlaps": overlapping(found, others)}
-    return {**_view(request, found, who), **seen}
+    return {**_view(found, _taxonomy(request), who), **seen}
 
 
 def _frozen(found: Freeze | None) -> dict[str, Any]:

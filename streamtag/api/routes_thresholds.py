@@ -124,10 +124,11 @@ def look_before(request: Request, body: Question, _who: Viewer) -> dict[str, Any
     now_ms = time.time_ns() // 1_000_000
     bundle = current.release.document.bundle.sha256
     since_ms = now_ms - round(body.hours * 3_600_000)
-    only = None if body.thresholds is not None else set(after.labels) & {change.label for change in diff(before, after)}
+    changes = diff(before, after)
+    only = None if body.thresholds is not None else set(after.labels) & {change.label for change in changes}
     seen = preview(ReadModel(store_of(request)), bundle, before, after, since_ms, now_ms, labels=only)
     return {
-        "changes": changes_json(diff(before, after)),
+        "changes": changes_json(changes),
         "needs": policy.reasons(current, after),
         "review_seconds": settings.api.review_seconds,
         "guard_rail": too_large(before, after, settings.thresholds.max_step),

@@ -4,6 +4,7 @@ import time
 
 from streamtag.control.fleet import Liveness, live_everywhere, read_fleet, stale_after
 from streamtag.control.group import GroupReader
+from streamtag.control.shared_group import SharedGroup
 from streamtag.control.store import ControlStore
 from streamtag.domain.release import ReleaseRef
 from streamtag.errors import UnavailableError
@@ -16,13 +17,20 @@ _KAFKA_TIMEOUT_S = 3.0
 
 
 class LivenessProbe:
-    """Answers for the tagger's group of the settings."""
+    """Answers for the tagger's group of the settings.
 
-    def __init__(self, store: ControlStore, settings: Settings) -> None:
+    Args:
+        store: where the heartbeats are.
+        settings: name group and Kafka.
+        shared: many look at once, and none of them may wait for Kafka long.
+    """
+
+    def __init__(self, store: ControlStore, settings: Settings, *, shared: bool = False) -> None:
         self._store = store
         self._group = settings.tagger.group
         self._stale = stale_after(settings.redis.heartbeat_s)
-        self._reader = GroupReader(settings.kafka, self._group)
+        reader = GroupReader(settings.kafka, self._group)
+        self._reader = SharedGroup(reader) if shared else reader
 
     def check(self, ref: ReleaseRef) -> Liveness:
         """The answer now. What cannot be asked makes it unknown; never raises for a service that is away."""

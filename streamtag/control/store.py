@@ -43,6 +43,7 @@ __all__ = [
 RESTORE_HINT = (
     '`streamtag release restore-snapshot --reason "…"` on the host of a worker brings its last good release back.'
 )
+_FOLLOWED = 500  # entries of the audit stream that are read at a time
 
 
 @dataclass(frozen=True)
@@ -287,10 +288,13 @@ class ControlStore:
         return [_entry(*entry) for entry in entries]
 
     def follow_audit(self, after: str, wait_s: float) -> list[AuditEntry]:
-        """Entries later than the id ``after``, waiting up to ``wait_s`` (or half the time-out) for the first."""
+        """The next entries later than the id ``after``, waiting up to ``wait_s`` (or half the time-out) for the first.
+
+        At most a page: who follows from far behind asks again from the last one on, and nobody holds the whole stream.
+        """
         block_ms = max(1, int(min(wait_s, self.settings.timeout_s / 2) * 1000))
         with guarded(self.where, "follow the audit stream"):
-            streams: Any = self.client.xread({self.keys.audit: after}, block=block_ms)
+            streams: Any = self.client.xread({self.keys.audit: after}, count=_FOLLOWED, block=block_ms)
         return [_entry(*entry) for _, entries in streams or () for entry in entries]
 
     def _get(self, key: str, what: str) -> bytes:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtag.domain.conditions import Compatible, Condition, Matching, key_of
+
 DIMENSIONS = ("lang", "channel", "tenant")
 
 Segment = tuple[str | None, str | None, str | None]
@@ -129,17 +131,18 @@ class Change:
 
 def diff(before: ThresholdSet, after: ThresholdSet) -> list[Change]:
     """All cut-offs that differ: base set, overrides by their condition, and where overrides meet in another order."""
-    # Keyed by name: that is injective, so no condition hides behind another.
-    places = {condition_name(when): when for when in _places(before, after)}
     changes = _diff_labels("", before.labels, after.labels)
     old, new = _by_condition(before), _by_condition(after)
     for name in [*old, *(n for n in new if n not in old)]:
         changes += _diff_labels(name, old.get(name, {}), new.get(name, {}))
-    named = [(change.label, places[change.where].items()) for change in changes]
-    for name, when in places.items():
-        for met in _diff_labels(name, *_effective(before, after, when)):
-            if not any(label == met.label and where <= when.items() for label, where in named):
-                changes.append(met)
+    # By name: that is injective, so no condition hides behind another.
+    named = {(change.where, change.label) for change in changes}
+    conditions = [{}, *(override.when for override in (*before.segments, *after.segments))]
+    matching, names = Matching(conditions), {key_of(when): condition_name(when) for when in conditions}
+    for place, *both in effective_pairs(before, after):
+        known = [names[condition] for condition in matching.at(place)]
+        met = _diff_labels(condition_name(place), *both)
+        changes += [change for change in met if not any((name, change.label) in named for name in known)]
     return changes
 
 
@@ -149,8 +152,7 @@ def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> lis
     An override that comes or goes is measured against the value it replaces, so it cannot slip past.
     """
     found = []
-    for place in _places(before, after):
-        old, new = _effective(before, after, place)
+    for place, old, new in effective_pairs(before, after):
         for label in old:
             if label in new and abs(new[label] - old[label]) > max_step + 1e-9:
                 text = f"{label}: {old[label]:g} -> {new[label]:g} is a step of {abs(new[label] - old[label]):g}"
@@ -160,15 +162,15 @@ def too_large(before: ThresholdSet, after: ThresholdSet, max_step: float) -> lis
 
 
 def effective_pairs(
-    before: ThresholdSet, after: ThresholdSet, label: str
-) -> Iterator[tuple[Mapping[str, str], tuple[float, float]]]:
-    """Every segment that either set treats in its own way, the base (no condition) first, with both its cut-offs.
+    before: ThresholdSet, after: ThresholdSet
+) -> Iterator[tuple[Mapping[str, str], Mapping[str, float], Mapping[str, float]]]:
+    """Every segment that either set treats in its own way, the base (no condition) first, with the cut-offs of both.
 
     The cut-offs of an event are those of one of the segments that it matches.
     """
+    old, new = _Effective(before), _Effective(after)
     for place in _places(before, after):
-        old, new = _effective(before, after, place)
-        yield place, (old[label], new[label])
+        yield place, old.at(place), new.at(place)
 
 
 def _places(before: ThresholdSet, after: ThresholdSet) -> list[Mapping[str, str]]:
@@ -177,20 +179,49 @@ def _places(before: ThresholdSet, after: ThresholdSet) -> list[Mapping[str, str]
     Some cut-off decides an event before, and some after: the segment that matches just the conditions of these two
     sees the same change, so no other segment needs to be looked at.
     """
-    found: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
-    for old in ({}, *(s.when for s in before.segments)):
-        for new in ({}, *(s.when for s in after.segments)):
-            if all(old.get(dimension, value) == value for dimension, value in new.items()):
-                place = {**old, **new}
-                found.setdefault(tuple(sorted(place.items())), place)
+    found: dict[Condition, Mapping[str, str]] = {}
+    compatible = Compatible(_conditions(after))
+    for old in _conditions(before):
+        for new in compatible.to(old):
+            place = {**old, **new}
+            found.setdefault(key_of(place), place)
     return list(found.values())
 
 
-def _effective(
-    before: ThresholdSet, after: ThresholdSet, place: Mapping[str, str]
-) -> tuple[dict[str, float], dict[str, float]]:
-    segment = (place.get("lang"), place.get("channel"), place.get("tenant"))
-    return before.effective(segment), after.effective(segment)
+def _conditions(thresholds: ThresholdSet) -> list[Mapping[str, str]]:
+    """The conditions of a set, each once, the base first."""
+    found: dict[Condition, Mapping[str, str]] = {(): {}}
+    for override in thresholds.segments:
+        found.setdefault(key_of(override.when), override.when)
+    return list(found.values())
+
+
+class _Effective:
+    """The cut-offs of a set at many segments: as `ThresholdSet.effective`, from the overrides that match alone."""
+
+    def __init__(self, thresholds: ThresholdSet) -> None:
+        self._base = thresholds.labels
+        self._matching = Matching(override.when for override in thresholds.segments)
+        # Of a condition that stands more than once, the last word on each label, and where it stands.
+        self._overrides: dict[Condition, dict[str, tuple[int, float]]] = {}
+        for i, override in enumerate(thresholds.segments):
+            said = {label: (i, cutoff) for label, cutoff in override.labels.items()}
+            self._overrides.setdefault(key_of(override.when), {}).update(said)
+        self._made: dict[tuple[Condition, ...], dict[str, float]] = {}
+
+    def at(self, place: Mapping[str, str]) -> Mapping[str, float]:
+        """The cut-offs that decide an event of this segment."""
+        matching = tuple(self._matching.at(place))
+        if matching not in self._made:
+            self._made[matching] = self._make(matching)
+        return self._made[matching]
+
+    def _make(self, matching: Iterable[Condition]) -> dict[str, float]:
+        last: dict[str, tuple[int, float]] = {}
+        for condition in matching:
+            for label, said in self._overrides[condition].items():
+                last[label] = max(last.get(label, said), said)
+        return {**self._base, **{label: cutoff for label, (_, cutoff) in last.items()}}
 
 
 def _by_condition(thresholds: ThresholdSet) -> dict[str, dict[str, float]]:

@@ -6,8 +6,9 @@ that is given, since a bin does not say where in it a score lay, nor a histogram
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -74,7 +75,9 @@ def what_if(
         sizes: how many events a segment may have.
     """
     labels = sorted(bins.keys() & before.labels.keys() & after.labels.keys())
-    return [_effect(label, bins[label], before, after, sizes) for label in labels]
+    places = [_Place(*found, sizes) for found in effective_pairs(before, after) if found[0]]
+    base = {label: (before.labels[label], after.labels[label]) for label in labels}
+    return [_effect(label, bins[label], base[label], places) for label in labels]
 
 
 def at_least(bins: NDArray[np.int64], cutoff: float) -> Range:
@@ -105,12 +108,28 @@ def _first_of(place: int) -> int:
     return MICRO + 1 if place == BINS else -(-place * MICRO // BINS)
 
 
-def _effect(label: str, bins: NDArray[np.int64], before: ThresholdSet, after: ThresholdSet, sizes: Sizes) -> Effect:
-    base = before.labels[label], after.labels[label]
+@dataclass(frozen=True)
+class _Place:
+    """A segment, what either set cuts off there, and who knows how many events it may have."""
+
+    when: Mapping[str, str]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    sizes: Sizes
+
+    @cached_property
+    def size(self) -> int:
+        """Asked for once, and only where some label is decided in a way of its own: it takes a look at all windows."""
+        return self.sizes(self.when)
+
+
+def _effect(label: str, bins: NDArray[np.int64], base: tuple[float, float], places: Sequence[_Place]) -> Effect:
     # Cut-offs of either set, to how many events they may decide.
     pairs = Counter[tuple[float, float]]()
-    for place, pair in effective_pairs(before, after, label):
-        pairs[pair] += sizes(place) if place else 0
+    for place in places:
+        pair = place.before[label], place.after[label]
+        if pair != base:
+            pairs[pair] += place.size
     old, new = Counter[float](), Counter[float]()
     for pair, size in pairs.items():
         old[pair[0]] += size

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from api_rig import LABELS, Api, running
@@ -12,6 +13,8 @@ from streamtag.api import changing, routes_thresholds
 from streamtag.control.breakers import BreakerLog
 from streamtag.control.proposal import Who
 from streamtag.control.tokens import Role
+from streamtag.model import taxonomy_file
+from streamtag.model.taxonomy_file import read_taxonomy
 
 pytest_plugins = ("api_fixture",)
 
@@ -80,6 +83,24 @@ def test_lists_come_in_pages(anna: TestClient) -> None:
     page = anna.get("/v1/change-requests?state=withdrawn&limit=1").json()
     assert ([one["number"] for one in page["items"]], page["next"]) == ([2], None)
     assert [one["number"] for one in anna.get("/v1/change-requests/3").json()["overlaps"]] == [4, 1]
+
+
+@pytest.mark.parametrize("for_a_time", [False, True])
+def test_a_list_reads_the_taxonomy_once_however_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_a_time: bool
+) -> None:
+    path, read = tmp_path / "taxonomy.yaml", Mock(wraps=read_taxonomy)
+    labels = "".join(f"  - {{id: {label}, name: {label}, owner: ts, since: 1}}\n" for label in LABELS)
+    path.write_text(f"taxonomy: t\nversion: 1\nlabels:\n{labels}")
+    with running(tmp_path, **{"model.taxonomy": str(path)}) as api:
+        client = api.as_(Role.OPERATOR)
+        for number, cutoff in enumerate((0.51, 0.52, 0.53), 1):
+            client.post("/v1/change-requests", json={**ASK, "labels": {"spam": cutoff}})
+            assert client.post(f"/v1/change-requests/{number}/publish").status_code == 200
+        monkeypatch.setattr(taxonomy_file, "read_taxonomy", read)
+        found = client.get("/v1/change-requests", params={"for_a_time": for_a_time}).json()["items"]
+    assert [one["owners"] for one in found] == [{"spam": "ts"}] * 3
+    read.assert_called_once_with(path)
 
 
 def test_those_for_a_time_come_in_pages_of_their_own(anna: TestClient) -> None:

@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 from api_rig import Api
 from fastapi.testclient import TestClient
+from services import wait_until
 from starlette.types import Message
 
 from streamtag.api import routes_audit, routes_dead_letters
 from streamtag.api.paging import cursor_of
 from streamtag.api.room import Room
+from streamtag.control.group import GroupReader
 from streamtag.control.tokens import Role
 from streamtag.dead_letters.plan import ReplaySpec, Tally
 from streamtag.dead_letters.replay import ReplayResult
+from streamtag.errors import UnavailableError
 
 pytest_plugins = ("api_fixture",)
 
@@ -128,6 +132,35 @@ def test_streams_wait_on_threads_of_their_own(api: Api, monkeypatch: pytest.Monk
     asyncio.run(read())
     assert len(names) == 2
     assert all(name.startswith("changes") for name in names)
+
+
+def test_however_many_look_while_kafka_is_away_scoring_goes_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, scored = list[float](), threading.Event()
+
+    def hang(_reader: GroupReader, timeout_s: float) -> frozenset[str]:
+        asked.append(timeout_s)
+        scored.wait(60)
+        raise UnavailableError("Kafka is away")
+
+    monkeypatch.setattr(GroupReader, "members", hang)
+    client = api.as_(Role.VIEWER)
+    app, at, headers = httpx.ASGITransport(app=client.app), "http://127.0.0.1", dict(client.headers)
+
+    async def look_and_score() -> list[str]:
+        async with httpx.AsyncClient(transport=app, base_url=at, headers=headers, timeout=60) as caller:
+            paths = ["/v1/releases/current", "/v1/fleet"] * 50
+            looks = [asyncio.create_task(caller.get(path)) for path in paths]
+            try:
+                await asyncio.to_thread(wait_until, lambda: asked, 20, "a question")
+                await asyncio.wait(looks, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+                found = await asyncio.wait_for(caller.post("/v1/score", json={"events": [{"text": "hello"}]}), 30)
+                assert found.status_code == 200
+                assert len(asked) == 1
+            finally:
+                scored.set()
+            return [found.json()["live"] for found in await asyncio.gather(*looks)]
+
+    assert set(asyncio.run(look_and_score())) == {"unknown"}
 
 
 @pytest.mark.parametrize("given", ["99999999999999999999-0", "0-99999999999999999999", "1-1\n", "1", "x-y"])

@@ -124,6 +124,17 @@ def test_pages_of_a_long_stream_are_read_to_the_end() -> None:
     assert look(store).before == 2_500
 
 
+def test_who_follows_from_the_beginning_reads_page_by_page_and_misses_nothing() -> None:
+    store = new_store()
+    written = [store.client.xadd(store.keys.audit, {"action": "old"}).decode() for _ in range(1_200)]  # type: ignore[union-attr]
+    pages, after = [], "0-0"
+    while page := store.follow_audit(after, wait_s=0.001):
+        pages.append([entry.id for entry in page])
+        after = pages[-1][-1]
+    assert [len(page) for page in pages] == [500, 500, 200]
+    assert [entry for page in pages for entry in page] == written
+
+
 def invoke(*words: str) -> tuple[int, str]:
     app = typer.Typer()
     app.add_typer(audit.app, name="audit")
