@@ -58,7 +58,8 @@ class Cutoffs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     labels: dict[str, Number]
-    segments: Annotated[list[Segment], Field(max_length=10_000, fail_fast=True)] = []
+    # Those that are live and those that are sent meet in as many segments as both have together, multiplied.
+    segments: Annotated[list[Segment], Field(max_length=1_000, fail_fast=True)] = []
 
     def to_set(self) -> ThresholdSet:
         """As the domain has it."""
