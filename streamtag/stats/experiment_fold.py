@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from streamtag.control.experiment_documents import Phase
 from streamtag.control.experiment_log import Experiment
@@ -18,7 +19,7 @@ from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.evidence import Evidence, Rows
 from streamtag.domain.looks import Look, Looks, look_of, with_look
 from streamtag.domain.verdict import State, Verdict, decide
-from streamtag.events.panes import PlacedRows
+from streamtag.events.panes import Pane, PlacedRows
 from streamtag.events.unit_rows import unpack_all
 from streamtag.stats.revisions import Memory, Step
 
@@ -148,13 +149,25 @@ class ExperimentFold:
         if mine and max(rows.phase for _, rows in mine) >= len(self._experiment.phases):
             raise UnknownPhaseError
         self.end = position + 1
+        if not step.pane.exact and (mine or self._may_hold_units(step.pane, end_ms)):
+            self._exact = False
         if not (mine or over):
             return False
         self._shards[step.pane.shard] = max(step.pane.n, self._shards.get(step.pane.shard, 0))
-        self._exact = self._exact and step.pane.exact
         self._look(mine, end_ms)
         self._looks = with_look(self._looks, self._seen())
         return True
+
+    def _may_hold_units(self, pane: Pane, end_ms: int) -> bool:
+        """Whether what is missing in a pane may be of the experiment, also where it brings no row, or none that is new.
+
+        Who reads a backlog takes part with events from before the start.
+        """
+        return end_ms > self._started_ms or any(
+            rows.id == str(self._experiment.id)
+            for cell in pane.cells
+            for rows in (() if cell.experiments is UNSET else cell.experiments)
+        )
 
     def _look(self, mine: Sequence[tuple[str, PlacedRows]], end_ms: int) -> None:
         try:

@@ -309,6 +309,35 @@ def test_no_pass_and_no_fail_rests_on_panes_that_are_not_exact() -> None:
     assert "counted twice or not at all" in judged.verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("start_s", "with_rows", "state"),
+    [
+        (0, True, State.INCONCLUSIVE),
+        (-20, False, State.INCONCLUSIVE),  # the pane in which it starts
+        (-30, False, State.FAIL),  # before it
+        (-30, True, State.INCONCLUSIVE),  # of a worker that read a backlog
+    ],
+)
+def test_no_fail_rests_on_a_pane_that_is_found_inexact_without_new_rows(
+    start_s: int, with_rows: bool, state: State
+) -> None:
+    rig = Rig()
+    experiment = rig.start()
+    found = [rows(experiment, 0, [9_999], [True], [True])] if with_rows else []
+    rig.write(pane(1, start_s, [cell([True], found)]), pane(2, start_s, [cell([True], found)], exact=False))
+    bad = enough(experiment, worse=True)
+    rig.write(pane(3, 10, [cell([True], [msgspec.structs.replace(rows_of(bad), offset=2)])]))
+    follow(rig)
+    [judged] = rig.state.look()  # so it was computed again from the panes, and came to the same
+    assert judged.verdict.state is state
+
+
+def rows_of(one: Pane) -> PlacedRows:
+    [counted] = one.cells
+    assert isinstance(counted.experiments, list)
+    return counted.experiments[0]
+
+
 def test_rows_that_do_not_fit_make_it_invalid() -> None:
     rig = Rig()
     experiment = rig.start()
