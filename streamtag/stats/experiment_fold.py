@@ -27,6 +27,7 @@ __all__ = ["ExperimentFold", "SavedFold", "UnknownPhaseError"]
 
 _MS_PER_HOUR = 3_600_000
 _INEXACT = "positions of a source were counted twice or not at all in what this rests on"
+_EXPIRED = "panes from its beginning have expired, and neither PASS nor FAIL can rest on the others"
 
 
 class UnknownPhaseError(Exception):
@@ -41,7 +42,7 @@ class SavedFold(msgspec.Struct, frozen=True):
         start: first position of the log that was fed.
         position: all records of the log before this one are in it.
         memory: of the `Revisions` that fed it.
-        shards, exact: see `ExperimentFold`.
+        shards, exact, expired: see `ExperimentFold`.
         evidence: a snapshot of `Evidence`.
         looks: those that are kept.
     """
@@ -52,11 +53,12 @@ class SavedFold(msgspec.Struct, frozen=True):
     memory: Memory
     shards: dict[int, int]
     exact: bool
+    expired: bool
     evidence: bytes
     looks: Looks = Looks()
 
 
-_VERSION = 2
+_VERSION = 3
 
 
 class ExperimentFold:
@@ -64,16 +66,18 @@ class ExperimentFold:
 
     Args:
         experiment: its document and phases.
-        start: first position of the log that is fed; nothing of the experiment may stand before it.
+        start: first position of the log that is fed; nothing of the experiment may stand before it,
+        expired: unless that has expired: then neither PASS nor FAIL can come of it.
     """
 
-    def __init__(self, experiment: Experiment, start: int) -> None:
+    def __init__(self, experiment: Experiment, start: int, *, expired: bool = False) -> None:
         self._experiment = experiment
         self._start = start
+        self._expired = expired
         self._started_ms = round(experiment.document.at.timestamp() * 1000)
         self._evidence = Evidence(experiment.document.plan, self._started_ms)
         self._shards: dict[int, int] = {}
-        self._exact = True
+        self._exact = not expired
         self._looks = Looks()
         self._verdict = decide(experiment.document.plan, [], self._evidence.peaks, hours=0.0)
         self.end = start
@@ -88,7 +92,7 @@ class ExperimentFold:
         """
         if saved.version != _VERSION:
             raise ValueError(f"it is of version {saved.version}, not {_VERSION}")
-        fold = cls(experiment, saved.start)
+        fold = cls(experiment, saved.start, expired=saved.expired)
         fold._evidence = Evidence.restore(experiment.document.plan, saved.evidence)
         fold._shards, fold._exact, fold._looks = dict(saved.shards), saved.exact, saved.looks
         fold._look([], fold._evidence.ended_ms)  # the same counts and peaks: the same verdict
@@ -99,13 +103,31 @@ class ExperimentFold:
         """All of it but the experiment, when ``position`` comes next and the revisions before it left ``memory``."""
         evidence = self._evidence.snapshot()
         return SavedFold(
-            _VERSION, self._start, position, memory, dict(self._shards), self._exact, evidence, self._looks
+            version=_VERSION,
+            start=self._start,
+            position=position,
+            memory=memory,
+            shards=dict(self._shards),
+            exact=self._exact,
+            expired=self._expired,
+            evidence=evidence,
+            looks=self._looks,
         )
 
     @property
     def experiment(self) -> Experiment:
         """What it is about."""
         return self._experiment
+
+    @property
+    def start(self) -> int:
+        """First position of the log that was fed."""
+        return self._start
+
+    @property
+    def expired(self) -> bool:
+        """Whether panes of it may have expired before ``start``."""
+        return self._expired
 
     @property
     def evidence(self) -> Evidence:
@@ -176,7 +198,8 @@ class ExperimentFold:
             self.refuse(f"what workers counted does not fit the experiment: {error}")
             return
         if not self._exact and found.state in (State.PASS, State.FAIL):
-            reasons = (f"{_INEXACT}; it would have been {found.state}", *found.reasons)
+            why = _EXPIRED if self._expired else _INEXACT
+            reasons = (f"{why}; it would have been {found.state}", *found.reasons)
             found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
         self._verdict = found
 
@@ -217,6 +240,14 @@ class ExperimentFold:
         """Nothing sound can come of what was counted."""
         self._verdict = replace(self._verdict, state=State.INVALID, reasons=(reason,))
 
+    def give_up(self) -> None:
+        """It ends here, as its beginning has expired: whatever else may come could show nothing."""
+        found = self._verdict
+        if found.state is not State.INVALID:
+            told = any(reason.startswith(_EXPIRED) for reason in found.reasons)
+            reasons = found.reasons if told else (_EXPIRED, *found.reasons)
+            self._verdict = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
+
     def doubt(self) -> None:
         """A record of the log could not be read: what stood in it is missing."""
         self._exact = False
@@ -236,6 +267,7 @@ class ExperimentFold:
             reasons=self._verdict.reasons,
             panes_from=self._start,
             panes_to=self.end,
+            expired=self._expired,
             shards=dict(sorted(self._shards.items())),
             units=evidence.units,
             phases=tuple(evidence.phases()),
