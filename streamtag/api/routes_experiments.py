@@ -40,6 +40,7 @@ from streamtag.control.tokens import Token
 from streamtag.domain.thresholds import diff
 from streamtag.errors import NotFoundError
 from streamtag.stats.given_rates import with_measured_rates
+from streamtag.stats.kept_panes import outlasts_its_panes
 from streamtag.stats.look_store import LookStore
 from streamtag.stats.read_model import ReadModel
 
@@ -153,7 +154,7 @@ def start(request: Request, body: Start, who: Operator) -> dict[str, Any]:
 
 
 def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, Current | NewCandidate]:
-    """What a challenge asks for; whoever asks is ``told`` how ids and rates were read."""
+    """What a challenge asks for; whoever asks is ``told`` how ids and rates were read, and what to beware of."""
     store, model = store_of(request), settings_of(request).model
     changes = ExperimentChanges(ExperimentLog(store))
     wanted = body.thresholds.to_set() if isinstance(body.thresholds, Cutoffs) else body.thresholds
@@ -161,7 +162,7 @@ def composed(request: Request, body: Challenge, told: list[str]) -> tuple[Plan, 
     choice = Choice(body.challenger, body.bundle, wanted, body.labels or {}, body.when)
     candidate = candidate_of(choice, changes, store, model, told.append)
     plan, rates = with_measured_rates(plan, store, datetime.now(UTC))
-    told += rates
+    told += [*rates, *outlasts_its_panes(plan.plan, settings_of(request).topics)]
     return plan, candidate
 
 

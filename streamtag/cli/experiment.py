@@ -42,6 +42,7 @@ from streamtag.domain.thresholds import ThresholdSet
 from streamtag.errors import NotFoundError, SettingsError
 from streamtag.settings import Settings
 from streamtag.stats.given_rates import with_measured_rates
+from streamtag.stats.kept_panes import outlasts_its_panes
 from streamtag.stats.ledger_reader import reader_options
 from streamtag.stats.look_store import LookStore
 from streamtag.stats.pane_log import PaneLog
@@ -160,6 +161,8 @@ def start(
     request, told = with_measured_rates(request, log.store, datetime.now(UTC))
     for line in told if output is OutputFormat.TABLE else ():
         say(line)
+    for line in outlasts_its_panes(request.plan, loaded.topics):
+        warn(line)
     if ask and (author is not None or break_glass):
         raise SettingsError("--author and --break-glass do not go with --ask: it is opened by whoever you are here")
     if ask:
@@ -242,12 +245,14 @@ def verify(
             hint="`streamtag experiment show` says how far its evidence is.",
         )
     verdict, keep = stored.document, 2 * settings.windows.max_open
-    start, end = verdict.panes_from, verdict.panes_to
+    start, end, expired = verdict.panes_from, verdict.panes_to, verdict.expired
     with PaneLog(settings) as panes, TopicReader(reader_options(settings)) as reader:
         again = (
-            recompute_from_source(panes, reader, settings.topics.stats, experiment, start, end, keep=keep)
+            recompute_from_source(
+                panes, reader, settings.topics.stats, experiment, start, end, keep=keep, expired=expired
+            )
             if from_source
-            else recompute(panes, experiment, start, end, keep=keep)
+            else recompute(panes, experiment, start, end, keep=keep, expired=expired)
         ).document()
     differing = [
         {"field": name, "stored": getattr(verdict, name), "again": getattr(again, name)}

@@ -42,6 +42,7 @@ class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
         state: a final one.
         reasons: one line each, for people.
         panes_from, panes_to: half-open range of offsets of the panes topic that was folded.
+        expired: panes of it may have stood before that range, and had expired by then. It is INCONCLUSIVE, or INVALID.
         shards: largest ``n`` folded of each partition of the stats topic, that is, its summaries before this offset;
             in order of partition.
         units: that counted.
@@ -67,6 +68,7 @@ class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
     peaks: HexPeaks
     hours: float
     decided_at: Time
+    expired: bool = False
 
 
 _VERDICT = msgspec.json.Decoder(VerdictDocument)

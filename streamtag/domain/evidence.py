@@ -5,7 +5,9 @@ of a harmless candidate fail sooner or later. So a unit of correlation counts by
 experiment, however often it comes again. Nothing that was counted is ever taken back: what happens to a unit later
 must not decide whether its outcome counts.
 
-A pane (or an addendum to one) is one look. The same rows in the same order give the same bytes.
+A pane (or an addendum to one) is one look. The same rows in the same order give the same bytes. A look counts whole,
+beyond ``max_units``, too: a summary has all rows of its control before those of its candidate, so a cut would leave out
+one arm's more than the other's, and a sound split would be called broken.
 """
 
 import base64
@@ -64,7 +66,7 @@ class _Phase:
 
 @dataclass
 class Evidence:
-    """All that a verdict rests on. Memory: 10 bytes a unit, at most ``plan.max_units`` of them.
+    """All that a verdict rests on. Memory: 10 bytes a unit, of at most ``plan.max_units`` and one look more.
 
     Attributes:
         plan: what the experiment asks.
@@ -92,7 +94,7 @@ class Evidence:
 
     @property
     def repeats(self) -> int:
-        """Rows that counted nothing, as their unit had counted already (or the plan's units were used up)."""
+        """Rows that counted nothing, as their unit had counted already."""
         return self.rows - self.units
 
     @property
@@ -173,9 +175,9 @@ class Evidence:
             at += len(block.units)
 
     def _first(self, units: NDArray[np.uint64], order: NDArray[np.intp] | None) -> NDArray[np.intp]:
-        """Rows that count: the first of each unit not seen before, as long as there is room."""
+        """Rows that count: the first of each unit not seen before."""
         each, first = np.unique(units if order is None else units[order], return_index=True)
-        new = np.sort(first[~self._known(each)])[: max(0, self.plan.max_units - self.units)]
+        new = np.sort(first[~self._known(each)])
         return new if order is None else order[new]
 
     def _known(self, units: NDArray[np.uint64]) -> NDArray[np.bool_]:

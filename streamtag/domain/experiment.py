@@ -62,7 +62,7 @@ class ExperimentPlan:
         alpha: chance that any label of a harmless candidate is ever called worse; likewise of a wrong PASS.
         alpha_assignment: chance that a sound assignment is ever called broken (split).
         max_conflicts: share of units that may turn up in both arms of one phase before the experiment is invalid.
-        max_units, max_hours: horizon; past either one the experiment is inconclusive.
+        max_units, max_hours: horizon; from the first look that reaches either one the experiment is inconclusive.
         on_worse: what a label that is not critical does to the verdict when it is worse.
     """
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from streamtag.control.experiment_documents import Phase
 from streamtag.control.experiment_log import Experiment
@@ -19,7 +20,7 @@ from streamtag.control.verdict_documents import HexPeaks, VerdictDocument
 from streamtag.domain.evidence import Evidence, Rows
 from streamtag.domain.looks import Look, Looks, look_of, with_look
 from streamtag.domain.verdict import State, Verdict, decide
-from streamtag.events.panes import PlacedRows
+from streamtag.events.panes import Pane, PlacedRows
 from streamtag.events.unit_rows import unpack_all
 from streamtag.stats.revisions import Memory, Step
 
@@ -28,6 +29,7 @@ __all__ = ["ExperimentFold", "SavedFold", "UnknownPhaseError"]
 _MS_PER_HOUR = 3_600_000
 _MUCH_SHED = 0.01
 _INEXACT = "positions of a source were counted twice or not at all in what this rests on"
+_EXPIRED = "panes from its beginning have expired, and neither PASS nor FAIL can rest on the others"
 
 
 class UnknownPhaseError(Exception):
@@ -42,7 +44,7 @@ class SavedFold(msgspec.Struct, frozen=True):
         start: first position of the log that was fed.
         position: all records of the log before this one are in it.
         memory: of the `Revisions` that fed it.
-        shards, exact: see `ExperimentFold`.
+        shards, exact, expired: see `ExperimentFold`.
         evidence: a snapshot of `Evidence`.
         looks: those that are kept.
     """
@@ -53,11 +55,12 @@ class SavedFold(msgspec.Struct, frozen=True):
     memory: Memory
     shards: dict[int, int]
     exact: bool
+    expired: bool
     evidence: bytes
     looks: Looks = Looks()
 
 
-_VERSION = 2
+_VERSION = 3
 
 
 class ExperimentFold:
@@ -65,16 +68,18 @@ class ExperimentFold:
 
     Args:
         experiment: its document and phases.
-        start: first position of the log that is fed; nothing of the experiment may stand before it.
+        start: first position of the log that is fed; nothing of the experiment may stand before it,
+        expired: unless that has expired: then neither PASS nor FAIL can come of it.
     """
 
-    def __init__(self, experiment: Experiment, start: int) -> None:
+    def __init__(self, experiment: Experiment, start: int, *, expired: bool = False) -> None:
         self._experiment = experiment
         self._start = start
+        self._expired = expired
         self._started_ms = round(experiment.document.at.timestamp() * 1000)
         self._evidence = Evidence(experiment.document.plan, self._started_ms)
         self._shards: dict[int, int] = {}
-        self._exact = True
+        self._exact = not expired
         self._looks = Looks()
         self._verdict = decide(experiment.document.plan, [], self._evidence.peaks, hours=0.0)
         self.end = start
@@ -89,7 +94,7 @@ class ExperimentFold:
         """
         if saved.version != _VERSION:
             raise ValueError(f"it is of version {saved.version}, not {_VERSION}")
-        fold = cls(experiment, saved.start)
+        fold = cls(experiment, saved.start, expired=saved.expired)
         fold._evidence = Evidence.restore(experiment.document.plan, saved.evidence)
         fold._shards, fold._exact, fold._looks = dict(saved.shards), saved.exact, saved.looks
         fold._look([], fold._evidence.ended_ms)  # the same counts and peaks: the same verdict
@@ -100,13 +105,31 @@ class ExperimentFold:
         """All of it but the experiment, when ``position`` comes next and the revisions before it left ``memory``."""
         evidence = self._evidence.snapshot()
         return SavedFold(
-            _VERSION, self._start, position, memory, dict(self._shards), self._exact, evidence, self._looks
+            version=_VERSION,
+            start=self._start,
+            position=position,
+            memory=memory,
+            shards=dict(self._shards),
+            exact=self._exact,
+            expired=self._expired,
+            evidence=evidence,
+            looks=self._looks,
         )
 
     @property
     def experiment(self) -> Experiment:
         """What it is about."""
         return self._experiment
+
+    @property
+    def start(self) -> int:
+        """First position of the log that was fed."""
+        return self._start
+
+    @property
+    def expired(self) -> bool:
+        """Whether panes of it may have expired before ``start``."""
+        return self._expired
 
     @property
     def evidence(self) -> Evidence:
@@ -150,13 +173,25 @@ class ExperimentFold:
         if mine and max(rows.phase for _, rows in mine) >= len(self._experiment.phases):
             raise UnknownPhaseError
         self.end = position + 1
+        if not step.pane.exact and (mine or self._may_hold_units(step.pane, end_ms)):
+            self._exact = False
         if not (mine or over):
             return False
         self._shards[step.pane.shard] = max(step.pane.n, self._shards.get(step.pane.shard, 0))
-        self._exact = self._exact and step.pane.exact
         self._look(mine, end_ms)
         self._looks = with_look(self._looks, self._seen())
         return True
+
+    def _may_hold_units(self, pane: Pane, end_ms: int) -> bool:
+        """Whether what is missing in a pane may be of the experiment, also where it brings no row, or none that is new.
+
+        Who reads a backlog takes part with events from before the start.
+        """
+        return end_ms > self._started_ms or any(
+            rows.id == str(self._experiment.id)
+            for cell in pane.cells
+            for rows in (() if cell.experiments is UNSET else cell.experiments)
+        )
 
     def _look(self, mine: Sequence[tuple[str, PlacedRows]], end_ms: int) -> None:
         try:
@@ -165,7 +200,8 @@ class ExperimentFold:
             self.refuse(f"what workers counted does not fit the experiment: {error}")
             return
         if not self._exact and found.state in (State.PASS, State.FAIL):
-            reasons = (f"{_INEXACT}; it would have been {found.state}", *found.reasons)
+            why = _EXPIRED if self._expired else _INEXACT
+            reasons = (f"{why}; it would have been {found.state}", *found.reasons)
             found = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
         found = replace(found, reasons=(*found.reasons, *self._shed_beside(found)))
         self._verdict = found
@@ -225,6 +261,14 @@ class ExperimentFold:
         """Nothing sound can come of what was counted."""
         self._verdict = replace(self._verdict, state=State.INVALID, reasons=(reason,))
 
+    def give_up(self) -> None:
+        """It ends here, as its beginning has expired: whatever else may come could show nothing."""
+        found = self._verdict
+        if found.state is not State.INVALID:
+            told = any(reason.startswith(_EXPIRED) for reason in found.reasons)
+            reasons = found.reasons if told else (_EXPIRED, *found.reasons)
+            self._verdict = replace(found, state=State.INCONCLUSIVE, reasons=reasons)
+
     def doubt(self) -> None:
         """A record of the log could not be read: what stood in it is missing."""
         self._exact = False
@@ -244,6 +288,7 @@ class ExperimentFold:
             reasons=self._verdict.reasons,
             panes_from=self._start,
             panes_to=self.end,
+            expired=self._expired,
             shards=dict(sorted(self._shards.items())),
             units=evidence.units,
             phases=tuple(evidence.phases()),

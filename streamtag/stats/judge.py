@@ -1,7 +1,8 @@
 """Follows all running experiments through the log of panes, and stores their verdicts.
 
 What is in memory is never trusted with a verdict: before one is stored it is computed again from the topic, from the
-experiment's first position on, and both must agree in every integer and every bit.
+experiment's first position on, and both must agree in every integer and every bit. Where its first panes have expired
+nothing can be confirmed any more, so the experiment ends as inconclusive, with what the others say.
 """
 
 import logging
@@ -141,9 +142,16 @@ class Judge:
         return fold, Revisions(self._keep, saved.memory), first
 
     def _anew(self, experiment: Experiment, low: int, end: int) -> tuple[ExperimentFold, Revisions, int]:
-        began_ms = round(experiment.document.at.timestamp() * 1000)
-        start = min(end, max(low, self._panes.position_at(began_ms - CLOCKS_MS)))
-        return ExperimentFold(experiment, start), Revisions(self._keep), start
+        since_ms = round(experiment.document.at.timestamp() * 1000) - CLOCKS_MS
+        first = self._panes.position_at(since_ms)
+        start = min(end, max(low, first))
+        expired = low > 0 and first <= low and not self._read_before(low, since_ms)
+        return ExperimentFold(experiment, start, expired=expired), Revisions(self._keep), start
+
+    def _read_before(self, position: int, since_ms: int) -> bool:
+        """Whether all panes before a position were there by then: of a topic that was silent for long, none is left."""
+        reached = self._model.reached()
+        return reached is not None and reached.position >= position and reached.at_ms <= since_ms
 
     def _take(self, fold: ExperimentFold, position: int, step: Step) -> None:
         try:
@@ -186,10 +194,10 @@ class Judge:
         """
         done = []
         for wanted, fold in list(self._folds.items()):
-            if not fold.verdict.state.final or wanted in self._broken:
+            if wanted in self._broken or not (fold.verdict.state.final or fold.expired):
                 continue
-            document = fold.document()
-            if not self._confirmed(fold, document):
+            document = self._proven(fold)
+            if document is None:
                 continue
             reason = "; ".join(document.reasons) or str(document.state)
             self._look_store.write({wanted: fold.looks})
@@ -205,24 +213,32 @@ class Judge:
             del self._folds[wanted]
         return done
 
-    def _confirmed(self, fold: ExperimentFold, document: VerdictDocument) -> bool:
-        start, end = document.panes_from, document.panes_to
+    def _proven(self, fold: ExperimentFold) -> VerdictDocument | None:
+        """The verdict as the topic has it; None where that does not confirm what is in memory."""
+        start = max(fold.start, min(self._panes.bounds()[0], fold.end))  # of what is still there
+        expired = fold.expired or start > fold.start
         try:
-            again = recompute(self._panes, fold.experiment, start, end, keep=self._keep).document()
-        except RefusedError as error:  # panes have expired
-            what = error.message
-        else:
-            if again == document:
-                return True
-            what = f"computed again it is {msgspec.json.encode(again).decode()}"
-        number = fold.experiment.id.number
+            again = recompute(self._panes, fold.experiment, start, fold.end, keep=self._keep, expired=expired)
+        except RefusedError as error:
+            if self._panes.bounds()[0] <= start:
+                self._distrust(fold, error.message)
+            return None  # else panes have expired just now, and the next look begins behind them
+        found = again.document()
+        if expired:
+            log.warning("first panes of experiment %d have expired; in memory it is %s", *_said(fold))
+        elif found != fold.document():
+            self._distrust(fold, f"computed again it is {msgspec.json.encode(found).decode()}")
+            return None
+        return found
+
+    def _distrust(self, fold: ExperimentFold, why: str) -> None:
         self._broken.add(fold.experiment.id)
         self._model.drop_fold(fold.experiment.id)  # whoever is started next shall not believe it
         self._metrics.add("streamtag.experiment.unconfirmed")
         log.error(
-            "the verdict on experiment %d is not confirmed by the panes and not stored: %s; %s",
-            number,
-            msgspec.json.encode(document).decode(),
-            what,
+            "the verdict on experiment %d is not confirmed by the panes and not stored: %s; %s", *_said(fold), why
         )
-        return False
+
+
+def _said(fold: ExperimentFold) -> tuple[int, str]:
+    return fold.experiment.id.number, msgspec.json.encode(fold.document()).decode()

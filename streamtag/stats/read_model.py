@@ -56,13 +56,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
     at_ms: int
 
 
-class _Position(msgspec.Struct, frozen=True):
-    """Of a checkpoint that alone."""
+class Reached(msgspec.Struct, frozen=True):
+    """Of a checkpoint those alone."""
 
     position: int
+    at_ms: int
 
 
-Part = TypeVar("Part", Checkpoint, _Position)
+Part = TypeVar("Part", Checkpoint, Reached)
 
 
 class ReadModel:
@@ -143,8 +144,12 @@ class ReadModel:
 
     def position(self) -> int:
         """The position up to which somebody has added up the panes, for whoever only looks; 0 without a checkpoint."""
-        found = self._decoded(self._read_checkpoint(), _Position)
+        found = self.reached()
         return 0 if found is None else found.position
+
+    def reached(self) -> Reached | None:
+        """That position, and when it was; None without a checkpoint."""
+        return self._decoded(self._read_checkpoint(), Reached)
 
     def write(self, documents: Iterable[WindowDocument], checkpoint: Checkpoint) -> None:
         """Stores windows and how far they go: all of it, or nothing.

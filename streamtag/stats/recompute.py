@@ -34,6 +34,7 @@ def recompute(
     end: int,
     *,
     keep: int,
+    expired: bool = False,
     contents: Callable[[Step], Step] = lambda step: step,
 ) -> ExperimentFold:
     """The fold of the positions ``[start, end)`` of the log.
@@ -44,12 +45,13 @@ def recompute(
         start: first position.
         end: position behind the last one.
         keep: see `Revisions`.
+        expired: what stood before ``start`` has expired, so the fold ends at ``end``, whatever it has come to.
         contents: what to take for the step that the log has.
 
     Raises:
         StreamtagError: the log cannot be read, or part of it has expired.
     """
-    fold, revisions = ExperimentFold(experiment, start), Revisions(keep)
+    fold, revisions = ExperimentFold(experiment, start, expired=expired), Revisions(keep)
     for position, pane in log.read(start, end):
         if isinstance(pane, UnreadablePaneError):
             fold.doubt()
@@ -57,11 +59,21 @@ def recompute(
         step = revisions.apply(position, pane)
         if step is not None:
             fold.take_known(position, contents(step))
+    if expired:
+        fold.give_up()
     return fold
 
 
 def recompute_from_source(
-    log: PaneLog, reader: TopicReader, stats_topic: str, experiment: Experiment, start: int, end: int, *, keep: int
+    log: PaneLog,
+    reader: TopicReader,
+    stats_topic: str,
+    experiment: Experiment,
+    start: int,
+    end: int,
+    *,
+    keep: int,
+    expired: bool = False,
 ) -> ExperimentFold:
     """As `recompute`; the panes say only in which order, and how far, the rows of the summaries were looked at.
 
@@ -70,7 +82,9 @@ def recompute_from_source(
     """
     spans = _spans(reader, stats_topic, experiment, _named(log, start, end, str(experiment.id)))
     found = _source_rows(reader, stats_topic, experiment, spans)
-    return recompute(log, experiment, start, end, keep=keep, contents=lambda step: _with_rows(step, found))
+    return recompute(
+        log, experiment, start, end, keep=keep, expired=expired, contents=lambda step: _with_rows(step, found)
+    )
 
 
 def _named(log: PaneLog, start: int, end: int, wanted: str) -> dict[int, tuple[int, int]]:

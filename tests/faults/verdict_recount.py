@@ -39,7 +39,7 @@ class Count:
                 phase, arm = self.units[unit]
                 if phase == part.phase and arm != part.arm:
                     self.conflicts.add(unit)
-            elif len(self.units) < self.plan.max_units:
+            else:
                 self.units[unit] = here
                 kept.append(row)
         control, candidate = part.control[kept], part.candidate[kept]

@@ -39,6 +39,12 @@ def test_an_experiment_is_started_shown_changed_and_stopped_in_the_name_of_the_t
     assert actions == ["experiment-stop", "experiment-phase", "experiment-start", "seed"]
 
 
+@pytest.mark.parametrize(("hours", "told"), [(720, 0), (721, 1)])
+def test_who_asks_for_longer_than_panes_are_kept_is_told_so(api: Api, hours: float, told: int) -> None:
+    asked = api.as_(Role.OPERATOR).post("/v1/experiments", json={**START, "plan": {**PLAN, "max_hours": hours}})
+    assert [line.startswith("max_hours: ") for line in asked.json()["warnings"]] == [True] * told
+
+
 def test_cut_offs_that_differ_from_the_champions_are_all_that_must_be_said(api: Api) -> None:
     client = api.as_(Role.OPERATOR)
     plan = {"labels": {"spam": "±20%"}, "others": "muted"}

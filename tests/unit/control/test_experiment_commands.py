@@ -54,6 +54,16 @@ def stricter(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("hours", "told"), [(720, 0), (721, 1)])
+def test_who_asks_for_longer_than_panes_are_kept_is_told_so(
+    seeded: ControlStore, run: Run, stricter: Path, monkeypatch: pytest.MonkeyPatch, hours: float, told: int
+) -> None:
+    warnings = list[str]()
+    monkeypatch.setattr("streamtag.cli.experiment.warn", warnings.append)
+    run("experiment", "start", "--thresholds", stricter, "--max-hours", hours, "-m", "stricter", "--author", "anna")
+    assert [line.startswith("max_hours: ") for line in warnings] == [True] * told
+
+
 def test_start_records_what_was_asked(seeded: ControlStore, run: Run, stricter: Path) -> None:
     found = run(
         *("experiment", "start", "--thresholds", stricter, "--mode", "split", "--share", 0.1, "--unit", "author"),

@@ -227,7 +227,7 @@ def test_the_verdict_document_is_what_others_read(store: ControlStore, changes: 
     found = json.loads(raw)
     assert set(found) == {
         *("number", "experiment_sha256", "state", "reasons", "panes_from", "panes_to", "shards", "units", "phases"),
-        *("conflicts", "shed", "peaks", "hours", "decided_at"),
+        *("conflicts", "shed", "peaks", "hours", "decided_at", "expired"),
     }
     assert (found["state"], found["shards"]) == ("FAIL", {"0": 70, "1": 90})
     assert found["phases"] == [

@@ -75,10 +75,9 @@ def joined(pane: Sequence[Rows]) -> list[Rows]:
     ]
 
 
-@given(st.lists(blocks, max_size=3), st.integers(0, 100))
-def test_rows_that_say_where_they_stand_come_to_the_same_in_fewer_blocks(panes: list[list[Rows]], room: int) -> None:
-    plan = ExperimentPlan("split", LABELS, max_units=max(1, room))
-    assert folded(plan, *map(joined, panes)).snapshot() == folded(plan, *panes).snapshot()
+@given(st.lists(blocks, max_size=3))
+def test_rows_that_say_where_they_stand_come_to_the_same_in_fewer_blocks(panes: list[list[Rows]]) -> None:
+    assert folded(SPLIT, *map(joined, panes)).snapshot() == folded(SPLIT, *panes).snapshot()
 
 
 @pytest.mark.parametrize(
@@ -173,14 +172,22 @@ def test_units_in_both_arms_make_an_experiment_invalid_beyond_a_share() -> None:
     assert verdict.reasons == ("500 of 1,000 units were given to both arms",)
 
 
-def test_no_more_units_are_kept_than_the_plan_has_room_for() -> None:
+def test_the_look_that_reaches_the_most_units_counts_whole() -> None:
     plan = ExperimentPlan("split", LABELS, max_units=100)
     order = random.Random(1).sample(range(1_000), 150)
     evidence = Evidence(plan, 0)
     verdict = evidence.fold([rows("control", order[:60]), rows("candidate", order[60:])], 10_000)
     assert verdict.state is State.INCONCLUSIVE
     [phase] = evidence.phases()
-    assert (phase.control_units, phase.candidate_units, evidence.repeats) == (60, 40, 50)
+    assert (phase.control_units, phase.candidate_units, evidence.repeats) == (60, 90, 0)
+
+
+def test_a_sound_split_is_not_called_broken_where_its_units_are_used_up_amid_a_summary() -> None:
+    plan = ExperimentPlan("split", LABELS, max_units=1_000)
+    summary = [rows("control", range(1_000)), rows("candidate", range(1_000, 2_000))]  # as a pane has them: by arm
+    verdict = Evidence(plan, 0).fold(summary, 10_000)
+    assert verdict.state is State.INCONCLUSIVE
+    assert verdict.reasons[0].startswith("ended after 2,000 units")
 
 
 def test_an_experiment_ends_at_its_first_final_verdict() -> None:

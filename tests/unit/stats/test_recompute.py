@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_state import LABELS, NOW, Log, Rig, cell, follow, pane, rows
 
 from streamtag.control.experiment_log import Experiment
+from streamtag.domain.verdict import State
 from streamtag.errors import RefusedError
 from streamtag.events import panes as wire
 from streamtag.events.panes import Pane, PlacedRows
@@ -97,11 +98,12 @@ def both(experiment: Experiment, moves: Moves, *, groups: int = 3, ahead_s: int 
 
 
 def document(rig: Rig, experiment: Experiment, source: Source | None = None) -> Any:
-    log, end = cast(PaneLog, rig.log), len(rig.log.values)
+    log, start, end = cast(PaneLog, rig.log), rig.log.low, len(rig.log.values)
+    facts: Any = {"keep": KEEP, "expired": start > 0}
     if source is None:
-        return recompute(log, experiment, 0, end, keep=KEEP).document()
+        return recompute(log, experiment, start, end, **facts).document()
     reader = cast(TopicReader, source)
-    return recompute_from_source(log, reader, "stats", experiment, 0, end, keep=KEEP).document()
+    return recompute_from_source(log, reader, "stats", experiment, start, end, **facts).document()
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,6 +117,19 @@ def test_panes_and_the_summaries_they_were_made_of_come_to_the_same_document(mov
     assert document(rig, experiment) == document(rig, experiment, source)
     [fold] = rig.state.evidence()
     assert fold["units"] == document(rig, experiment).units
+
+
+@settings(max_examples=40, deadline=None)
+@given(MOVES, st.data())
+def test_both_come_to_the_same_where_the_first_panes_have_expired(moves: Moves, data: st.DataObject) -> None:
+    rig = Rig()
+    experiment = rig.start(alpha=1e-9)
+    panes, source = both(experiment, moves)
+    rig.write(*panes)
+    rig.log.low = data.draw(st.integers(1, len(panes)))
+    found = document(rig, experiment)
+    assert found == document(rig, experiment, source)
+    assert (found.state, found.expired) == (State.INCONCLUSIVE, True)
 
 
 @settings(max_examples=40, deadline=None)

@@ -24,7 +24,7 @@ from streamtag.domain.release import BundleRef
 from streamtag.domain.rollout import RampStep, RolloutPolicy
 from streamtag.domain.thresholds import ThresholdSet
 from streamtag.domain.verdict import State
-from streamtag.errors import ConflictError, UnavailableError
+from streamtag.errors import ConflictError, RefusedError, UnavailableError
 from streamtag.events import panes as wire
 from streamtag.events.panes import Cell, Pane, PlacedRows
 from streamtag.events.summary import LabelCounts
@@ -49,10 +49,15 @@ SETTINGS = load_settings(environ={}).settings
 
 @dataclass
 class Log:
-    """The panes topic in memory; ``low`` is the first position that has not expired."""
+    """The panes topic in memory; ``low`` is the first position that has not expired.
+
+    Those from ``young`` on were written since the experiment began.
+    """
 
     values: list[bytes | None] = field(default_factory=list)
     low: int = 0
+    young: int = 0
+    expiring: int = 0  # so many positions are gone once they are read
     starts: list[int] = field(default_factory=list)  # of what was read
     away: list[int] = field(default_factory=list)  # what is asked for at these turns gets no answer, or half of one
     turn: int = 0
@@ -62,10 +67,12 @@ class Log:
         return self.low, len(self.values)
 
     def position_at(self, at_ms: int) -> int:
-        return self.low
+        return max(self.low, self.young)
 
     def read(self, start: int, end: int) -> Iterator[tuple[int, Pane | UnreadablePaneError]]:
-        assert start >= self.low
+        self.low, self.expiring = self.low + self.expiring, 0
+        if start < min(self.low, end):
+            raise RefusedError(f"positions {start} to {self.low} are missing")
         self.starts.append(start)
         for position in range(start, end):
             self._answer()
@@ -310,6 +317,35 @@ def test_no_pass_and_no_fail_rests_on_panes_that_are_not_exact() -> None:
     assert "counted twice or not at all" in judged.verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("start_s", "with_rows", "state"),
+    [
+        (0, True, State.INCONCLUSIVE),
+        (-20, False, State.INCONCLUSIVE),  # the pane in which it starts
+        (-30, False, State.FAIL),  # before it
+        (-30, True, State.INCONCLUSIVE),  # of a worker that read a backlog
+    ],
+)
+def test_no_fail_rests_on_a_pane_that_is_found_inexact_without_new_rows(
+    start_s: int, with_rows: bool, state: State
+) -> None:
+    rig = Rig()
+    experiment = rig.start()
+    found = [rows(experiment, 0, [9_999], [True], [True])] if with_rows else []
+    rig.write(pane(1, start_s, [cell([True], found)]), pane(2, start_s, [cell([True], found)], exact=False))
+    bad = enough(experiment, worse=True)
+    rig.write(pane(3, 10, [cell([True], [msgspec.structs.replace(rows_of(bad), offset=2)])]))
+    follow(rig)
+    [judged] = rig.state.look()  # so it was computed again from the panes, and came to the same
+    assert judged.verdict.state is state
+
+
+def rows_of(one: Pane) -> PlacedRows:
+    [counted] = one.cells
+    assert isinstance(counted.experiments, list)
+    return counted.experiments[0]
+
+
 def test_rows_that_do_not_fit_make_it_invalid() -> None:
     rig = Rig()
     experiment = rig.start()
@@ -340,6 +376,135 @@ def test_a_verdict_that_the_panes_do_not_confirm_is_not_stored() -> None:
     assert rig.state.look() == []
     assert rig.metrics.counts["streamtag.experiment.unconfirmed"] == 1
     assert ExperimentLog(rig.store).running()
+
+
+def lasting(rig: Rig, *, worse: bool = True, n: int = 2_000, **plan: Any) -> Experiment:
+    """An experiment of four panes; the last one decides."""
+    experiment = rig.start(**plan)
+    decisive = msgspec.structs.replace(rows_of(enough(experiment, worse=worse, n=n)), offset=3)
+    for offset in range(3):
+        rig.write(pane(offset + 1, 10 * offset, [cell([True], [rows(experiment, offset, [9_000], [True], [True])])]))
+    rig.write(pane(4, 30, [cell([True], [decisive])]))
+    return experiment
+
+
+def assert_proven(rig: Rig, experiment: Experiment) -> None:
+    """What is stored can be computed again."""
+    ended = ExperimentLog(rig.store).find(experiment.id.number)
+    stored = ExperimentLog(rig.store).verdict(ended)
+    assert stored is not None
+    found = stored.document
+    log = cast(PaneLog, rig.log)
+    again = recompute(log, ended, found.panes_from, found.panes_to, keep=720, expired=found.expired)
+    assert msgspec.json.encode(again.document()) == stored.raw
+
+
+@pytest.mark.parametrize("worse", [True, False])
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_verdict_whose_first_panes_have_expired_is_inconclusive(worse: bool, restarted: bool) -> None:
+    rig = Rig()
+    experiment = lasting(rig, worse=worse)
+    follow(rig)
+    rig.log.low = 2
+    if restarted:
+        rig.state = rig.fresh()
+        rig.state.restore()
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.expired) == (State.INCONCLUSIVE, True)
+    assert (judged.verdict.panes_from, judged.verdict.panes_to) == (2, 4)
+    told = judged.verdict.reasons[0]
+    assert told.startswith("panes from its beginning have expired")
+    assert told.endswith(f"it would have been {'FAIL' if worse else 'PASS'}")
+    assert "streamtag.experiment.unconfirmed" not in rig.metrics.counts
+    assert_proven(rig, experiment)
+
+
+def test_what_expired_unread_while_the_app_was_down_makes_it_inconclusive() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    rig.write(*(pane(n + 1, 10 * n, [cell([True], [rows(experiment, n, [n], [True], [False])])]) for n in range(4, 8)))
+    rig.log.low = 6
+    rig.state = rig.fresh()
+    rig.state.restore()
+    rig.state.catch_up(8)
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.units) == (State.INCONCLUSIVE, 2)
+    assert judged.verdict.reasons == (
+        "panes from its beginning have expired, and neither PASS nor FAIL can rest on the others",
+    )
+    assert_proven(rig, experiment)
+
+
+def test_of_what_was_saved_a_verdict_is_inconclusive_where_the_panes_before_it_are_gone() -> None:
+    rig = Rig()
+    experiment = half_done(rig)
+    rig.log.low = 3
+    rig.state = rig.fresh()
+    rig.state.restore()
+    assert rig.state.look() == []  # it goes on: what is in memory may yet end it
+    rig.write(pane(9, 2 * 86_400 * 7, [cell([True])]))  # beyond the horizon
+    rig.state.catch_up(5)
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.expired) == (State.INCONCLUSIVE, True)
+    assert (judged.verdict.panes_from, judged.verdict.panes_to, judged.verdict.units) == (3, 5, 1)
+    assert_proven(rig, experiment)
+
+
+def test_a_verdict_of_which_all_panes_have_expired_is_inconclusive() -> None:
+    rig = Rig()
+    experiment = lasting(rig)
+    follow(rig)
+    rig.write(pane(5, 40, [cell([True])]), pane(6, 50, [cell([True])]))
+    rig.log.low = 5
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.units) == (State.INCONCLUSIVE, 0)
+    assert judged.verdict.panes_from == judged.verdict.panes_to == 4
+    assert_proven(rig, experiment)
+
+
+def test_panes_that_expire_while_a_verdict_is_computed_again_do_not_break_it() -> None:
+    rig = Rig()
+    experiment = lasting(rig)
+    follow(rig)
+    rig.log.expiring = 2
+    assert rig.state.look() == []
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.panes_from) == (State.INCONCLUSIVE, 2)
+    assert_proven(rig, experiment)
+
+
+def test_a_broken_assignment_stays_one_where_the_first_panes_have_expired() -> None:
+    rig = Rig()
+    experiment = rig.start()
+    rig.write(pane(1, 0, [cell([True], [rows(experiment, 0, [1], [True], [True])])]))
+    other = rows(experiment, 1, [1], [True], [True])
+    rig.write(pane(2, 10, [cell([True], [PlacedRows(other.id, 0, "split", other.labels, other.units, offset=1)])]))
+    follow(rig)
+    rig.log.low = 1
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.expired) == (State.INVALID, True)
+    assert_proven(rig, experiment)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_an_experiment_that_begins_where_older_panes_have_expired_is_judged_as_any(silent: bool) -> None:
+    rig = Rig()
+    rig.write(*(pane(n + 1, 10 * n - 1_000, [cell([True])]) for n in range(3)))
+    if silent:  # none is left of before
+        rig.now_ms = NOW - 86_400_000
+        follow(rig)
+        rig.log.low = rig.log.young = 3
+    else:
+        rig.log.low, rig.log.young = 2, 3
+    rig.now_ms = NOW
+    experiment = rig.start()
+    rig.write(pane(4, 30, [cell([True], [msgspec.structs.replace(rows_of(enough(experiment, worse=True)), offset=3)])]))
+    rig.state = rig.fresh()
+    rig.state.restore()
+    rig.state.catch_up(4)
+    [judged] = rig.state.look()
+    assert (judged.verdict.state, judged.verdict.expired) == (State.FAIL, False)
+    assert_proven(rig, experiment)
 
 
 def half_done(rig: Rig) -> Experiment:
