@@ -179,3 +179,33 @@ def test_the_audit_tells_who_did_what_and_proves_that_it_stands(visit: Visit, st
     expect(person.page.get_by_text("everything stands as it was written")).to_be_visible()
     person.shoot("audit-proven")
     person.check_for_everybody()
+
+
+def test_an_answer_from_before_a_freeze_does_not_hide_it(visit: Visit, stack: Stack, thawed: None) -> None:
+    person, held, frozen = visit("changes"), list[Route](), list[str]()
+
+    def hold(route: Route) -> None:
+        if frozen:
+            route.continue_()
+        else:
+            held.append(route)
+
+    def asked() -> bool:
+        person.page.wait_for_timeout(50)
+        return len(held) >= 2
+
+    person.page.route(re.compile("/v1/freeze$"), hold)
+    wait_until(asked, 30, "page and head have asked")
+    frozen.append("from here on")
+    with stack.client() as client:
+        assert client.post("/v1/freeze", json={"reason": "election day"}).is_success
+    page = person.page
+    places = page.locator("#top").get_by_text("frozen"), page.get_by_text("Nothing changes but by restore")
+    for place in places:
+        expect(place).to_be_visible()
+    for route in held:
+        with person.page.expect_response(re.compile("/v1/freeze$")) as answered:
+            route.fulfill(json={"frozen": False, "freeze": None})
+        answered.value.finished()
+    person.page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert [place.is_visible() for place in places] == [True, True]

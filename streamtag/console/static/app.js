@@ -1,6 +1,6 @@
 // The frame around every page: who is signed in, where one is, what decides now, and what happens meanwhile.
 
-import { api, may, session, signIn, signOut } from "./api.js";
+import { api, may, session, signIn, signOut, turns } from "./api.js";
 import { words as done } from "./audit-words.js";
 import { ago, badge, failure, html, nothing, notice, render } from "./ui.js";
 
@@ -145,19 +145,20 @@ async function follow() {
 }
 
 const UNDER_WAY_MS = 30_000;
+const asking = turns();
 let again;
 
 async function refresh() {
   clearTimeout(again);
+  const newest = asking();
   if (who === null) {
     clearTimeout(retry);
     return source?.close();
   }
-  try {
-    [champion, { freeze }] = await Promise.all([api.get("/v1/releases/current"), api.get("/v1/freeze")]);
-  } catch {
-    [champion, freeze] = [null, null];
-  }
+  let found = [null, { freeze: null }];
+  try { found = await Promise.all([api.get("/v1/releases/current"), api.get("/v1/freeze")]); } catch { /* said as unknown */ }
+  if (!newest()) return;
+  [champion, { freeze }] = found;
   frame(where().page);
   // Soon where a change is on its way to the workers, else now and then: a broker may never say who its members are.
   const underWay = champion !== null && champion.live !== "yes" && Date.now() - new Date(champion.at) < UNDER_WAY_MS;

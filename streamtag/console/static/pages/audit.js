@@ -1,5 +1,6 @@
 // The record of everything that anybody changed, and whether it still stands as it was written.
 
+import { turns } from "../api.js";
 import { words } from "../audit-words.js";
 import { ago, badge, count, facts, failure, html, moment, nothing, plural, table } from "../ui.js";
 
@@ -11,8 +12,11 @@ const AT_ONCE = 100;
 export async function mount({ api, draw, every, onChange, query, signal }) {
   let items = [], next = null, wanted = AT_ONCE, author = query.get("author") ?? "", action = "", checked = null, checking = false, error = null;
 
+  const loading = turns();
   const load = async () => {
+    const newest = loading();
     const found = await api.get(`/v1/audit?limit=${Math.min(500, wanted)}`, { signal });
+    if (!newest()) return;
     [items, next] = [found.items, found.next];
     show();
   };

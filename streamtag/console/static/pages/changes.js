@@ -1,5 +1,6 @@
 // Changes that people ask for, those that are live for a time, what decided before, and the freeze of all of it.
 
+import { turns } from "../api.js";
 import { actions, summary, whole } from "../change-requests.js";
 import { differences, ending, restoreRevision } from "../threshold-forms.js";
 import { ago, ask, badge, empty, html, moment, nothing, notice, plural, table } from "../ui.js";
@@ -11,8 +12,12 @@ export const mount = (context) => (context.rest[0] ? one(context, Number(context
 
 async function one({ api, draw, every, onChange, may, signal }, number) {
   let request = null, preview = null, looked = false;
+  const loading = turns();
   const load = async () => {
-    request = await api.get(`/v1/change-requests/${number}`, { signal });
+    const newest = loading();
+    const found = await api.get(`/v1/change-requests/${number}`, { signal });
+    if (!newest()) return;
+    request = found;
     show();
     if (!looked && ["draft", "approved"].includes(request.state)) { looked = true; preview = await look(api, request, signal); show(); }
   };
@@ -53,11 +58,14 @@ async function all({ api, draw, every, onChange, may, signal }) {
     for (let shown = 1; shown < pages && page.next; shown++) items.push(...(page = await requests(DONE, 100, page.next)).items);
     return { items: items.filter((one) => one.state !== "live" || !one.expires_at), next: page.next };
   };
+  const loading = turns();
   const load = async () => {
+    const newest = loading();
     const [open, back, done, frozen, history, released] = await Promise.all([
       allOf(WAITING), allOf("for_a_time=true"), before(),
       api.get("/v1/freeze", { signal }), api.get("/v1/thresholds/revisions?limit=20", { signal }), api.get("/v1/releases?limit=20", { signal }),
     ]);
+    if (!newest()) return;
     [waiting, timed] = [open, back];
     [past, next, freeze] = [done.items, done.next, frozen.freeze];
     [revisions, releases] = [history.items, released.items];

@@ -1,5 +1,6 @@
 // Challengers beside the champion: what runs, what it has come to, and one of them in full.
 
+import { turns } from "../api.js";
 import { shareField, shareOf, startOne } from "../experiment-forms.js";
 import * as history from "../experiment-history.js";
 import * as words from "../experiment-words.js";
@@ -14,8 +15,12 @@ export const mount = (context) => (context.rest[0] ? one(context, Number(context
 
 async function all({ api, draw, every, onChange, may, who, signal }) {
   let items = [], next = null, limit = 50;
+  const loading = turns();
   const load = async () => {
-    ({ items, next } = await api.get(`/v1/experiments?limit=${limit}`, { signal }));
+    const newest = loading();
+    const found = await api.get(`/v1/experiments?limit=${limit}`, { signal });
+    if (!newest()) return;
+    ({ items, next } = found);
     show();
   };
   const more = () => { limit = 500; return load(); };
@@ -48,8 +53,12 @@ async function all({ api, draw, every, onChange, may, who, signal }) {
 
 async function one({ api, draw, every, onChange, may, who, signal }, number) {
   let experiment = null, label = null, looks = null, asked = "", drawn = null;
+  const loading = turns();
   const load = async () => {
-    experiment = await api.get(`/v1/experiments/${number}`, { signal });
+    const newest = loading();
+    const found = await api.get(`/v1/experiments/${number}`, { signal });
+    if (!newest()) return;
+    experiment = found;
     label ??= history.foremost(experiment);
     show();
     await look();

@@ -1,5 +1,6 @@
 // Who decides by what: every worker, as it says itself, and whether the release is live on all of them.
 
+import { turns } from "../api.js";
 import { ago, ask, badge, count, facts, html, moment, nothing, notice, table, tile, took } from "../ui.js";
 
 export const title = "Fleet";
@@ -9,8 +10,12 @@ const WORDS = { yes: "yes", no: "not yet", unknown: "not known" };
 export async function mount({ api, draw, every, may, onChange, signal }) {
   let fleet = null;
 
+  const loading = turns();
   const load = async () => {
-    fleet = await api.get("/v1/fleet", { signal });
+    const newest = loading();
+    const found = await api.get("/v1/fleet", { signal });
+    if (!newest()) return;
+    fleet = found;
     show();
   };
 
