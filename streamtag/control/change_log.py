@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,7 +19,6 @@ __all__ = ["ChangeLog", "audit_of"]
 
 log = logging.getLogger(__name__)
 
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _PAGE = 200
 _TRIES = 50
 
@@ -71,7 +70,7 @@ class ChangeLog:
 
     def for_a_time(self, limit: int | None = None, *, before: int | None = None) -> list[ChangeRequest]:
         """Requests that are live and go back by themselves, newest first, however old: numbered below ``before``."""
-        numbers = sorted((one for one in self.due(_FOR_EVER) if before is None or one < before), reverse=True)
+        numbers = sorted((one for one in self.due() if before is None or one < before), reverse=True)
         found: list[ChangeRequest] = []
         with guarded(self.store.where, "read the change requests"):
             for first in range(0, len(numbers), _PAGE):
@@ -89,12 +88,11 @@ class ChangeLog:
             self._index.place(elsewhere)
         return [one for one in readable if one.number not in elsewhere]
 
-    def due(self, now: datetime) -> list[int]:
-        """Numbers of requests to which something may happen by itself by now, the longest due first."""
+    def due(self, by: datetime | None = None) -> list[int]:
+        """Numbers of requests to which something may happen by itself by then (None: ever), the longest due first."""
+        latest = "+inf" if by is None else f"{by.timestamp() * 1000:.0f}"
         with guarded(self.store.where, "read what is due"):
-            found: Any = self.store.client.zrangebyscore(
-                self.store.keys.requests_due, "-inf", f"{now.timestamp() * 1000:.0f}"
-            )
+            found: Any = self.store.client.zrangebyscore(self.store.keys.requests_due, "-inf", latest)
         return [int(number) for number in found]
 
     def open(self, make: ChangeRequest) -> ChangeRequest:

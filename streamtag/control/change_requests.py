@@ -41,7 +41,6 @@ from streamtag.errors import ConflictError, NotFoundError, RefusedError, Streamt
 __all__ = ["SCHEDULER", "ChangeRequests", "Published"]
 
 SCHEDULER = "streamtag (schedule)"
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _LOOKED_AT = 200  # newest requests that may lie above one another
 
 
@@ -210,7 +209,7 @@ class ChangeRequests:
         """
         comment = f"Redis was restored from an older state, and this may have been live already: {who.reason}"
         found = []
-        for number in self.log.due(_FOR_EVER):
+        for number in self.log.due():
             try:
                 request, raw = self.log.find(number)
             except (NotFoundError, RefusedError):

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from streamtag.domain.conditions import Condition, key_of
 from streamtag.domain.thresholds import Override, ThresholdSet, condition_name, with_changes
 
 __all__ = ["Move", "apart", "cutoff", "moves_between", "taken_back", "with_moves"]
-
-_Place = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Move:
 
 def cutoff(thresholds: ThresholdSet, when: Mapping[str, str], label: str) -> float | None:
     """The cut-off that the base, or the overrides of exactly ``when``, give to ``label``; None where they do not."""
-    return _own(thresholds).get(_place(when), {}).get(label)
+    return _own(thresholds).get(key_of(when), {}).get(label)
 
 
 def moves_between(before: ThresholdSet, after: ThresholdSet) -> list[Move]:
@@ -80,16 +79,12 @@ def taken_back(present: ThresholdSet, moves: Sequence[Move]) -> tuple[ThresholdS
     return with_moves(present, [undone for undone in back if id(undone) not in elsewhere]), kept
 
 
-def _own(thresholds: ThresholdSet) -> dict[_Place, dict[str, float]]:
+def _own(thresholds: ThresholdSet) -> dict[Condition, dict[str, float]]:
     """Cut-offs by condition, the base under the empty one; of a condition that stands twice, the later wins."""
-    found: dict[_Place, dict[str, float]] = {(): dict(thresholds.labels)}
+    found: dict[Condition, dict[str, float]] = {(): dict(thresholds.labels)}
     for override in thresholds.segments:
-        found.setdefault(_place(override.when), {}).update(override.labels)
+        found.setdefault(key_of(override.when), {}).update(override.labels)
     return found
-
-
-def _place(when: Mapping[str, str]) -> _Place:
-    return tuple(sorted(when.items()))
 
 
 def _without(base: ThresholdSet, move: Move) -> ThresholdSet:
@@ -98,7 +93,7 @@ def _without(base: ThresholdSet, move: Move) -> ThresholdSet:
     segments = []
     for override in base.segments:
         labels = dict(override.labels)
-        if _place(override.when) == _place(move.when):
+        if key_of(override.when) == key_of(move.when):
             labels.pop(move.label, None)
         if labels:
             segments.append(Override(override.when, labels))
