@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtag.model.contracts.preprocessor import FeatureRow
+from streamtag.tagger.own_time import OwnTime
 from streamtag.tagger.rerank import Limits
 
 __all__ = ["Candidate", "read_frame", "write_frame"]
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _WAITING = 4
 _HANGS_S = 10.0
-"""A process that does not answer for so long is killed; loading the bundle may take longer."""
+"""A process that does not answer for so long, of its own time, is killed; loading the bundle may take longer. One that
+others leave no processor does what it is meant to; to start it anew would only take more of them."""
 _LOADS_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _KEPT = 256
@@ -194,11 +196,11 @@ class Candidate:
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def _serve(self) -> None:
-        self._busy_since = time.monotonic() + _LOADS_S - _HANGS_S
         # A session of its own: Ctrl-C does not reach it, and it makes the whole of it nice.
         process = self._process = subprocess.Popen(  # noqa: S603 - our own
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+        self._busy_since = time.monotonic() + _LOADS_S - _HANGS_S  # only now: who watches, watches this process
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
         if self._closing.is_set():  # `close` may have looked for it too early
             return
@@ -259,9 +261,17 @@ class Candidate:
         self._working = None
 
     def _watch(self) -> None:
+        own: OwnTime | None = None
+        watched, busy_s = 0.0, 0.0  # since when it is busy with one thing, and how much time of its own it took for it
         while not self._closing.wait(0.5):
-            since = self._busy_since
-            if since is not None and time.monotonic() - since > _HANGS_S:
+            since, process = self._busy_since, self._process
+            if since is None or process is None:
+                continue
+            if own is None or since != watched:
+                watched, busy_s, own = since, time.monotonic() - since, OwnTime(process.pid)
+            else:
+                busy_s += own.tick()
+            if busy_s > _HANGS_S and self._busy_since == since:
                 log.error("the candidate's process has not answered for %.0f s and is killed", _HANGS_S)
                 self._busy_since = None
                 self._kill()

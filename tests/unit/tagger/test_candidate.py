@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from foreign_models import build_numbers_bundle
 from services import wait_until
-from stalling_bundle import HANGS, build_stalling_bundle
+from stalling_bundle import DELAYS, HANGS, build_stalling_bundle
 from tiny_bundle import build_tiny_bundle
 
 from streamtag.domain.scores import to_micro
@@ -213,6 +213,43 @@ def test_a_process_that_hangs_is_killed(candidate: Candidate, monkeypatch: pytes
     assert pid_of(candidate) != hung
 
 
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not say who waits")
+def test_a_process_that_others_leave_no_processor_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = build_stalling_bundle(tmp_path / "bundle", tmp_path / "scratch", [])
+    candidate = Candidate(slow, sha256(slow), 2, 1)
+    one = {min(os.sched_getaffinity(0))}
+    spinning = f"import os\nos.sched_setaffinity(0, {one})\nprint(flush=True)\nwhile True: pass"
+    others: list[subprocess.Popen[bytes]] = []
+    try:
+        assert candidate.answer(asked(candidate), 30) is not None
+        monkeypatch.setattr(module, "_HANGS_S", 2.0)
+        served_by = pid_of(candidate)
+        for thread in Path(f"/proc/{served_by}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), one)
+        command = [sys.executable, "-c", spinning]
+        others.extend(subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) for _ in range(2))
+        for other in others:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"\n"
+        began, ticket = time.monotonic(), candidate.ask([DELAYS] * 5)
+        assert ticket is not None
+        while time.monotonic() < began + 4:  # a quarter of a second of work, and two who do not step back
+            assert candidate.answer(ticket, 0.1) is None
+        for other in others:
+            other.kill()
+        wait_until(lambda: candidate._working is None, 60, "it has answered")
+        assert candidate.times_since(began)[-1] > 4
+        assert pid_of(candidate) == served_by
+        assert candidate.ask(TEXTS) is not None, "it did not have to be loaded anew"
+    finally:
+        candidate.close()
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_more_questions_than_can_wait_are_refused(candidate: Candidate) -> None:
     assert candidate.answer(asked(candidate), 30) is not None
     os.kill(pid_of(candidate), signal.SIGSTOP)
@@ -312,7 +349,8 @@ def test_a_process_that_starts_while_it_is_closed_ends_at_once(bundle: Path, mon
 def test_the_process_ends_with_the_tagger_even_while_its_model_hangs(tmp_path: Path) -> None:
     stalling = build_stalling_bundle(tmp_path / "bundle", tmp_path / "scratch", [])
     command = [sys.executable, "-m", "streamtag.tagger.candidate_process", str(stalling), sha256(stalling), "64"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    # A session of its own, or it would make that of all tests nice.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
