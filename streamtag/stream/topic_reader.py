@@ -24,8 +24,16 @@ CALL_S = 10.0  # one request to the broker
 _STALLED_S = 30.0  # neither a record nor an end for so long
 _SETTLE_S = 10.0  # twice the default of tagger.transaction_timeout_ms: by then the broker has ended it
 _POLL_S = 0.1
+_MOVES_S = 10.0  # a partition has another leader by then, and its leader knows of it
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_MOVING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
+"""It passes by itself: the topic was made just now, or a broker has stopped."""
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 
@@ -59,7 +67,14 @@ class TopicReader:
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """First and next offset of each partition now; unless ``settled``, open transactions are within."""
-        doing = f"cannot read where {topic} ends"
+        deadline = time.monotonic() + _MOVES_S
+        while isinstance(found := self._try_bounds(topic), KafkaError):
+            if found.code() not in _MOVING or time.monotonic() > deadline:
+                raise self._explain(found, f"cannot read where {topic} ends")
+            time.sleep(_POLL_S)
+        return found
+
+    def _try_bounds(self, topic: str) -> dict[int, tuple[int, int]] | KafkaError:
         failed: KafkaError | None = None
         try:
             metadata = self.consumer.list_topics(topic, timeout=CALL_S).topics[topic]
@@ -71,10 +86,8 @@ class TopicReader:
             failed = KafkaError(KafkaError._TIMED_OUT)
         if failed is not None:  # not while that is handled: the client library keeps what is, for ever
             self._begin_anew()
-            raise self._explain(failed, doing)
-        if metadata.error is not None:
-            raise self._explain(metadata.error, doing)
-        return {place.partition: (lows[place], highs[place]) for place in places}
+            return failed
+        return metadata.error or {place.partition: (lows[place], highs[place]) for place in places}
 
     def from_time(self, topic: str, at_ms: int) -> dict[int, tuple[int, int]]:
         """As `bounds`, beginning with the first record of each partition at or after a time, Unix milliseconds."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streamtag.devstack.mock_kafka import MockKafka
 from streamtag.errors import NotFoundError, UnavailableError
@@ -85,6 +85,37 @@ def test_a_group_that_has_committed_nothing_has_no_positions(bootstrap: str) -> 
 def test_a_topic_that_does_not_exist_is_named(bootstrap: str) -> None:
     with TopicReader(options(bootstrap)) as reader, pytest.raises(NotFoundError, match="nowhere"):
         reader.bounds("nowhere")
+
+
+def moving(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """The first ``times`` questions meet a partition whose leader has just changed; returns them as they are asked."""
+    asked: list[int] = []
+    whole = TopicReader._list
+
+    def ask(reader: TopicReader, places: Any, spec: Any) -> Any:
+        asked.append(len(asked))
+        if len(asked) <= times:
+            raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+        return whole(reader, places, spec)
+
+    monkeypatch.setattr(TopicReader, "_list", ask)
+    return asked
+
+
+def test_a_partition_that_moves_to_another_broker_is_asked_for_again(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = moving(monkeypatch, 2)
+    with TopicReader(options(bootstrap)) as reader:
+        assert reader.bounds("content") == {0: (0, 30), 1: (0, 30), 2: (0, 0)}
+    assert len(asked) == 4
+
+
+def test_a_partition_that_never_has_a_leader_is_told(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_MOVES_S", 0.3)
+    moving(monkeypatch, 1_000)
+    with TopicReader(options(bootstrap)) as reader, pytest.raises(UnavailableError, match="cannot read where content"):
+        reader.bounds("content")
 
 
 def test_a_kafka_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
