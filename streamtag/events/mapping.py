@@ -130,7 +130,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Json:
-    """A part of the record as it is, or all of it: for bundles that read logs (contract ``rendered-log/1``)."""
+    """A part of the record as it is, or all of it: for bundles that read logs (contract ``rendered-log/2``)."""
 
     pointer: JsonPointer
 

@@ -15,7 +15,7 @@ from streamtag.model.contracts.hashed_ngrams import BUCKETS, IDF
 from streamtag.model.contracts.numeric import Feature, NumericContract
 from streamtag.model.contracts.preprocessor import Preprocessor
 from streamtag.model.contracts.registry import Contract, make_preprocessor
-from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, RenderedLogContract, hashes
+from streamtag.model.contracts.rendered_log import WORDS, WORDS_IDF, PartialLogContract, RenderedLogContract, hashes
 from streamtag.model.contracts.string import StringContract
 from streamtag.model.contracts.text_rules import TextRules
 from streamtag.model.contracts.tokenizer import TOKENIZER, TokenizerContract
@@ -59,6 +59,7 @@ CONTRACTS = (
     Case("hashed n-grams and words", _WORDS, _TABLES),
     Case("hashed n-grams, words and length", _LENGTHS, _TABLES),
     Case("rendered logs", _LOGS, _WORD_TABLES),
+    Case("rendered logs of before", PartialLogContract(), _WORD_TABLES),
     Case("tokens", _TOKENS, _TOKENIZER),
     Case("a string", _STRING),
     Case("a string, no column", StringContract("text", column=False)),

@@ -165,7 +165,7 @@ def test_a_training_is_logged_with_its_choices_figures_and_files(uri: str, shipp
 
 
 def test_a_training_with_more_figures_than_one_request_takes_is_logged_whole(uri: str, tmp_path: Path) -> None:
-    bundle = read_bundle(find_bundle("security@1", []))
+    bundle = read_bundle(find_bundle("security", []))
     many = {f"choice_{i}": i for i in range(130)}
     manifest = _described(bundle.manifest, training={"config": {**many, "nested": {"é": [1, 2]}}})
     files = {name: (bundle.path / name).read_bytes() for name in bundle.manifest.files}

@@ -8,7 +8,7 @@ from streamtag.model.contracts.combined import Combined, CombinedContract
 from streamtag.model.contracts.hashed_ngrams import HashedNgrams
 from streamtag.model.contracts.numeric import Numeric, NumericContract
 from streamtag.model.contracts.preprocessor import Preprocessor
-from streamtag.model.contracts.rendered_log import RenderedLog, RenderedLogContract
+from streamtag.model.contracts.rendered_log import PartialLogContract, RenderedLog, RenderedLogContract
 from streamtag.model.contracts.string import String, StringContract
 from streamtag.model.contracts.tokenizer import TokenizerContract, Tokens
 from streamtag.model.featurisers import CONTRACTS
@@ -23,6 +23,7 @@ Contract = (
     | TokenizerContract
     | NumericContract
     | StringContract
+    | PartialLogContract
     | RenderedLogContract
     | CombinedContract
 )
@@ -35,6 +36,7 @@ _KEEPERS: Mapping[type, Any] = {
     TokenizerContract: Tokens,
     NumericContract: Numeric,
     StringContract: String,
+    PartialLogContract: RenderedLog,
     RenderedLogContract: RenderedLog,
 }
 _CHECKS: Mapping[type, Any] = {
@@ -42,6 +44,7 @@ _CHECKS: Mapping[type, Any] = {
     TokenizerContract: tokenizer.contract_problems,
     NumericContract: numeric.contract_problems,
     StringContract: string.contract_problems,
+    PartialLogContract: rendered_log.contract_problems,
     RenderedLogContract: rendered_log.contract_problems,
     CombinedContract: combined.contract_problems,
 }

@@ -1,14 +1,14 @@
-"""``rendered-log/1``: events of any shape, rendered to text, as weighted ids of their words.
+"""``rendered-log/1`` and ``/2``: events of any shape, rendered to text, as weighted ids of their words.
 
 Rendering and words are those of `streamtag.model.rendering`. A row depends on its event alone: it gets the same bits
-alone and in any batch. Specified in ``docs/models.md``; a change is a new contract.
+alone and in any batch. Specified in ``docs/rendered-logs.md``; a change is a new contract.
 """
 
 import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,29 +18,44 @@ from streamtag.model.contracts.preprocessor import Documents, FeatureRow, Inputs
 from streamtag.model.contracts.weighted_ids import SIGNATURE, by_length, idf_problems, read_vector
 from streamtag.model.ngrams import IDF_UNIT, IDS, PAD_TO, WEIGHTS
 from streamtag.model.normalise import Normalisation, normalise
+from streamtag.model.rendering import first
 from streamtag.model.rendering.log_text import render
 from streamtag.model.rendering.words import ROW_BIT, word_hashes
 
-KIND: Literal["rendered-log/1"] = "rendered-log/1"
 WORDS, WORDS_IDF = "words.npy", "words-idf.npy"
 ROWS_LENGTH = 0.5
 """Of an event's rows, where that of its words is 1: signs say less of most events than words do."""
 _MOST_WORDS = 1 << 20
 
 
-class RenderedLogContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=KIND):
+class _Rendered(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    normalisation: Normalisation = Normalisation(casefold=False)
+
+    @property
+    def kind(self) -> str:
+        """Name of the contract."""
+        tag = self.__struct_config__.tag
+        assert isinstance(tag, str)
+        return tag
+
+
+class PartialLogContract(_Rendered, frozen=True, forbid_unknown_fields=True, tag="rendered-log/1"):
+    """What an event is turned into, but for what stands where `RenderedLogContract` still looks.
+
+    Attributes:
+        normalisation: of the rendered text; letters keep their case until words are cut.
+    """
+
+
+class RenderedLogContract(_Rendered, frozen=True, forbid_unknown_fields=True, tag="rendered-log/2"):
     """What an event is turned into.
 
     Attributes:
         normalisation: of the rendered text; letters keep their case until words are cut.
     """
 
-    normalisation: Normalisation = Normalisation(casefold=False)
 
-    @property
-    def kind(self) -> str:
-        """Name of the contract."""
-        return KIND
+LogContract = PartialLogContract | RenderedLogContract
 
 
 class Row(NamedTuple):
@@ -68,7 +83,7 @@ class RenderedLog(Preprocessor):
     files = (WORDS, WORDS_IDF)
     reads_text = True
 
-    def __init__(self, contract: RenderedLogContract, contents: Mapping[str, bytes]) -> None:
+    def __init__(self, contract: LogContract, contents: Mapping[str, bytes]) -> None:
         super().__init__()
         self.contract = contract
         known, idf = (np.load(io.BytesIO(contents[name]), allow_pickle=False) for name in self.files)
@@ -78,7 +93,7 @@ class RenderedLog(Preprocessor):
         self._first_row = int(known.searchsorted(ROW_BIT))
 
     @staticmethod
-    def problems(contract: RenderedLogContract, contents: Mapping[str, bytes]) -> list[str]:
+    def problems(contract: LogContract, contents: Mapping[str, bytes]) -> list[str]:
         """Every contradiction in the two files."""
         found: list[str] = []
         known = read_vector(WORDS, contents[WORDS], np.uint32, found)
@@ -126,12 +141,14 @@ class RenderedLog(Preprocessor):
         return Row(ids, weights.astype(np.float32))
 
 
-def hashes(text: str, contract: RenderedLogContract) -> list[int]:
+def hashes(text: str, contract: LogContract) -> list[int]:
     """Hash of each word and row of an event, as `word_hashes` gives them."""
+    if isinstance(contract, PartialLogContract):
+        return word_hashes(normalise(first.render(text), contract.normalisation), first.MAX_WORDS)
     return word_hashes(normalise(render(text), contract.normalisation))
 
 
-def contract_problems(contract: RenderedLogContract) -> list[str]:
+def contract_problems(contract: LogContract) -> list[str]:
     """What is wrong within the contract."""
     return (
         ["normalisation.casefold must be off: words are cut by their capitals"]

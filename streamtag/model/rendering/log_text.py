@@ -1,34 +1,29 @@
-"""``rendered-log/1``: a log event, a request or a command line as the text that a model reads.
+"""``rendered-log/2``: a log event, a request or a command line as the text that a model reads.
 
 JSON becomes lines of a path and its values, tabs between (`flatten`); any other text stays a text. What values hide
 behind escapes, base64 or the tricks of command lines follows on a line of its own, so that trick and word are seen.
+Where an event is too long, its fields share the room: whoever writes one of them leaves the others theirs.
 """
 
-from collections.abc import Iterator
-from itertools import chain, groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from streamtag.model.rendering.command_line import deobfuscate
-from streamtag.model.rendering.decode import embedded_texts, unescape
-from streamtag.model.rendering.flatten import bounded, pairs, parsed
+from streamtag.model.rendering.flatten import Pair, bounded, fields, parsed
+from streamtag.model.rendering.hidden import hidden
 
-ROUNDS = 3
-"""Layers of one encoding around another that are taken off."""
 MAX_INPUT_CHARS = 262_144
 """A longer text is not looked at as JSON."""
 MAX_CHARS = 8_000
-"""Of a rendered event."""
-MAX_HIDDEN_CHARS = 4_000
-"""Of all that one value hides."""
-_SHORTEST_TOKEN = 16
+"""Of an event's values with their names; and of what they hide, once more."""
 
 
 def render(text: str) -> str:
     r"""The text of an event, whatever it holds; never raises, linear in its length, and the same for the same JSON.
 
-    >>> render('{"process": {"name": "cmd.exe", "command_line": "who^ami"}}')
-    'process.commandline\twho^ami\nprocess.commandline\twhoami\nprocess.name\tcmd.exe'
+    >>> render('{"process": {"title": "cmd.exe", "command_line": "who^ami"}}')
+    'process.title\tcmd.exe\nprocess.commandline\twho^ami\nprocess.commandline\twhoami'
     >>> render("GET /search?q=caf%C3%A9")
     'GET /search?q=caf%C3%A9\nGET /search?q=café'
     """
@@ -36,58 +31,59 @@ def render(text: str) -> str:
     if document is not None:
         return render_document(document)
     text = bounded(text, MAX_CHARS)
-    return "\n".join([text, *_hidden(text)])
+    return "\n".join([text, *hidden(text)])
 
 
 def render_document(document: Any) -> str:
     """`render` of a JSON value that is decoded already."""
-    lines: list[str] = []
-    left = MAX_CHARS
-    for name, same in groupby(pairs(document), key=itemgetter(0)):
-        values = [value for _, value in same]
-        for some in (iter(values), chain.from_iterable(map(_hidden, values))):
-            line = _line(name, some, left)
-            if line is not None:
-                lines.append(line)
-                left -= len(line) + 1
-                if left <= 0:
-                    return "\n".join(lines)
-    return "\n".join(lines)
+    shown = _fitting(fields(document))
+    hides = _fitting([[pair._replace(text=text) for pair in pairs for text in hidden(pair.text)] for pairs in shown])
+    lines = sorted([*_lines(shown, 0), *_lines(hides, 1)], key=itemgetter(0))
+    return "\n".join(line for _, line in lines)
 
 
-def _line(name: str, texts: Iterator[str], room: int) -> str | None:
-    """A name and its texts, cut to the room there is; None without texts. What would be cut off is not asked for."""
-    first = next(texts, None)
-    if first is None:
-        return None
-    parts = [name, first] if name else [first]
-    length = sum(map(len, parts)) + len(parts) - 1
-    while length < room and (text := next(texts, None)) is not None:
-        parts.append(text)
-        length += 1 + len(text)
-    return "\t".join(parts)[:room]
+def fair_shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Who wants little gets it, and what is left is shared alike among the others (max-min fairness).
+
+    >>> fair_shares([10, 70, 50], 100)
+    [10, 45, 45]
+    """
+    shares = list(wanted)
+    if sum(wanted) > room:
+        by_size = sorted(range(len(wanted)), key=wanted.__getitem__)
+        for left, i in zip(range(len(wanted), 0, -1), by_size, strict=True):
+            shares[i] = min(wanted[i], room // left)
+            room -= shares[i]
+    return shares
 
 
-def _hidden(value: str) -> list[str]:
-    """What is behind the escapes, tricks and tokens of a value, outermost first; at most `MAX_HIDDEN_CHARS`."""
-    # Most values of a log are a word or a number: nothing can hide in those.
-    if len(value) < _SHORTEST_TOKEN and value.isalnum():
-        return []
-    found: list[str] = []
-    left = MAX_HIDDEN_CHARS
-    waiting = [(value, ROUNDS)]
-    for text, rounds in waiting:  # grows while it is read
-        plain = text
-        for _ in range(rounds):
-            before, plain = plain, deobfuscate(unescape(plain))
-            if plain == before:
-                break
-        if plain != text or text is not value:
-            plain = plain[:left]
-            found.append(plain)
-            left -= len(plain)
-            if left <= 0:
-                break
-        if rounds > 1:
-            waiting += [(inner, rounds - 1) for inner in embedded_texts(plain)]
-    return found
+def _fitting(given: Sequence[list[Pair]]) -> list[list[Pair]]:
+    """Fields cut to `MAX_CHARS` together: they share the room, and the pairs of each what it has."""
+    lengths = [sum(map(_length, pairs)) for pairs in given]
+    shares = fair_shares(lengths, MAX_CHARS)
+    return [
+        pairs if share == length else _cut(pairs, share)
+        for pairs, length, share in zip(given, lengths, shares, strict=True)
+    ]
+
+
+def _cut(pairs: Sequence[Pair], room: int) -> list[Pair]:
+    shares = fair_shares([*map(_length, pairs)], room)
+    rooms = [share + len(pair.text) - _length(pair) for share, pair in zip(shares, pairs, strict=True)]
+    return [pair._replace(text=bounded(pair.text, left)) for left, pair in zip(rooms, pairs, strict=True) if left > 0]
+
+
+def _length(pair: Pair) -> int:
+    """With a name and the signs between, of which there may be more than of text."""
+    return len(pair.name) + len(pair.text) + 2
+
+
+def _lines(given: Sequence[list[Pair]], kind: int) -> Iterator[tuple[tuple[int, str, int, int], str]]:
+    """Each name of each field with its texts, and what orders it among all lines.
+
+    No line has two fields: nobody stands between the name and the value of another.
+    """
+    for number, pairs in enumerate(given):
+        for (rank, name), same in groupby(pairs, key=itemgetter(0, 1)):
+            texts = [pair.text for pair in same]
+            yield (rank, name, number, kind), "\t".join([name, *texts] if name else texts)

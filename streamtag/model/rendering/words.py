@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-MAX_WORDS = 1_500
-"""Of one event, signs included; what comes later is not read."""
 ROW_BIT = 1 << 31
 """Set in the hash of a row, not in that of a word."""
 _LONGEST = 40
@@ -37,7 +35,7 @@ def words(rendered: str) -> Words:
     ['=', 'a =', '= b', 'a = b']
     """
     found = Words([], [])
-    for line in _lines(rendered):
+    for line in _lines(rendered, len(rendered)):
         word = ""
         row: list[str] = []
         for part, kind in line:
@@ -54,13 +52,17 @@ def words(rendered: str) -> Words:
     return found
 
 
-def word_hashes(rendered: str) -> list[int]:
+def word_hashes(rendered: str, most: int | None = None) -> list[int]:
     """31 bits of the CRC-32 of the UTF-8 of each of `words`, `ROW_BIT` set for rows.
 
     No pair is written out: a checksum goes on where that of its first word ended.
+
+    Args:
+        rendered: an event.
+        most: words and signs that are read of it; by default all.
     """
     found: list[int] = []
-    for line in _lines(rendered):
+    for line in _lines(rendered, len(rendered) if most is None else most):
         word = last = pair = 0
         before_is_sign = last_is_sign = False
         for part, kind in line:
@@ -95,9 +97,8 @@ def _has_sign(row: list[str]) -> bool:
     return any(not part[0].isalnum() for part in row)
 
 
-def _lines(rendered: str) -> Iterator[list[tuple[str, int]]]:
+def _lines(rendered: str, left: int) -> Iterator[list[tuple[str, int]]]:
     """What stands on each line, and its kind: a word that makes pairs, a whole one whose parts do, or a sign."""
-    left = MAX_WORDS
     for line in rendered.split("\n"):
         found: list[tuple[str, int]] = []
         for word in _WORD_OR_SIGN.findall(line):

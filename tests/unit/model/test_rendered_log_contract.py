@@ -15,13 +15,15 @@ from streamtag.model.contracts.rendered_log import (
     ROWS_LENGTH,
     WORDS,
     WORDS_IDF,
+    PartialLogContract,
     RenderedLog,
     RenderedLogContract,
     hashes,
 )
 from streamtag.model.ngrams import IDS, WEIGHTS
 from streamtag.model.normalise import Normalisation
-from streamtag.model.rendering.words import MAX_WORDS, ROW_BIT, word_hashes, words
+from streamtag.model.rendering.log_text import MAX_CHARS
+from streamtag.model.rendering.words import ROW_BIT, word_hashes, words
 from streamtag.model.training.security.word_matrix import count_words, weigh
 
 CONTRACT = RenderedLogContract()
@@ -86,8 +88,9 @@ def test_any_text_has_words_and_their_checksums(text: str) -> None:
 
 
 def test_words_of_one_event_are_bounded() -> None:
-    found = words("aB/" * 100_000)
-    assert len(found.words) + len(found.rows) <= 4 * (MAX_WORDS + 3)
+    assert len(word_hashes("aB/" * 100_000, 1_500)) <= 4 * (1_500 + 3)
+    assert len(hashes("aB/" * 100_000, PartialLogContract())) <= 4 * (1_500 + 3)
+    assert len(hashes("aB/" * 100_000, CONTRACT)) <= 4 * 2 * MAX_CHARS
 
 
 def test_an_event_gives_ascending_ids_its_words_and_rows_of_length_one_each(made: RenderedLog) -> None:

@@ -1,7 +1,6 @@
 """Log events of every family as text: stable, decoded, bounded, whatever they hold. All examples are harmless."""
 
 import base64
-import itertools
 import json
 import random
 import time
@@ -10,13 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamtag.model.rendering import flatten, log_text
+from streamtag.model.rendering import first, flatten, log_text
 from streamtag.model.rendering.command_line import deobfuscate
 from streamtag.model.rendering.decode import embedded_texts, unescape
 from streamtag.model.rendering.log_text import render
+from streamtag.model.rendering.words import word_hashes
 
 WINDOWS = {
     "@timestamp": "2024-05-01T10:00:00.000Z",
@@ -88,6 +88,7 @@ def test_an_ocsf_event() -> None:
         "file.path=/bin/ls",
         "process.cmdline=ls notes",
         "classuid=1007",
+        "unmapped.name=Zone",
         "unmapped.zone=internal",
         "user.name=bob",
     ]
@@ -188,20 +189,132 @@ def test_the_cache_of_names_keeps_no_whole_values() -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for i in range(100):
-        flatten.pairs([{"name": f"{i} {'a' * 100_000}", "value": "x"}])
+        flatten.fields([{"name": f"{i} {'a' * 100_000}", "value": "x"}])
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 1_000_000
 
 
+# -- nobody hides what is beside him --------------------------------------------------------------------------------
+
+PLANTED = "planted | word"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f'{{"name": "a", "value": "b", "commandline": "{PLANTED}"}}', f"commandline={PLANTED}"),
+        (f'{{"key": "Run", "value": "b", "data": "{PLANTED}"}}', f"data={PLANTED}"),
+        (f'{{"name": "{PLANTED}", "value": null}}', f"name={PLANTED}"),
+        ('{"name": "planted.exe", "value": "b"}', "name=planted.exe"),
+        (f'{{"{PLANTED}": 1}}', PLANTED),
+        (f'{{"a": {{"{PLANTED}": null}}}}', f"a={PLANTED}"),
+        (f'{{"a": "{PLANTED}", "a": "x"}}', f"a={PLANTED}=x"),
+        (json.dumps({"body": json.dumps({PLANTED: 1})}), f"body={PLANTED}"),
+        (f'{{"body": "{{\\"a\\": \\"{PLANTED}\\", \\"a\\": 1}}"}}', f"body.a={PLANTED}=1"),
+        (json.dumps({"a": [*map(str, range(64)), PLANTED]}), "a=" + "=".join([*map(str, range(64)), PLANTED])),
+        ('{"a":' * 20 + f'{{"b": "{PLANTED}"}}' + "}" * 20, f"a.a=a=b={PLANTED}"),
+        (json.dumps({f"a{i}": "x" for i in range(4_000)} | {"commandline": PLANTED}), f"commandline={PLANTED}"),
+    ],
+)
+def test_what_stands_beside_is_read(text: str, line: str) -> None:
+    assert line in render(text).replace("\t", "=").split("\n")
+    assert line not in first.render(text).replace("\t", "=").split("\n")
+
+
+def test_a_name_stays_within_its_line() -> None:
+    assert lines({"а\nб\tв": "x"}) == ["а б в", "а б в=x"]
+
+
+def test_names_of_fields_are_no_values() -> None:
+    event = {"@timestamp": "x", "user_name": "x", "a.b-c": "x", "CommandLine|contains|all": "x"}
+    assert lines(event) == ["commandline=x", "a.bc=x", "timestamp=x", "username=x"]
+
+
+CROWDS = {
+    "a long text": "x y " * 5_000,
+    "signs": "." * 2_000,
+    "many values": json.dumps({"title": [list(range(i, i + 64)) for i in range(0, 20_000, 64)]}),
+    "long values": json.dumps({"title": [f"a{i} " * 600 for i in range(10)]}),
+    "many names": json.dumps({f"title{i}": {"title": i} for i in range(2_000)}),
+    "what is decoded": "%2e" * 660,
+    "a named pair": {"name": "Title", "value": ";" * 2_000},
+    "named pairs": [{"name": f"title{'x' * i}", "value": ";" * 2_000} for i in range(40)],
+    "an array": [f"a{i} " * 600 for i in range(10)],
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
+@pytest.mark.parametrize("under", ["title", "useragent", "zz"])
+@pytest.mark.parametrize("beside", ["uri", "agent", "zzz"])
+def test_one_field_does_not_crowd_out_another(crowd: Any, under: str, beside: str) -> None:
+    shown = "/show?a=%27one%27&b=../two"
+    words = word_hashes(render(json.dumps({under: crowd, beside: shown, "status": 200})))
+    alone = word_hashes(render(json.dumps({beside: shown, "status": 200})))
+    assert set(alone) <= set(words)
+
+
+LONG = json.dumps({"title": [f"a{i} " * 600 for i in range(10)]})
+MANY = json.dumps({"title": [f"q{i}" + "x" * 60 for i in range(300)]})
+
+
+@pytest.mark.parametrize("crowd", [LONG, MANY], ids=["long", "many"])
+@pytest.mark.parametrize(
+    "honest",
+    [
+        {f"field{i}": f"word{i} " * 6 for i in range(110)},
+        {f"field{i}": f"wh^o mark{i}x and hid^den trail{i}x" for i in range(100)},
+        {"Команда1": "two words"},
+        {"7654321": "two words", "user-name": "two words", "a.b": "two words", "": "two words"},
+        {"rm -rf / tmp": 1, "o": {"rm -rf / tmp": 1}},
+        {"eventName": "PutBucketPolicy", "process": {"commandline": "-enc abc", "args": ["curl", "evil", "bash"]}},
+    ],
+    ids=["nearly full", "hidden", "no ascii", "odd names", "no names", "neighbours"],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda crowd: {"message": crowd},
+        lambda crowd: {"aua": crowd[:-1] + ', "process": {"commandline": "-enc abc", "args": ["bash", "curl"]}}'},
+        lambda crowd: {"details": '{"eventname": "x"}', "Имя1": crowd, "1234567": crowd, "user_name": crowd},
+        lambda crowd: {"name": "x", "value": crowd, "a": {"b.": crowd}, ".": crowd},
+        lambda crowd: {"name": "a", "value": {"process": {"commandline": crowd, "args": crowd}}},
+    ],
+    ids=["telling", "repeats", "names alike", "containers", "below a name"],
+)
+def test_one_who_writes_a_few_fields_leaves_short_ones_whole(crowd: str, honest: Any, place: Any) -> None:
+    alone = word_hashes(render(json.dumps(honest)))
+    assert set(alone) <= set(word_hashes(render(json.dumps({**honest, **place(crowd)}))))
+
+
+@pytest.mark.parametrize("crowd", [LONG, MANY], ids=["long", "many"])
+def test_one_item_of_an_array_leaves_short_ones_whole(crowd: str) -> None:
+    tags = [{"key": "a", "value": crowd}, {"key": "env", "value": "whoami /all"}]
+    for event in ({"tags": tags}, {"x": [crowd, "whoami /all"]}):
+        found = word_hashes(render(json.dumps(event)))
+        assert {word_hashes(one)[0] for one in ("whoami", "all")} <= set(found)
+
+
+def test_the_end_of_a_text_is_read_behind_signs() -> None:
+    assert word_hashes("planted")[0] in word_hashes(render("GET /" + "." * 1_500 + "?id=planted"))
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 200))
+def test_shares_are_fair(wanted: list[int], room: int) -> None:
+    shares = log_text.fair_shares(wanted, room)
+    assert sum(shares) <= max(room, 0)
+    assert all(share <= most for share, most in zip(shares, wanted, strict=True))
+    level = room // len(wanted) if wanted else 0
+    assert all(share >= min(most, level) for share, most in zip(shares, wanted, strict=True))
+    assert sum(shares) == sum(wanted) or sum(wanted) > room
+
+
 # -- whatever it holds ---------------------------------------------------------------------------------------------
 
-LONGEST = log_text.MAX_CHARS + log_text.MAX_HIDDEN_CHARS + 100
+LONGEST = 2 * log_text.MAX_CHARS
 nasty = st.text(st.sampled_from("%&\\^`'\"$+{}[]();,=/*:~0x1aAbB \n") | st.characters(), max_size=60)
 keys = st.sampled_from(["name", "value", "a.b", "CommandLine", "event", "Key"]) | st.text(max_size=8)
-# Half of a surrogate pair makes it no JSON, and so a text.
-within_json = nasty.filter(lambda text: not any("\ud800" <= sign <= "\udfff" for sign in text))
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | within_json
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | nasty
 documents = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4))
 
 
@@ -228,63 +341,39 @@ def test_the_order_of_keys_and_the_white_space_do_not_matter(document: Any, orde
 
 
 @given(documents)
+def test_all_that_the_first_contract_reads_of_a_small_document_is_read(document: Any) -> None:
+    assume("\\ud" not in json.dumps(document))  # a lone surrogate within JSON within a text: no JSON, it said
+    before, now = (_parts(some.render_document(document)) for some in (first, log_text))
+    assert before <= now
+
+
+def _parts(rendered: str) -> set[str]:
+    return {part for line in rendered.split("\n") for part in line.split("\t") if part}
+
+
+@given(documents, st.data())
+def test_a_word_is_read_wherever_it_stands(document: Any, draw: st.DataObject) -> None:
+    """As a value, or as a name that is no name; where a document is within its bounds."""
+    planted = draw.draw(st.sampled_from(sorted(_planted(document), key=json.dumps)))
+    assert "zqxj.qj|xz" in render(json.dumps(planted))
+
+
+def _planted(value: Any) -> list[Any]:
+    """The document with two words planted in all places where they may stand."""
+    found: list[Any] = [["zqxj.qj|xz", value]]
+    if isinstance(value, dict):
+        found.append({**value, "zqxj.qj|xz": None})
+        found += [{**value, name: inner} for name in value for inner in _planted(value[name])]
+    if isinstance(value, list):
+        found += [[*value[:i], inner, *value[i + 1 :]] for i in range(len(value)) for inner in _planted(value[i])]
+    return found
+
+
+@given(documents)
 def test_a_document_is_rendered_within_its_bounds_and_twice_alike(document: Any) -> None:
     rendered = log_text.render_document(document)
-    assert len(rendered) <= log_text.MAX_CHARS
-    assert len(flatten.pairs(document)) <= flatten.MAX_FIELDS
+    assert len(rendered) <= LONGEST
     assert log_text.render_document(json.loads(json.dumps(document))) == rendered
-
-
-@given(nasty, st.integers(0, 300), nasty)
-def test_a_name_that_is_a_value_is_cut_to_what_is_read_of_it(start: str, filling: int, end: str) -> None:
-    name = start + "a" * filling + end
-    found = flatten._as_named({"name": name, "value": 1})
-    assert found == (((flatten._word.__wrapped__(name),), 1) if name else None)
-
-
-def rendered_whole(document: Any, limit: int) -> str:
-    """As it was at first: everything is decoded, and then cut."""
-    found: list[str] = []
-    left = limit
-    for name, same in itertools.groupby(flatten.pairs(document), key=lambda pair: pair[0]):
-        values = [value for _, value in same]
-        hidden = [text for value in values for text in log_text._hidden(value)]
-        for some in (values, hidden):
-            if some:
-                line = "\t".join([name, *some] if name else some)[:left]
-                found.append(line)
-                left -= len(line) + 1
-                if left <= 0:
-                    return "\n".join(found)
-    return "\n".join(found)
-
-
-@settings(max_examples=300)
-@given(documents | st.dictionaries(keys, st.lists(within_json, max_size=8)), st.integers(1, 400) | st.just(8_000))
-def test_what_is_not_decoded_for_want_of_room_would_have_been_cut_off(document: Any, limit: int) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(log_text, "MAX_CHARS", limit)
-        assert log_text.render_document(document) == rendered_whole(document, limit)
-
-
-def test_nothing_is_decoded_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[str] = []
-    whole = log_text._hidden
-
-    def counted(value: str) -> list[str]:
-        decoded.append(value)
-        return whole(value)
-
-    monkeypatch.setattr(log_text, "_hidden", counted)
-    values = [f"{i} " + "a^b " * 499 for i in range(60)]  # nearly 2,000 characters each, which hide nearly 1,500
-    for document, n in (
-        ({"a": values}, 0),
-        ({"a": values[:3]}, 2),
-        ({f"k{i}": one for i, one in enumerate(values)}, 2),
-    ):
-        decoded.clear()
-        log_text.render_document(document)
-        assert len(decoded) == n
 
 
 @given(nasty)
@@ -309,7 +398,7 @@ def test_percent_encoding_is_undone(text: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.dictionaries(keys, leaves, max_size=4), max_size=3))
 def test_a_text_that_holds_json_reads_like_the_json(inner: list[Any]) -> None:
-    assert lines({"policy": json.dumps(inner)}) == lines({"policy": inner})
+    assert _parts(render(json.dumps({"policy": json.dumps(inner)}))) == _parts(render(json.dumps({"policy": inner})))
 
 
 HOSTILE = {

@@ -57,6 +57,29 @@ def test_it_records_what_it_was_made_of(bundle: Bundle) -> None:
     assert all(len(source["sha256"]) == 64 for source in training["data"])
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_version_of_before_passes_its_gates_still(version: str) -> None:
+    found = read_bundle(find_bundle(f"security@{version}", []))
+    assert found.manifest.preprocessing.kind == f"rendered-log/{version}"
+    assert load_scorer(found.path, batch=64).labels == LABELS
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"name": "a", "value": "b"},
+        {f"a{i:03}": "x" for i in range(400)},
+        {"title": "!" * 2_000},
+        {"method": "!" * 1_500},
+    ],
+)
+def test_what_stands_beside_a_request_does_not_hide_it(scorer: Scorer, beside: dict[str, str]) -> None:
+    request = "/show?file=../../../../etc/passwd"
+    score = scorer.score([json.dumps({**beside, "uri": request})])[0, scorer.labels.index("attack-lfi")]
+    without = scorer.score([json.dumps(beside)])[0, scorer.labels.index("attack-lfi")]
+    assert score > 10 * without
+
+
 LOG = {
     "eventName": "StopLogging",
     "eventSource": "cloudtrail.amazonaws.com",

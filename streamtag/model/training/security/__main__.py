@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the bundle `security`, measure it and write it.")
     parser.add_argument("--data", type=Path, required=True, help="directory with a folder for each set")
     parser.add_argument("--out", type=Path, required=True, help="directory of bundles to write <name>/<version>/ into")
-    parser.add_argument("--version", default="1")
+    parser.add_argument("--version", default="2")
     parser.add_argument("--config", type=Path, default=CONFIG)
     given = parser.parse_args()
 

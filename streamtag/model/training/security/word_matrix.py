@@ -1,4 +1,4 @@
-"""Words of rendered events as sparse matrices, weighted as the contract ``rendered-log/1`` weighs them."""
+"""Words of rendered events as sparse matrices, weighted as the contract ``rendered-log/2`` weighs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
