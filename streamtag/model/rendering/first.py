@@ -1,7 +1,7 @@
 """``rendered-log/1``, as bundles of before were trained on it: what `flatten` still reads is passed over here.
 
 Of a named value the rest of its object, of more than `MAX_FIELDS` fields those that come later, names that are no
-names, and what lies deep.
+names, and what lies deep. Its bounds are its own: those of `log_text` may become others with the next contract.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -22,8 +22,8 @@ MAX_CHARS = 8_000
 def render(text: str) -> str:
     r"""The text of an event, whatever it holds; never raises, linear in its length, and the same for the same JSON.
 
-    >>> render('{"process": {"title": "cmd.exe", "command_line": "who^ami"}}')
-    'process.title\tcmd.exe\nprocess.commandline\twho^ami\nprocess.commandline\twhoami'
+    >>> render('{"process": {"name": "cmd.exe", "command_line": "who^ami"}}')
+    'process.commandline\twho^ami\nprocess.commandline\twhoami\nprocess.name\tcmd.exe'
     >>> render("GET /search?q=caf%C3%A9")
     'GET /search?q=caf%C3%A9\nGET /search?q=café'
     """
@@ -58,7 +58,10 @@ def fair_shares(wanted: Sequence[int], room: int) -> list[int]:
 
 
 def _fitting(given: Sequence[list[Pair]]) -> list[list[Pair]]:
-    """Fields cut to `MAX_CHARS` together: they share the room, and the pairs of each what it has."""
+    """Fields cut to `MAX_CHARS` together: they share the room, and the pairs of each what it has.
+
+    All alike: room set aside for telling names would let one of those cut all short fields of other names.
+    """
     lengths = [sum(map(_length, pairs)) for pairs in given]
     shares = fair_shares(lengths, MAX_CHARS)
     return [
